@@ -1,0 +1,38 @@
+/* json.h - small helpers over jansson. All accept NULL and wrong types and answer the "absent" value. */
+#ifndef QUERN_BASE_JSON_H
+#define QUERN_BASE_JSON_H
+
+#include <jansson.h>
+#include "base/arena.h"
+#include "base/error.h"
+
+/* Borrowed NUL-terminated text of member `key`, or NULL when absent, null or not a string. */
+const char *json_get_text(const json_t *obj, const char *key);
+struct str json_get_str(const json_t *obj, const char *key); /* STR_NULL when absent */
+int64_t json_get_int(const json_t *obj, const char *key, int64_t fallback); /* accepts integral reals */
+double json_get_real(const json_t *obj, const char *key, double fallback);
+bool json_get_bool(const json_t *obj, const char *key, bool fallback);
+/* Member that is neither absent nor JSON null (null counts as absent), borrowed; or NULL. */
+json_t *json_get(const json_t *obj, const char *key);
+/* Path "A.B.C" of members; borrowed or NULL. */
+json_t *json_get_path(const json_t *obj, const char *path);
+/* Text of a JSON string value, STR_NULL otherwise. */
+struct str json_str(const json_t *value);
+/* Parses; depth-limited; returns owned or NULL with err ("line L column C: why"). */
+json_t *json_parse(struct str text, struct error *err);
+/* Compact, key order kept, any top-level type. Owned by the arena. */
+struct str json_text(struct arena *a, const json_t *value);
+/* The same malloc'ed; caller frees. */
+char *json_text_dup(const json_t *value);
+/* Sets obj[key]=text when text is not NULL. */
+void json_set_text(json_t *obj, const char *key, const char *text);
+void json_set_int(json_t *obj, const char *key, int64_t value);
+void json_set_bool(json_t *obj, const char *key, bool value);
+void json_set_real(json_t *obj, const char *key, double value);
+/* Copies member key from src to dst when present and not null (shared, not deep). */
+void json_copy_key(json_t *dst, const json_t *src, const char *key);
+/* decref at the end of the scope. */
+void json_cleanup(json_t **value);
+#define CLEANUP_JSON __attribute__((cleanup(json_cleanup)))
+
+#endif

@@ -1,0 +1,33 @@
+/* iam.h - identities: keys, roles, temporary credentials (services iam and sts). */
+#ifndef QUERN_IAM_IAM_H
+#define QUERN_IAM_IAM_H
+
+#include "wire/wire.h"
+
+struct iam;
+extern const struct store_migration iam_migrations[];
+
+struct iam_options {
+	struct engine *engine;
+	const char *account;
+	const char *region;
+	const char *keys_path; /* the root credentials file (AWS credentials format, mode 0600), made at first start */
+};
+int iam_new(const struct iam_options *options, struct iam **out, struct error *err);
+void iam_free(struct iam *i);
+const struct wire_service *iam_service(struct iam *i); /* scope iam, protocol query */
+const struct wire_service *sts_service(struct iam *i); /* scope sts, protocol query */
+/* For wire_options.find_key; ctx = the iam. */
+bool iam_find_key(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token, int64_t now_ms,
+		  struct principal *who, struct str *secret, struct error *err);
+/* In a turn: temporary credentials for a role (a task's). Values in the turn's arena. role may be an ARN or a name; it need not exist yet. */
+struct iam_session {
+	const char *access_key, *secret_key, *token, *role_arn, *session_arn;
+	int64_t expires_ms;
+};
+int iam_new_session(struct iam *i, struct turn *t, const char *role, const char *session_name, int64_t duration_ms,
+		    struct iam_session *out, struct error *err);
+/* The role that exists from the start: "arn:aws:iam::<account>:role/service-role/QuernExecutionRole". */
+const char *iam_default_role(struct iam *i);
+
+#endif

@@ -1,0 +1,29 @@
+/* sagemaker.h - pipelines and jobs (service sagemaker). */
+#ifndef QUERN_SAGEMAKER_SAGEMAKER_H
+#define QUERN_SAGEMAKER_SAGEMAKER_H
+
+#include "iam/iam.h"
+#include "logs/logs.h"
+#include "s3/s3.h"
+#include "task/task.h"
+#include "wire/wire.h"
+
+struct sagemaker;
+extern const struct store_migration sagemaker_migrations[];
+
+struct sagemaker_options {
+	struct engine *engine;
+	struct s3 *s3;
+	struct logs *logs;
+	struct iam *iam;
+	struct task_client *tasks; /* may be NULL in tests */
+	const char *account, *region;
+	const char *data_dir;  /* stage directories are made below tasks/ */
+	uint16_t api_port;     /* for AWS_ENDPOINT_URL inside containers */
+};
+/* Registers actor and effect types with the engine (before engine_start). */
+int sagemaker_new(const struct sagemaker_options *options, struct sagemaker **out, struct error *err);
+void sagemaker_free(struct sagemaker *s);
+const struct wire_service *sagemaker_service(struct sagemaker *s);
+
+#endif

@@ -1,0 +1,76 @@
+/* store.h - transactions and tables.
+ *
+ * DESIGN: one SQLite file (WAL, synchronous=FULL). One writer connection, used by the core thread only; any number of reader
+ * connections, each a snapshot. All SQL of the project goes through `struct db`; statements are cached by their text. The
+ * statements stay portable (no SQLite-only upserts beyond INSERT ... ON CONFLICT). An I/O error on commit is final: the
+ * store stops taking writes (fsync is never retried) and says so. Sources: SQLite documentation, "WAL", "Atomic commit". */
+#ifndef QUERN_STORE_STORE_H
+#define QUERN_STORE_STORE_H
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/str.h"
+
+struct store;
+struct db; /* one connection: the writer inside a transaction, or a reader inside a snapshot */
+
+/* One step of a room's schema. Steps run once, in order of `version` (from 1), when the store opens. */
+struct store_migration {
+	const char *room;
+	int version;
+	const char *sql; /* one or more statements */
+};
+
+/* Opens (creates) the file `path` ("" = private in memory, for tests: then readers share the writer). Runs migrations that are missing;
+ * `migrations` ends with a NULL room. *out is owned by the caller; store_close frees it. */
+int store_open(const char *path, const struct store_migration *migrations, struct store **out, struct error *err);
+void store_close(struct store *s);
+
+/* The writer connection; core thread only. */
+struct db *store_writer(struct store *s);
+int db_begin(struct db *db, struct error *err);
+/* Durable on return. */
+int db_commit(struct db *db, struct error *err);
+void db_rollback(struct db *db);
+/* Nested: undo back to a savepoint without losing the rest of the transaction. */
+int db_savepoint(struct db *db, struct error *err);
+int db_savepoint_release(struct db *db, struct error *err);
+void db_savepoint_rollback(struct db *db);
+
+/* A reader with a snapshot of the last commit, from any thread; give it back soon. Never NULL except on a fault (err). */
+struct db *store_read_begin(struct store *s, struct error *err);
+void store_read_end(struct store *s, struct db *db);
+/* Writes a consistent copy of the whole store to `path` (VACUUM INTO). */
+int store_backup(struct store *s, const char *path, struct error *err);
+
+/* Runs one statement without rows. `types` has one letter per `?`:
+ *   i int64_t · d double · s const char* (NULL = SQL NULL) · S struct str as text (ptr NULL = NULL) · b struct str as blob
+ * Values are borrowed for the call. Returns the number of changed rows, or < 0. Code "conflict" in err->code when a
+ * UNIQUE or PRIMARY KEY constraint failed. */
+int db_exec(struct db *db, struct error *err, const char *sql, const char *types, ...);
+/* Rowid of the last insert. */
+int64_t db_last_id(struct db *db);
+
+/* Rows of a query. Use:
+ *   CLEANUP_ROWS struct rows rows = {0};
+ *   if (db_query(db, &rows, err, "SELECT a, b FROM t WHERE c=?", "s", c) < 0) return -1;
+ *   while ((rc = rows_next(&rows, err)) > 0) ... rows_str(&rows, 0) ...
+ * Column values are borrowed until the next rows_next. */
+struct rows {
+	void *stmt;
+	struct db *db;
+};
+int db_query(struct db *db, struct rows *rows, struct error *err, const char *sql, const char *types, ...);
+/* 1 a row, 0 the end, < 0 an error. */
+int rows_next(struct rows *rows, struct error *err);
+int64_t rows_int(struct rows *rows, int col);
+double rows_real(struct rows *rows, int col);
+struct str rows_str(struct rows *rows, int col); /* text or blob; STR_NULL for SQL NULL; NUL-terminated when text */
+bool rows_null(struct rows *rows, int col);
+void rows_done(struct rows *rows);
+#define CLEANUP_ROWS __attribute__((cleanup(rows_done)))
+
+/* One row of one query: returns 1 and leaves `rows` on the row (caller: rows_done), 0 when there is none, < 0 an error. */
+int db_row(struct db *db, struct rows *rows, struct error *err, const char *sql, const char *types, ...);
+
+#endif

@@ -1,0 +1,87 @@
+/* task.h - running containers.
+ *
+ * DESIGN: every face of Quern (processing job, training job, ECS task, later endpoints) describes work as one JSON task spec. The
+ * daemon (unprivileged) gives it to the executor (`quern executor`, root or rootless) over a unix socket; the executor
+ * forks one supervisor per task (`quern task`), which owns mounts, the OCI runtime, log files, stop timers and the
+ * result, and outlives both. Everything of a task is under `<data>/tasks/<task id>/`. A start with an id that exists is answered with that
+ * task's state: starting is idempotent. The result stays until task_forget.
+ *
+ * ---- the task spec (all paths absolute on the host; sizes in bytes, times in ms) ----
+ * { "id": "tj-...",                       [a-z0-9-]{1,128}, unique for ever
+ *   "containers": [ {
+ *      "name": "algo-1",                  unique in the task; also its host name
+ *      "image": "…/sagemaker-xgboost:1.7-1",   resolved by repository and tag, see image.h
+ *      "entrypoint": ["…"]|null, "command": ["…"]|null,   null = the image's own
+ *      "env": {"K":"V"}, "user": "uid[:gid]"|null, "workdir": "/"|null, "readonly_root": false, "init": false,
+ *      "essential": true,
+ *      "mounts": [ {"type":"stage", "source":"<host dir of hard links>", "target":"/opt/ml/input/data/train", "writable":true},
+ *                  {"type":"scratch", "name":"model", "target":"/opt/ml/model"},      shared by name inside the task, empty at start
+ *                  {"type":"bind", "source":"…", "target":"…", "readonly":true},
+ *                  {"type":"tmpfs", "target":"…", "size":n} ],
+ *      "files": [ {"path":"/opt/ml/input/config/hyperparameters.json", "text":"…", "mode":420} ],   written before the start
+ *      "cpu_quota": 2.0|null (CPUs), "memory": bytes|null, "pids": n|null, "shm": bytes|null,
+ *      "capabilities": {"add":[],"drop":[]}, "ulimits": [...],
+ *      "stop_timeout_ms": 30000, "stop_signal": "SIGTERM",
+ *      "log": "<host path of the log file to append to>"|null } ],
+ *   "network": "host"|"none"|"private",   private: own namespace per container, names resolve, API proxied at 169.254.170.2
+ *   "max_runtime_ms": n|null,             then stopped with reason "timeout"
+ *   "resources": {"cpus": 4.0, "memory": n},   what the scheduler books on this machine; queued when full
+ *   "outputs": [ {"name":"model", "from":"<scratch name>", "path":"" , "form":"tar.gz"|"files", "when":"success"|"always", "container":null} ] }
+ *
+ * Log files: one record a line, "<epoch ms> <text>\n" ('\r' and NUL kept, an over-long line is cut at 256 KiB into several records).
+ *
+ * ---- events given to the listener (JSON) ----
+ * {"task":id, "type":"started", "at":ms}                         all containers run (or have run)
+ * {"task":id, "type":"queued", "reason":"…"}                     waits for cpu/memory
+ * {"task":id, "type":"stopped", "at":ms, "started_at":ms|null, "reason":"exited"|"stop"|"timeout"|"start-failed"|"lost",
+ *   "error":"CannotPullContainerError: …"|null,
+ *   "containers":[{"name","exit_code":n|null,"signal":n|null,"oom":bool,"started_at","finished_at","error":text|null, "cpu_ms":n, "memory_peak":n}],
+ *   "notes":["scaled down to 2 CPUs …"],
+ *   "texts": {"<container>":{"failure":"first 1024 bytes of /opt/ml/output/failure", "message":"…/opt/ml/output/message"}},
+ *   "outputs":[{"name":"model","files":[{"key":"model.tar.gz","path":"<host path, same file system as the blobs, owned by the daemon>","size":n}]}] }
+ * "stopped" is repeated at each reconnect until task_forget. */
+#ifndef QUERN_TASK_TASK_H
+#define QUERN_TASK_TASK_H
+
+#include <jansson.h>
+#include "base/error.h"
+#include "engine/engine.h"
+
+struct task_client;
+
+/* Connects to (and keeps reconnecting to) the executor at `socket_path`; starts one thread. Events go to the actor named in "owner" of
+ * task_start as {"type":"task", "event":{…}} through engine_post; a "stopped" event is forgotten only after that is on disk. */
+int task_client_new(const char *socket_path, struct engine *e, struct task_client **out, struct error *err);
+void task_client_free(struct task_client *c);
+/* Starts (idempotent by spec.id). Takes nothing; blocks until the executor has the task on disk. From a worker thread. */
+int task_start(struct task_client *c, const char *owner_actor, json_t *spec, struct error *err);
+/* Asks for a stop: SIGTERM, then SIGKILL after each container's stop_timeout. Unknown id: no error. */
+int task_stop(struct task_client *c, const char *task_id, const char *reason, struct error *err);
+/* {"task","state","containers":[{name,pid,...}]} of live tasks; owned. */
+json_t *task_list(struct task_client *c, struct error *err);
+/* The machine as the executor sees it: {"cpus","memory","runtime","cgroup_mode","rootless","notes":[…]}; owned. */
+json_t *task_machine(struct task_client *c, struct error *err);
+
+/* The effects "task.start" {owner, spec} and "task.stop" {task, reason}, for turn_effect: registered here. A start that fails is
+ * turned into a "stopped" event with reason "start-failed". `prepare` (may be NULL) is called on the worker with the spec before it is
+ * sent: it resolves what needs the store (stages channels, see stage in sagemaker_stage.c). */
+typedef int (*task_prepare)(void *ctx, struct engine *e, json_t *spec, struct error *err);
+void task_add_effects(struct engine *e, struct task_client *c, task_prepare prepare, void *ctx);
+
+/* ---- roles of the executable ---- */
+struct executor_options {
+	const char *socket_path;
+	const char *data_dir;      /* tasks/ lives below */
+	const char *images_dir;    /* built-in images' content (libexecdir/quern/images) */
+	int daemon_uid, daemon_gid; /* who may connect, and who owns outputs; -1: same as the executor */
+	const char *runtime;       /* "crun", "runc" or NULL = best */
+	uint16_t api_port;         /* for network "private" */
+};
+/* Runs until SIGTERM; tasks go on. Returns the exit status. */
+int executor_main(const struct executor_options *options);
+/* `quern task <dir>`: the supervisor of one task. */
+int supervisor_main(const char *task_dir);
+/* Checks for `quern doctor`: array of {"check","ok","detail","fix"}; owned. */
+json_t *task_doctor(const char *data_dir);
+
+#endif

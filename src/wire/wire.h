@@ -1,0 +1,148 @@
+/* wire.h - HTTP in, AWS protocols, one port.
+ *
+ * DESIGN: libmicrohttpd (epoll, thread pool). A request is routed by the SigV4 credential scope's service (header, query or
+ * form), else by X-Amz-Target, path or host. Each service is a table of operations. Before a handler runs the request is
+ * authenticated (SigV4, constant time, +-15 min), decoded by the service's protocol (json 1.0/1.1, rest-json, query, rest-xml) and validated
+ * against the model generated from botocore (required members, limits, patterns, enums, unknown operation) with AWS's error
+ * texts; a handler never checks again what the model says. Timestamps in `in` and `out` are epoch seconds (JSON real or integer), blobs are base64 text, whatever the protocol.
+ * Reads run on the http thread on a store snapshot. Writes run on the core thread and are answered after the commit.
+ * A service that streams bodies (S3, the registry) gives a raw handler instead. */
+#ifndef QUERN_WIRE_WIRE_H
+#define QUERN_WIRE_WIRE_H
+
+#include <jansson.h>
+#include "base/arena.h"
+#include "base/error.h"
+#include "engine/engine.h"
+#include "store/store.h"
+
+struct wire_server;
+struct wire_request;
+
+/* Who signed the request. */
+struct principal {
+	const char *access_key;
+	const char *account; /* 12 digits */
+	const char *arn;     /* user, or assumed-role session */
+	const char *user_id;
+	bool anonymous;
+};
+
+/* What a handler sees of one call. Borrowed until the answer is sent. */
+struct call {
+	struct arena *arena;
+	const struct principal *who;
+	const char *region;    /* of the credential scope */
+	const char *account;
+	const char *operation;
+	const char *request_id;
+	struct engine *engine;
+	void *service_ctx; /* of wire_service */
+	struct wire_request *request; /* headers, host, for the rare handler that needs them */
+};
+
+/* Handlers. `in` is borrowed. *out is returned owned: an object (NULL = empty answer). */
+typedef int (*wire_query)(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err);
+typedef int (*wire_command)(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err);
+/* Waits without holding a thread: keeps `c`, and calls wire_answer once, from any thread. */
+typedef void (*wire_async)(struct call *c, json_t *in);
+
+struct wire_op {
+	const char *name; /* as in the model: "CreatePipeline" */
+	wire_query query;     /* exactly one of the three */
+	wire_command command;
+	wire_async async;
+};
+
+/* Ends an async call: takes out (NULL with rc < 0). err borrowed. */
+void wire_answer(struct call *c, int rc, json_t *out, struct error *err);
+
+/* A raw service handles HTTP itself. */
+struct raw_handler {
+	/* Called when the headers are complete and authenticated. Decide where the body goes. */
+	void (*begin)(struct wire_request *r, void *ctx);
+	/* A piece of the body (aws-chunked already taken apart and, when signed, verified). < 0 stops the body; the answer must be set. */
+	int (*body)(struct wire_request *r, void *ctx, const void *p, size_t n);
+	/* The body is complete and its signature/sha256 is good (else the wire layer answers itself and calls `abort`). Set the answer now or later. */
+	void (*end)(struct wire_request *r, void *ctx);
+	/* The client went away or the body was bad: release what begin opened. Called at most once, instead of end or after it when the answer could not be sent. */
+	void (*abort)(struct wire_request *r, void *ctx);
+	/* Renders an error in the service's shape into the answer. */
+	void (*fail)(struct wire_request *r, void *ctx, struct error *err);
+};
+
+struct wire_service {
+	const char *model;       /* model name in the generated tables ("sagemaker"), NULL for a raw service */
+	const char *scope;       /* credential-scope service name ("sagemaker", "s3", "ecr" ...) */
+	const struct wire_op *ops; /* ends with a NULL name */
+	const struct raw_handler *raw;
+	/* Raw services: claims an unsigned or otherwise unrouted request (S3 anonymous/POST form, /v2/ registry). May be NULL. */
+	bool (*claims)(struct wire_request *r, void *ctx);
+	bool own_auth; /* raw: the handler authenticates itself (registry bearer tokens) */
+	void *ctx;
+};
+
+struct wire_options {
+	const char *bind;  /* default "127.0.0.1" */
+	uint16_t port;     /* default 4566 */
+	int threads;       /* 0 = number of CPUs */
+	const char *region;  /* default region when a request has none */
+	const char *account;
+	struct engine *engine;
+	/* Looks an access key up: fills who and secret (arena). False: unknown key. Called on http threads. `token` may be null. */
+	bool (*find_key)(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token, int64_t now_ms,
+			 struct principal *who, struct str *secret, struct error *err);
+	void *find_key_ctx;
+	int64_t max_json_bytes; /* default 16 MiB */
+};
+
+int wire_server_new(const struct wire_options *options, struct wire_server **out, struct error *err);
+void wire_add_service(struct wire_server *w, const struct wire_service *service); /* borrowed */
+/* Binds and starts the threads. The port really bound is wire_port. */
+int wire_start(struct wire_server *w, struct error *err);
+uint16_t wire_port(struct wire_server *w);
+/* No new requests; running ones get `grace_ms`; then closes. */
+void wire_stop(struct wire_server *w, int grace_ms);
+void wire_server_free(struct wire_server *w);
+
+/* ---- raw requests ---- */
+struct arena *wire_arena(struct wire_request *r);
+struct str wire_method(struct wire_request *r);
+struct str wire_path(struct wire_request *r);     /* percent-decoded */
+struct str wire_raw_path(struct wire_request *r); /* as sent, without query */
+struct str wire_query_arg(struct wire_request *r, const char *name, bool *present); /* decoded */
+/* Calls fn for each decoded query argument. */
+void wire_each_query(struct wire_request *r, void (*fn)(void *ctx, struct str name, struct str value), void *ctx);
+struct str wire_header(struct wire_request *r, const char *name); /* STR_NULL when absent */
+void wire_each_header(struct wire_request *r, void (*fn)(void *ctx, struct str name, struct str value), void *ctx);
+const struct principal *wire_who(struct wire_request *r);
+const char *wire_request_id(struct wire_request *r);
+const char *wire_region(struct wire_request *r);
+/* Body length that was announced after decoding aws-chunked (-1 unknown). */
+int64_t wire_body_length(struct wire_request *r);
+/* A trailer of an aws-chunked body, valid in end(). */
+struct str wire_trailer(struct wire_request *r, const char *name);
+struct engine *wire_engine(struct wire_request *r);
+void wire_set_state(struct wire_request *r, void *state); /* the handler's own pointer */
+void *wire_state(struct wire_request *r);
+/* Asks for the body now (sends 100-continue); without it the answer set in begin() refuses the body. */
+
+/* ---- answers: status and headers first, then exactly one of the send functions; from any thread, once ---- */
+void wire_set_header(struct wire_request *r, const char *name, const char *value); /* copied */
+void wire_send(struct wire_request *r, int status, struct str body);               /* body copied */
+/* Sends `length` bytes of fd from offset with sendfile; takes fd. */
+void wire_send_fd(struct wire_request *r, int status, int fd, int64_t offset, int64_t length);
+/* Body produced piece by piece: fn fills p (up to n bytes) and returns the count, 0 = nothing now (call wire_wake), -1 = end, -2 = fault. done(ctx) at the end. Length unknown. */
+void wire_send_stream(struct wire_request *r, int status, ptrdiff_t (*fn)(void *ctx, char *p, size_t n), void (*done)(void *ctx), void *ctx);
+void wire_wake(struct wire_request *r);
+/* Runs fn(arg) on one of the server's worker threads (for fdatasync and other blocking work); the request stays suspended meanwhile. */
+void wire_offload(struct wire_request *r, void (*fn)(struct wire_request *r, void *arg), void *arg);
+
+/* ---- XML output (S3, STS, IAM) ---- */
+struct buf;
+void xml_open(struct buf *b, const char *name);
+void xml_close(struct buf *b, const char *name);
+void xml_text(struct buf *b, const char *name, struct str value); /* escaped */
+void xml_int(struct buf *b, const char *name, int64_t value);
+
+#endif
