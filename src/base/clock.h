@@ -6,7 +6,7 @@
 
 int64_t clock_now_ms(void);       /* wall clock */
 int64_t clock_monotonic_us(void); /* for durations */
-/* "2026-11-23T09:44:00Z" (ms < 0: with .mmm). buf of >= 32 bytes; returns buf. */
+/* "2026-11-23T09:44:00Z". All writers: buf of >= 32 bytes; they return buf. */
 char *clock_iso(int64_t ms, char *buf);
 /* "2026-11-23T09:44:00.123Z" */
 char *clock_iso_ms(int64_t ms, char *buf);

@@ -1,0 +1,119 @@
+/* json.c - see json.h. */
+#include "base/json.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+const char *json_get_text(const json_t *obj, const char *key)
+{
+	return json_string_value(json_object_get(obj, key));
+}
+
+struct str json_str(const json_t *value)
+{
+	const char *z = json_string_value(value);
+	return z ? str_of(z, json_string_length(value)) : STR_NULL;
+}
+
+struct str json_get_str(const json_t *obj, const char *key)
+{
+	return json_str(json_object_get(obj, key));
+}
+
+int64_t json_get_int(const json_t *obj, const char *key, int64_t fallback)
+{
+	const json_t *v = json_object_get(obj, key);
+	if (json_is_integer(v))
+		return json_integer_value(v);
+	double d = json_is_real(v) ? json_real_value(v) : NAN;
+	return d == floor(d) && fabs(d) < 9.0e18 ? (int64_t)d : fallback;
+}
+
+double json_get_real(const json_t *obj, const char *key, double fallback)
+{
+	const json_t *v = json_object_get(obj, key);
+	return json_is_number(v) ? json_number_value(v) : fallback;
+}
+
+bool json_get_bool(const json_t *obj, const char *key, bool fallback)
+{
+	const json_t *v = json_object_get(obj, key);
+	return json_is_boolean(v) ? json_is_true(v) : fallback;
+}
+
+json_t *json_get(const json_t *obj, const char *key)
+{
+	json_t *v = json_object_get(obj, key);
+	return json_is_null(v) ? NULL : v;
+}
+
+json_t *json_get_path(const json_t *obj, const char *path)
+{
+	struct str rest = str_from(path), piece;
+	json_t *at = (json_t *)obj;
+	while (at && str_split(&rest, '.', &piece)) {
+		char key[256];
+		if (piece.len >= sizeof(key))
+			return NULL;
+		memcpy(key, piece.ptr, piece.len);
+		key[piece.len] = 0;
+		at = json_get(at, key);
+	}
+	return at;
+}
+
+json_t *json_parse(struct str text, struct error *err)
+{
+	json_error_t e;
+	json_t *v = json_loadb(text.ptr ? text.ptr : "", text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+	if (!v)
+		error_set(err, "line %d column %d: %s", e.line, e.column, e.text);
+	return v;
+}
+
+char *json_text_dup(const json_t *value)
+{
+	char *z = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+	if (!z)
+		BUG("json_dumps failed");
+	return z;
+}
+
+struct str json_text(struct arena *a, const json_t *value)
+{
+	CLEANUP_FREE char *z = json_text_dup(value);
+	return arena_str(a, str_from(z));
+}
+
+void json_set_text(json_t *obj, const char *key, const char *text)
+{
+	if (text)
+		json_object_set_new(obj, key, json_string(text));
+}
+
+void json_set_int(json_t *obj, const char *key, int64_t value)
+{
+	json_object_set_new(obj, key, json_integer(value));
+}
+
+void json_set_bool(json_t *obj, const char *key, bool value)
+{
+	json_object_set_new(obj, key, json_boolean(value));
+}
+
+void json_set_real(json_t *obj, const char *key, double value)
+{
+	json_object_set_new(obj, key, json_real(value));
+}
+
+void json_copy_key(json_t *dst, const json_t *src, const char *key)
+{
+	json_t *v = json_get(src, key);
+	if (v)
+		json_object_set(dst, key, v);
+}
+
+void json_cleanup(json_t **value)
+{
+	json_decref(*value);
+}
