@@ -1,0 +1,208 @@
+/* base_test.c - unit tests of src/base. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/json.h"
+#include "base/map.h"
+
+static void test_str(void **state)
+{
+	struct str rest = STR("a,,b"), piece;
+	assert_true(str_split(&rest, ',', &piece) && str_eqz(piece, "a"));
+	assert_true(str_split(&rest, ',', &piece) && piece.len == 0);
+	assert_true(str_split(&rest, ',', &piece) && str_eqz(piece, "b"));
+	assert_false(str_split(&rest, ',', &piece));
+	assert_int_equal(str_find(STR("hello"), STR("lo")), 3);
+	assert_int_equal(str_find(STR("hello"), STR("x")), -1);
+	assert_int_equal(str_find(STR_NULL, STR("")), 0);
+	assert_true(str_eqz(str_trim(STR(" \t x y\r\n")), "x y"));
+	assert_true(str_cmp(STR("a"), STR("ab")) < 0 && str_cmp(STR("b"), STR("ab")) > 0);
+	assert_true(str_eq_nocase(STR("Content-Type"), STR("content-TYPE")));
+	assert_true(str_starts(STR("abc"), STR("ab")) && !str_starts(STR("a"), STR("ab")));
+	assert_true(str_ends(STR("abc"), STR("bc")) && !str_ends(STR("c"), STR("bc")));
+}
+
+static void test_numbers(void **state)
+{
+	int64_t v = 7;
+	assert_true(str_to_i64(STR("-9223372036854775808"), &v) && v == INT64_MIN);
+	assert_true(str_to_i64(STR("9223372036854775807"), &v) && v == INT64_MAX);
+	assert_false(str_to_i64(STR("9223372036854775808"), &v));
+	assert_false(str_to_i64(STR(""), &v));
+	assert_false(str_to_i64(STR("-"), &v));
+	assert_false(str_to_i64(STR("+1"), &v));
+	assert_false(str_to_i64(STR("1 "), &v));
+	assert_int_equal(v, INT64_MAX);
+	double d;
+	assert_true(str_to_double(STR("-1.5e3"), &d) && d == -1500);
+	static const char *const bad[] = { "", "-", "01", "1.", ".5", "1e", "nan", "inf", "0x10", "1 " };
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_false(str_to_double(str_from(bad[i]), &d));
+}
+
+static int order[3], norder;
+static void note(void *arg)
+{
+	order[norder++] = *(int *)arg;
+}
+
+static void test_arena(void **state)
+{
+	struct arena a = ARENA_INIT;
+	int one = 1, two = 2;
+	char *big = arena_alloc(&a, 3 << 20);
+	for (size_t i = 0; i < 3 << 20; i++)
+		assert_int_equal(big[i], 0);
+	assert_int_equal((uintptr_t)arena_alloc(&a, 1) % 16, 0);
+	arena_defer(&a, note, &one);
+	arena_alloc(&a, 1 << 20);
+	arena_defer(&a, note, &two);
+	assert_string_equal(arena_printf(&a, "%s-%d", "x", 42), "x-42");
+	assert_string_equal(arena_strdup(&a, STR("abc")), "abc");
+	arena_release(&a);
+	assert_int_equal(norder, 2);
+	assert_int_equal(order[0], 2);
+	assert_null(a.head);
+}
+
+static void test_buf(void **state)
+{
+	CLEANUP_BUF struct buf b = BUF_INIT;
+	for (int i = 0; i < 1000; i++)
+		buf_printf(&b, "%d,", i);
+	assert_int_equal(b.len, 10 * 2 + 90 * 3 + 900 * 4);
+	assert_int_equal(strlen(b.ptr), b.len);
+	CLEANUP_FREE char *text = buf_detach(&b);
+	assert_memory_equal(text, "0,1,2,", 6);
+	assert_null(b.ptr);
+}
+
+/* Random operations against a plain array: every key's presence is checked after each one. */
+static void test_map(void **state)
+{
+	struct map m = MAP_INIT;
+	static int values[64];
+	bool present[64] = { 0 };
+	srandom(1);
+	for (int step = 0; step < 20000; step++) {
+		int k = (int)(random() % 64);
+		char key[8];
+		snprintf(key, sizeof(key), "k%d", k);
+		if (random() % 2) {
+			assert_ptr_equal(map_set(&m, str_from(key), &values[k]), present[k] ? &values[k] : NULL);
+			present[k] = true;
+		} else {
+			assert_ptr_equal(map_remove(&m, str_from(key)), present[k] ? &values[k] : NULL);
+			present[k] = false;
+		}
+		size_t count = 0;
+		for (int i = 0; i < 64; i++) {
+			snprintf(key, sizeof(key), "k%d", i);
+			assert_ptr_equal(map_get(&m, str_from(key)), present[i] ? &values[i] : NULL);
+			count += present[i];
+		}
+		assert_int_equal(m.count, count);
+	}
+	map_release(&m);
+}
+
+static void test_clock(void **state)
+{
+	char text[32];
+	int64_t ms;
+	assert_string_equal(clock_iso_ms(1795427040123, text), "2026-11-23T09:44:00.123Z");
+	assert_string_equal(clock_iso(1795427040123, text), "2026-11-23T09:44:00Z");
+	assert_string_equal(clock_basic(1795427040123, text), "20261123T094400Z");
+	assert_string_equal(clock_http(1795427040000, text), "Mon, 23 Nov 2026 09:44:00 GMT");
+	assert_true(clock_parse_http(str_from(text), &ms) && ms == 1795427040000);
+	assert_true(clock_parse_iso(STR("2026-11-23T09:44:00.123Z"), &ms) && ms == 1795427040123);
+	assert_true(clock_parse_iso(STR("20261123T094400Z"), &ms) && ms == 1795427040000);
+	assert_true(clock_parse_iso(STR("2026-11-23T11:44:00+02:00"), &ms) && ms == 1795427040000);
+	assert_true(clock_parse_iso(STR("2024-02-29T00:00:00Z"), &ms));
+	static const char *const bad[] = { "", "2026-02-29T00:00:00Z", "2026-11-23", "2026-11-23T24:00:00Z", "2026-11-23T09:44:00", "2026-11-23T09:44:00.Z",
+					   "2026-13-01T00:00:00Z", "2026-11-23T09:44:00Zx" };
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_false(clock_parse_iso(str_from(bad[i]), &ms));
+}
+
+static void test_id(void **state)
+{
+	static const struct { const char *plain, *coded; } cases[] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foobar", "Zm9vYmFy" } }; /* RFC 4648, 10 */
+	char text[64];
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		base64_encode(text, cases[i].plain, strlen(cases[i].plain));
+		assert_string_equal(text, cases[i].coded);
+		ptrdiff_t n = base64_decode(text, str_from(cases[i].coded));
+		assert_int_equal(n, strlen(cases[i].plain));
+		assert_memory_equal(text, cases[i].plain, (size_t)n);
+	}
+	assert_int_equal(base64_decode(text, STR("Zg=")), -1);
+	assert_int_equal(base64_decode(text, STR("Z===")), -1);
+	assert_int_equal(base64_decode(text, STR("Zg!=")), -1);
+	hex_encode(text, "\x00\xff\x10", 3);
+	assert_string_equal(text, "00ff10");
+	unsigned char raw[3];
+	assert_true(hex_decode(raw, 3, STR("00FF10")) && raw[1] == 255);
+	assert_false(hex_decode(raw, 3, STR("00ff1")));
+	assert_false(hex_decode(raw, 3, STR("00ff1g")));
+	char a[37], b[37];
+	id_uuid(a, NULL, NULL);
+	id_uuid(b, NULL, NULL);
+	assert_int_equal(strlen(a), 36);
+	assert_int_equal(a[14], '4');
+	assert_string_not_equal(a, b);
+}
+
+static void test_error(void **state)
+{
+	struct error err = ERROR_INIT;
+	assert_int_equal(error_errno(&err, 2, "open `%s`", "x"), -1);
+	assert_string_equal(error_text(&err), "open `x`: No such file or directory");
+	error_wrap(&err, "load");
+	assert_string_equal(error_text(&err), "load: open `x`: No such file or directory");
+	error_http(&err, 404, "NoSuchKey", "gone");
+	assert_true(error_is(&err, "NoSuchKey") && err.status == 404);
+	struct error other = ERROR_INIT;
+	error_move(&other, &err);
+	assert_null(err.message);
+	assert_string_equal(error_text(&other), "gone");
+	error_release(&other);
+	error_set(NULL, "ignored");
+}
+
+static void test_json(void **state)
+{
+	struct error err = ERROR_INIT;
+	CLEANUP_JSON json_t *v = json_parse(STR("{\"a\":{\"b\":[1,2.0,\"x\"]},\"n\":null,\"t\":true,\"f\":3.0}"), &err);
+	assert_non_null(v);
+	assert_non_null(json_get_path(v, "a.b"));
+	assert_null(json_get(v, "n"));
+	assert_int_equal(json_get_int(v, "f", 0), 3);
+	assert_int_equal(json_get_int(v, "t", 9), 9);
+	assert_true(json_get_bool(v, "t", false));
+	struct arena a = ARENA_INIT;
+	assert_string_equal(json_text(&a, v).ptr, "{\"a\":{\"b\":[1,2.0,\"x\"]},\"n\":null,\"t\":true,\"f\":3.0}");
+	arena_release(&a);
+	assert_null(json_parse(STR("{"), &err));
+	assert_non_null(strstr(error_text(&err), "line 1"));
+	error_release(&err);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_str), cmocka_unit_test(test_numbers), cmocka_unit_test(test_arena), cmocka_unit_test(test_buf),
+		cmocka_unit_test(test_map), cmocka_unit_test(test_clock),   cmocka_unit_test(test_id),	  cmocka_unit_test(test_error),
+		cmocka_unit_test(test_json),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
