@@ -1,0 +1,137 @@
+/* client.c - see client.h. DESIGN: libcurl signs (CURLOPT_AWS_SIGV4). */
+#include "cli/client.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+
+struct client {
+	struct config *config;
+	CURL *curl;
+	const char *endpoint;
+	char *userpwd;
+};
+
+int client_keys(struct config *c, const char **access_key, const char **secret_key, struct error *err)
+{
+	const char *path = config_path(c, "credentials");
+	FILE *f = fopen(path, "re");
+	char line[512];
+	if (!f)
+		return error_errno(err, errno, "read the keys in `%s` (start Quern with `quern up` first)", path);
+	*access_key = *secret_key = NULL;
+	while (fgets(line, sizeof(line), f)) {
+		struct str rest = str_from(line), name;
+		if (!str_split(&rest, '=', &name) || !rest.ptr)
+			continue;
+		name = str_trim(name);
+		if (str_eqz(name, "aws_access_key_id"))
+			*access_key = arena_strdup(&c->arena, str_trim(rest));
+		else if (str_eqz(name, "aws_secret_access_key"))
+			*secret_key = arena_strdup(&c->arena, str_trim(rest));
+	}
+	fclose(f);
+	return *access_key && *secret_key ? 0 : error_set(err, "`%s` has no keys", path);
+}
+
+int client_new(struct config *c, struct client **out, struct error *err)
+{
+	const char *access_key, *secret_key;
+	if (client_keys(c, &access_key, &secret_key, err) < 0)
+		return -1;
+	struct client *cl = mem_calloc(1, sizeof(*cl));
+	cl->config = c;
+	cl->endpoint = config_endpoint(c);
+	cl->curl = curl_easy_init();
+	if (!cl->curl || asprintf(&cl->userpwd, "%s:%s", access_key, secret_key) < 0)
+		BUG("out of memory");
+	*out = cl;
+	return 0;
+}
+
+void client_free(struct client *cl)
+{
+	if (!cl)
+		return;
+	curl_easy_cleanup(cl->curl);
+	free(cl->userpwd);
+	free(cl);
+}
+
+static size_t collect(char *p, size_t size, size_t n, void *buf)
+{
+	buf_add(buf, p, size * n);
+	return size * n;
+}
+
+static json_t *read_answer(long status, struct str body, struct error *err)
+{
+	json_t *answer = json_parse(body.len ? body : STR("{}"), err);
+	if (!answer) {
+		error_wrap(err, "the daemon's answer (HTTP %ld)", status);
+		return NULL;
+	}
+	if (status < 300)
+		return answer;
+	const char *code = json_get_text(answer, "__type"), *text = json_get_text(answer, "message");
+	error_aws(err, code ? code : "Unknown", "%s", text ? text : "no message");
+	json_decref(answer);
+	return NULL;
+}
+
+json_t *client_call(struct client *cl, const char *service, const char *target, json_t *in, struct error *err)
+{
+	CLEANUP_BUF struct buf body = BUF_INIT;
+	CLEANUP_JSON json_t *input = in ? in : json_object();
+	CLEANUP_FREE char *text = json_text_dup(input);
+	char header[256], signer[128];
+	snprintf(header, sizeof(header), "X-Amz-Target: %s", target);
+	snprintf(signer, sizeof(signer), "aws:amz:%s:%s", cl->config->region, service);
+	struct curl_slist *headers = curl_slist_append(NULL, header);
+	headers = curl_slist_append(headers, "Content-Type: application/x-amz-json-1.1");
+	headers = curl_slist_append(headers, "Expect:");
+	curl_easy_reset(cl->curl);
+	curl_easy_setopt(cl->curl, CURLOPT_URL, arena_printf(&cl->config->arena, "%s/", cl->endpoint));
+	curl_easy_setopt(cl->curl, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(cl->curl, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(cl->curl, CURLOPT_AWS_SIGV4, signer);
+	curl_easy_setopt(cl->curl, CURLOPT_USERPWD, cl->userpwd);
+	curl_easy_setopt(cl->curl, CURLOPT_POSTFIELDS, text);
+	curl_easy_setopt(cl->curl, CURLOPT_WRITEFUNCTION, collect);
+	curl_easy_setopt(cl->curl, CURLOPT_WRITEDATA, &body);
+	curl_easy_setopt(cl->curl, CURLOPT_TIMEOUT, 60L);
+	CURLcode rc = curl_easy_perform(cl->curl);
+	curl_slist_free_all(headers);
+	if (rc != CURLE_OK) {
+		error_set(err, "%s: %s", cl->endpoint, curl_easy_strerror(rc));
+		return NULL;
+	}
+	long status = 0;
+	curl_easy_getinfo(cl->curl, CURLINFO_RESPONSE_CODE, &status);
+	return read_answer(status, buf_str(&body), err);
+}
+
+json_t *client_get(struct config *c, const char *path, struct error *err)
+{
+	CLEANUP_BUF struct buf body = BUF_INIT;
+	long status = 0;
+	CURL *curl = curl_easy_init();
+	if (!curl)
+		BUG("out of memory");
+	curl_easy_setopt(curl, CURLOPT_URL, arena_printf(&c->arena, "%s%s", config_endpoint(c), path));
+	curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, collect);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT, 10L);
+	CURLcode rc = curl_easy_perform(curl);
+	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_cleanup(curl);
+	if (rc == CURLE_OK)
+		return read_answer(status, buf_str(&body), err);
+	error_set(err, "%s: %s", config_endpoint(c), curl_easy_strerror(rc));
+	return NULL;
+}

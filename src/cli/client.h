@@ -1,0 +1,23 @@
+/* client.h - the CLI's own calls to the daemon: the AWS API, signed, like any other client. */
+#ifndef QUERN_CLI_CLIENT_H
+#define QUERN_CLI_CLIENT_H
+
+#include <jansson.h>
+
+#include "cli/config.h"
+
+struct client;
+/* Reads the keys file; one keep-alive connection. *out owned. err says what to do when the daemon is down. */
+int client_new(struct config *c, struct client **out, struct error *err);
+void client_free(struct client *cl);
+/* One JSON-protocol call: service is the signing name ("sagemaker"), target the whole X-Amz-Target. Takes `in` (NULL = {}). Returns owned JSON, or NULL
+ * with the AWS code and message in err. */
+json_t *client_call(struct client *cl, const char *service, const char *target, json_t *in, struct error *err);
+
+/* An unsigned GET of one of the daemon's own pages ("/_quern/..."); owned JSON, or NULL with err. */
+json_t *client_get(struct config *c, const char *path, struct error *err);
+
+/* The keys of the credentials file, in the config's arena. */
+int client_keys(struct config *c, const char **access_key, const char **secret_key, struct error *err);
+
+#endif

@@ -1,0 +1,36 @@
+/* commands.h - the commands of the quern program. Each takes its own arguments (argv[0] is the command's name) and returns the exit
+ * status: 0 done, 1 failed, 2 wrong usage. stdout is data, stderr is talk. */
+#ifndef QUERN_CLI_COMMANDS_H
+#define QUERN_CLI_COMMANDS_H
+
+#include "cli/config.h"
+
+struct command {
+	const char *name, *usage, *summary;
+	int (*run)(struct config *c, int argc, char **argv);
+	bool hidden; /* not in the help: roles that other commands start */
+};
+extern const struct command commands[]; /* ends with a NULL name */
+
+int cli_up(struct config *c, int argc, char **argv);
+int cli_down(struct config *c, int argc, char **argv);
+int cli_serve(struct config *c, int argc, char **argv);
+int cli_executor(struct config *c, int argc, char **argv);
+int cli_task(struct config *c, int argc, char **argv);
+int cli_env(struct config *c, int argc, char **argv);
+int cli_run(struct config *c, int argc, char **argv);
+int cli_ps(struct config *c, int argc, char **argv);
+int cli_logs(struct config *c, int argc, char **argv);
+int cli_doctor(struct config *c, int argc, char **argv);
+int cli_api(struct config *c, int argc, char **argv);
+int cli_completion(struct config *c, int argc, char **argv);
+
+/* "quern: what happened: why" and, when given, "  try: <next command>" on stderr. Returns 1. */
+int fail(const char *next, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Wrong usage of a command: prints its usage line. Returns 2. */
+int usage(const char *command);
+
+/* Starts what is down (executor, daemon) and waits until the port answers. Used by up and demo scripts. */
+int up_start(struct config *c, bool quiet);
+
+#endif

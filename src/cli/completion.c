@@ -1,0 +1,36 @@
+/* completion.c - shell completion from the table of commands. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+
+static void names(void)
+{
+	for (const struct command *c = commands; c->name; c++)
+		if (!c->hidden)
+			printf("%s ", c->name);
+}
+
+int cli_completion(struct config *config, int argc, char **argv)
+{
+	if (argc != 2)
+		return usage("completion");
+	if (strcmp(argv[1], "bash") == 0) {
+		printf("_quern() { [ \"$COMP_CWORD\" -eq 1 ] && COMPREPLY=($(compgen -W \"");
+		names();
+		printf("\" -- \"${COMP_WORDS[1]}\")) || COMPREPLY=($(compgen -f -- \"${COMP_WORDS[COMP_CWORD]}\")); }\ncomplete -F _quern quern\n");
+	} else if (strcmp(argv[1], "zsh") == 0) {
+		printf("#compdef quern\n_quern() { local -a c; c=(");
+		for (const struct command *c = commands; c->name; c++)
+			if (!c->hidden)
+				printf("'%s:%s' ", c->name, c->summary);
+		printf("); (( CURRENT == 2 )) && _describe command c || _files; }\ncompdef _quern quern\n");
+	} else if (strcmp(argv[1], "fish") == 0) {
+		for (const struct command *c = commands; c->name; c++)
+			if (!c->hidden)
+				printf("complete -c quern -n __fish_use_subcommand -a %s -d '%s'\n", c->name, c->summary);
+	} else {
+		return usage("completion");
+	}
+	return 0;
+}

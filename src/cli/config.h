@@ -1,0 +1,35 @@
+/* config.h - where things are and how the daemon runs.
+ *
+ * DESIGN: a value comes from (highest first) a flag, the environment, `<data>/config.json`, the default. The data directory holds everything:
+ *   quern.db · blobs/ · logs/ · stage/ · tasks/ · run/{serve.pid,executor.pid,executor.sock,endpoint,*.log} · credentials · config.json */
+#ifndef QUERN_CLI_CONFIG_H
+#define QUERN_CLI_CONFIG_H
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+
+struct config {
+	struct arena arena;
+	const char *data_dir;  /* QUERN_HOME; root: /var/lib/quern, else $XDG_DATA_HOME/quern or ~/.local/share/quern */
+	const char *libexec;   /* images/ and python/ live here: <exe>/../libexec/quern */
+	const char *bind;      /* QUERN_BIND, 127.0.0.1 */
+	uint16_t port;         /* QUERN_PORT, 4566 */
+	const char *region;    /* AWS_DEFAULT_REGION at first start is not used: us-east-1 unless configured */
+	const char *account;
+	const char *runtime;   /* "crun", "runc" or NULL */
+	int uid, gid;          /* of the daemon when started by root; -1: do not change */
+	bool json, color;      /* output: --json; colour when stdout is a terminal and NO_COLOR is unset */
+};
+
+/* Reads the environment and config.json. */
+int config_load(struct config *c, const char *data_dir_flag, struct error *err);
+/* "<data>/<name>" in the config's arena. */
+const char *config_path(struct config *c, const char *name);
+/* "http://127.0.0.1:4566" of the running daemon (run/endpoint), or of the configuration. */
+const char *config_endpoint(struct config *c);
+/* The pid in a pid file when that process lives and is a quern, else 0. */
+int config_pid(struct config *c, const char *name);
+
+#endif

@@ -1,0 +1,114 @@
+/* env.c - env and run: how stock AWS tools find this Quern.
+ *
+ * DESIGN: botocore 1.31 and later, the aws CLI 2.13 and later and the AWS SDKs read AWS_ENDPOINT_URL. The sagemaker SDK sends its STS calls
+ * elsewhere unless a default bucket is configured, which the configuration file below does; `quern run` mends it
+ * for every SDK call (python/sitecustomize.py). */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "cli/client.h"
+#include "cli/commands.h"
+
+struct variable {
+	const char *name, *value;
+};
+
+/* Set-up A: with a default bucket the SDK makes no STS call. */
+static const char *sdk_config(struct config *c)
+{
+	const char *path = config_path(c, "run/sagemaker-config.yaml");
+	FILE *f = fopen(path, "we");
+	if (!f)
+		return access(path, R_OK) == 0 ? path : NULL;
+	fprintf(f,
+		"SchemaVersion: '1.0'\nSageMaker:\n  PythonSDK:\n    Modules:\n      TelemetryOptOut: true\n      Session:\n"
+		"        DefaultS3Bucket: sagemaker-%s-%s\n",
+		c->region, c->account);
+	return fclose(f) == 0 ? path : NULL;
+}
+
+enum { MAX_VARIABLES = 12 };
+
+static int collect(struct config *c, struct variable *v, struct error *err)
+{
+	const char *access_key, *secret_key, *no_proxy = getenv("no_proxy");
+	int n = 0;
+	if (client_keys(c, &access_key, &secret_key, err) < 0)
+		return -1;
+	v[n++] = (struct variable){ "AWS_ENDPOINT_URL", config_endpoint(c) };
+	v[n++] = (struct variable){ "AWS_ACCESS_KEY_ID", access_key };
+	v[n++] = (struct variable){ "AWS_SECRET_ACCESS_KEY", secret_key };
+	v[n++] = (struct variable){ "AWS_DEFAULT_REGION", c->region };
+	v[n++] = (struct variable){ "AWS_REGION", c->region };
+	v[n++] = (struct variable){ "AWS_EC2_METADATA_DISABLED", "true" };
+	const char *config = sdk_config(c);
+	if (config)
+		v[n++] = (struct variable){ "SAGEMAKER_USER_CONFIG_OVERRIDE", config };
+	if (!no_proxy || !strstr(no_proxy, "127.0.0.1"))
+		v[n++] = (struct variable){ "no_proxy", arena_printf(&c->arena, "%s%s127.0.0.1,localhost", no_proxy ? no_proxy : "",
+								    no_proxy && *no_proxy ? "," : "") };
+	return n;
+}
+
+int cli_env(struct config *c, int argc, char **argv)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct variable v[MAX_VARIABLES];
+	bool fish = false;
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--json") == 0)
+			c->json = true;
+		else if (strcmp(argv[i], "--fish") == 0)
+			fish = true;
+		else
+			return usage("env");
+	}
+	int n = collect(c, v, &err);
+	if (n < 0)
+		return fail("quern up", "%s", error_text(&err));
+	CLEANUP_JSON json_t *doc = json_object();
+	for (int i = 0; i < n; i++) {
+		if (c->json)
+			json_set_text(doc, v[i].name, v[i].value);
+		else if (fish)
+			printf("set -gx %s '%s'\n", v[i].name, v[i].value);
+		else
+			printf("export %s='%s'\n", v[i].name, v[i].value);
+	}
+	if (!fish && !c->json)
+		puts("unset AWS_SESSION_TOKEN AWS_PROFILE");
+	if (c->json) {
+		json_dumpf(doc, stdout, JSON_INDENT(2));
+		putchar('\n');
+	}
+	return 0;
+}
+
+int cli_run(struct config *c, int argc, char **argv)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct variable v[MAX_VARIABLES];
+	const char *python = "python3", *path = getenv("PYTHONPATH");
+	int at = 1;
+	if (at + 1 < argc && strcmp(argv[at], "--python") == 0) {
+		python = argv[at + 1];
+		at += 2;
+	}
+	if (at >= argc)
+		return usage("run");
+	int n = collect(c, v, &err);
+	if (n < 0)
+		return fail("quern up", "%s", error_text(&err));
+	for (int i = 0; i < n; i++)
+		setenv(v[i].name, v[i].value, 1);
+	unsetenv("AWS_SESSION_TOKEN");
+	unsetenv("AWS_PROFILE");
+	setenv("PYTHONPATH", arena_printf(&c->arena, "%s/python%s%s", c->libexec, path && *path ? ":" : "", path ? path : ""), 1);
+	argv[at - 1] = (char *)python;
+	execvp(python, argv + at - 1);
+	return fail(NULL, "run `%s`: %s", python, strerror(errno));
+}

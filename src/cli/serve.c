@@ -1,0 +1,192 @@
+/* serve.c - see serve.h.
+ *
+ * DESIGN: one struct holds every room in the order of construction; shutdown goes the other way: no new requests, running ones finish, the
+ * engine empties its queue, then the rooms go. Nothing here knows what a service does. */
+#include "cli/serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "blob/blob.h"
+#include "engine/engine.h"
+#include "iam/iam.h"
+#include "logs/logs.h"
+#include "s3/s3.h"
+#include "sagemaker/jobs.h"
+#include "sagemaker/sagemaker.h"
+#include "store/store.h"
+#include "task/task.h"
+#include "wire/wire.h"
+
+struct daemon {
+	struct config *config;
+	struct store *store;
+	struct blob_store *blobs;
+	struct engine *engine;
+	struct iam *iam;
+	struct logs *logs;
+	struct s3 *s3;
+	struct task_client *tasks;
+	struct sagemaker *sagemaker;
+	struct wire_server *wire;
+};
+
+enum { GRACE_MS = 5000 };
+
+/* All rooms' schema steps in one NULL-ended array. */
+static struct store_migration *all_migrations(struct arena *a)
+{
+	static const struct store_migration *const rooms[] = {
+		engine_migrations, blob_migrations, iam_migrations, logs_migrations, s3_migrations, sagemaker_migrations, job_migrations,
+	};
+	size_t n = 0;
+	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++)
+		for (const struct store_migration *m = rooms[i]; m->room; m++)
+			n++;
+	struct store_migration *all = ARENA_ARRAY(a, struct store_migration, n + 1);
+	n = 0;
+	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++)
+		for (const struct store_migration *m = rooms[i]; m->room; m++)
+			all[n++] = *m;
+	return all;
+}
+
+static int open_storage(struct daemon *d, struct error *err)
+{
+	struct config *c = d->config;
+	if (store_open(config_path(c, "quern.db"), all_migrations(&c->arena), &d->store, err) < 0)
+		return -1;
+	if (blob_store_open(config_path(c, "blobs"), &d->blobs, err) < 0)
+		return -1;
+	const struct engine_options options = { .store = d->store };
+	return engine_new(&options, &d->engine, err);
+}
+
+static int open_services(struct daemon *d, struct error *err)
+{
+	struct config *c = d->config;
+	const struct iam_options iam = { d->engine, c->account, c->region, config_path(c, "credentials") };
+	if (iam_new(&iam, &d->iam, err) < 0)
+		return -1;
+	if (logs_new(d->engine, config_path(c, "logs"), &d->logs, err) < 0)
+		return -1;
+	if (s3_new(d->engine, d->blobs, &d->s3, err) < 0)
+		return -1;
+	if (task_client_new(config_path(c, "run/executor.sock"), d->engine, &d->tasks, err) < 0)
+		return -1;
+	const struct sagemaker_options sm = {
+		.engine = d->engine, .s3 = d->s3, .logs = d->logs, .iam = d->iam, .tasks = d->tasks,
+		.account = c->account, .region = c->region, .data_dir = c->data_dir, .api_port = c->port,
+	};
+	return sagemaker_new(&sm, &d->sagemaker, err);
+}
+
+static int open_wire(struct daemon *d, struct error *err)
+{
+	struct config *c = d->config;
+	const struct wire_options options = {
+		.bind = c->bind, .port = c->port, .region = c->region, .account = c->account, .engine = d->engine,
+		.find_key = iam_find_key, .find_key_ctx = d->iam,
+	};
+	if (wire_server_new(&options, &d->wire, err) < 0)
+		return -1;
+	wire_add_service(d->wire, s3_service(d->s3));
+	wire_add_service(d->wire, sagemaker_service(d->sagemaker));
+	wire_add_service(d->wire, logs_service(d->logs));
+	wire_add_service(d->wire, iam_service(d->iam));
+	wire_add_service(d->wire, sts_service(d->iam));
+	return wire_start(d->wire, err);
+}
+
+static int write_file(const char *path, const char *text, struct error *err)
+{
+	CLEANUP_FREE char *temporary = NULL;
+	if (asprintf(&temporary, "%s.new", path) < 0)
+		BUG("out of memory");
+	FILE *f = fopen(temporary, "we");
+	if (!f || fputs(text, f) < 0 || fclose(f) != 0 || rename(temporary, path) < 0)
+		return error_errno(err, errno, "write `%s`", path);
+	return 0;
+}
+
+static int announce(struct daemon *d, struct error *err)
+{
+	struct config *c = d->config;
+	const char *host = strcmp(c->bind, "0.0.0.0") == 0 ? "127.0.0.1" : c->bind;
+	if (write_file(config_path(c, "run/serve.pid"), arena_printf(&c->arena, "%d\n", (int)getpid()), err) < 0)
+		return -1;
+	return write_file(config_path(c, "run/endpoint"), arena_printf(&c->arena, "http://%s:%u\n", host, wire_port(d->wire)), err);
+}
+
+static int start(struct daemon *d, struct error *err)
+{
+	if (open_storage(d, err) < 0)
+		return -1;
+	if (open_services(d, err) < 0)
+		return -1;
+	if (engine_start(d->engine, err) < 0)
+		return -1;
+	if (open_wire(d, err) < 0)
+		return -1;
+	return announce(d, err);
+}
+
+static void stop(struct daemon *d)
+{
+	if (d->wire)
+		wire_stop(d->wire, GRACE_MS);
+	if (d->tasks)
+		task_client_free(d->tasks);
+	if (d->engine)
+		engine_stop(d->engine);
+	wire_server_free(d->wire);
+	sagemaker_free(d->sagemaker);
+	s3_free(d->s3);
+	logs_free(d->logs);
+	iam_free(d->iam);
+	engine_free(d->engine);
+	blob_store_close(d->blobs);
+	store_close(d->store);
+}
+
+static void tell(int ready_fd, const char *text)
+{
+	if (ready_fd < 0)
+		return;
+	ssize_t rc = write(ready_fd, text, strlen(text));
+	(void)rc;
+	close(ready_fd);
+}
+
+int serve_main(struct config *c, int ready_fd)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct daemon d = { .config = c };
+	sigset_t wanted;
+	int sig = 0;
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGTERM);
+	sigaddset(&wanted, SIGINT);
+	sigprocmask(SIG_BLOCK, &wanted, NULL); /* before any thread exists, so that all inherit it */
+	signal(SIGPIPE, SIG_IGN);
+	umask(022); /* staged files must be readable by any user inside a container; the data directory itself is closed to others */
+	if (start(&d, &err) < 0) {
+		log_error("serve", "%s", error_text(&err));
+		tell(ready_fd, error_text(&err));
+		stop(&d);
+		return 1;
+	}
+	log_info("serve", "listening on %s", config_endpoint(c));
+	tell(ready_fd, "\n");
+	sigwait(&wanted, &sig);
+	log_info("serve", "stopping on signal %d", sig);
+	stop(&d);
+	unlink(config_path(c, "run/serve.pid"));
+	return 0;
+}

@@ -1,0 +1,281 @@
+/* up.c - starting and stopping: up, down, serve, executor, task.
+ *
+ * DESIGN: `up` makes the data directory, then forks the executor (keeps its privileges) and the daemon (drops to the daemon's user
+ * when root started it), each in a session of its own with its output in run/<role>.log, and waits for the daemon's word that
+ * the port answers. Both are found again through pid files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cli/commands.h"
+#include "cli/serve.h"
+#include "task/task.h"
+
+enum { READY_WAIT_MS = 20000, STOP_WAIT_MS = 15000 };
+
+static int make_dir(const char *path, mode_t mode, int uid, int gid, struct error *err)
+{
+	if (mkdir(path, mode) < 0 && errno != EEXIST)
+		return error_errno(err, errno, "make directory `%s`", path);
+	if (uid >= 0 && chown(path, (uid_t)uid, (gid_t)gid) < 0)
+		return error_errno(err, errno, "give directory `%s` to user %d", path, uid);
+	return 0;
+}
+
+/* The data directory and its parents; the parents keep their owner. */
+static int make_data_dir(struct config *c, struct error *err)
+{
+	char path[4096];
+	snprintf(path, sizeof(path), "%s", c->data_dir);
+	for (char *p = path + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = 0;
+		if (mkdir(path, 0755) < 0 && errno != EEXIST)
+			return error_errno(err, errno, "make directory `%s`", path);
+		*p = '/';
+	}
+	if (make_dir(c->data_dir, 0711, c->uid, c->gid, err) < 0)
+		return -1;
+	return make_dir(config_path(c, "run"), 0755, c->uid, c->gid, err);
+}
+
+static int drop_privileges(struct config *c, struct error *err)
+{
+	if (c->uid < 0)
+		return 0;
+	if (setgroups(0, NULL) < 0 || setresgid((gid_t)c->gid, (gid_t)c->gid, (gid_t)c->gid) < 0 ||
+	    setresuid((uid_t)c->uid, (uid_t)c->uid, (uid_t)c->uid) < 0)
+		return error_errno(err, errno, "become user %d", c->uid);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (access(c->data_dir, W_OK | X_OK) < 0)
+		return error_errno(err, errno, "use `%s` as user %d (a parent directory is closed to others; choose another with --data)",
+				   c->data_dir, c->uid);
+	return 0;
+}
+
+static int run_executor(struct config *c)
+{
+	const struct executor_options options = {
+		.socket_path = config_path(c, "run/executor.sock"), .data_dir = c->data_dir,
+		.images_dir = arena_printf(&c->arena, "%s/images", c->libexec), .daemon_uid = c->uid, .daemon_gid = c->gid,
+		.runtime = c->runtime, .api_port = c->port,
+	};
+	return executor_main(&options);
+}
+
+static int write_pid(const char *path, pid_t pid, struct error *err)
+{
+	FILE *f = fopen(path, "we");
+	if (!f || fprintf(f, "%d\n", (int)pid) < 0 || fclose(f) != 0)
+		return error_errno(err, errno, "write `%s`", path);
+	return 0;
+}
+
+/* In the child: own session, no terminal, output to the log. */
+static void detach(const char *log_path)
+{
+	setsid();
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	if (null >= 0)
+		dup2(null, STDIN_FILENO);
+	if (log >= 0) {
+		dup2(log, STDOUT_FILENO);
+		dup2(log, STDERR_FILENO);
+	}
+	if (chdir("/") < 0)
+		_exit(1);
+}
+
+static int start_executor(struct config *c, struct error *err)
+{
+	if (config_pid(c, "run/executor.pid"))
+		return 0;
+	const char *log = config_path(c, "run/executor.log"), *pid_file = config_path(c, "run/executor.pid");
+	pid_t pid = fork();
+	if (pid < 0)
+		return error_errno(err, errno, "start the executor");
+	if (pid == 0) {
+		detach(log);
+		_exit(run_executor(c));
+	}
+	return write_pid(pid_file, pid, err);
+}
+
+/* Waits for the daemon's word. */
+static int wait_ready(int fd, struct error *err)
+{
+	char text[1024];
+	size_t n = 0;
+	int64_t end = clock_monotonic_us() + (int64_t)READY_WAIT_MS * 1000;
+	for (;;) {
+		struct pollfd p = { fd, POLLIN, 0 };
+		int64_t left = (end - clock_monotonic_us()) / 1000;
+		if (left <= 0)
+			return error_set(err, "the daemon did not answer within %d s", READY_WAIT_MS / 1000);
+		if (poll(&p, 1, (int)left) <= 0)
+			continue;
+		ssize_t got = read(fd, text + n, sizeof(text) - 1 - n);
+		if (got > 0)
+			n += (size_t)got;
+		if (got <= 0 || n == sizeof(text) - 1 || text[0] == '\n')
+			break;
+	}
+	text[n] = 0;
+	if (n == 1 && text[0] == '\n')
+		return 0;
+	return error_set(err, "%s", n ? text : "the daemon ended at once");
+}
+
+static int start_daemon(struct config *c, struct error *err)
+{
+	int pipefd[2];
+	if (pipe2(pipefd, O_CLOEXEC) < 0)
+		return error_errno(err, errno, "make a pipe");
+	const char *log = config_path(c, "run/serve.log");
+	pid_t pid = fork();
+	if (pid < 0)
+		return error_errno(err, errno, "start the daemon");
+	if (pid == 0) {
+		CLEANUP_ERROR struct error child = ERROR_INIT;
+		close(pipefd[0]);
+		detach(log);
+		if (drop_privileges(c, &child) < 0) {
+			dprintf(pipefd[1], "%s", error_text(&child));
+			_exit(1);
+		}
+		_exit(serve_main(c, pipefd[1]));
+	}
+	close(pipefd[1]);
+	int rc = wait_ready(pipefd[0], err);
+	close(pipefd[0]);
+	return rc;
+}
+
+static int parse_up(struct config *c, int argc, char **argv, bool *foreground)
+{
+	for (int i = 1; i < argc; i++) {
+		int64_t port;
+		if (strcmp(argv[i], "--foreground") == 0) {
+			*foreground = true;
+		} else if (strcmp(argv[i], "--port") == 0 && i + 1 < argc) {
+			if (!str_to_i64(str_from(argv[++i]), &port) || port < 1 || port > 65535)
+				return fail(NULL, "--port %s: a port is a number from 1 to 65535", argv[i]) + 1;
+			c->port = (uint16_t)port;
+		} else if (strcmp(argv[i], "--bind") == 0 && i + 1 < argc) {
+			c->bind = argv[++i];
+		} else {
+			return usage("up");
+		}
+	}
+	return 0;
+}
+
+int up_start(struct config *c, bool quiet)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	if (config_pid(c, "run/serve.pid") && config_pid(c, "run/executor.pid")) {
+		if (!quiet)
+			fprintf(stderr, "Quern is up already at %s.\n", config_endpoint(c));
+		return 0;
+	}
+	if (make_data_dir(c, &err) < 0)
+		return fail("quern --data DIRECTORY up", "%s", error_text(&err));
+	if (start_executor(c, &err) < 0)
+		return fail("quern doctor", "%s", error_text(&err));
+	if (!config_pid(c, "run/serve.pid") && start_daemon(c, &err) < 0)
+		return fail(arena_printf(&c->arena, "less %s", config_path(c, "run/serve.log")), "%s", error_text(&err));
+	return 0;
+}
+
+int cli_up(struct config *c, int argc, char **argv)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	bool foreground = false;
+	int rc = parse_up(c, argc, argv, &foreground);
+	if (rc != 0)
+		return rc;
+	if (foreground) {
+		if (make_data_dir(c, &err) < 0 || start_executor(c, &err) < 0 || drop_privileges(c, &err) < 0)
+			return fail("quern doctor", "%s", error_text(&err));
+		return serve_main(c, -1);
+	}
+	rc = up_start(c, false);
+	if (rc != 0)
+		return rc;
+	printf("endpoint     %s\ncredentials  %s\nenvironment  eval \"$(quern env)\"\n", config_endpoint(c), config_path(c, "credentials"));
+	return 0;
+}
+
+/* SIGTERM, wait, and SIGKILL when it does not end. True when it is gone. */
+static bool stop_process(int pid)
+{
+	int64_t end = clock_monotonic_us() + (int64_t)STOP_WAIT_MS * 1000;
+	kill(pid, SIGTERM);
+	while (clock_monotonic_us() < end) {
+		waitpid(pid, NULL, WNOHANG);
+		if (kill(pid, 0) < 0)
+			return true;
+		usleep(5000);
+	}
+	kill(pid, SIGKILL);
+	return false;
+}
+
+int cli_down(struct config *c, int argc, char **argv)
+{
+	if (argc > 1)
+		return usage("down");
+	int serve = config_pid(c, "run/serve.pid"), executor = config_pid(c, "run/executor.pid");
+	if (!serve && !executor) {
+		fputs("Quern is not running.\n", stderr);
+		return 0;
+	}
+	if (serve && !stop_process(serve))
+		fail(NULL, "the daemon (pid %d) did not stop in time and was killed; nothing acknowledged is lost", serve);
+	if (executor)
+		stop_process(executor);
+	unlink(config_path(c, "run/serve.pid"));
+	unlink(config_path(c, "run/executor.pid"));
+	unlink(config_path(c, "run/endpoint"));
+	return 0;
+}
+
+int cli_serve(struct config *c, int argc, char **argv)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	bool foreground = true;
+	int rc = parse_up(c, argc, argv, &foreground);
+	if (rc != 0)
+		return rc;
+	if (make_data_dir(c, &err) < 0 || drop_privileges(c, &err) < 0)
+		return fail(NULL, "%s", error_text(&err));
+	return serve_main(c, -1);
+}
+
+int cli_executor(struct config *c, int argc, char **argv)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	bool foreground = true;
+	int rc = parse_up(c, argc, argv, &foreground);
+	if (rc != 0)
+		return rc;
+	if (make_data_dir(c, &err) < 0 || write_pid(config_path(c, "run/executor.pid"), getpid(), &err) < 0)
+		return fail(NULL, "%s", error_text(&err));
+	return run_executor(c);
+}
+
+int cli_task(struct config *c, int argc, char **argv)
+{
+	return argc == 2 ? supervisor_main(argv[1]) : usage("task");
+}
