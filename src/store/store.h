@@ -21,10 +21,14 @@ struct store_migration {
 	const char *sql; /* one or more statements */
 };
 
-/* Opens (creates) the file `path` ("" = private in memory, for tests: then readers share the writer). Runs migrations that are missing;
- * `migrations` ends with a NULL room. *out is owned by the caller; store_close frees it. */
+/* Opens (creates) the file `path`, which no other process may have open, and runs the migrations that are missing; `migrations` ends with
+ * a NULL room, NULL = none. "" = a private scratch store for tests, in memory (/dev/shm), gone at store_close; it behaves as a file does,
+ * readers and snapshots included. *out is owned by the caller; store_close frees it. */
 int store_open(const char *path, const struct store_migration *migrations, struct store **out, struct error *err);
+/* Every reader must have been given back. NULL is accepted. */
 void store_close(struct store *s);
+/* Why the store takes no more writes, or NULL while it is well. Borrowed, valid as long as the store. From any thread. */
+const char *store_fault(struct store *s);
 
 /* The writer connection; core thread only. */
 struct db *store_writer(struct store *s);
@@ -37,15 +41,16 @@ int db_savepoint(struct db *db, struct error *err);
 int db_savepoint_release(struct db *db, struct error *err);
 void db_savepoint_rollback(struct db *db);
 
-/* A reader with a snapshot of the last commit, from any thread; give it back soon. Never NULL except on a fault (err). */
+/* A reader with a snapshot of the last commit (taken at its first query), from any thread, used by one thread at a time; give it back
+ * soon, with all its rows done. Never NULL except on a fault (err). It can't write. */
 struct db *store_read_begin(struct store *s, struct error *err);
 void store_read_end(struct store *s, struct db *db);
-/* Writes a consistent copy of the whole store to `path` (VACUUM INTO). */
+/* Writes a consistent copy of the whole store to the new file `path`, on disk on return. From any thread; writers go on meanwhile. */
 int store_backup(struct store *s, const char *path, struct error *err);
 
 /* Runs one statement without rows. `types` has one letter per `?`:
  *   i int64_t · d double · s const char* (NULL = SQL NULL) · S struct str as text (ptr NULL = NULL) · b struct str as blob
- * Values are borrowed for the call. Returns the number of changed rows, or < 0. Code "conflict" in err->code when a
+ * Values are borrowed for the call. Mind that "i" takes an int64_t: cast other integers. Returns the number of changed rows, or < 0. Code "conflict" in err->code when a
  * UNIQUE or PRIMARY KEY constraint failed. */
 int db_exec(struct db *db, struct error *err, const char *sql, const char *types, ...);
 /* Rowid of the last insert. */

@@ -1,0 +1,315 @@
+/* store.c - opening, readers, migrations, backup.
+ *
+ * DESIGN: one writer connection and a pool of readers on the same WAL file. Only one process may have the store open (flock on
+ * `path`.lock), because the core thread keeps state in memory. A scratch store is an ordinary file in a directory of its own on
+ * /dev/shm, so that tests run the same code as production, threads and snapshots included.
+ *
+ * The writer checkpoints by itself after a commit that leaves a long WAL: SQLite's own automatic checkpoint hides I/O errors,
+ * and a failed fsync must end writing. */
+#include "store/store_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { READERS_IDLE_MAX = 16, BUSY_TIMEOUT_MS = 10000 };
+
+static void sqlite_setup(void)
+{
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* fails harmlessly when somebody has initialized SQLite before */
+	sqlite3_initialize();
+}
+
+static int wal_hook(void *arg, sqlite3 *conn, const char *name, int pages)
+{
+	(void)conn, (void)name;
+	((struct store *)arg)->wal_pages = pages;
+	return SQLITE_OK;
+}
+
+struct db *db_open(struct store *s, bool writer, struct error *err)
+{
+	struct db *db = mem_calloc(1, sizeof(*db));
+	db->store = s;
+	db->writer = writer;
+	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (writer ? SQLITE_OPEN_CREATE : 0);
+	int rc = sqlite3_open_v2(s->path, &db->conn, flags, NULL);
+	if (rc != SQLITE_OK) {
+		error_set(err, "open store `%s`: %s", s->path, db->conn ? sqlite3_errmsg(db->conn) : sqlite3_errstr(rc));
+		db_close(db);
+		return NULL;
+	}
+	sqlite3_extended_result_codes(db->conn, 1);
+	sqlite3_busy_timeout(db->conn, BUSY_TIMEOUT_MS);
+	/* cache_size is a limit in KiB (negative); pages are allocated as they are used */
+	const char *settings = writer ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
+					"PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-8192; PRAGMA temp_store=MEMORY;" :
+					"PRAGMA query_only=1; PRAGMA cache_size=-1024; PRAGMA temp_store=MEMORY;";
+	if (db_script(db, settings, err) < 0) {
+		error_wrap(err, "open store `%s`", s->path);
+		db_close(db);
+		return NULL;
+	}
+	if (writer)
+		sqlite3_wal_hook(db->conn, wal_hook, s);
+	return db;
+}
+
+static int make_scratch(struct store *s, struct error *err)
+{
+	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : getenv("TMPDIR");
+	char dir[512];
+	snprintf(dir, sizeof(dir), "%s/quern-scratch-XXXXXX", base ? base : "/tmp");
+	if (!mkdtemp(dir))
+		return error_errno(err, errno, "create scratch store `%s`", dir);
+	s->scratch_dir = mem_strdup(dir);
+	size_t n = strlen(dir) + sizeof("/db");
+	s->path = mem_alloc(n);
+	snprintf(s->path, n, "%s/db", dir);
+	return 0;
+}
+
+static void remove_scratch(struct store *s)
+{
+	static const char *const suffixes[] = { "", "-wal", "-shm", ".lock" };
+	char file[600];
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
+		snprintf(file, sizeof(file), "%s%s", s->path, suffixes[i]);
+		unlink(file);
+	}
+	rmdir(s->scratch_dir);
+}
+
+static int take_lock(struct store *s, struct error *err)
+{
+	CLEANUP_FREE char *file = NULL;
+	if (asprintf(&file, "%s.lock", s->path) < 0)
+		return error_set(err, "open store `%s`: out of memory", s->path);
+	s->lock_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (s->lock_fd < 0)
+		return error_errno(err, errno, "open `%s`", file);
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return error_set(err, "open store `%s`: another process has it open", s->path);
+	return error_errno(err, errno, "lock `%s`", file);
+}
+
+int store_open(const char *path, const struct store_migration *migrations, struct store **out, struct error *err)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, sqlite_setup);
+	struct store *s = mem_calloc(1, sizeof(*s));
+	s->lock_fd = -1;
+	pthread_mutex_init(&s->lock, NULL);
+	int rc = 0;
+	if (*path)
+		s->path = mem_strdup(path);
+	else
+		rc = make_scratch(s, err);
+	if (rc == 0)
+		rc = take_lock(s, err);
+	if (rc == 0)
+		rc = (s->writer = db_open(s, true, err)) ? 0 : -1;
+	if (rc == 0 && migrations)
+		rc = store_migrate(s, migrations, err);
+	if (rc < 0) {
+		store_close(s);
+		return -1;
+	}
+	*out = s;
+	return 0;
+}
+
+void store_close(struct store *s)
+{
+	if (!s)
+		return;
+	while (s->idle) {
+		struct db *db = s->idle;
+		s->idle = db->next;
+		db_close(db);
+	}
+	if (s->writer) {
+		/* after a failed fsync nothing more may be written; the WAL is read again at the next start */
+		if (store_fault(s))
+			sqlite3_db_config(s->writer->conn, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+		db_rollback(s->writer);
+		db_close(s->writer);
+	}
+	if (s->scratch_dir)
+		remove_scratch(s);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	pthread_mutex_destroy(&s->lock);
+	free(atomic_load(&s->fault));
+	free(s->scratch_dir);
+	free(s->path);
+	free(s);
+}
+
+const char *store_fault(struct store *s)
+{
+	return atomic_load_explicit(&s->fault, memory_order_acquire);
+}
+
+void store_set_fault(struct store *s, const char *text)
+{
+	char *mine = mem_strdup(text), *none = NULL;
+	if (!atomic_compare_exchange_strong(&s->fault, &none, mine)) {
+		free(mine);
+		return;
+	}
+	log_error("store", "`%s` takes no more writes: %s", s->path, text);
+}
+
+struct db *store_writer(struct store *s)
+{
+	return s->writer;
+}
+
+struct db *store_read_begin(struct store *s, struct error *err)
+{
+	pthread_mutex_lock(&s->lock);
+	struct db *db = s->idle;
+	if (db) {
+		s->idle = db->next;
+		s->nidle--;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (!db)
+		db = db_open(s, false, err);
+	if (!db)
+		return NULL;
+	db->next = NULL;
+	if (db_exec(db, err, "BEGIN", "") < 0) {
+		db_close(db);
+		return NULL;
+	}
+	return db;
+}
+
+void store_read_end(struct store *s, struct db *db)
+{
+	if (!db)
+		return;
+	bool keep = db_exec(db, NULL, "COMMIT", "") >= 0 && sqlite3_get_autocommit(db->conn);
+	pthread_mutex_lock(&s->lock);
+	keep = keep && s->nidle < READERS_IDLE_MAX;
+	if (keep) {
+		db->next = s->idle;
+		s->idle = db;
+		s->nidle++;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (!keep)
+		db_close(db);
+}
+
+/* ---- migrations ---- */
+
+static int migration_version(struct db *db, const char *room, int64_t *version, struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	if (db_row(db, &rows, err, "SELECT COALESCE(MAX(version), 0) FROM store_migration WHERE room=?", "s", room) < 0)
+		return -1;
+	*version = rows_int(&rows, 0);
+	return 0;
+}
+
+static int migrate_one(struct db *db, const struct store_migration *m, struct error *err)
+{
+	int64_t have;
+	if (migration_version(db, m->room, &have, err) < 0)
+		return -1;
+	if (m->version <= have)
+		return 0;
+	if (m->version != have + 1)
+		return error_set(err, "migration %s %d does not follow version %lld", m->room, m->version, (long long)have);
+	if (db_begin(db, err) < 0)
+		return -1;
+	if (db_script(db, m->sql, err) < 0 ||
+	    db_exec(db, err, "INSERT INTO store_migration(room, version, applied_ms) VALUES(?, ?, ?)", "sii", m->room,
+		    (int64_t)m->version, clock_now_ms()) < 0) {
+		db_rollback(db);
+		return error_wrap(err, "migration %s %d", m->room, m->version);
+	}
+	return db_commit(db, err);
+}
+
+/* A store that a newer build has written is refused rather than half understood. */
+static int check_newest(struct db *db, const struct store_migration *migrations, struct error *err)
+{
+	for (const struct store_migration *m = migrations; m->room; m++) {
+		int64_t have;
+		int newest = 0;
+		for (const struct store_migration *o = migrations; o->room; o++)
+			if (strcmp(o->room, m->room) == 0 && o->version > newest)
+				newest = o->version;
+		if (migration_version(db, m->room, &have, err) < 0)
+			return -1;
+		if (have > newest)
+			return error_set(err, "the store was written by a newer version (%s %lld, this one knows %d)", m->room,
+					 (long long)have, newest);
+	}
+	return 0;
+}
+
+int store_migrate(struct store *s, const struct store_migration *migrations, struct error *err)
+{
+	struct db *db = s->writer;
+	if (db_script(db,
+		      "CREATE TABLE IF NOT EXISTS store_migration(room TEXT NOT NULL, version INTEGER NOT NULL,"
+		      " applied_ms INTEGER NOT NULL, PRIMARY KEY(room, version))",
+		      err) < 0)
+		return -1;
+	for (const struct store_migration *m = migrations; m->room; m++)
+		if (migrate_one(db, m, err) < 0)
+			return -1;
+	return check_newest(db, migrations, err);
+}
+
+/* ---- backup ---- */
+
+static int sync_path(const char *path, int flags, struct error *err)
+{
+	CLEANUP_FD int fd = open(path, flags | O_CLOEXEC);
+	if (fd < 0)
+		return error_errno(err, errno, "open `%s`", path);
+	if (fsync(fd) < 0)
+		return error_errno(err, errno, "sync `%s`", path);
+	return 0;
+}
+
+static int sync_parent(const char *path, struct error *err)
+{
+	CLEANUP_FREE char *dir = mem_strdup(path);
+	char *slash = strrchr(dir, '/');
+	if (!slash)
+		return sync_path(".", O_RDONLY | O_DIRECTORY, err);
+	slash[slash == dir] = 0;
+	return sync_path(dir, O_RDONLY | O_DIRECTORY, err);
+}
+
+int store_backup(struct store *s, const char *path, struct error *err)
+{
+	struct db *db = db_open(s, false, err);
+	if (!db)
+		return -1;
+	int rc = db_script(db, "PRAGMA query_only=0", err);
+	if (rc == 0)
+		rc = db_exec(db, err, "VACUUM INTO ?", "s", path) < 0 ? -1 : 0;
+	db_close(db);
+	if (rc == 0)
+		rc = sync_path(path, O_RDWR, err);
+	if (rc == 0)
+		rc = sync_parent(path, err);
+	return rc < 0 ? error_wrap(err, "back up the store to `%s`", path) : 0;
+}
