@@ -1,0 +1,51 @@
+# The thin face of the build: meson and ninja do the work, into build/, installed into build/dist/.
+BUILD := build
+DIST := $(CURDIR)/$(BUILD)/dist
+QUERN := $(DIST)/bin/quern
+
+.PHONY: all build demo test soak bench fmt fmt-check lint clean packages
+
+all: build
+
+packages:
+	@scripts/install-packages build run
+
+$(BUILD)/build.ninja:
+	@meson setup $(BUILD) --prefix=$(DIST) --libexecdir=libexec >/dev/null
+
+build: packages $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+	@meson install -C $(BUILD) --quiet --no-rebuild
+
+# Installs, builds, starts, and runs the article's pipeline for real.
+demo: build
+	@scripts/demo $(QUERN)
+
+# Everything. TESTS="unit api" runs some of the groups.
+test: build
+	@scripts/install-packages test
+	@scripts/test $(QUERN) $(TESTS)
+
+# kill -9 at random moments, long simulations, long fuzzing. SOAK_SHARE=0.01 does a hundredth.
+soak: build
+	@scripts/install-packages test fuzz
+	@scripts/soak $(QUERN)
+
+bench: build
+	@scripts/install-packages bench
+	@scripts/bench $(QUERN)
+
+SOURCES = $(shell git ls-files 'src/*.[ch]' 'src/*/*.[ch]' 'tests/*.[ch]' 'tests/*/*.[ch]' 'bench/*/*.[ch]' 'images/*/*.[ch]' | grep -v 'wire/models_')
+fmt:
+	@scripts/install-packages lint
+	@clang-format -i $(SOURCES)
+
+fmt-check:
+	@scripts/install-packages lint
+	@clang-format --dry-run -Werror $(SOURCES)
+
+lint: fmt-check $(BUILD)/build.ninja
+	@clang-tidy -p $(BUILD) --quiet $(filter src/%.c,$(SOURCES))
+
+clean:
+	rm -rf build build-*
