@@ -1,0 +1,34 @@
+/* jsonata.h - JSONata 2.0.6 (AWS's version) in a worker process.
+ *
+ * DESIGN: the official jsonata package runs in JavaScriptCore inside `quern-jsonata` (libexec), a child with no file access, limits on memory and CPU, and
+ * one pipe. It is started when first needed and restarted when it was killed. One request: expression, bindings, input; one answer:
+ * value, "undefined", or an error (code, message, token, position). A runaway is killed after `hard_ms` and answers as a fault; other
+ * executions use the pool's other workers meanwhile. AWS's extras ($partition, $range, $hash, $random, $uuid, $parse) are bound; $eval is removed. */
+#ifndef QUERN_STATES_JSONATA_H
+#define QUERN_STATES_JSONATA_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "base/str.h"
+
+struct jsonata;
+struct jsonata_options {
+	const char *program;  /* path of quern-jsonata */
+	int workers;          /* at most; 0 = 2 */
+	int soft_ms;          /* in-turn limit before JSONATA_PENDING; 0 = 5 */
+	int hard_ms;          /* then the worker is killed; 0 = 2000 */
+	int64_t memory_bytes; /* per worker; 0 = 512 MiB */
+};
+int jsonata_new(const struct jsonata_options *options, struct jsonata **out, struct error *err);
+void jsonata_free(struct jsonata *j);
+
+enum jsonata_status { JSONATA_VALUE, JSONATA_UNDEFINED, JSONATA_ERROR, JSONATA_PENDING };
+/* Evaluates. `bindings` is an object of variables without "$" ({"states": {...}, "x": 1}); `seed` makes $random and $uuid repeatable. With wait false it gives
+ * JSONATA_PENDING after soft_ms (the evaluation is abandoned); with wait true it ends within hard_ms. Value: *out owned. Error: *out is
+ * {"code","message","position","token"...}. Thread-safe. */
+enum jsonata_status jsonata_eval(struct jsonata *j, struct str expression, const json_t *bindings, uint64_t seed, bool wait, json_t **out);
+/* Checks the syntax only: NULL when good, else {"code","message","position"} owned. */
+json_t *jsonata_check(struct jsonata *j, struct str expression);
+
+#endif
