@@ -70,6 +70,7 @@ class Tables:
     def __init__(self, name, model, index):
         self.name, self.model, self.index = name, model, index
         self.meta = model["metadata"]
+        self.rest = pick_protocol(self.meta).startswith("rest")
         self.pool = Pool()
         self.shapes, self.members, self.enums, self.limits, self.faults, self.ops, self.op_errors = ([] for _ in range(7))
         self.limit_rows = {}
@@ -111,8 +112,8 @@ class Tables:
         if ref.get("xmlAttribute"):
             flags |= ATTRIBUTE
         flags |= TIME_FORMATS[ref.get("timestampFormat", shape.get("timestampFormat"))]
-        location = LOCATIONS[ref.get("location")]
-        if owner.get("payload") == name:
+        location = LOCATIONS[ref.get("location")] if self.rest else 0
+        if self.rest and owner.get("payload") == name:
             location = PAYLOAD
         wire = ref.get("locationName", shape.get("locationName") if shape["type"] != "structure" else None)
         self.members.append((self.pool.add(name), self.pool.add(wire) if wire and wire != name else 0,

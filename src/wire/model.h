@@ -22,6 +22,13 @@ const struct model_op *model_op_at(const struct model_service *s, size_t i);
 const char *model_op_name(const struct model_op *op);
 const struct model_op *model_op_find(const struct model_service *s, struct str name);
 
+/* Name of shape `i` of an operation: its input and output ("CreatePipelineRequest"), "" when it has none. */
+const char *model_op_input_name(const struct model_op *op);
+const char *model_op_output_name(const struct model_op *op);
+const char *model_signing_name(const struct model_service *s); /* credential-scope service: "states" for stepfunctions */
+/* True when `code` ("ResourceNotFound") is an error that the service's model declares. */
+bool model_knows_error(const struct model_service *s, const char *code);
+
 /* ---- one call over a protocol ---- */
 struct codec_pair { struct str name, value; };
 struct codec_request {
@@ -36,6 +43,9 @@ struct codec_response {
 	struct codec_pair headers[16]; size_t nheaders;
 	struct str body; /* in the arena */
 };
+/* Some services speak two protocols: the service as this request speaks it (cloudwatch: "cloudwatch-query" for a form body). Use the
+ * answer for decode, encode and error of that call. Mostly `s` itself. */
+const struct model_service *model_variant(const struct model_service *s, const struct codec_request *rq);
 /* Finds the operation and decodes the input (owned json in *in). Unknown operation: code "UnknownOperationException" (json), "InvalidAction" (query) ...
  * Malformed body: "SerializationException". Depth-limited. */
 int codec_decode(struct arena *a, const struct model_service *s, const struct codec_request *rq, const struct model_op **op, json_t **in, struct error *err);
