@@ -28,8 +28,9 @@ const struct model_shape *model_shape_find(const struct model_service *s, struct
 const struct model_member *codec_member(const struct model_service *s, const struct model_shape *sh, struct str name);
 const struct model_member *codec_member_wire(const struct model_service *s, const struct model_shape *sh, struct str wire);
 
-/* True when PCRE2 understands the pattern of a model (validate.c). */
-bool model_pattern_known(const char *pattern);
+/* ---- patterns (validate_pattern.c); `pattern` is a string of a pool, its address is the key of the cache ---- */
+bool model_pattern_known(const char *pattern); /* PCRE2 understands it */
+bool model_pattern_matches(const char *pattern, struct str text); /* the whole text */
 
 /* ---- scalars as text: query arguments, headers, URI parts, XML ---- */
 /* Owned JSON of a scalar shape, NULL with err (SerializationException; MalformedInput for query and rest-xml). `name` for the message. */

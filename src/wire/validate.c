@@ -3,18 +3,12 @@
  * DESIGN: one walk along the shape collects every violation in the order of the model: absent required members, lengths, ranges,
  * patterns, enums. Texts and paths follow the Coral services ("trainingJobName", "tags.1.member.key",
  * "environment.KEY.member.x"); a scalar list, or a map's keys and scalar values, are reported once with all their constraints, as
- * Coral does. Lengths count code points. Patterns are PCRE2, whole match, with limits on time and memory, compiled at
- * first use and kept for the life of the process. A value that the walk cannot judge (a document) passes.
+ * Coral does. Lengths count code points; patterns are in validate_pattern.c. A value that the walk cannot judge (a document) passes.
  * Input was brought to the normal form by a codec; a wrong type found here (model_validate_shape on free JSON) is a violation too. */
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 #include <ctype.h>
-#include <pthread.h>
+#include <stdio.h>
 
 #include "base/json.h"
-#include "base/map.h"
-#include "base/log.h"
-#include "base/id.h"
 #include "wire/codec.h"
 
 enum { MAX_VIOLATIONS = 50, MAX_VALUE_TEXT = 4096 };
@@ -25,67 +19,6 @@ struct validator {
 	int count;
 	bool brief; /* ECR's own style: the first violation only, without the value */
 };
-
-/* ---- patterns ---- */
-
-static pthread_rwlock_t pattern_lock = PTHREAD_RWLOCK_INITIALIZER;
-static struct map patterns; /* pool address -> pcre2_code, or &no_pattern */
-static char no_pattern;
-
-/* Some patterns are written for Java's regex; PCRE2 refuses them. Such a pattern constrains nothing here. */
-static void *compile_pattern(const char *pattern)
-{
-	int code;
-	PCRE2_SIZE at;
-	pcre2_code *re = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-				       PCRE2_UTF | PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_DOLLAR_ENDONLY | PCRE2_ALT_BSUX, &code,
-				       &at, NULL);
-	if (!re)
-		log_debug("wire", "pattern `%s` is not understood at %zu", pattern, (size_t)at);
-	return re ? (void *)re : (void *)&no_pattern;
-}
-
-static pcre2_code *find_pattern(const char *pattern)
-{
-	struct str key = str_of(&pattern, sizeof(pattern));
-	pthread_rwlock_rdlock(&pattern_lock);
-	void *re = map_get(&patterns, key);
-	pthread_rwlock_unlock(&pattern_lock);
-	if (!re) {
-		pthread_rwlock_wrlock(&pattern_lock);
-		re = map_get(&patterns, key);
-		if (!re) {
-			re = compile_pattern(pattern);
-			map_set(&patterns, key, re);
-		}
-		pthread_rwlock_unlock(&pattern_lock);
-	}
-	return re == &no_pattern ? NULL : re;
-}
-
-bool model_pattern_known(const char *pattern)
-{
-	return find_pattern(pattern) != NULL;
-}
-
-static bool pattern_matches(const char *pattern, struct str text)
-{
-	static _Thread_local pcre2_match_context *limits;
-	pcre2_code *re = find_pattern(pattern);
-	if (!re)
-		return true;
-	if (!limits) {
-		limits = pcre2_match_context_create(NULL);
-		pcre2_set_match_limit(limits, 2000000);
-		pcre2_set_heap_limit(limits, 64 * 1024);
-	}
-	pcre2_match_data *m = pcre2_match_data_create(1, NULL);
-	if (!m)
-		BUG("out of memory");
-	int rc = pcre2_match(re, (PCRE2_SPTR)text.ptr, text.len, 0, PCRE2_NO_UTF_CHECK, m, limits);
-	pcre2_match_data_free(m);
-	return rc >= 0;
-}
 
 /* ---- texts ---- */
 
@@ -296,7 +229,7 @@ static unsigned breaches(struct validator *v, const struct model_shape *sh, cons
 	if (sh->count && !in_enum(v, sh, json_str(value)))
 		found |= BREACH_ENUM;
 	/* A text that is too long is not worth a match. */
-	if (sh->pattern && !(found & BREACH_MAX) && !pattern_matches(model_text(v->s, sh->pattern), json_str(value)))
+	if (sh->pattern && !(found & BREACH_MAX) && !model_pattern_matches(model_text(v->s, sh->pattern), json_str(value)))
 		found |= BREACH_PATTERN;
 	return found;
 }
