@@ -112,6 +112,24 @@ static void split_uri(const struct model_service *s, const struct model_op *op, 
 	*query = mark < 0 ? STR("") : str_skip(uri, (size_t)mark + 1);
 }
 
+/* Required arguments and headers tell operations of one path apart (uploadId, x-amz-copy-source). Their number, -1 when one is absent. */
+static int required_parts(const struct model_service *s, const struct model_op *op, const struct codec_request *rq)
+{
+	const struct model_shape *sh = model_op_input(s, op);
+	int n = 0;
+	for (size_t i = 0; sh && i < sh->count; i++) {
+		const struct model_member *m = &model_shape_members(s, sh)[i];
+		const char *name = model_member_wire(s, m);
+		if (!(m->flags & MM_REQUIRED) || (m->location != ML_QUERY && m->location != ML_HEADER))
+			continue;
+		if (m->location == ML_QUERY ? !has_query(rq, str_from(name), STR(""), true) : !codec_header(rq, name).ptr)
+			return -1;
+		n++;
+	}
+	return n;
+}
+
+/* rest-json services leave an absent argument to validation; in S3 it means another operation. */
 static const struct model_op *find_op(const struct model_service *s, const struct codec_request *rq)
 {
 	const struct model_op *best = NULL;
@@ -123,10 +141,11 @@ static const struct model_op *find_op(const struct model_service *s, const struc
 			continue;
 		split_uri(s, op, &path, &query);
 		int fixed = fixed_query(rq, query), score = walk(path, rq->path, NULL, NULL);
-		if (fixed < 0 || score < 0 || score + 1000 * fixed <= best_score)
+		int required = model_protocol_of(s) == MODEL_REST_XML ? required_parts(s, op, rq) : 0;
+		if (fixed < 0 || score < 0 || required < 0 || score + 1000 * (fixed + required) <= best_score)
 			continue;
 		best = op;
-		best_score = score + 1000 * fixed;
+		best_score = score + 1000 * (fixed + required);
 	}
 	return best;
 }
@@ -278,6 +297,8 @@ static int payload_in(struct codec *c, const struct model_member *m, struct str 
 	json_t *v = NULL;
 	if (sh->flags & MS_EVENTSTREAM)
 		return error_aws(c->err, "SerializationException", "Event streams are not supported in requests");
+	if (body.len == 0)
+		return 0;
 	if (sh->type == MT_BLOB) {
 		char *text = arena_alloc_raw(c->arena, 4 * ((body.len + 2) / 3) + 1);
 		size_t n = base64_encode(text, body.ptr, body.len);

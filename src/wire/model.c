@@ -148,8 +148,13 @@ struct str codec_header(const struct codec_request *rq, const char *name)
 
 void codec_add_header(struct arena *a, struct codec_response *rs, const char *name, struct str value)
 {
-	if (rs->nheaders >= sizeof(rs->headers) / sizeof(rs->headers[0]))
-		return;
+	size_t n = rs->nheaders;
+	if (n == 0 || (n >= 8 && (n & (n - 1)) == 0)) { /* full at 0, 8, 16, 32 ... */
+		struct codec_pair *more = ARENA_ARRAY(a, struct codec_pair, n ? 2 * n : 8);
+		if (n)
+			memcpy(more, rs->headers, n * sizeof(*more));
+		rs->headers = more;
+	}
 	rs->headers[rs->nheaders].name = arena_str(a, str_from(name));
 	rs->headers[rs->nheaders].value = arena_str(a, value);
 	rs->nheaders++;

@@ -40,7 +40,7 @@ struct codec_request {
 struct codec_response {
 	int status;
 	const char *content_type;
-	struct codec_pair headers[40]; size_t nheaders;
+	struct codec_pair *headers; size_t nheaders; /* in the arena; without Content-Type */
 	struct str body; /* in the arena */
 };
 /* Some services speak two protocols: the service as this request speaks it (cloudwatch: "cloudwatch-query" for a form body). Use the
