@@ -91,8 +91,7 @@ int booster_create(const struct booster_setup *s, BoosterHandle *out, struct fai
 	return 0;
 }
 
-int booster_predict(BoosterHandle b, const struct matrix *m, bool margin, struct predictions *out,
-		    struct failure *fail)
+int booster_predict(BoosterHandle b, const struct matrix *m, bool margin, struct predictions *out, struct failure *fail)
 {
 	const bst_ulong *shape;
 	bst_ulong dimensions;

@@ -75,10 +75,11 @@ int content_type_parse(const char *s, enum content_type *out, struct failure *fa
 		return failure_user(fail, "%s is not an accepted ContentType: %s.", s, text_cstr(&known));
 	}
 	if (*out == CONTENT_CSV && !label_size_is_one(s))
-		return failure_user(fail,
-				    "%s is not an accepted csv ContentType. Optional parameter label_size must be equal "
-				    "to 1",
-				    s);
+		return failure_user(
+			fail,
+			"%s is not an accepted csv ContentType. Optional parameter label_size must be equal "
+			"to 1",
+			s);
 	return 0;
 }
 
@@ -98,9 +99,9 @@ static int unsupported_channel(const char *name, const json_t *channel, struct f
 
 static int check_pipe(const char *name, const json_t *channel, enum content_type type, struct failure *fail)
 {
-	static const char *const NAMES[] = { [CONTENT_CSV] = "CSV",
-					     [CONTENT_PARQUET] = "Parquet",
-					     [CONTENT_RECORDIO] = "RecordIO-Protobuf" };
+	static const char *const NAMES[] = {
+		[CONTENT_CSV] = "CSV", [CONTENT_PARQUET] = "Parquet", [CONTENT_RECORDIO] = "RecordIO-Protobuf"
+	};
 	if (type == CONTENT_LIBSVM)
 		return unsupported_channel(name, channel, fail);
 	return failure_user(fail,

@@ -9,9 +9,9 @@
 #include "booster.h"
 
 struct checkpoints {
-	const char *dir;  /* borrowed; NULL: no checkpoints */
-	int first_round;  /* the round to begin with */
-	char *latest;     /* owned; the file to go on from, NULL to start afresh */
+	const char *dir; /* borrowed; NULL: no checkpoints */
+	int first_round; /* the round to begin with */
+	char *latest;    /* owned; the file to go on from, NULL to start afresh */
 };
 
 /* Looks for the newest checkpoint of a job in `dir` (NULL or missing: none) that libxgboost can read. */

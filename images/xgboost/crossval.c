@@ -61,7 +61,7 @@ static int check_classes(const struct labelled_row *rows, size_t n, int k, struc
 	for (size_t i = 0; i < n; i++) {
 		if (rows[i].label != floorf(rows[i].label))
 			return failure_algorithm(fail, TRAIN_CALL ":\n Supported target types are: ('binary', "
-							"'multiclass'). Got 'continuous' instead.");
+								  "'multiclass'). Got 'continuous' instead.");
 		run = i && rows[i].label == rows[i - 1].label ? run + 1 : 1;
 		if (run > largest)
 			largest = run;
@@ -134,8 +134,8 @@ static void record_row(struct crossval *cv, size_t row, int round, const struct 
 		cv->chance[place] = v[best];
 		return;
 	}
-	bool classes_given = strcmp(hyperparameters_text(cv->base->hyperparameters, "objective", ""),
-				    "multi:softmax") == 0;
+	bool classes_given =
+		strcmp(hyperparameters_text(cv->base->hyperparameters, "objective", ""), "multi:softmax") == 0;
 	cv->value[place] = cv->classification && !classes_given ? v[0] > 0.5f : v[0];
 	cv->chance[place] = v[0];
 }
@@ -145,7 +145,8 @@ static int record_fold(struct crossval *cv, int fold, int round, BoosterHandle b
 	__attribute__((cleanup(matrix_release))) struct matrix held_out = MATRIX_INIT;
 	CLEANUP_FREE int *rows = NULL;
 	struct predictions p;
-	if (slice_fold(cv, fold, true, &held_out, &rows, fail) < 0 || booster_predict(b, &held_out, false, &p, fail) < 0)
+	if (slice_fold(cv, fold, true, &held_out, &rows, fail) < 0 ||
+	    booster_predict(b, &held_out, false, &p, fail) < 0)
 		return -1;
 	for (size_t i = 0; i < p.rows; i++)
 		record_row(cv, (size_t)rows[i], round, &p, i);

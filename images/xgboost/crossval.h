@@ -14,8 +14,8 @@
 int crossval_run(const struct training *base, const struct matrix *all, const char *output_data_dir, bool *terminated,
 		 struct failure *fail);
 
-/* Draws folds: fold_of[row] in 0..k-1. With `stratified` each class is spread evenly. `state` is the random state, which
- * moves on. */
+/* Draws folds: fold_of[row] in 0..k-1. With `stratified` each class is spread evenly. `state` is the random state,
+ * which moves on. */
 int crossval_draw(const float *labels, size_t rows, int k, bool stratified, unsigned long long *state, int *fold_of,
 		  struct failure *fail);
 

@@ -35,10 +35,11 @@ int matrix_adopt(struct matrix *m, DMatrixHandle handle, struct failure *fail)
 	m->rows = rows;
 	m->columns = columns;
 	if (labels == 0)
-		return failure_user(fail, "Got input data without labels. Please check the input data set. If training "
-					  "job is running on multiple instances, please switch to using single instance "
-					  "if number of records in the data set is less than number of workers (16 * "
-					  "number of instance) in the cluster.");
+		return failure_user(fail,
+				    "Got input data without labels. Please check the input data set. If training "
+				    "job is running on multiple instances, please switch to using single instance "
+				    "if number of records in the data set is less than number of workers (16 * "
+				    "number of instance) in the cluster.");
 	return 0;
 }
 

@@ -43,28 +43,87 @@ struct hyperparameter_definition {
 
 /* Larger is better, then smaller is better: the order in which the AWS image lists them in its errors. */
 static const char *const MAXIMIZED[] = {
-	"accuracy", "auc",       "aucpr", "balanced_accuracy", "f1",     "f1_binary",       "f1_macro",        "map",
-	"ndcg",     "precision", "r2",    "recall", "precision_macro", "precision_micro", "recall_macro", "recall_micro",
+	"accuracy",
+	"auc",
+	"aucpr",
+	"balanced_accuracy",
+	"f1",
+	"f1_binary",
+	"f1_macro",
+	"map",
+	"ndcg",
+	"precision",
+	"r2",
+	"recall",
+	"precision_macro",
+	"precision_micro",
+	"recall_macro",
+	"recall_micro",
 };
 static const char *const MINIMIZED[] = {
-	"aft-nloglik", "cox-nloglik", "error",  "gamma-deviance", "gamma-nloglik", "interval-regression-accuracy",
-	"logloss",     "mae",         "mape",   "merror",         "mlogloss",      "mphe",
-	"mse",         "poisson-nloglik", "rmse", "rmsle",        "tweedie-nloglik",
+	"aft-nloglik",
+	"cox-nloglik",
+	"error",
+	"gamma-deviance",
+	"gamma-nloglik",
+	"interval-regression-accuracy",
+	"logloss",
+	"mae",
+	"mape",
+	"merror",
+	"mlogloss",
+	"mphe",
+	"mse",
+	"poisson-nloglik",
+	"rmse",
+	"rmsle",
+	"tweedie-nloglik",
 };
 
-#define AT_LEAST(n) { BOUND_CLOSED, BOUND_NONE, (n), 0, "[" #n ", +inf)" }
-#define ABOVE(n) { BOUND_OPEN, BOUND_NONE, (n), 0, "(" #n ", +inf)" }
-#define CLOSED(a, b) { BOUND_CLOSED, BOUND_CLOSED, (a), (b), "[" #a ", " #b "]" }
-#define OPEN_CLOSED(a, b) { BOUND_OPEN, BOUND_CLOSED, (a), (b), "(" #a ", " #b "]" }
-#define OPEN(a, b) { BOUND_OPEN, BOUND_OPEN, (a), (b), "(" #a ", " #b ")" }
+#define AT_LEAST(n)                                                                                                    \
+	{                                                                                                              \
+		BOUND_CLOSED, BOUND_NONE, (n), 0, "[" #n ", +inf)"                                                     \
+	}
+#define ABOVE(n)                                                                                                       \
+	{                                                                                                              \
+		BOUND_OPEN, BOUND_NONE, (n), 0, "(" #n ", +inf)"                                                       \
+	}
+#define CLOSED(a, b)                                                                                                   \
+	{                                                                                                              \
+		BOUND_CLOSED, BOUND_CLOSED, (a), (b), "[" #a ", " #b "]"                                               \
+	}
+#define OPEN_CLOSED(a, b)                                                                                              \
+	{                                                                                                              \
+		BOUND_OPEN, BOUND_CLOSED, (a), (b), "(" #a ", " #b "]"                                                 \
+	}
+#define OPEN(a, b)                                                                                                     \
+	{                                                                                                              \
+		BOUND_OPEN, BOUND_OPEN, (a), (b), "(" #a ", " #b ")"                                                   \
+	}
 
-#define INTEGER(n, r) { .name = n, .type = TYPE_INTEGER, .range = r }
-#define INTEGER_OF_JOB(n, r) { .name = n, .type = TYPE_INTEGER, .range = r, .job_only = true }
-#define REAL(n, r) { .name = n, .type = TYPE_REAL, .range = r }
-#define CHOICE(n, ...) { .name = n, .type = TYPE_CHOICE, .choices = (const char *const[]){ __VA_ARGS__, NULL } }
+#define INTEGER(n, r)                                                                                                  \
+	{                                                                                                              \
+		.name = n, .type = TYPE_INTEGER, .range = r                                                            \
+	}
+#define INTEGER_OF_JOB(n, r)                                                                                           \
+	{                                                                                                              \
+		.name = n, .type = TYPE_INTEGER, .range = r, .job_only = true                                          \
+	}
+#define REAL(n, r)                                                                                                     \
+	{                                                                                                              \
+		.name = n, .type = TYPE_REAL, .range = r                                                               \
+	}
+#define CHOICE(n, ...)                                                                                                 \
+	{                                                                                                              \
+		.name = n, .type = TYPE_CHOICE, .choices = (const char *const[])                                       \
+		{                                                                                                      \
+			__VA_ARGS__, NULL                                                                              \
+		}                                                                                                      \
+	}
 #define CHOICE_OF_JOB(n, ...)                                                                                          \
 	{                                                                                                              \
-		.name = n, .type = TYPE_CHOICE, .choices = (const char *const[]){ __VA_ARGS__, NULL }, .job_only = true \
+		.name = n, .type = TYPE_CHOICE, .choices = (const char *const[]){ __VA_ARGS__, NULL },                 \
+		.job_only = true                                                                                       \
 	}
 
 /* clang-format off */
@@ -480,10 +539,10 @@ static int check_updater(const struct hyperparameters *h, struct failure *fail)
 			return failure_user(fail, "process_type 'update' can only be used with updater 'refresh' and "
 						  "'prune'");
 		if (!update && !in_array(v->items[i], TREE, COUNT(TREE)))
-			return failure_user(
-				fail, "Tree updater should be selected from these options: 'grow_colmaker', "
-				      "'distcol', 'grow_histmaker', 'grow_skmaker', 'grow_quantile_histmaker', "
-				      "'sync', 'refresh', 'prune', 'shortgun', 'coord_descent'.");
+			return failure_user(fail,
+					    "Tree updater should be selected from these options: 'grow_colmaker', "
+					    "'distcol', 'grow_histmaker', 'grow_skmaker', 'grow_quantile_histmaker', "
+					    "'sync', 'refresh', 'prune', 'shortgun', 'coord_descent'.");
 		grow += in_array(v->items[i], GROW, COUNT(GROW));
 	}
 	if (!update && grow > 1)
@@ -512,11 +571,9 @@ static int check_objective(const struct hyperparameters *h, struct failure *fail
 					  "multi-classification.");
 	const struct hyperparameter *metrics = hyperparameters_find(h, "eval_metric");
 	if (has_item(metrics, "auc") && !starts_with(objective, "binary:") && !starts_with(objective, "rank:"))
-		return failure_user(fail,
-				    "Metric 'auc' can only be applied for classification and ranking problems.");
+		return failure_user(fail, "Metric 'auc' can only be applied for classification and ranking problems.");
 	if (has_item(metrics, "aft-nloglik") && strcmp(objective, "survival:aft") != 0)
-		return failure_user(fail,
-				    "Metric 'aft-nloglik' can only be applied for 'survival:aft' objective.");
+		return failure_user(fail, "Metric 'aft-nloglik' can only be applied for 'survival:aft' objective.");
 	return 0;
 }
 

@@ -88,9 +88,10 @@ static int check_dask(const struct hyperparameters *h, struct failure *fail)
 {
 	if (strcmp(hyperparameters_text(h, "use_dask_gpu_training", "false"), "true") != 0)
 		return 0;
-	return failure_user(fail, "Some configurations unsuitable for Dask GPU training were found: Dask training is only "
-				  "available for `gpu_hist` tree method on GPU instances, and this image has no GPU "
-				  "support");
+	return failure_user(fail,
+			    "Some configurations unsuitable for Dask GPU training were found: Dask training is only "
+			    "available for `gpu_hist` tree method on GPU instances, and this image has no GPU "
+			    "support");
 }
 
 static void decref(json_t **v)
@@ -182,8 +183,7 @@ static int load_data(struct job *j, struct failure *fail)
 	data_files_warn_same(&train.files, &validation.files);
 	if (load_channel(j, &train, &delimiter, &j->train, fail) < 0)
 		return -1;
-	if (j->channels.has_validation &&
-	    load_channel(j, &validation, &validation_delimiter, &j->validation, fail) < 0)
+	if (j->channels.has_validation && load_channel(j, &validation, &validation_delimiter, &j->validation, fail) < 0)
 		return -1;
 	log_info("Single node training.");
 	log_info("Train matrix has %zu rows and %zu columns", j->train.rows, j->train.columns);

@@ -22,7 +22,8 @@ static void start_over_with_passive_waiting(char **argv)
 int main(int argc, char **argv)
 {
 	if (argc > 2 || (argc == 2 && strcmp(argv[1], "train") != 0)) {
-		fprintf(stderr, "usage: %s [train]\nTrains on the job in /opt/ml, or in $SAGEMAKER_BASE_DIR.\n", argv[0]);
+		fprintf(stderr, "usage: %s [train]\nTrains on the job in /opt/ml, or in $SAGEMAKER_BASE_DIR.\n",
+			argv[0]);
 		return 2;
 	}
 	start_over_with_passive_waiting(argv);

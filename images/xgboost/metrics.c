@@ -104,8 +104,7 @@ static int label_bounds(const struct predictions *p, const float *labels, long *
 	return 0;
 }
 
-static int count_classes(const struct predictions *p, const float *labels, struct class_counts *c,
-			 struct failure *fail)
+static int count_classes(const struct predictions *p, const float *labels, struct class_counts *c, struct failure *fail)
 {
 	long high;
 	if (label_bounds(p, labels, &c->low, &high, fail) < 0)

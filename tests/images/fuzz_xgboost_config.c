@@ -29,8 +29,13 @@ static void fuzz_hyperparameters(const char *s, size_t n)
 /* One hyperparameter's text, so that the fuzzer need not learn JSON. */
 static void fuzz_value(const char *s)
 {
-	static const char *const NAMES[] = { "eta", "max_depth", "eval_metric", "monotone_constraints",
-					     "interaction_constraints", "updater", "_tuning_objective_metric" };
+	static const char *const NAMES[] = { "eta",
+					     "max_depth",
+					     "eval_metric",
+					     "monotone_constraints",
+					     "interaction_constraints",
+					     "updater",
+					     "_tuning_objective_metric" };
 	struct hyperparameters h = HYPERPARAMETERS_INIT;
 	struct failure fail = FAILURE_INIT;
 	const char *name = NAMES[(unsigned char)s[0] % (sizeof NAMES / sizeof *NAMES)];

@@ -5,7 +5,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import ROOT
+from image_job import ROOT
 from test_toolkit import KEYS, Bucket, bucket  # noqa: F401
 
 SHIM = ROOT / "images/python/endpoint_shim"
@@ -115,3 +115,16 @@ def test_old_tags_write_pickles(tag, pickle):
     xgboost = d["images"][1]
     hit = any(fnmatch.fnmatchcase(tag, p) for e in xgboost["tag_env"] for p in e["tags"])
     assert hit == pickle
+
+
+def test_assembled_directory_has_all_that_is_mounted(tmp_path):
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    target = tmp_path / "images"
+    for _ in range(2):
+        subprocess.run([ROOT / "images/assemble.sh", target, program, "--no-packages"], check=True)
+    d = json.loads((target / "images.json").read_text())
+    mounts = [*d["layout"]["mounts"], d["layout"]["python_mounts"][1]]
+    for m in [*mounts, *(m for image in d["images"] for m in image["mounts"])]:
+        assert (target / m["from"]).exists(), m
+    assert os.access(target / "toolkit/train", os.X_OK) and os.access(target / "bin/quern-xgboost", os.X_OK)

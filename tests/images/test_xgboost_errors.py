@@ -1,7 +1,9 @@
 """Every text with which quern-xgboost refuses a job, and where it leaves it."""
 
+import subprocess
+
 import pytest
-from conftest import csv
+from image_job import csv
 
 METRICS = ("['accuracy', 'auc', 'aucpr', 'balanced_accuracy', 'f1', 'f1_binary', 'f1_macro', 'map', 'ndcg', 'precision', "
            "'r2', 'recall', 'precision_macro', 'precision_micro', 'recall_macro', 'recall_micro', 'aft-nloglik', "
@@ -221,7 +223,6 @@ def test_bad_config_file(job, text):
     for part in ("output/success", "model/xgboost-model"):
         (job.base / part).unlink()
     (job.base / "input/config/hyperparameters.json").write_text(text)
-    import subprocess
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE)
     assert done.returncode == 1
     assert job.failure.startswith(f"PlatformError: read `{job.base}/input/config/hyperparameters.json`: ")

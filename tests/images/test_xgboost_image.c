@@ -26,9 +26,18 @@ static void test_pyfloat(void **state)
 		double v;
 		const char *text;
 	} CASES[] = {
-		{ 7, "7.0" },       { 0.1, "0.1" },       { -0.0, "-0.0" },           { 1e15, "1000000000000000.0" },
-		{ 1e16, "1e+16" },  { 0.0001, "0.0001" }, { 0.00001, "1e-05" },       { 1.0 / 3, "0.3333333333333333" },
-		{ INFINITY, "inf" }, { NAN, "nan" },      { 123456.789, "123456.789" }, { 5e-324, "5e-324" },
+		{ 7, "7.0" },
+		{ 0.1, "0.1" },
+		{ -0.0, "-0.0" },
+		{ 1e15, "1000000000000000.0" },
+		{ 1e16, "1e+16" },
+		{ 0.0001, "0.0001" },
+		{ 0.00001, "1e-05" },
+		{ 1.0 / 3, "0.3333333333333333" },
+		{ INFINITY, "inf" },
+		{ NAN, "nan" },
+		{ 123456.789, "123456.789" },
+		{ 5e-324, "5e-324" },
 	};
 	for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
 		CLEANUP_TEXT struct text t = TEXT_INIT;
@@ -161,8 +170,9 @@ static void test_folds(void **state)
 		assert_in_range(ones[f], 5, 6);
 	}
 	assert_int_equal(crossval_draw(labels, 3, FOLDS, false, &random, fold_of, &fail), -1);
-	assert_string_equal(fail.message, "XGB train call failed with exception:\n Cannot have number of splits n_splits=5 "
-					  "greater than the number of samples: n_samples=3.");
+	assert_string_equal(fail.message,
+			    "XGB train call failed with exception:\n Cannot have number of splits n_splits=5 "
+			    "greater than the number of samples: n_samples=3.");
 	failure_release(&fail);
 }
 
@@ -186,10 +196,14 @@ static void test_metric_edges(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pyfloat),         cmocka_unit_test(test_pyjson),
-		cmocka_unit_test(test_constraints),     cmocka_unit_test(test_lines),
-		cmocka_unit_test(test_content_types),   cmocka_unit_test(test_hyperparameters),
-		cmocka_unit_test(test_library_errors_are_cut), cmocka_unit_test(test_folds),
+		cmocka_unit_test(test_pyfloat),
+		cmocka_unit_test(test_pyjson),
+		cmocka_unit_test(test_constraints),
+		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_content_types),
+		cmocka_unit_test(test_hyperparameters),
+		cmocka_unit_test(test_library_errors_are_cut),
+		cmocka_unit_test(test_folds),
 		cmocka_unit_test(test_metric_edges),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

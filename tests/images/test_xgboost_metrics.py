@@ -1,7 +1,7 @@
 """The metrics that quern-xgboost computes itself, against scikit-learn on the same predictions."""
 import numpy
 import pytest
-from conftest import csv
+from image_job import csv
 
 xgboost = pytest.importorskip("xgboost")
 metrics = pytest.importorskip("sklearn.metrics")

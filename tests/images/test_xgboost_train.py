@@ -3,11 +3,10 @@ import os
 import pickle
 import re
 import signal
-import time
 
 import numpy
 import pytest
-from conftest import csv, libsvm
+from image_job import csv, libsvm
 
 xgboost = pytest.importorskip("xgboost")
 
@@ -336,14 +335,3 @@ def test_kfold_regression_repeats_itself(job, abalone):
         assert job.exit_code == 0, job.log
         outs.append((job.base / "output/data/predictions.csv").read_text())
     assert outs[0] == outs[1] and len(outs[0].splitlines()) == 500
-
-
-def test_it_is_quick(job, abalone):
-    train, validation = split(abalone)
-    put(job, train, validation)
-    best = 9.0
-    for _ in range(3):
-        start = time.monotonic()
-        job.run(ABALONE)
-        best = min(best, time.monotonic() - start)
-    assert best < 2.0
