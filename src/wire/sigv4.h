@@ -62,6 +62,8 @@ struct sigv4 {
 
 /* Where the signature is, and as much of `out` as can be read (the scope even when something else is wrong). */
 enum sigv4_fault sigv4_parse(struct arena *a, const struct sigv4_request *rq, struct sigv4 *out);
+/* The same for a credential and date that stand alone (the fields of an S3 POST form). */
+enum sigv4_fault sigv4_parse_scope(struct arena *a, struct str credential, struct str date, struct sigv4 *out);
 enum sigv4_fault sigv4_check_time(const struct sigv4 *s, int64_t now_ms);
 /* Host and every x-amz-* header must be signed. */
 enum sigv4_fault sigv4_check_headers(struct arena *a, const struct sigv4_request *rq, struct sigv4 *s);

@@ -63,6 +63,18 @@ static enum sigv4_fault incomplete(struct sigv4 *s, const char *detail)
 	return SIGV4_INCOMPLETE;
 }
 
+/* Names must be in ascending order, as the rules say; so none is listed twice and the canonical request stays small. */
+static bool names_ascend(struct str names)
+{
+	struct str name, last = STR_NULL;
+	while (str_split(&names, ';', &name)) {
+		if (last.ptr && str_cmp(last, name) >= 0)
+			return false;
+		last = name;
+	}
+	return true;
+}
+
 /* "Credential=..., SignedHeaders=..., Signature=..." */
 static enum sigv4_fault parse_fields(struct sigv4 *s, struct str rest)
 {
@@ -110,6 +122,8 @@ static enum sigv4_fault parse_header(struct arena *a, const struct sigv4_request
 		fault = first_fault(fault, incomplete(s, "SignedHeaders"));
 	if (!s->signature.len)
 		fault = first_fault(fault, incomplete(s, "Signature"));
+	if (!names_ascend(s->signed_headers))
+		fault = first_fault(fault, SIGV4_MALFORMED);
 	if (fault != SIGV4_OK)
 		return fault;
 	struct str date = sigv4_header(rq, "x-amz-date");
@@ -177,6 +191,8 @@ static enum sigv4_fault parse_query(struct arena *a, const struct sigv4_request 
 		return incomplete(s, "query");
 	if (!str_eqz(q.algorithm, ALGORITHM))
 		return SIGV4_UNSUPPORTED;
+	if (!names_ascend(s->signed_headers))
+		return SIGV4_MALFORMED;
 	/* Only S3 demands X-Amz-Expires; without it the usual clock rule applies. */
 	s->expires_s = -1;
 	if (q.expires.ptr)
@@ -201,6 +217,15 @@ enum sigv4_fault sigv4_parse(struct arena *a, const struct sigv4_request *rq, st
 	if (count == 1)
 		return parse_header(a, rq, authorization, out);
 	return rq->query.len ? parse_query(a, rq, out) : SIGV4_MISSING;
+}
+
+enum sigv4_fault sigv4_parse_scope(struct arena *a, struct str credential, struct str date, struct sigv4 *out)
+{
+	if (!credential.len || !date.len)
+		return SIGV4_INCOMPLETE;
+	out->credential = credential;
+	enum sigv4_fault fault = parse_credential(out);
+	return fault != SIGV4_OK ? fault : parse_time(a, out, date);
 }
 
 enum sigv4_fault sigv4_check_time(const struct sigv4 *s, int64_t now_ms)

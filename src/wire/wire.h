@@ -57,15 +57,18 @@ struct wire_op {
 /* Ends an async call: takes out (NULL with rc < 0). err borrowed. */
 void wire_answer(struct call *c, int rc, json_t *out, struct error *err);
 
-/* A raw service handles HTTP itself. */
+/* A raw service handles HTTP itself. The order of calls: begin; when it set an answer, nothing more (the body is refused: no 100-continue).
+ * Else body for each piece, then exactly one of end and abort; abort also comes after end when the answer could not be sent whole.
+ * Calls for one request never overlap, and none is made while a wire_offload of it runs. */
 struct raw_handler {
 	/* Called when the headers are complete and authenticated. Decide where the body goes. */
 	void (*begin)(struct wire_request *r, void *ctx);
-	/* A piece of the body (aws-chunked already taken apart and, when signed, verified). < 0 stops the body; the answer must be set. */
+	/* A piece of the body (aws-chunked already taken apart). Its signatures and hashes are proved only when end is called: nothing
+	 * may become visible before. p is valid during the call. < 0 stops the body (abort follows); the answer must be set. */
 	int (*body)(struct wire_request *r, void *ctx, const void *p, size_t n);
-	/* The body is complete and its signature/sha256 is good (else the wire layer answers itself and calls `abort`). Set the answer now or later. */
+	/* The body is complete and its signature/sha256 is good (else the wire layer answers through `fail` and calls `abort`). Set the answer now or later. */
 	void (*end)(struct wire_request *r, void *ctx);
-	/* The client went away or the body was bad: release what begin opened. Called at most once, instead of end or after it when the answer could not be sent. */
+	/* The client went away, the body was bad, or there was an answer before the end: release what begin opened. */
 	void (*abort)(struct wire_request *r, void *ctx);
 	/* Renders an error in the service's shape into the answer. */
 	void (*fail)(struct wire_request *r, void *ctx, struct error *err);
@@ -94,6 +97,8 @@ struct wire_options {
 			 struct principal *who, struct str *secret, struct error *err);
 	void *find_key_ctx;
 	int64_t max_json_bytes; /* default 16 MiB */
+	int max_connections;	/* default 4096 */
+	int idle_timeout_s;	/* a connection without traffic is closed; default 75. Waiting for an answer does not count. */
 };
 
 int wire_server_new(const struct wire_options *options, struct wire_server **out, struct error *err);
@@ -125,9 +130,13 @@ struct str wire_trailer(struct wire_request *r, const char *name);
 struct engine *wire_engine(struct wire_request *r);
 void wire_set_state(struct wire_request *r, void *state); /* the handler's own pointer */
 void *wire_state(struct wire_request *r);
-/* Asks for the body now (sends 100-continue); without it the answer set in begin() refuses the body. */
+/* S3 POST form: checks the form's signature over its policy (base64 text) and makes the signer wire_who. err: S3 codes. The policy's own
+ * expiry and conditions are the caller's matter. */
+int wire_check_policy(struct wire_request *r, struct str policy, struct str credential, struct str date, struct str signature,
+		      struct str token, struct error *err);
 
-/* ---- answers: status and headers first, then exactly one of the send functions; from any thread, once ---- */
+/* ---- answers: headers first, then exactly one of the send functions; from any thread, once. Outside of a handler's callback or a
+ * wire_offload, r may be gone when the send function returns. For HEAD, set Content-Length and send an empty body. ---- */
 void wire_set_header(struct wire_request *r, const char *name, const char *value); /* copied */
 void wire_send(struct wire_request *r, int status, struct str body);               /* body copied */
 /* Sends `length` bytes of fd from offset with sendfile; takes fd. */

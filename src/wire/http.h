@@ -1,0 +1,258 @@
+/* http.h - what the files of the HTTP server share. Inside the wire room.
+ *
+ * DESIGN: one struct wire_request from the request line to the last byte of the answer, in its own arena. libmicrohttpd calls the access
+ * handler (serve.c) on the thread of the connection: once when the headers are there, once a piece of body, once at the end. A
+ * request that waits (worker job, command, late answer) is suspended, so it holds no thread, and its handler is called again when it
+ * is resumed. Other threads never touch the connection except to resume it; all they share with the http thread is
+ * under `lock`. A request outlives its connection when somebody still works on it (pending, owed, pins). */
+#ifndef QUERN_WIRE_HTTP_H
+#define QUERN_WIRE_HTTP_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "wire/chunked.h"
+#include "wire/model.h"
+#include "wire/sigv4.h"
+#include "wire/wire.h"
+
+enum {
+	HTTP_POOL_BYTES = 64 * 1024,	/* libmicrohttpd's memory a connection: bounds the header block */
+	HTTP_URL_MAX = 24 * 1024,	/* a presigned URL with a 1 KiB key and a session token takes 4 to 9 KiB */
+	HTTP_HEADERS_MAX = 200,
+	HTTP_HEADERS_MAX_BYTES = 40 * 1024,
+	HTTP_DRAIN_MAX = 1024 * 1024,	/* a refused body up to this is read and dropped, so that the connection can go on */
+	HTTP_EARLY_AUTH = 64 * 1024,	/* JSON bodies above this: the key is looked up before the body is read */
+};
+
+/* ---- worker threads (worker.c) ---- */
+struct worker_job {
+	struct worker_job *next;
+	void (*run)(void *arg);
+	void *arg;
+};
+struct worker_pool {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct worker_job *head, **tail;
+	pthread_t threads[8];
+	int nthreads, idle, nqueued;
+	bool stopping;
+};
+void worker_init(struct worker_pool *p);
+/* Takes `job` (malloc'ed). After worker_stop it runs on the caller's thread. */
+void worker_submit(struct worker_pool *p, struct worker_job *job);
+/* Finishes the queue and joins the threads. */
+void worker_stop(struct worker_pool *p);
+void worker_release(struct worker_pool *p);
+
+/* ---- lingering close (linger.c) ---- */
+struct lingerer {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	pthread_t thread;
+	bool running, stopping;
+	struct linger_socket {
+		int fd;
+		int64_t until_us;
+	} sockets[64];
+	int count;
+	struct wire_server *server;
+	bool watching; /* streams are waiting: look now and then whether their clients are still there */
+};
+void linger_init(struct lingerer *l, struct wire_server *w);
+/* The peer may still be sending: keeps a duplicate of `fd` open and reads it empty for a moment, so that the peer sees our answer and no reset. */
+void linger_add(struct lingerer *l, int fd);
+void linger_watch(struct lingerer *l);
+void linger_stop(struct lingerer *l);
+
+/* ---- services ---- */
+struct service {
+	const struct wire_service *s;
+	const struct model_service *model;
+	struct map ops; /* name -> const struct wire_op */
+};
+
+enum auth_style { AUTH_JSON, AUTH_REST, AUTH_QUERY, AUTH_S3 };
+
+struct wire_server {
+	struct wire_options o;
+	char *bind, *region, *account;
+	struct service *services;
+	size_t nservices;
+	struct MHD_Daemon *daemon;
+	int listen_fd;
+	uint16_t port;
+	struct worker_pool workers;
+	struct lingerer linger;
+	pthread_mutex_t lock;
+	pthread_cond_t quiet;
+	struct wire_request *live; /* all requests */
+	int nlive, nactive;	   /* nactive: those whose headers are complete */
+	bool started, detaching, freed;
+	_Atomic bool stopping;
+};
+
+/* ---- one request ---- */
+enum request_phase {
+	PHASE_LINE,    /* only the request line is known */
+	PHASE_HEADERS, /* no body will come: waiting for the final call */
+	PHASE_STARTED, /* routed and begun; libmicrohttpd is still at the headers */
+	PHASE_BODY,
+	PHASE_DRAIN, /* answered; the rest of the body is dropped */
+	PHASE_ENDED, /* the service has seen the whole request */
+};
+enum route_kind { ROUTE_NONE, ROUTE_HEALTH, ROUTE_OP, ROUTE_RAW };
+enum answer_kind { ANSWER_NONE, ANSWER_BODY, ANSWER_FD, ANSWER_STREAM };
+
+struct answer_header {
+	struct answer_header *next;
+	char *name, *value;
+};
+struct answer {
+	enum answer_kind kind;
+	int status;
+	struct answer_header *headers;
+	struct str body;
+	int fd;
+	int64_t offset, length;
+	ptrdiff_t (*read)(void *ctx, char *p, size_t n);
+	void (*done)(void *ctx);
+	void *ctx;
+	bool taken; /* libmicrohttpd owns fd or stream now */
+};
+
+struct wire_request {
+	struct arena arena; /* the request itself lives in it */
+	struct wire_server *server;
+	struct wire_request *prev, *next;
+	struct MHD_Connection *conn; /* http thread only; NULL when gone */
+	enum request_phase phase;
+	char id[37];
+
+	struct sigv4_request http; /* method, raw path, raw query, headers */
+	struct str path;	   /* decoded */
+	struct codec_pair *query;  /* decoded; read by request_query */
+	size_t nquery;
+	bool query_read, has_body, expects_continue, counted;
+	int64_t length, received; /* length: of the body as sent, -1 unknown */
+
+	enum route_kind route;
+	struct service *service;
+	enum auth_style style;
+	struct sigv4 auth;
+	enum sigv4_fault auth_fault;
+	struct principal who;
+	const char *region;
+
+	/* raw services */
+	void *state;
+	bool raw_open; /* begin ran and did not answer: end or abort is owed to it */
+	struct evp_md_ctx_st *sha; /* of a body whose hash was signed */
+	struct chunked *chunked;
+	bool chunked_wanted;	     /* a signed aws-chunked body: auth_check keeps the key */
+	unsigned char chunk_key[32];
+	int64_t body_length; /* decoded */
+	bool spool;	     /* raw, but the signature needs the hash of the whole body: buffered in `body` */
+	int spool_step;
+
+	/* operations */
+	struct buf body;
+	struct call call;
+	const struct model_service *model;
+	const struct model_op *op;
+	const struct wire_op *handler;
+	json_t *in, *out;
+	struct error op_error;
+	int op_rc;
+	bool op_ended;
+	void (*resumed)(struct wire_request *r); /* runs on the http thread when nothing is pending any more */
+
+	struct answer answer;
+
+	pthread_mutex_t lock; /* guards what follows */
+	bool suspended, want_answer; /* want_answer: only an answer ends the wait */
+	bool answered, gone, complete; /* complete: the answer was sent whole */
+	bool owed, ended;	/* owed: end ran, the answer is to come */
+	bool abort_due, streaming, woken, hung_up, detached;
+	int offloads;		/* wire_offload calls so far */
+	int pending;		/* worker jobs, commands, async calls */
+	int pins;		/* libmicrohttpd's response may still call us */
+};
+
+/* server.c */
+void server_destroy(struct wire_server *w);
+
+/* request.c */
+struct wire_request *request_new(struct wire_server *w, struct MHD_Connection *conn, const char *uri);
+/* Copies method and headers; 0, or -1 with err when the request breaks a rule or a limit. */
+int request_headers(struct wire_request *r, const char *method, struct error *err);
+void request_query(struct wire_request *r);
+/* Suspends the connection when something is pending (or, with need_answer, until there is an answer). http thread. */
+bool request_wait(struct wire_request *r, bool need_answer);
+bool request_answered(struct wire_request *r);
+void request_hold(struct wire_request *r);
+/* Ends one request_hold: resumes or frees as needed. r may be gone after. */
+void request_release(struct wire_request *r);
+/* The service must be told that there will be no end: at once, or when nothing is pending. */
+void request_abort(struct wire_request *r);
+/* The connection is done with the request. */
+void request_gone(struct wire_request *r, bool complete);
+void request_pin(struct wire_request *r);
+void request_unpin(struct wire_request *r);
+/* Cuts a request off its connection (server stop). */
+void request_detach(struct wire_request *r);
+
+/* answer.c */
+/* Queues the answer with libmicrohttpd. http thread. */
+enum MHD_Result answer_queue(struct wire_request *r);
+/* Writes the answer to the socket ourselves: libmicrohttpd cannot answer in the middle of a body. */
+void answer_write_now(struct wire_request *r);
+/* Closes what an answer that was never sent holds. */
+void answer_discard(struct answer *a);
+void answer_codec(struct wire_request *r, const struct codec_response *rs);
+/* An error in the shape of whatever the request was for. */
+void answer_error(struct wire_request *r, struct error *err);
+
+/* route.c */
+/* Finds the service and reads the signature's claims. 0, or -1 with err. */
+int route_request(struct wire_request *r, struct error *err);
+/* Registers model and operations of a service. */
+void route_service(struct service *sv);
+
+/* auth.c */
+/* Who signed this? Fills who and region, or err in the words of the service's protocol. payload_hash: see sigv4_verify. */
+int auth_check(struct wire_request *r, struct db *db, struct str payload_hash, struct error *err);
+/* Only what can be told without the body: claims, clock, headers, whether the key exists. */
+int auth_precheck(struct wire_request *r, struct error *err);
+void auth_anonymous(struct wire_request *r);
+/* A snapshot for find_key and queries; NULL without an engine, or with err on a fault. */
+struct db *auth_snapshot(struct wire_request *r, struct error *err);
+void auth_snapshot_end(struct wire_request *r, struct db *db);
+int auth_fault_error(enum auth_style style, enum sigv4_fault fault, const struct sigv4 *s, int64_t now_ms, struct error *err);
+/* The code and text for a body whose hash is not the signed one. */
+int auth_body_mismatch(enum auth_style style, struct error *err);
+
+/* raw.c */
+void raw_start(struct wire_request *r);
+/* A piece of body: bytes used, or -1 when an answer stopped it. */
+ptrdiff_t raw_body(struct wire_request *r, const char *p, size_t n);
+void raw_end(struct wire_request *r);
+
+/* operation.c */
+void operation_start(struct wire_request *r);
+ptrdiff_t operation_body(struct wire_request *r, const char *p, size_t n);
+void operation_end(struct wire_request *r);
+
+/* serve.c */
+void *serve_uri(void *cls, const char *uri, struct MHD_Connection *conn);
+enum MHD_Result serve_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method, const char *version,
+			      const char *data, size_t *size, void **ctx);
+void serve_completed(void *cls, struct MHD_Connection *conn, void **ctx, enum MHD_RequestTerminationCode why);
+void serve_connection(void *cls, struct MHD_Connection *conn, void **socket_ctx, enum MHD_ConnectionNotificationCode code);
+/* This connection is closed while its client may still be sending. */
+void serve_linger(struct MHD_Connection *conn);
+
+#endif
