@@ -4,15 +4,23 @@
 
 #include "sagemaker/jobs.h"
 
+struct pipelines; /* pipeline_store.c: parsed definitions, core thread only */
+
 struct sagemaker {
 	struct sagemaker_options o;
 	struct wire_op *ops; /* pipeline_ops + job_ops, NULL-ended; owned */
 	struct wire_service service;
+	struct pipelines *pipelines; /* owned */
 };
 
 extern const struct wire_op pipeline_ops[];
 int pipelines_init(struct sagemaker *s, struct error *err);
+void pipelines_release(struct sagemaker *s);
 /* "arn:aws:sagemaker:<region>:<account>:<kind>/<name>" in the arena. */
 const char *sagemaker_arn(struct sagemaker *s, struct arena *a, const char *kind, const char *name);
+
+/* Tags of a resource by ARN. `tags` is a list of {Key, Value} or NULL; put replaces the values of keys that exist. */
+int tags_put(struct sagemaker *s, struct turn *t, const char *arn, const json_t *tags, struct error *err);
+int tags_drop(struct sagemaker *s, struct turn *t, const char *arn, struct error *err);
 
 #endif

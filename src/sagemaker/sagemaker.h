@@ -9,6 +9,7 @@
 #include "wire/wire.h"
 
 struct sagemaker;
+/* The tables of pipelines; those of jobs are job_migrations (jobs.h). A store needs both. */
 extern const struct store_migration sagemaker_migrations[];
 
 struct sagemaker_options {
@@ -24,6 +25,7 @@ struct sagemaker_options {
 /* Registers actor and effect types with the engine (before engine_start). */
 int sagemaker_new(const struct sagemaker_options *options, struct sagemaker **out, struct error *err);
 void sagemaker_free(struct sagemaker *s);
+/* Scope "sagemaker", JSON 1.1. Borrowed for s's life. */
 const struct wire_service *sagemaker_service(struct sagemaker *s);
 
 #endif
