@@ -26,7 +26,8 @@ struct turn;
 /* An actor type. */
 struct actor_type {
 	const char *name; /* "sagemaker.training-job" */
-	/* One turn. `state` is borrowed and changed in place; `event` is borrowed, an object with "type".
+	/* One turn. `state` is borrowed and changed in place; `event` is borrowed, an object with "type", not to be changed
+	 * (its sub-trees may be kept in the state by json_incref, since nobody else holds them).
 	 * Returns < 0 with err on a fault of ours (never for bad user input: that is state). */
 	int (*turn)(struct turn *t, json_t *state, json_t *event, struct error *err);
 };
@@ -47,6 +48,8 @@ struct effect_type {
 	bool blocking; /* true: on one of the engine's worker threads, may read files and block */
 };
 
+enum engine_crash { ENGINE_BEFORE_COMMIT, ENGINE_AFTER_COMMIT, ENGINE_BEFORE_EFFECT };
+
 struct engine_options {
 	struct store *store;
 	int workers;                          /* threads for blocking effects; 0 = 4 */
@@ -54,7 +57,9 @@ struct engine_options {
 	uint64_t (*random)(void *ctx);        /* NULL = kernel */
 	void *ctx;
 	bool manual;                          /* no threads: the simulation calls engine_step */
-	const char *faults;                   /* test only: NULL */
+	int max_turns;                        /* turns in one transaction; 0 = 256 */
+	/* Tests only, manual engines: true = the process dies here (engine_step fails, the engine can only be freed). */
+	bool (*crash)(void *ctx, enum engine_crash at);
 };
 
 extern const struct store_migration engine_migrations[];
@@ -69,10 +74,21 @@ int engine_start(struct engine *e, struct error *err);
 void engine_stop(struct engine *e);
 void engine_free(struct engine *e);
 struct store *engine_store(struct engine *e);
+/* True once engine_stop was called: a performer that waits for long gives up without engine_effect_done (it is called again at the next start). */
+bool engine_stopping(struct engine *e);
+/* Why the engine takes no more writes (a commit failed), or NULL. Borrowed. From any thread. */
+const char *engine_fault(struct engine *e);
+struct engine_stats {
+	int64_t commits, turns, commands, failures; /* since the start */
+	int64_t effects_open, timers, actors_cached, messages_waiting;
+};
+/* From any thread; each number is true by itself. */
+void engine_get_stats(struct engine *e, struct engine_stats *out);
 int64_t engine_now_ms(struct engine *e);
 
-/* A client's write. `run` is called on the core thread in a transaction; < 0 rolls its changes back. Then `done` is called on the core
- * thread after the commit (rc 0), or after the roll-back (rc < 0, err borrowed); it must be short. From any thread. */
+/* A client's write. `run` is called once, on the core thread, in a transaction; < 0 rolls its changes back. Then `done` is called on the core
+ * thread after the commit (rc 0), or after the roll-back (rc < 0, err borrowed); it must be short. From any thread. rc < 0 may also mean that the transaction as a whole failed (no AWS code then). After
+ * engine_stop `done` is called at once, on the caller's thread, with an error. */
 typedef int (*command_run)(struct turn *t, void *arg, struct error *err);
 typedef void (*command_done)(void *arg, int rc, struct error *err);
 void engine_submit(struct engine *e, command_run run, command_done done, void *arg);
@@ -96,15 +112,19 @@ const char *turn_uuid(struct turn *t);
 /* A new actor; takes state. < 0 with code "conflict" when the id exists. Its first event is {"type":"start"}. */
 int turn_spawn(struct turn *t, const char *type, const char *id, json_t *state, struct error *err);
 bool turn_exists(struct turn *t, const char *id);
-/* Sends; takes event (an object with "type"). Delivered at least once, in order per receiver; never lost. */
+/* Sends; takes event (an object with "type"). Delivered once, in order per receiver, in a transaction of its own or a later one; never
+ * lost, unless the receiver does not exist then, or came into being after the sending. */
 void turn_send(struct turn *t, const char *actor, json_t *event);
-/* Sets the actor's own timer `key` (replaces) to fire at at_ms with `event` (taken); at_ms 0 cancels. */
+/* Sets the actor's own timer `key` (replaces) to fire at at_ms with `event` (taken); at_ms 0 cancels: once cancelled or replaced it does
+ * not fire. */
 void turn_timer(struct turn *t, const char *key, int64_t at_ms, json_t *event);
-/* Asks for an effect after the commit; takes payload. `id` is its idempotency key. */
+/* Asks for an effect after the commit; takes payload. `id` is its idempotency key. The effects of an actor start in the order they were
+ * asked for, but blocking ones run side by side: an actor that needs one after the other waits for the first one's event.
+ * What it reports (engine_effect_done) goes to this actor, not to a later one of the same id. */
 void turn_effect(struct turn *t, const char *kind, const char *id, json_t *payload);
 /* Calls fn(arg) on the core thread after this transaction is on disk; not durable (lost in a crash): wake-ups of waiting clients only. */
 void turn_after_commit(struct turn *t, void (*fn)(void *), void *arg);
-/* This actor is finished: its row, timers and undelivered messages go. */
+/* This actor is finished: its row, timers and undelivered messages go. Its id may be used again by a later turn. */
 void turn_end(struct turn *t);
 
 /* ---- simulation ---- */

@@ -1,0 +1,315 @@
+/* turn.c - what a turn or command may call.
+ *
+ * DESIGN: wishes are kept in a list until the turn has succeeded and are applied then, in order; a turn that fails has nothing to
+ * undo but its rows (savepoint, taken only when it asks for the database) and the actors it spawned.
+ *
+ * No two owners share a JSON object or array: a state is changed in place, and a message or another state must not change
+ * with it. What is handed in is therefore copied at once when somebody else still holds a part of it, and taken as it is when
+ * not; events of timers and payloads of effects become text at once. */
+#include "engine/engine_impl.h"
+
+#include <stdlib.h>
+
+#include "base/id.h"
+
+/* ---- JSON ---- */
+
+/* Some array or object below (or at) `value` has a second owner. */
+static bool is_shared(json_t *value)
+{
+	const char *key;
+	json_t *child;
+	size_t i;
+	if (!json_is_object(value) && !json_is_array(value))
+		return false;
+	if (value->refcount > 1)
+		return true;
+	if (json_is_object(value)) {
+		json_object_foreach(value, key, child)
+			if (is_shared(child))
+				return true;
+		return false;
+	}
+	json_array_foreach(value, i, child)
+		if (is_shared(child))
+			return true;
+	return false;
+}
+
+json_t *json_unshare(json_t *value)
+{
+	if (!value || !is_shared(value))
+		return value;
+	json_t *copy = json_deep_copy(value);
+	json_decref(value);
+	if (!copy)
+		BUG("a JSON value contains itself");
+	return copy;
+}
+
+char *json_line(const json_t *value, struct error *err)
+{
+	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+	if (!text)
+		error_set(err, "write JSON: the value is missing, nested too deeply or contains itself");
+	return text;
+}
+
+json_t *json_unline(const char *text, size_t len, struct error *err)
+{
+	json_error_t why;
+	json_t *value = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
+	if (!value)
+		error_set(err, "read JSON: %s at byte %d", why.text, why.position);
+	return value;
+}
+
+/* ---- life of a turn ---- */
+
+void turn_open(struct turn *t, struct engine *e, struct actor *a)
+{
+	*t = (struct turn){ .e = e, .actor = a, .now_ms = engine_now_ms(e) };
+	t->outs_tail = &t->outs;
+	t->spawned_tail = &t->spawned;
+}
+
+static void discard_outs(struct turn *t)
+{
+	for (struct out *o = t->outs; o; o = o->next) {
+		json_decref(o->value);
+		free(o->text);
+	}
+	t->outs = NULL;
+}
+
+void turn_discard(struct turn *t)
+{
+	if (t->savepoint)
+		db_savepoint_rollback(t->e->db);
+	t->savepoint = false;
+	discard_outs(t);
+	while (t->spawned) {
+		struct actor *a = t->spawned;
+		t->spawned = a->touched_next;
+		actor_forget(t->e, a);
+	}
+}
+
+void turn_close(struct turn *t)
+{
+	discard_outs(t);
+	error_release(&t->fault);
+	arena_release(&t->arena);
+}
+
+static void apply_timer(struct turn *t, struct out *o)
+{
+	struct actor *a = t->actor;
+	size_t n = o->text ? strlen(o->text) : 0;
+	struct timer_op *op = mem_alloc(sizeof(*op) + n + 1);
+	op->at_ms = o->at_ms;
+	memcpy(op->text, o->text ? o->text : "", n + 1);
+	free(map_set(&a->timers, str_from(o->name), op));
+	actor_touch(t->e, a);
+}
+
+static void apply_out(struct turn *t, struct out *o)
+{
+	struct engine *e = t->e;
+	struct call *c;
+	switch (o->kind) {
+	case OUT_SEND:
+		txn_add_message(e, message_new(o->name, o->value, engine_next_num(e), FROM_TURN));
+		o->value = NULL;
+		break;
+	case OUT_TIMER:
+		if (!t->ended)
+			apply_timer(t, o);
+		break;
+	case OUT_EFFECT:
+		jobs_add(&e->txn.jobs, job_new(engine_next_num(e), o->effect, turn_self(t), o->name, o->text));
+		o->text = NULL;
+		break;
+	case OUT_CALL:
+		c = mem_calloc(1, sizeof(*c));
+		c->fn = o->fn;
+		c->arg = o->arg;
+		*e->txn.calls_tail = c;
+		e->txn.calls_tail = &c->next;
+		break;
+	}
+}
+
+static void end_actor(struct turn *t)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct engine *e = t->e;
+	struct actor *a = t->actor;
+	if (a->in_db) {
+		int n = db_exec(e->db, &err, "DELETE FROM engine_timer WHERE actor=?", "i", a->num);
+		if (n < 0 || db_exec(e->db, &err, "DELETE FROM engine_actor WHERE num=?", "i", a->num) < 0)
+			engine_set_fault(e, error_text(&err)); /* too late to take only this turn back */
+		e->timers.live -= n > 0 ? n : 0;
+	}
+	actor_forget(e, a);
+}
+
+void turn_apply(struct turn *t)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	if (t->savepoint && db_savepoint_release(t->e->db, &err) < 0)
+		engine_set_fault(t->e, error_text(&err));
+	t->savepoint = false;
+	struct actor *next;
+	for (struct actor *a = t->spawned; a; a = next) {
+		next = a->touched_next;
+		a->dirty = true;
+		actor_touch(t->e, a);
+	}
+	t->spawned = NULL;
+	for (struct out *o = t->outs; o; o = o->next)
+		apply_out(t, o);
+	if (t->ended)
+		end_actor(t);
+}
+
+/* ---- calls ---- */
+
+static struct out *add_out(struct turn *t, int kind, const char *name, json_t *value)
+{
+	struct out *o = ARENA_NEW(&t->arena, struct out);
+	o->kind = kind;
+	o->name = name ? arena_strdup(&t->arena, str_from(name)) : NULL;
+	o->value = value;
+	*t->outs_tail = o;
+	t->outs_tail = &o->next;
+	return o;
+}
+
+static void fail_turn(struct turn *t, const char *what, const char *name)
+{
+	if (!t->fault.message)
+		error_set(&t->fault, "%s `%s`", what, name);
+}
+
+static char *take_text(struct turn *t, json_t *value)
+{
+	char *text = json_line(value, t->fault.message ? NULL : &t->fault);
+	json_decref(value);
+	return text;
+}
+
+struct db *turn_db(struct turn *t)
+{
+	if (!t->savepoint && db_savepoint(t->e->db, t->fault.message ? NULL : &t->fault) == 0)
+		t->savepoint = true;
+	return t->e->db;
+}
+
+struct arena *turn_arena(struct turn *t)
+{
+	return &t->arena;
+}
+
+const char *turn_self(struct turn *t)
+{
+	return t->actor ? t->actor->id : "";
+}
+
+int64_t turn_now_ms(struct turn *t)
+{
+	return t->now_ms;
+}
+
+uint64_t turn_random(struct turn *t)
+{
+	return engine_random(t->e);
+}
+
+static uint64_t next_random(void *ctx)
+{
+	return engine_random(ctx);
+}
+
+const char *turn_id(struct turn *t, size_t n)
+{
+	char *out = arena_alloc_raw(&t->arena, n + 1);
+	id_alnum(out, n, next_random, t->e);
+	return out;
+}
+
+const char *turn_uuid(struct turn *t)
+{
+	char *out = arena_alloc_raw(&t->arena, 37);
+	id_uuid(out, next_random, t->e);
+	return out;
+}
+
+int turn_spawn(struct turn *t, const char *type, const char *id, json_t *state, struct error *err)
+{
+	struct engine *e = t->e;
+	struct actor *a;
+	const struct actor_type *at = map_get(&e->types, str_from(type));
+	int rc = at ? actor_get(e, id, &a, err) : error_set(err, "spawn `%s`: actor type `%s` is not registered", id, type);
+	if (rc != 0) {
+		json_decref(state);
+		return rc < 0 ? -1 : error_aws(err, "conflict", "spawn `%s`: the id is taken", id);
+	}
+	a = actor_new(e, engine_next_num(e), at, id, json_unshare(state));
+	if (actor_make_text(e, a, err) < 0) {
+		actor_forget(e, a);
+		return error_wrap(err, "spawn `%s`", id);
+	}
+	*t->spawned_tail = a;
+	t->spawned_tail = &a->touched_next;
+	add_out(t, OUT_SEND, id, json_pack("{ss}", "type", "start"));
+	return 0;
+}
+
+bool turn_exists(struct turn *t, const char *id)
+{
+	struct actor *a;
+	int rc = actor_get(t->e, id, &a, t->fault.message ? NULL : &t->fault);
+	return rc > 0 && !(t->ended && a == t->actor);
+}
+
+void turn_send(struct turn *t, const char *actor, json_t *event)
+{
+	add_out(t, OUT_SEND, actor, json_unshare(event));
+}
+
+void turn_timer(struct turn *t, const char *key, int64_t at_ms, json_t *event)
+{
+	if (!t->actor)
+		fail_turn(t, "a command has no timers, it set", key);
+	struct out *o = add_out(t, OUT_TIMER, key, NULL);
+	o->at_ms = at_ms;
+	if (at_ms)
+		o->text = take_text(t, event);
+	else
+		json_decref(event);
+}
+
+void turn_effect(struct turn *t, const char *kind, const char *id, json_t *payload)
+{
+	const struct effect_type *type = map_get(&t->e->effect_types, str_from(kind));
+	if (!type)
+		fail_turn(t, "no performer is registered for effect", kind);
+	struct out *o = add_out(t, OUT_EFFECT, id, NULL);
+	o->effect = type;
+	o->text = take_text(t, payload ? payload : json_null());
+}
+
+void turn_after_commit(struct turn *t, void (*fn)(void *), void *arg)
+{
+	struct out *o = add_out(t, OUT_CALL, NULL, NULL);
+	o->fn = fn;
+	o->arg = arg;
+}
+
+void turn_end(struct turn *t)
+{
+	if (!t->actor)
+		fail_turn(t, "only an actor can end,", "not a command");
+	t->ended = true;
+}
