@@ -82,9 +82,7 @@ static int visit(struct data_files *f, const char *dir, const char *name, int de
 static int find_in(struct data_files *f, const char *dir, int depth, struct failure *fail)
 {
 	if (depth > MAX_FOLDER_DEPTH) {
-		log_warning("The depth of folder %s exceed the limit %d. Files in deeper sub dirs won't be loaded. "
-			    "Please adjust the folder structure accordingly.",
-			    dir, MAX_FOLDER_DEPTH);
+		log_warning("%s is more than %d folders deep; its files are not loaded", dir, MAX_FOLDER_DEPTH);
 		return 0;
 	}
 	struct dirent **names;

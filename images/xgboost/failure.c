@@ -2,6 +2,8 @@
 #include "failure.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,22 +11,19 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 #include <xgboost/c_api.h>
 
 #include "text.h"
 
-/* What AWS counts as the customer's mistake: its image looks for these parts in the library's error. */
+/* What AWS counts as the customer's mistake: its image looks for these parts in the library's error. They are shorter
+ * here where the library's versions differ in punctuation. */
 static const char *const CUSTOMER_ERRORS[] = {
-	"label must be in [0,1] for logistic regression",
-	"label must be in [0, num_class)",
-	"Target is multiclass but average='binary'",
-	"feature_names mismatch",
-	"Check failed: preds.size() == info.labels_.size()",
-	"Check failed: !auc_error AUC: the dataset only contains pos or neg samples",
-	"Check failed: base_score > 0.0f && base_score < 1.0f base_score must be in (0,1) for logistic loss",
-	"Check failed: label_correct PoissonRegression: label must be nonnegative",
-	"Check failed: label_correct TweedieRegression: label must be nonnegative",
-	"Parameter reg_lambda should be greater equal to 0",
+	"label must be in [0,1] for logistic regression",    "label must be in [0, num_class)",
+	"Target is multiclass but average='binary'",         "feature_names mismatch",
+	"Check failed: preds.size() == info.labels_.size()", "AUC: the dataset only contains pos or neg samples",
+	"base_score must be in (0,1) for logistic loss",     "PoissonRegression: label must be nonnegative",
+	"TweedieRegression: label must be nonnegative",      "Parameter reg_lambda should be greater equal to 0",
 };
 
 static void log_line(const char *level, const char *fmt, va_list ap)
@@ -98,12 +97,24 @@ static const char *skip_position(const char *s)
 
 char *failure_clean_xgboost_text(const char *raw)
 {
-	const char *from = skip_position(raw);
-	const char *end = strstr(from, "Stack trace:");
-	size_t n = end ? (size_t)(end - from) : strlen(from);
-	while (n && strchr(" \n\r\t", from[n - 1]))
-		n--;
-	return mem_need(strndup(from, n));
+	struct text out = TEXT_INIT;
+	const char *end = strstr(raw, "Stack trace:");
+	if (!end)
+		end = raw + strlen(raw);
+	for (const char *line = raw; line < end; line++) {
+		/* An error within an error has a position of its own. */
+		for (const char *rest; (rest = skip_position(line)) != line && rest <= end;)
+			line = rest;
+		size_t n = strcspn(line, "\n");
+		if (line + n > end)
+			n = (size_t)(end - line);
+		text_add_bytes(&out, line, n);
+		text_add(&out, "\n");
+		line += n;
+	}
+	while (out.len && strchr(" \n\r\t", out.ptr[out.len - 1]))
+		out.ptr[--out.len] = 0;
+	return text_take(&out);
 }
 
 int failure_xgboost(struct failure *f, const char *prefix)
@@ -136,6 +147,40 @@ static FILE *create_output(const char *output_dir, const char *name, bool only_n
 	if (!out && errno != EEXIST)
 		log_error("open `%s` for writing: %s", text_cstr(&path), strerror(errno));
 	return out;
+}
+
+/* What the handler needs is made before: it may do little more than open and write. */
+static char *crash_path;
+
+static void report_crash(int signo)
+{
+	static const char TEXT[] =
+		"AlgorithmError: the trainer crashed; memory may have been short, or a hyperparameter "
+		"or a row of data is one that libxgboost can't take\n";
+	int fd = open(crash_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	if (fd >= 0) {
+		if (write(fd, TEXT, sizeof TEXT - 1) < 0 || close(fd) < 0)
+			_exit(1);
+	}
+	if (write(STDOUT_FILENO, TEXT, sizeof TEXT - 1) < 0)
+		_exit(1);
+	_exit(1);
+}
+
+void failure_watch_crashes(const char *output_dir)
+{
+	static const int SIGNALS[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+	static char stack[65536];
+	CLEANUP_TEXT struct text path = TEXT_INIT;
+	text_printf(&path, "%s/failure", output_dir);
+	free(crash_path);
+	crash_path = text_take(&path);
+	stack_t alternative = { .ss_sp = stack, .ss_size = sizeof stack };
+	sigaltstack(&alternative, NULL);
+	for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++) {
+		struct sigaction action = { .sa_handler = report_crash, .sa_flags = SA_ONSTACK };
+		sigaction(SIGNALS[i], &action, NULL);
+	}
 }
 
 void failure_report(const struct failure *f, const char *output_dir)

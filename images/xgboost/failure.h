@@ -31,6 +31,8 @@ char *failure_clean_xgboost_text(const char *raw);
 const char *failure_name(enum failure_kind kind);
 /* Writes `<output_dir>/failure` unless one is there already, and logs it. */
 void failure_report(const struct failure *f, const char *output_dir);
+/* From now on a crash leaves a failure file in `output_dir` too, and ends the process with 1. */
+void failure_watch_crashes(const char *output_dir);
 /* Writes the empty file `<output_dir>/success`. */
 void failure_report_success(const char *output_dir);
 

@@ -31,6 +31,7 @@ int main(int argc, char **argv)
 	struct failure fail = FAILURE_INIT;
 	bool stopped;
 	job_paths_init(&paths);
+	failure_watch_crashes(paths.output);
 	int r = job_run(&paths, &stopped, &fail);
 	if (r < 0)
 		failure_report(&fail, paths.output);

@@ -1,5 +1,6 @@
 """Every text with which quern-xgboost refuses a job, and where it leaves it."""
 
+import signal
 import subprocess
 
 import pytest
@@ -247,3 +248,22 @@ def test_unused_hyperparameters_are_named(job):
     assert "max_depth" in job.log and "not" in job.log
 
 
+def test_ragged_rows(job):
+    job.channel("train", "1,2,3\n1\n")
+    job.run(ONE)
+    assert job.exit_code == 1
+    assert job.failure.startswith("UserError: Failed to load csv data with exception:\nEncountered parser error:\n"
+                                  "Delimiter ',' is not found in the line.")
+
+
+def test_crash_leaves_a_failure(job):
+    job.channel("train", ROWS)
+    command, env = job.command({"num_round": "100000"})
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("[3]"):
+            break
+    process.send_signal(signal.SIGSEGV)
+    process.stdout.read()
+    assert process.wait(timeout=20) == 1
+    assert job.failure.startswith("AlgorithmError: the trainer crashed;")

@@ -145,6 +145,10 @@ static void test_library_errors_are_cut(void **state)
 				       "logistic regression\nStack trace:\n  [bt] (0) /usr/lib/x.so\n";
 	CLEANUP_FREE char *clean = failure_clean_xgboost_text(RAW);
 	assert_string_equal(clean, "label must be in [0,1] for logistic regression");
+	CLEANUP_FREE char *nested =
+		failure_clean_xgboost_text("Encountered parser error:\n[10:29:45] ./src/a.h:130: [10:29:45] "
+					   "./b.h:1: no delimiter\n\nStack trace:\n  x");
+	assert_string_equal(nested, "Encountered parser error:\nno delimiter");
 	CLEANUP_FREE char *plain = failure_clean_xgboost_text("plain");
 	assert_string_equal(plain, "plain");
 	CLEANUP_FREE char *bracket = failure_clean_xgboost_text("[x] y");
