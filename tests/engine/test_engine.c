@@ -716,7 +716,7 @@ static void test_threads(void **state)
 	struct engine_stats st;
 	for (int i = 0; i < 1000; i++) {
 		engine_get_stats(e, &st);
-		if (blocking_performed == 800 && !st.effects_open)
+		if (blocking_performed == 800 && !st.effects_open && !st.messages_waiting)
 			break;
 		usleep(10000);
 	}
