@@ -1,0 +1,113 @@
+/* iam.c - the room's life, its tables and its lists of operations. See iam.h.
+ *
+ * DESIGN: roles, policies, users and keys are rows; the root key pair is in a file of its own, so that the owner gets in even with an empty
+ * store. Policies are kept and given back but not yet evaluated: every known identity may do everything in its account.
+ * Sessions (temporary credentials) are rows with an end; rows that ended are deleted when the next one is made. */
+#include <stdlib.h>
+
+#include "iam/room.h"
+
+const struct store_migration iam_migrations[] = {
+	{ "iam", 1,
+	  "CREATE TABLE iam_role(name TEXT PRIMARY KEY, folded TEXT NOT NULL UNIQUE, path TEXT NOT NULL, id TEXT NOT NULL,"
+	  " document TEXT NOT NULL, description TEXT, max_session_s INTEGER NOT NULL, created_ms INTEGER NOT NULL, tags TEXT);"
+	  "INSERT INTO iam_role(name, folded, path, id, document, description, max_session_s, created_ms) VALUES"
+	  "('" IAM_DEFAULT_ROLE "', 'quernexecutionrole', '" IAM_DEFAULT_PATH "', '" IAM_DEFAULT_ROLE_ID "',"
+	  "'{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"Service\":[\"sagemaker.amazonaws.com\","
+	  "\"states.amazonaws.com\",\"ecs-tasks.amazonaws.com\",\"lambda.amazonaws.com\",\"scheduler.amazonaws.com\","
+	  "\"events.amazonaws.com\"]},\"Action\":\"sts:AssumeRole\"}]}', 'The role that exists from the start', 43200, 0);"
+	  "CREATE TABLE iam_inline(role TEXT NOT NULL, name TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY(role, name));"
+	  "CREATE TABLE iam_attached(role TEXT NOT NULL, arn TEXT NOT NULL, PRIMARY KEY(role, arn));"
+	  "CREATE TABLE iam_policy(arn TEXT PRIMARY KEY, name TEXT NOT NULL, folded TEXT NOT NULL UNIQUE, path TEXT NOT NULL,"
+	  " id TEXT NOT NULL, document TEXT NOT NULL, description TEXT, created_ms INTEGER NOT NULL, tags TEXT);"
+	  "CREATE TABLE iam_user(name TEXT PRIMARY KEY, folded TEXT NOT NULL UNIQUE, path TEXT NOT NULL, id TEXT NOT NULL,"
+	  " created_ms INTEGER NOT NULL, tags TEXT);"
+	  "CREATE TABLE iam_key(access_key TEXT PRIMARY KEY, user_name TEXT NOT NULL, secret TEXT NOT NULL, active INTEGER NOT NULL,"
+	  " created_ms INTEGER NOT NULL);"
+	  "CREATE INDEX iam_key_user ON iam_key(user_name, created_ms);"
+	  "CREATE TABLE iam_session(access_key TEXT PRIMARY KEY, secret TEXT NOT NULL, token TEXT NOT NULL, arn TEXT NOT NULL,"
+	  " user_id TEXT NOT NULL, expires_ms INTEGER NOT NULL);"
+	  "CREATE INDEX iam_session_end ON iam_session(expires_ms);" },
+	{ NULL, 0, NULL },
+};
+
+const struct wire_op iam_ops[] = {
+	{ .name = "CreateRole", .command = iam_op_create_role },
+	{ .name = "DeleteRole", .command = iam_op_delete_role },
+	{ .name = "UpdateRole", .command = iam_op_update_role },
+	{ .name = "UpdateAssumeRolePolicy", .command = iam_op_update_trust },
+	{ .name = "TagRole", .command = iam_op_tag_role },
+	{ .name = "UntagRole", .command = iam_op_untag_role },
+	{ .name = "GetRole", .query = iam_op_get_role },
+	{ .name = "ListRoles", .query = iam_op_list_roles },
+	{ .name = "ListRoleTags", .query = iam_op_list_role_tags },
+	{ .name = "AttachRolePolicy", .command = iam_op_attach },
+	{ .name = "DetachRolePolicy", .command = iam_op_detach },
+	{ .name = "ListAttachedRolePolicies", .query = iam_op_list_attached },
+	{ .name = "PutRolePolicy", .command = iam_op_put_inline },
+	{ .name = "DeleteRolePolicy", .command = iam_op_delete_inline },
+	{ .name = "GetRolePolicy", .query = iam_op_get_inline },
+	{ .name = "ListRolePolicies", .query = iam_op_list_inline },
+	{ .name = "CreatePolicy", .command = iam_op_create_policy },
+	{ .name = "DeletePolicy", .command = iam_op_delete_policy },
+	{ .name = "GetPolicy", .query = iam_op_get_policy },
+	{ .name = "GetPolicyVersion", .query = iam_op_get_policy_version },
+	{ .name = "ListPolicies", .query = iam_op_list_policies },
+	{ .name = "CreateUser", .command = iam_op_create_user },
+	{ .name = "DeleteUser", .command = iam_op_delete_user },
+	{ .name = "GetUser", .query = iam_op_get_user },
+	{ .name = "ListUsers", .query = iam_op_list_users },
+	{ .name = "CreateAccessKey", .command = iam_op_create_key },
+	{ .name = "UpdateAccessKey", .command = iam_op_update_key },
+	{ .name = "DeleteAccessKey", .command = iam_op_delete_key },
+	{ .name = "ListAccessKeys", .query = iam_op_list_keys },
+	{ .name = NULL },
+};
+
+int iam_new(const struct iam_options *options, struct iam **out, struct error *err)
+{
+	struct iam *i = mem_calloc(1, sizeof(*i));
+	struct arena a = ARENA_INIT;
+	i->engine = options->engine;
+	i->account = mem_strdup(options->account);
+	i->region = mem_strdup(options->region ? options->region : "us-east-1");
+	i->default_role = mem_strdup(arena_printf(&a, "arn:aws:iam::%s:role" IAM_DEFAULT_PATH IAM_DEFAULT_ROLE, i->account));
+	arena_release(&a);
+	pthread_rwlock_init(&i->lock, NULL);
+	i->iam_service = (struct wire_service){ .model = "iam", .scope = "iam", .ops = iam_ops, .ctx = i };
+	i->sts_service = (struct wire_service){ .model = "sts", .scope = "sts", .ops = sts_ops, .ctx = i };
+	if (iam_load_root(i, options->keys_path, err) < 0) {
+		iam_free(i);
+		return -1;
+	}
+	*out = i;
+	return 0;
+}
+
+void iam_free(struct iam *i)
+{
+	if (!i)
+		return;
+	iam_cache_release(i);
+	pthread_rwlock_destroy(&i->lock);
+	free(i->account);
+	free(i->region);
+	free(i->default_role);
+	free(i->root_key);
+	free(i);
+}
+
+const struct wire_service *iam_service(struct iam *i)
+{
+	return &i->iam_service;
+}
+
+const struct wire_service *sts_service(struct iam *i)
+{
+	return &i->sts_service;
+}
+
+const char *iam_default_role(struct iam *i)
+{
+	return i->default_role;
+}
