@@ -280,7 +280,7 @@ void job_add_effects(struct sagemaker *s)
 		engine_add_effect(s->o.engine, &(struct effect_type){ .name = kinds[i].name, .perform = kinds[i].perform, .ctx = s, .blocking = true });
 }
 
-int jobs_init(struct sagemaker *s, struct error *err)
+int sagemaker_jobs_init(struct sagemaker *s, struct error *err)
 {
 	static const struct actor_type processing = { "sagemaker.processing-job", job_turn_processing };
 	static const struct actor_type training = { "sagemaker.training-job", job_turn_training };

@@ -15,7 +15,7 @@ extern const struct store_migration job_migrations[];
 extern const struct wire_op job_ops[]; /* Create/Describe/List/Stop/Delete of both kinds, tags; ctx is the struct sagemaker */
 
 /* Registers the job actors and effects. */
-int jobs_init(struct sagemaker *s, struct error *err);
+int sagemaker_jobs_init(struct sagemaker *s, struct error *err);
 /* "processing-job" / "training-job" */
 const char *job_kind_name(enum job_kind kind);
 /* Creates row and actor. `request` (borrowed) is the Create* request with its name; members that are null count as absent. `parent` is an actor id

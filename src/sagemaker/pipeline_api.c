@@ -104,7 +104,7 @@ static int create_rows(struct write *w, struct turn *t, struct error *err)
 		return -1;
 	if (version_add(w, t, have.key, 1, w->digest, err) < 0)
 		return -1;
-	if (tags_put(w->s, t, have.arn, json_get(w->in, "Tags"), err) < 0)
+	if (job_tags_put(t, have.arn, json_get(w->in, "Tags"), err) < 0)
 		return -1;
 	w->out = json_pack("{s:s}", "PipelineArn", have.arn);
 	return 0;
@@ -222,7 +222,7 @@ int pipeline_delete(struct call *c, struct turn *t, json_t *in, json_t **out, st
 	if (rc == 1)
 		return error_aws(err, "ConflictException", "Pipeline '%s' cannot be deleted while it has running executions.", p.arn);
 	rows_done(&rows);
-	if (rc < 0 || delete_rows(t, &p, err) < 0 || tags_drop(s, t, p.arn, err) < 0)
+	if (rc < 0 || delete_rows(t, &p, err) < 0 || job_tags_drop(t, p.arn, err) < 0)
 		return -1;
 	*out = json_pack("{s:s}", "PipelineArn", p.arn);
 	return token_save(t, c->operation, in, *out, err);

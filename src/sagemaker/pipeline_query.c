@@ -78,7 +78,7 @@ int pipeline_list(struct call *c, struct db *db, json_t *in, json_t **out, struc
 	*out = json_pack("{s:o}", "PipelineSummaries", list);
 	const char *last_key = "";
 	int64_t last_ms = 0;
-	int rc;
+	int rc = 0;
 	bool none = managed && strcmp(managed, "AWS") == 0; /* all pipelines here are their owner's */
 	while (!none && (rc = rows_next(&rows, err)) > 0) {
 		if ((int64_t)json_array_size(list) == page.limit) {
@@ -89,7 +89,7 @@ int pipeline_list(struct call *c, struct db *db, json_t *in, json_t **out, struc
 		last_ms = rows_int(&rows, 5);
 		json_array_append_new(list, summary(c->service_ctx, c->arena, &rows));
 	}
-	return none || rc >= 0 ? 0 : -1;
+	return rc < 0 ? -1 : 0;
 }
 
 int pipeline_list_versions(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)

@@ -19,8 +19,4 @@ void pipelines_release(struct sagemaker *s);
 /* "arn:aws:sagemaker:<region>:<account>:<kind>/<name>" in the arena. */
 const char *sagemaker_arn(struct sagemaker *s, struct arena *a, const char *kind, const char *name);
 
-/* Tags of a resource by ARN. `tags` is a list of {Key, Value} or NULL; put replaces the values of keys that exist. */
-int tags_put(struct sagemaker *s, struct turn *t, const char *arn, const json_t *tags, struct error *err);
-int tags_drop(struct sagemaker *s, struct turn *t, const char *arn, struct error *err);
-
 #endif

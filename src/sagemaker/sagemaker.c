@@ -26,7 +26,7 @@ int sagemaker_new(const struct sagemaker_options *options, struct sagemaker **ou
 	s->o = *options;
 	s->ops = ops_join();
 	s->service = (struct wire_service){ .model = "sagemaker", .scope = "sagemaker", .ops = s->ops, .ctx = s };
-	if (pipelines_init(s, err) < 0 || jobs_init(s, err) < 0) {
+	if (pipelines_init(s, err) < 0 || sagemaker_jobs_init(s, err) < 0) {
 		sagemaker_free(s);
 		return -1;
 	}
