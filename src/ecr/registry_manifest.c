@@ -1,0 +1,208 @@
+/* registry_manifest.c - manifests, tags and referrers. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "ecr/registry.h"
+
+/* ---- reading ---- */
+
+static void get_manifest(struct rcall *c)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct db *db = rcall_read(c);
+	if (!db)
+		return;
+	int rc = ecr_image_find(db, c->a, c->repo, c->rest, &c->image, &err);
+	store_read_end(c->e->store, db);
+	if (rc == 0)
+		rc = registry_error(&err, "MANIFEST_UNKNOWN", "the image '%.*s' is not in this repository", STR_ARG(c->rest));
+	if (rc < 0) {
+		rcall_fail(c, &err);
+		return;
+	}
+	wire_set_header(c->r, "Docker-Content-Digest", arena_strdup(c->a, c->image.digest));
+	wire_set_header(c->r, "Content-Type", arena_strdup(c->a, c->image.media_type));
+	bool head = str_eqz(c->method, "HEAD");
+	if (head)
+		wire_set_header(c->r, "Content-Length", arena_printf(c->a, "%zu", c->image.body.len));
+	rcall_send(c, 200, head ? STR("") : c->image.body);
+}
+
+static int list_tags(struct rcall *c, struct db *db, int64_t limit, struct str last, json_t *tags, bool *more, struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	int rc = db_query(db, &rows, err, "SELECT tag FROM ecr_tag WHERE repo=? AND tag > ? ORDER BY tag LIMIT ?", "SSi", c->repo, last, limit + 1);
+	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
+		struct str tag = rows_str(&rows, 0);
+		if ((int64_t)json_array_size(tags) == limit) {
+			*more = true;
+			return 0;
+		}
+		json_array_append_new(tags, json_stringn(tag.ptr, tag.len));
+	}
+	return rc;
+}
+
+static void get_tags(struct rcall *c)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	CLEANUP_JSON json_t *tags = json_array();
+	bool present, more = false;
+	int64_t limit = ECR_PAGE_MAX;
+	struct str n = wire_query_arg(c->r, "n", &present), last = wire_query_arg(c->r, "last", NULL);
+	if (present && (!str_to_i64(n, &limit) || limit < 0)) {
+		registry_error(&err, "UNSUPPORTED", "n must be a number");
+		rcall_fail(c, &err);
+		return;
+	}
+	struct db *db = rcall_read(c);
+	if (!db)
+		return;
+	int rc = list_tags(c, db, limit, last.ptr ? last : STR(""), tags, &more, &err);
+	store_read_end(c->e->store, db);
+	if (rc < 0) {
+		rcall_fail(c, &err);
+		return;
+	}
+	if (more && json_array_size(tags))
+		wire_set_header(c->r, "Link", arena_printf(c->a, "</v2/%.*s/tags/list?n=%lld&last=%s>; rel=\"next\"", STR_ARG(c->repo), (long long)limit,
+							   json_string_value(json_array_get(tags, json_array_size(tags) - 1))));
+	CLEANUP_JSON json_t *doc = json_pack("{s:o, s:O}", "name", json_stringn(c->repo.ptr, c->repo.len), "tags", tags);
+	wire_set_header(c->r, "Content-Type", "application/json");
+	rcall_send(c, 200, json_text(c->a, doc));
+}
+
+static json_t *descriptor(struct rows *rows)
+{
+	json_t *d = json_pack("{s:s, s:s, s:I}", "mediaType", rows_str(rows, 1).ptr, "digest", rows_str(rows, 0).ptr, "size", (json_int_t)rows_int(rows, 2));
+	if (rows_str(rows, 3).len)
+		json_set_text(d, "artifactType", rows_str(rows, 3).ptr);
+	if (rows_str(rows, 4).len)
+		json_object_set_new(d, "annotations", json_parse(rows_str(rows, 4), NULL));
+	return d;
+}
+
+static void get_referrers(struct rcall *c)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	CLEANUP_ROWS struct rows rows = { 0 };
+	bool filtered;
+	struct str wanted = wire_query_arg(c->r, "artifactType", &filtered);
+	if (!ecr_digest_valid(c->rest)) {
+		registry_error(&err, "DIGEST_INVALID", "malformed digest");
+		rcall_fail(c, &err);
+		return;
+	}
+	CLEANUP_JSON json_t *index = json_pack("{s:i, s:s, s:[]}", "schemaVersion", 2, "mediaType", "application/vnd.oci.image.index.v1+json", "manifests");
+	struct db *db = rcall_read(c);
+	if (!db)
+		return;
+	int rc = db_query(db, &rows, &err, "SELECT digest, media_type, length(body), artifact_type, annotations FROM ecr_image WHERE repo=? AND subject=? ORDER BY id", "SS", c->repo,
+			  c->rest);
+	while (rc >= 0 && (rc = rows_next(&rows, &err)) > 0)
+		if (!filtered || str_eq(rows_str(&rows, 3), wanted))
+			json_array_append_new(json_object_get(index, "manifests"), descriptor(&rows));
+	rows_done(&rows);
+	store_read_end(c->e->store, db);
+	if (rc < 0) {
+		rcall_fail(c, &err);
+		return;
+	}
+	if (filtered)
+		wire_set_header(c->r, "OCI-Filters-Applied", "artifactType");
+	wire_set_header(c->r, "Content-Type", "application/vnd.oci.image.index.v1+json");
+	rcall_send(c, 200, json_text(c->a, index));
+}
+
+/* ---- writing ---- */
+
+static int begin_put(struct rcall *c, struct error *err)
+{
+	if (ecr_is_digest(c->rest) ? !ecr_digest_valid(c->rest) : !ecr_tag_valid(c->rest))
+		return registry_error(err, ecr_is_digest(c->rest) ? "DIGEST_INVALID" : "MANIFEST_INVALID", "malformed reference '%.*s'", STR_ARG(c->rest));
+	if (wire_body_length(c->r) > ECR_MANIFEST_MAX)
+		return registry_error(err, "SIZE_INVALID", "a manifest has at most %d bytes", ECR_MANIFEST_MAX);
+	return 0;
+}
+
+struct tag_list {
+	struct rcall *c;
+	struct str tags[64];
+	size_t count;
+};
+
+static void collect_tag(void *ctx, struct str name, struct str value)
+{
+	struct tag_list *list = ctx;
+	if (str_eqz(name, "tag") && list->count < 64)
+		list->tags[list->count++] = value;
+}
+
+static int write_manifest(struct rcall *c, struct turn *t, struct error *err)
+{
+	struct tag_list more = { .c = c };
+	struct str type = wire_header(c->r, "Content-Type"), body = buf_str(&c->body);
+	ptrdiff_t semicolon = str_find_char(type, ';');
+	if (semicolon >= 0)
+		type = str_trim(str_head(type, (size_t)semicolon));
+	if (ecr_repo_need(c->e, turn_db(t), c->a, c->repo, &c->repository, err) < 0)
+		return -1;
+	if (ecr_manifest_read(turn_db(t), c->a, c->repo, type.len ? type : STR_NULL, body, &c->image, err) < 0)
+		return -1;
+	bool by_digest = ecr_is_digest(c->rest);
+	c->image.digest = str_from(ecr_digest(c->a, body, by_digest ? c->rest : STR("")));
+	if (by_digest && !str_eq(c->image.digest, c->rest))
+		return registry_error(err, "DIGEST_INVALID", "the manifest has the digest %.*s", STR_ARG(c->image.digest));
+	if (ecr_image_put(t, &c->repository, &c->image, by_digest ? STR("") : c->rest, &c->existed, err) < 0)
+		return -1;
+	if (by_digest)
+		wire_each_query(c->r, collect_tag, &more);
+	for (size_t i = 0; i < more.count; i++) {
+		if (!ecr_tag_valid(more.tags[i]))
+			return registry_error(err, "MANIFEST_INVALID", "malformed tag");
+		if (ecr_image_put(t, &c->repository, &c->image, more.tags[i], &c->existed, err) < 0)
+			return -1;
+		wire_set_header(c->r, "OCI-Tag", arena_strdup(c->a, more.tags[i]));
+	}
+	return 0;
+}
+
+static void answer_put(struct rcall *c)
+{
+	wire_set_header(c->r, "Location", arena_printf(c->a, "/v2/%.*s/manifests/%.*s", STR_ARG(c->repo), STR_ARG(c->image.digest)));
+	wire_set_header(c->r, "Docker-Content-Digest", arena_strdup(c->a, c->image.digest));
+	if (c->image.subject.len)
+		wire_set_header(c->r, "OCI-Subject", arena_strdup(c->a, c->image.subject));
+	rcall_send(c, 201, STR(""));
+}
+
+static void put_manifest(struct rcall *c)
+{
+	rcall_write(c, write_manifest, answer_put);
+}
+
+static int write_delete(struct rcall *c, struct turn *t, struct error *err)
+{
+	int rc = ecr_is_digest(c->rest) ? ecr_image_drop(t, c->repo, c->rest, err) : ecr_tag_drop(t, c->repo, c->rest, err);
+	return rc == 0 ? registry_error(err, "MANIFEST_UNKNOWN", "the image '%.*s' is not in this repository", STR_ARG(c->rest)) : rc < 0 ? rc : 0;
+}
+
+static void answer_deleted(struct rcall *c)
+{
+	rcall_send(c, 202, STR(""));
+}
+
+static void delete_manifest(struct rcall *c)
+{
+	rcall_write(c, write_delete, answer_deleted);
+}
+
+const struct rop rops_manifest[] = {
+	{ "GET", ROP_MANIFEST, false, NULL, get_manifest },
+	{ "HEAD", ROP_MANIFEST, false, NULL, get_manifest },
+	{ "PUT", ROP_MANIFEST, true, begin_put, put_manifest },
+	{ "DELETE", ROP_MANIFEST, false, NULL, delete_manifest },
+	{ "GET", ROP_TAGS, false, NULL, get_tags },
+	{ "GET", ROP_REFERRERS, false, NULL, get_referrers },
+	{ 0 },
+};
