@@ -60,7 +60,7 @@ struct lingerer {
 	} sockets[64];
 	int count;
 	struct wire_server *server;
-	bool watching; /* streams are waiting: look now and then whether their clients are still there */
+	_Atomic bool watching; /* requests are waiting for their clients: look now and then whether those are still there */
 };
 void linger_init(struct lingerer *l, struct wire_server *w);
 /* The peer may still be sending: keeps a duplicate of `fd` open and reads it empty for a moment, so that the peer sees our answer and no reset. */
@@ -137,7 +137,10 @@ struct wire_request {
 	struct codec_pair *query;  /* decoded; read by request_query */
 	size_t nquery;
 	bool query_read, has_body, expects_continue, counted;
-	int64_t length, received; /* length: of the body as sent, -1 unknown */
+	int64_t length; /* of the body as sent, -1 unknown */
+	_Atomic int64_t received;
+	_Atomic bool receiving; /* libmicrohttpd waits for more of the body */
+	int64_t received_then;	/* at the last look (linger.c) */
 
 	enum route_kind route;
 	struct service *service;

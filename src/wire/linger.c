@@ -3,12 +3,14 @@
  * DESIGN: one thread, made when first needed, that sleeps unless there is something to do. (1) Lingering close: when a request is refused
  * before its body was read, closing at once would make the kernel send a reset, and the peer could lose the answer. libmicrohttpd
  * closes its descriptor; a duplicate is read empty here until the peer closes, at most LINGER_US. (2) libmicrohttpd does not notice
- * that the client of a suspended connection went away: waiting streams are looked at twice a second. */
+ * that the client of a suspended connection went away, nor (0.9.75 with epoll) an end that came together with the last data: waiting
+ * streams and stalled uploads are looked at twice a second. */
 #include "wire/http.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,22 +53,53 @@ static void sweep_sockets(struct lingerer *l)
 	}
 }
 
-/* Returns whether any stream is waiting. */
-static bool sweep_streams(struct wire_server *w)
+/* Is the peer gone? Its request's lock is held, and the request still has its connection. */
+static bool peer_left(struct wire_request *r, int *fd)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct pollfd pfd = { .fd = info ? info->connect_fd : -1, .events = POLLRDHUP };
+	*fd = pfd.fd;
+	return poll(&pfd, 1, 0) > 0 && (pfd.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
+/* Lock held. A stream waits for its handler: end it when nobody listens any more. */
+static void look_at_stream(struct wire_request *r)
+{
+	int fd;
+	if (!peer_left(r, &fd))
+		return;
+	r->hung_up = true;
+	r->suspended = false;
+	MHD_resume_connection(r->conn);
+}
+
+/* Lock held. Nothing came since the last look, all that came was taken, and the peer will send no more: libmicrohttpd missed the end. A
+ * shutdown makes the kernel tell it again. */
+static void look_at_upload(struct wire_request *r)
+{
+	int fd, unread = 0;
+	int64_t received = r->received;
+	bool stalled = received == r->received_then;
+	r->received_then = received;
+	if (stalled && peer_left(r, &fd) && ioctl(fd, FIONREAD, &unread) == 0 && unread == 0)
+		shutdown(fd, SHUT_RDWR);
+}
+
+/* Returns whether anybody is waiting for a client. */
+static bool sweep_requests(struct wire_server *w)
 {
 	bool any = false;
 	pthread_mutex_lock(&w->lock);
 	for (struct wire_request *r = w->live; r; r = r->next) {
 		pthread_mutex_lock(&r->lock);
-		if (r->streaming && r->suspended && !r->gone) {
+		if (!r->gone && r->streaming && r->suspended) {
 			any = true;
-			const union MHD_ConnectionInfo *info = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
-			struct pollfd pfd = { .fd = info ? info->connect_fd : -1, .events = POLLRDHUP };
-			if (poll(&pfd, 1, 0) > 0 && (pfd.revents & (POLLRDHUP | POLLHUP | POLLERR))) {
-				r->hung_up = true;
-				r->suspended = false;
-				MHD_resume_connection(r->conn);
-			}
+			look_at_stream(r);
+		} else if (!r->gone && r->receiving && !r->suspended) {
+			any = true;
+			look_at_upload(r);
+		} else if (r->receiving || r->streaming) {
+			any = true;
 		}
 		pthread_mutex_unlock(&r->lock);
 	}
@@ -101,9 +134,10 @@ static void *linger_main(void *arg)
 		looked_us = clock_monotonic_us();
 		l->watching = false;
 		pthread_mutex_unlock(&l->lock);
-		bool any = sweep_streams(l->server);
+		bool any = sweep_requests(l->server);
 		pthread_mutex_lock(&l->lock);
-		l->watching |= any;
+		if (any)
+			l->watching = true;
 	}
 	for (int i = 0; i < l->count; i++)
 		close(l->sockets[i].fd);
@@ -136,6 +170,8 @@ void linger_add(struct lingerer *l, int fd)
 
 void linger_watch(struct lingerer *l)
 {
+	if (l->watching)
+		return;
 	pthread_mutex_lock(&l->lock);
 	ensure_thread(l);
 	if (!l->watching) {

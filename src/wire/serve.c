@@ -122,6 +122,8 @@ static enum MHD_Result step_headers(struct wire_request *r)
 		return MHD_YES;
 	if (!request_answered(r)) {
 		r->phase = PHASE_BODY;
+		r->receiving = true;
+		linger_watch(&r->server->linger);
 		return MHD_YES;
 	}
 	if (!r->expects_continue && r->length >= 0 && r->length <= HTTP_DRAIN_MAX) {
@@ -197,6 +199,7 @@ enum MHD_Result serve_request(void *cls, struct MHD_Connection *conn, const char
 		return MHD_NO;
 	if (*size)
 		return body_call(r, data, size);
+	r->receiving = false;
 	switch (r->phase) {
 	case PHASE_LINE:
 		return first_call(r, method);
