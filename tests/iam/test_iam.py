@@ -1,0 +1,195 @@
+"""iam and sts over HTTP with boto3, against a server that has only these two (iam_server.c)."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+
+import pytest
+
+boto3 = pytest.importorskip("boto3")
+from botocore.config import Config  # noqa: E402
+from botocore.exceptions import ClientError  # noqa: E402
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SERVER = os.environ.get("IAM_SERVER", os.path.join(ROOT, "build", "tests", "iam", "iam_server"))
+ACCOUNT = "123456789012"
+DEFAULT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/service-role/QuernExecutionRole"
+TRUST = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole"}]}'
+
+if not os.path.exists(SERVER):
+    pytest.skip(f"{SERVER} is not built", allow_module_level=True)
+
+
+class Server:
+    def __init__(self, folder):
+        self.folder = folder
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen([SERVER, self.folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.port = int(self.process.stdout.readline())
+
+    def stop(self):
+        self.process.stdin.close()
+        assert self.process.wait(timeout=20) == 0
+
+    def keys(self):
+        with open(os.path.join(self.folder, "credentials"), encoding="ascii") as f:
+            lines = dict(line.strip().split(" = ") for line in f if "=" in line)
+        return {k: lines[k] for k in ("aws_access_key_id", "aws_secret_access_key")}
+
+    def client(self, service, **keys):
+        return boto3.client(service, endpoint_url=f"http://127.0.0.1:{self.port}", region_name="us-east-1",
+                            config=Config(retries={"max_attempts": 1}), **(keys or self.keys()))
+
+
+@pytest.fixture(scope="module")
+def server():
+    with tempfile.TemporaryDirectory(prefix="iam-api-") as folder:
+        s = Server(folder)
+        yield s
+        s.stop()
+
+
+def session_keys(credentials):
+    return {"aws_access_key_id": credentials["AccessKeyId"], "aws_secret_access_key": credentials["SecretAccessKey"],
+            "aws_session_token": credentials["SessionToken"]}
+
+
+def refused(code, status, call, **arguments):
+    with pytest.raises(ClientError) as e:
+        call(**arguments)
+    assert e.value.response["Error"]["Code"] == code, e.value
+    assert e.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+    return e.value.response["Error"]["Message"]
+
+
+def test_identity_is_a_role(server):
+    me = server.client("sts").get_caller_identity()
+    assert me["Account"] == ACCOUNT
+    assert me["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/QuernExecutionRole/quern"
+    role = server.client("iam").get_role(RoleName="QuernExecutionRole")["Role"]
+    assert role["Arn"] == DEFAULT_ROLE
+    assert role["AssumeRolePolicyDocument"]["Statement"][0]["Action"] == "sts:AssumeRole"
+    assert role["CreateDate"].year >= 2024
+
+
+def test_sagemaker_sdk_finds_its_role(server, monkeypatch):
+    sagemaker = pytest.importorskip("sagemaker")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    endpoint = f"http://127.0.0.1:{server.port}"
+    import sagemaker.session as module
+
+    monkeypatch.setattr(module, "sts_regional_endpoint", lambda region: endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    keys = server.keys()
+    session = boto3.Session(region_name="us-east-1", **keys)
+    sm = sagemaker.Session(boto_session=session)
+    assert sagemaker.get_execution_role(sm) == DEFAULT_ROLE
+    assert sm.expand_role("QuernExecutionRole") == DEFAULT_ROLE
+    assert sm.account_id() == ACCOUNT
+
+
+def test_bad_keys(server):
+    keys = server.keys()
+    refused("InvalidClientTokenId", 403, server.client("sts", aws_access_key_id="AKIAAAAAAAAAAAAAAAAA", aws_secret_access_key="x" * 40)
+            .get_caller_identity)
+    refused("SignatureDoesNotMatch", 403, server.client("sts", **{**keys, "aws_secret_access_key": "x" * 40}).get_caller_identity)
+    refused("InvalidClientTokenId", 403, server.client("sts", **keys, aws_session_token="x").get_caller_identity)
+
+
+def test_role_life(server):
+    iam = server.client("iam")
+    made = iam.create_role(RoleName="Worker", AssumeRolePolicyDocument=TRUST, Path="/team/", Description="a <b> & c",
+                           Tags=[{"Key": "k", "Value": "v"}])["Role"]
+    assert made["Arn"] == f"arn:aws:iam::{ACCOUNT}:role/team/Worker"
+    assert made["Description"] == "a <b> & c" and made["Tags"] == [{"Key": "k", "Value": "v"}]
+    assert [r["RoleName"] for p in iam.get_paginator("list_roles").paginate(PaginationConfig={"PageSize": 1}) for r in p["Roles"]] == [
+        "QuernExecutionRole", "Worker"]
+    iam.attach_role_policy(RoleName="Worker", PolicyArn="arn:aws:iam::aws:policy/AmazonSageMakerFullAccess")
+    iam.put_role_policy(RoleName="Worker", PolicyName="p", PolicyDocument=TRUST)
+    assert iam.get_role_policy(RoleName="Worker", PolicyName="p")["PolicyDocument"]["Version"] == "2012-10-17"
+    text = refused("DeleteConflict", 409, iam.delete_role, RoleName="Worker")
+    assert text == "Cannot delete entity, must detach all policies first."
+    iam.detach_role_policy(RoleName="Worker", PolicyArn="arn:aws:iam::aws:policy/AmazonSageMakerFullAccess")
+    iam.delete_role_policy(RoleName="Worker", PolicyName="p")
+    iam.delete_role(RoleName="Worker")
+    refused("NoSuchEntity", 404, iam.get_role, RoleName="Worker")
+    text = refused("ValidationError", 400, iam.get_role, RoleName="x" * 65)
+    assert "at 'roleName' failed to satisfy constraint: Member must have length less than or equal to 64" in text
+
+
+def test_assume_role_and_restart(server):
+    sts = server.client("sts")
+    made = sts.assume_role(RoleArn=DEFAULT_ROLE, RoleSessionName="me", DurationSeconds=900)
+    keys = session_keys(made["Credentials"])
+    want = f"arn:aws:sts::{ACCOUNT}:assumed-role/QuernExecutionRole/me"
+    assert made["AssumedRoleUser"]["Arn"] == want
+    assert server.client("sts", **keys).get_caller_identity()["Arn"] == want
+    refused("InvalidClientTokenId", 403, server.client("sts", **{**keys, "aws_session_token": "wrong"}).get_caller_identity)
+    text = refused("AccessDenied", 403, sts.assume_role, RoleArn=f"arn:aws:iam::{ACCOUNT}:role/Nobody", RoleSessionName="me")
+    assert "is not authorized to perform: sts:AssumeRole on resource" in text
+    before = server.keys()
+    server.process.kill()
+    server.process.wait()
+    server.start()
+    assert server.keys() == before
+    assert server.client("sts", **keys).get_caller_identity()["Arn"] == want
+
+
+def test_user_keys(server):
+    iam = server.client("iam")
+    iam.create_user(UserName="ann", Path="/x/")
+    key = iam.create_access_key(UserName="ann")["AccessKey"]
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    mine = server.client("iam", **keys)
+    assert mine.get_user()["User"]["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/x/ann"
+    assert [k["AccessKeyId"] for k in mine.list_access_keys()["AccessKeyMetadata"]] == [key["AccessKeyId"]]
+    session = server.client("sts", **keys).get_session_token()["Credentials"]
+    assert server.client("sts", **session_keys(session)).get_caller_identity()["Arn"].endswith(":user/x/ann")
+    iam.delete_access_key(UserName="ann", AccessKeyId=key["AccessKeyId"])
+    refused("InvalidClientTokenId", 403, mine.get_user)
+    iam.delete_user(UserName="ann")
+
+
+def test_not_built_operation_says_so(server):
+    text = ""
+    with pytest.raises(ClientError) as e:
+        server.client("iam").create_group(GroupName="g")
+    text = e.value.response["Error"]["Message"]
+    assert "CreateGroup" in text
+
+
+def test_many_threads_while_a_key_goes(server):
+    """A key that was deleted is refused by every request that starts after the answer, whatever the caches hold."""
+    iam = server.client("iam")
+    iam.create_user(UserName="bob")
+    for _ in range(5):
+        key = iam.create_access_key(UserName="bob")["AccessKey"]
+        keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+        gone, wrong = threading.Event(), []
+
+        def ask():
+            client = server.client("sts", **keys)
+            while True:
+                late = gone.is_set()
+                try:
+                    client.get_caller_identity()
+                    if late:
+                        wrong.append("answered after the key was deleted")
+                        return
+                except ClientError:
+                    if late:
+                        return
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for t in threads:
+            t.start()
+        iam.delete_access_key(UserName="bob", AccessKeyId=key["AccessKeyId"])
+        gone.set()
+        for t in threads:
+            t.join()
+        assert not wrong
+    iam.delete_user(UserName="bob")
