@@ -105,7 +105,7 @@ struct timer_heap {
 };
 
 struct txn {
-	int turns, let_in;
+	int turns, let_in, effects_done;
 	int64_t deadline_us;
 	bool end_now; /* after a failed turn: keep what went well */
 	struct items items;

@@ -110,7 +110,7 @@ static int let_in_effect_done(struct engine *e, struct item *it, struct error *e
 	int rc = db_row(e->db, &rows, err, "DELETE FROM engine_effect WHERE seq=? RETURNING actor", "i", it->seq);
 	if (rc <= 0)
 		return rc; /* none: it was reported before */
-	e->stats.effects_open--;
+	e->txn.effects_done++;
 	struct str actor = rows_str(&rows, 0);
 	if (it->event && actor.len)
 		txn_add_message(e, message_new(actor.ptr, json_incref(it->event), it->seq, FROM_QUEUE));
@@ -323,6 +323,7 @@ static int txn_finish(struct engine *e, struct error *err)
 		e->careful--;
 	e->stats.commits++;
 	e->stats.turns += x->turns;
+	e->stats.effects_open -= x->effects_done;
 	for (struct job *j = x->jobs.head; j; j = j->next)
 		e->stats.effects_open++;
 	atomic_store_explicit(&e->stats.messages_waiting, (int64_t)e->fifo.count, memory_order_relaxed);

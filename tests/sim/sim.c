@@ -136,6 +136,8 @@ static bool advance_clock(void)
 		return false;
 	if (next > sim->now_ms)
 		sim->now_ms = next;
+	if (sim_chance(sim->trouble.oversleep))
+		sim->now_ms += (int64_t)(sim_random() % 80); /* several timers are due at once */
 	return true;
 }
 
@@ -231,6 +233,7 @@ static struct trouble draw_trouble(uint64_t seed)
 		.fail_turn = sim_random() % 2 ? (int)(sim_random() % 100) : 0,
 		.repeat = (int)(sim_random() % 300),
 		.lose = (int)(sim_random() % 200),
+		.oversleep = (int)(sim_random() % 500),
 		.delay_ms = 1 + (int64_t)(sim_random() % 300),
 		.max_turns = sim_random() % 2 ? 1 + (int)(sim_random() % 16) : 0,
 	};

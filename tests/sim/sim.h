@@ -12,6 +12,7 @@ struct trouble {
 	int reopen;                     /* a crash closes the store file as well */
 	int fail_turn;                  /* a turn does its work and then fails */
 	int repeat, lose;               /* a report of an effect */
+	int oversleep;
 	int64_t delay_ms;               /* reports take up to this long */
 	int max_turns;                  /* of a transaction, 0 = engine's default */
 };

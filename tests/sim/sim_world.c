@@ -133,7 +133,13 @@ static int run_request(struct turn *t, void *arg, struct error *err)
 	if (r->kind == REQUEST_SLEEPER)
 		return turn_spawn(t, "sleeper", id, json_object(), err);
 	int stages = 1 + (int)(sim_hash(id, -1) % 4);
-	return turn_spawn(t, "flow", id, json_pack("{si, si}", "stages", stages, "stage", 0), err);
+	json_t *state = json_pack("{si, si}", "stages", stages, "stage", 0);
+	if (sim_hash(id, -2) % 4 == 0) { /* large enough for the engine's other way of undoing a turn */
+		char *ballast = arena_alloc(turn_arena(t), 10001);
+		memset(ballast, 'b', 10000);
+		json_set_text(state, "ballast", ballast);
+	}
+	return turn_spawn(t, "flow", id, state, err);
 }
 
 static void on_done(void *arg, int rc, struct error *err)
