@@ -1,0 +1,207 @@
+/* cgroup.c - see cgroup.h. Facts: reference "containers", section 0 (hybrid machines) and 3 (counters read before the removal). */
+#include "task/cgroup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "task/path.h"
+
+#define ROOT "/sys/fs/cgroup"
+
+static bool is_fs(const char *path, long magic)
+{
+	struct statfs fs;
+	return statfs(path, &fs) == 0 && (long)fs.f_type == magic;
+}
+
+/* May we make groups at the top? In a container without delegation the tree is read-only. */
+static bool writable(const char *dir)
+{
+	return geteuid() == 0 && access(dir, W_OK) == 0;
+}
+
+enum cgroup_mode cgroup_detect(void)
+{
+	if (is_fs(ROOT, CGROUP2_SUPER_MAGIC))
+		return writable(ROOT) ? CGROUP_UNIFIED : CGROUP_NONE;
+	if (!is_fs(ROOT "/memory", CGROUP_SUPER_MAGIC) || !writable(ROOT "/memory"))
+		return CGROUP_NONE;
+	return is_fs(ROOT "/unified", CGROUP2_SUPER_MAGIC) ? CGROUP_HYBRID : CGROUP_LEGACY;
+}
+
+static const char *const names[] = { "none", "legacy", "hybrid", "unified" };
+
+const char *cgroup_mode_name(enum cgroup_mode mode)
+{
+	return names[mode];
+}
+
+enum cgroup_mode cgroup_mode_of(const char *name)
+{
+	for (int i = 0; name && i < 4; i++)
+		if (!strcmp(names[i], name))
+			return (enum cgroup_mode)i;
+	return CGROUP_NONE;
+}
+
+bool cgroup_has(enum cgroup_mode mode, const char *controller)
+{
+	char path[PATH_MAX], text[4096];
+	if (mode == CGROUP_NONE)
+		return false;
+	if (mode != CGROUP_UNIFIED) {
+		snprintf(path, sizeof(path), ROOT "/%s", controller);
+		return is_fs(path, CGROUP_SUPER_MAGIC);
+	}
+	if (!strcmp(controller, "devices") || !strcmp(controller, "cpuacct")) /* by eBPF and cpu.stat: always there */
+		return true;
+	if (path_get(ROOT "/cgroup.controllers", text, sizeof(text)) < 0)
+		return false;
+	struct str rest = str_trim(str_from(text)), one;
+	while (str_split(&rest, ' ', &one))
+		if (str_eqz(one, controller))
+			return true;
+	return false;
+}
+
+int cgroup_prepare(enum cgroup_mode mode, struct error *err)
+{
+	if (mode != CGROUP_UNIFIED)
+		return 0;
+	if (mkdir(ROOT "/quern", 0755) < 0 && errno != EEXIST)
+		return error_errno(err, errno, "make cgroup /quern");
+	static const char *const on[] = { "+cpu", "+memory", "+pids" };
+	for (size_t i = 0; i < 3; i++) {
+		int rc = path_put(ROOT "/cgroup.subtree_control", on[i]);
+		if (rc == 0)
+			rc = path_put(ROOT "/quern/cgroup.subtree_control", on[i]);
+		if (rc < 0)
+			return error_errno(err, -rc, "switch cgroup controller %s on", on[i] + 1);
+	}
+	return 0;
+}
+
+void cgroup_v1_path(const char *controller, const char *group, char *path)
+{
+	snprintf(path, PATH_MAX, ROOT "/%s%s", controller, group);
+}
+
+static void group_file(enum cgroup_mode mode, const char *controller, const char *group, const char *file, char *path)
+{
+	if (mode == CGROUP_UNIFIED)
+		snprintf(path, PATH_MAX, ROOT "%s/%s", group, file);
+	else
+		snprintf(path, PATH_MAX, ROOT "/%s%s/%s", controller, group, file);
+}
+
+/* The number in `file`, or the one after `key` when key is not NULL ("oom_kill 3"). -1 when it is not there. */
+static int64_t number(enum cgroup_mode mode, const char *controller, const char *group, const char *file, const char *key)
+{
+	char path[PATH_MAX], text[4096];
+	group_file(mode, controller, group, file, path);
+	if (path_get(path, text, sizeof(text)) < 0)
+		return -1;
+	int64_t value = -1;
+	struct str rest = str_from(text), line, name;
+	while (str_split(&rest, '\n', &line)) {
+		struct str right = line;
+		if (key && (!str_split(&right, ' ', &name) || !str_eqz(name, key)))
+			continue;
+		return str_to_i64(str_trim(right), &value) ? value : -1;
+	}
+	return -1;
+}
+
+void cgroup_read(enum cgroup_mode mode, const char *group, struct cgroup_usage *out)
+{
+	*out = (struct cgroup_usage){ .cpu_ms = -1, .memory_peak_bytes = -1 };
+	int64_t cpu, kills = 0;
+	if (mode == CGROUP_UNIFIED) {
+		cpu = number(mode, "", group, "cpu.stat", "usage_usec");
+		out->cpu_ms = cpu < 0 ? -1 : cpu / 1000;
+		out->memory_peak_bytes = number(mode, "", group, "memory.peak", NULL);
+		kills = number(mode, "", group, "memory.events", "oom_kill");
+	} else if (mode != CGROUP_NONE) {
+		cpu = number(mode, "cpuacct", group, "cpuacct.usage", NULL);
+		out->cpu_ms = cpu < 0 ? -1 : cpu / 1000000;
+		out->memory_peak_bytes = number(mode, "memory", group, "memory.max_usage_in_bytes", NULL);
+		kills = number(mode, "memory", group, "memory.oom_control", "oom_kill");
+	}
+	out->oom_kills = kills > 0 ? kills : 0;
+}
+
+/* Kills who is in now; returns how many there were. */
+static int kill_round(enum cgroup_mode mode, const char *group)
+{
+	char path[PATH_MAX];
+	group_file(mode, cgroup_has(mode, "pids") ? "pids" : "memory", group, "cgroup.procs", path);
+	FILE *f = fopen(path, "re");
+	if (!f)
+		return 0;
+	int n = 0;
+	long pid;
+	while (fscanf(f, "%ld", &pid) == 1)
+		if (pid > 1) {
+			kill((pid_t)pid, SIGKILL);
+			n++;
+		}
+	fclose(f);
+	return n;
+}
+
+void cgroup_kill(enum cgroup_mode mode, const char *group)
+{
+	if (mode == CGROUP_NONE)
+		return;
+	char path[PATH_MAX];
+	if (mode == CGROUP_UNIFIED) {
+		group_file(mode, "", group, "cgroup.kill", path);
+		path_put(path, "1");
+	}
+	for (int tries = 0; tries < 500 && kill_round(mode, group) > 0; tries++)
+		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+}
+
+static void remove_dir(const char *path)
+{
+	/* A dead process leaves its group a moment after it was waited for. */
+	for (int tries = 0; tries < 200; tries++) {
+		if (rmdir(path) == 0 || errno != EBUSY)
+			return;
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 + 100000 * tries }, NULL);
+	}
+}
+
+void cgroup_remove(enum cgroup_mode mode, const char *group)
+{
+	char path[PATH_MAX];
+	if (mode == CGROUP_NONE)
+		return;
+	if (mode == CGROUP_UNIFIED) {
+		snprintf(path, sizeof(path), ROOT "%s", group);
+		remove_dir(path);
+		return;
+	}
+	DIR *d = opendir(ROOT);
+	for (struct dirent *entry; d && (entry = readdir(d));) {
+		if (entry->d_type != DT_DIR || entry->d_name[0] == '.' || !strcmp(entry->d_name, "unified"))
+			continue;
+		cgroup_v1_path(entry->d_name, group, path);
+		remove_dir(path);
+	}
+	if (d)
+		closedir(d);
+}

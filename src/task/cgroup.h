@@ -1,0 +1,35 @@
+/* cgroup.h - the control groups of containers: where they are, what they counted, their end.
+ *
+ * DESIGN: the OCI runtime makes a container's groups and sets the limits; we read the counters when it has ended and remove the
+ * groups ourselves (the runtime would lose the OOM counter). Four modes: "unified" (v2), "legacy" (v1), "hybrid" (v1 with limits, beside a v2 tree
+ * without them) and "none" (rootless without delegation: no limits). Groups are always /quern/<task>/<container>. */
+#ifndef QUERN_TASK_CGROUP_H
+#define QUERN_TASK_CGROUP_H
+
+#include <stdint.h>
+#include "base/error.h"
+
+enum cgroup_mode { CGROUP_NONE, CGROUP_LEGACY, CGROUP_HYBRID, CGROUP_UNIFIED };
+
+enum cgroup_mode cgroup_detect(void);
+const char *cgroup_mode_name(enum cgroup_mode mode);
+enum cgroup_mode cgroup_mode_of(const char *name);
+/* Is the controller ("cpu", "memory", "pids", "cpuacct", "devices") there to set limits with? */
+bool cgroup_has(enum cgroup_mode mode, const char *controller);
+/* Makes /quern ready for containers (v2: switches the controllers on). Once, by the executor. */
+int cgroup_prepare(enum cgroup_mode mode, struct error *err);
+
+struct cgroup_usage {
+	int64_t cpu_ms, memory_peak_bytes; /* -1: not known */
+	int64_t oom_kills;
+};
+/* What the group "/quern/task/container" has counted so far. */
+void cgroup_read(enum cgroup_mode mode, const char *group, struct cgroup_usage *out);
+/* SIGKILL to all in the group, until none is left or 5 s are over. */
+void cgroup_kill(enum cgroup_mode mode, const char *group);
+/* Removes the group; waits shortly when the kernel still holds it. */
+void cgroup_remove(enum cgroup_mode mode, const char *group);
+/* The directory of a v1 controller's group into path (>= 4096). */
+void cgroup_v1_path(const char *controller, const char *group, char *path);
+
+#endif

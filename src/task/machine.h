@@ -1,0 +1,24 @@
+/* machine.h - what this machine offers to tasks. */
+#ifndef QUERN_TASK_MACHINE_H
+#define QUERN_TASK_MACHINE_H
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "task/cgroup.h"
+
+struct machine {
+	double cpus;           /* those we may run on */
+	int64_t memory_bytes;  /* of the machine, or the limit of the group we live in when that is less */
+	const char *runtime;   /* path of crun or runc; NULL when there is none */
+	bool crun;
+	enum cgroup_mode cgroup;
+	bool rootless;
+	const char *notes[8];  /* for people; NULL-ended */
+};
+
+/* Looks. `wanted`: "crun", "runc", a path, or NULL = crun, else runc. Strings are in the arena. */
+void machine_detect(struct arena *a, const char *wanted, struct machine *out);
+/* The program's path, looked for in the usual directories, or NULL. */
+const char *machine_find_program(struct arena *a, const char *name);
+
+#endif

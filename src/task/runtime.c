@@ -1,0 +1,133 @@
+/* runtime.c - calling the OCI runtime.
+ *
+ * DESIGN: one `run --detach` a container: the runtime makes it, starts it and goes; we are its subreaper, so the container's first
+ * process becomes our child and its end is told by wait(2). `delete` is not called: the runtime's state lies on our private tmpfs, and
+ * the cgroups are read and removed by us. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "task/path.h"
+#include "task/sup.h"
+
+static void child(struct sup_container *c, int out, char *const argv[])
+{
+	char *const env[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL };
+	sigset_t none;
+	sigemptyset(&none);
+	int null = open("/dev/null", O_RDWR);
+	if (out < 0)
+		out = null;
+	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || chdir(c->dir) < 0)
+		_exit(126);
+	signal(SIGPIPE, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+	execve(argv[0], argv, env);
+	_exit(127);
+}
+
+/* The pipe to the log file; *out is the container's end, or -1 when no log is asked for. */
+static int open_log(struct sup_container *c, int *out, struct error *err)
+{
+	struct sup *s = c->sup;
+	*out = -1;
+	if (!c->spec->log)
+		return 0;
+	const char *slash = strrchr(c->spec->log, '/');
+	const char *name = slash ? slash + 1 : c->spec->log;
+	const char *parent = slash ? arena_strdup(&s->arena, str_of(c->spec->log, (size_t)(slash - c->spec->log))) : "";
+	uid_t uid = s->rootless ? (uid_t)-1 : s->daemon_uid;
+	CLEANUP_FD int dir = path_mkdirs_beneath(s->data_fd, parent, 0755, uid, s->daemon_gid, err);
+	if (dir < 0)
+		return error_wrap(err, "log file");
+	CLEANUP_FD int file = openat(dir, name, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+	struct stat st;
+	if (file < 0 || fstat(file, &st) < 0)
+		return error_errno(err, errno, "open log file `%s`", c->spec->log);
+	/* A hard link to somebody else's file must not be written through. */
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || (st.st_uid != geteuid() && st.st_uid != s->daemon_uid))
+		return error_set(err, "log file `%s` is not a plain file of ours", c->spec->log);
+	if (uid != (uid_t)-1 && st.st_uid != uid && fchown(file, uid, s->daemon_gid) < 0)
+		return error_errno(err, errno, "give log file `%s` to the daemon", c->spec->log);
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return error_errno(err, errno, "make a pipe");
+	logpump_open(&c->log, ends[0], file);
+	file = -1;
+	*out = ends[1];
+	return 0;
+}
+
+int runtime_spawn(struct sup_container *c, struct error *err)
+{
+	struct sup *s = c->sup;
+	struct arena *a = &s->arena;
+	CLEANUP_FD int out = -1;
+	if (open_log(c, &out, err) < 0)
+		return -1;
+	char *argv[] = { (char *)s->runtime_path,
+			 "--root", arena_printf(a, "%s/rt", s->priv),
+			 "--log", arena_printf(a, "%s/log", c->dir),
+			 "--log-format=json",
+			 "run", "--detach",
+			 "--bundle", (char *)c->dir,
+			 "--pid-file", arena_printf(a, "%s/pid", c->dir),
+			 arena_printf(a, "c%zu", c->index), NULL };
+	char *without_cgroups[] = { argv[0], argv[1], argv[2], argv[3], argv[4], argv[5], "--cgroup-manager=disabled", argv[6], argv[7],
+				    argv[8], argv[9], argv[10], argv[11], argv[12], NULL };
+	pid_t pid = fork();
+	if (pid < 0)
+		return error_errno(err, errno, "fork");
+	if (pid == 0)
+		child(c, out, s->crun && s->cgroup == CGROUP_NONE ? without_cgroups : argv);
+	c->runtime_pid = pid;
+	c->phase = PHASE_STARTING;
+	return 0;
+}
+
+/* The text of the last error in the runtime's log (JSON lines). */
+static void read_error(struct sup_container *c, int dir, int status, struct error *err)
+{
+	CLEANUP_BUF struct buf text = BUF_INIT;
+	CLEANUP_FREE char *why = NULL;
+	path_read(dir, "log", 1 << 20, &text, NULL);
+	struct str rest = buf_str(&text), line;
+	while (rest.len && str_split(&rest, '\n', &line)) {
+		CLEANUP_JSON json_t *one = json_parse(line, NULL);
+		const char *level = json_get_text(one, "level"), *msg = json_get_text(one, "msg");
+		if (msg && (!level || !strcmp(level, "error") || !strcmp(level, "fatal"))) {
+			free(why);
+			why = mem_strdup(msg);
+		}
+	}
+	if (why)
+		error_set(err, "%s", why);
+	else
+		error_set(err, "`%s run` ended with status %d", c->sup->runtime_path,
+			  WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+int runtime_started(struct sup_container *c, int status, struct error *err)
+{
+	CLEANUP_FD int dir = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP_BUF struct buf text = BUF_INIT;
+	int64_t pid = 0;
+	if (status != 0) {
+		read_error(c, dir, status, err);
+		return -1;
+	}
+	if (path_read(dir, "pid", 32, &text, err) < 0)
+		return -1;
+	if (!str_to_i64(str_trim(buf_str(&text)), &pid) || pid <= 1)
+		return error_set(err, "the runtime wrote no pid");
+	c->pid = (pid_t)pid;
+	return 0;
+}

@@ -1,0 +1,78 @@
+/* spec.h - the task spec (task.h) as C structs, checked.
+ *
+ * DESIGN: the executor trusts the daemon as far as a spec goes and no further: names, sizes and paths are checked here before
+ * anything is forked, and every host path must lie below the data directory. The check is on text; the paths are opened again,
+ * without symlinks, when they are used (path.h). */
+#ifndef QUERN_TASK_SPEC_H
+#define QUERN_TASK_SPEC_H
+
+#include <jansson.h>
+#include "base/arena.h"
+#include "base/error.h"
+
+#define SPEC_ID_MAX 128
+
+enum spec_mount_kind { SPEC_STAGE, SPEC_SCRATCH, SPEC_BIND, SPEC_TMPFS };
+struct spec_mount {
+	enum spec_mount_kind kind;
+	const char *source; /* stage, bind: relative to the data directory */
+	const char *name;   /* scratch */
+	const char *target;
+	bool writable;
+	int64_t size_bytes; /* tmpfs */
+};
+struct spec_file {
+	const char *path;
+	struct str text;
+	unsigned mode;
+};
+struct spec_ulimit {
+	const char *name; /* "nofile" */
+	int64_t soft, hard; /* -1: unlimited */
+};
+enum spec_essential { ESSENTIAL_NO, ESSENTIAL_YES, ESSENTIAL_ON_FAILURE };
+struct spec_container {
+	const char *name, *image;
+	const char **entrypoint, **command; /* NULL-ended; NULL = the image's own */
+	json_t *env;                        /* object of texts, borrowed, may be NULL */
+	const char *user, *workdir;         /* NULL = the image's own */
+	bool readonly_root, init;
+	enum spec_essential essential;
+	struct spec_mount *mounts;
+	struct spec_file *files;
+	struct spec_ulimit *ulimits;
+	size_t nmounts, nfiles, nulimits;
+	double cpu_quota;   /* CPUs; 0 = no limit */
+	int64_t memory_bytes, pids, shm_bytes; /* 0 = no limit / default */
+	const char **cap_add, **cap_drop; /* NULL-ended, never NULL; "CAP_X" or "ALL" */
+	int64_t stop_timeout_ms;
+	int stop_signal;  /* 0 = the image's own, or SIGTERM */
+	const char *log;  /* relative to the data directory, or NULL */
+};
+enum spec_network { NETWORK_HOST, NETWORK_NONE, NETWORK_PRIVATE };
+struct spec_output {
+	const char *name, *from, *path; /* path: below the scratch, "" = all */
+	bool tar, always;
+	const char *container; /* whose success counts; NULL = the task's */
+};
+struct task_spec {
+	const char *id;
+	struct spec_container *containers;
+	size_t ncontainers;
+	enum spec_network network;
+	int64_t max_runtime_ms; /* 0 = none */
+	double cpus;            /* to book; 0 = none */
+	int64_t memory_bytes;
+	struct spec_output *outputs;
+	size_t noutputs;
+};
+
+/* Checks and reads `json`, which must live as long as the result (texts are borrowed from it; the rest is in the arena). `data_dir` is
+ * what host paths must lie below. Errors name the member: "containers[0].mounts[1].source must be below ...". */
+int spec_parse(struct arena *a, const json_t *json, const char *data_dir, struct task_spec *out, struct error *err);
+/* [a-z0-9-]{1,128} */
+bool spec_id_ok(const char *id);
+/* "SIGTERM", "TERM" or "15"; 0 when unknown. */
+int spec_signal(const char *name);
+
+#endif

@@ -1,0 +1,132 @@
+/* sup.h - inside the supervisor of one task.
+ *
+ * DESIGN: one process, one thread with an event loop (a second one only for the API proxy of private networks). It lives in its own mount
+ * namespace: a tmpfs at a place only root can change holds the runtime's bundle and every mount point, and all of it goes
+ * with the process. On disk it owns <task dir>/exec/ (mode 0700): task.json (from the executor), state.json (what is so now), s/
+ * (scratch directories), u/ (upper layers), out/ (before it is given to the daemon). */
+#ifndef QUERN_TASK_SUP_H
+#define QUERN_TASK_SUP_H
+
+#include <jansson.h>
+#include <sys/types.h>
+#include "base/arena.h"
+#include "task/cgroup.h"
+#include "task/image.h"
+#include "task/logpump.h"
+#include "task/spec.h"
+
+struct sup;
+enum sup_phase { PHASE_NEW, PHASE_STARTING, PHASE_RUNNING, PHASE_ENDED };
+
+struct sup_container {
+	struct sup *sup;
+	const struct spec_container *spec;
+	size_t index;
+	struct image image;
+	const char *group;   /* cgroup "/quern/<task>/<container>" */
+	const char *dir;     /* bundle: priv/c<i> */
+	int root;            /* fd of the merged root */
+	int *mount_fds;      /* one a mount: where files in it are, or -1 */
+	uid_t uid;
+	gid_t gid;
+	const char *home;
+	int netns;           /* fd, or -1 */
+	struct logpump log;
+	enum sup_phase phase;
+	pid_t runtime_pid, pid;
+	int pidfd;
+	int64_t pid_start;   /* from /proc/<pid>/stat */
+	int64_t started_at, finished_at; /* epoch ms; 0 = never */
+	int64_t kill_at, drain_until;    /* monotonic ms; 0 = not set */
+	int exit_code, signal;           /* -1 = none */
+	bool oom, asked; /* asked: it got a stop signal from us */
+	struct cgroup_usage usage;
+	char *error; /* owned */
+};
+
+struct sup_peer {
+	int fd;
+	struct buf in, out;
+};
+#define SUP_PEERS 8
+
+struct sup {
+	struct arena arena;
+	json_t *task; /* task.json: spec, options */
+	struct task_spec spec;
+	const char *data_dir, *images_dir, *runtime_path;
+	bool crun, rootless;
+	enum cgroup_mode cgroup;
+	uid_t daemon_uid;
+	gid_t daemon_gid;
+	uint16_t api_port;
+	const char *seccomp_bpf; /* base64, for crun; or NULL */
+	int data_fd, task_fd, exec_fd, cache_fd;
+	const char *priv; /* where the private tmpfs is */
+	struct sup_container *containers;
+	int epoll, signals, listener;
+	struct sup_peer peers[SUP_PEERS];
+	/* pids that ended before their container was known */
+	struct {
+		pid_t pid;
+		int status;
+		int64_t cpu_ms, peak;
+	} early[64];
+	size_t nearly;
+	int64_t started_at;   /* all run; 0 = not yet */
+	int64_t timeout_at;   /* monotonic */
+	const char *reason;   /* why it ends; NULL = it does not */
+	char *error;          /* owned: text of the event's "error" */
+	json_t *notes;
+	json_t *event;        /* the "stopped" event, when it is over */
+	bool upper_in_memory; /* see mount_overlay */
+	struct net *net;
+};
+
+/* rootfs.c */
+int sup_private_mounts(struct sup *s, struct error *err);
+/* Root, mounts and files of one container. Error texts are complete ("CannotPullContainerError: ..."). */
+int sup_prepare_container(struct sup_container *c, struct error *err);
+/* At most `max` bytes of a regular file as the container sees it; NULL when there is none. Always valid UTF-8. In the arena. */
+const char *sup_read_text(struct sup_container *c, const char *path, size_t max);
+/* The scratch directory `name`, or < 0. Caller closes. */
+int sup_open_scratch(struct sup *s, const char *name);
+
+/* oci.c: writes config.json into the bundle. */
+int oci_write_config(struct sup_container *c, struct error *err);
+
+/* runtime.c */
+int runtime_spawn(struct sup_container *c, struct error *err);
+/* After the runtime has ended with `status`: reads the pid, or fills err. */
+int runtime_started(struct sup_container *c, int status, struct error *err);
+
+/* sup_state.c */
+int sup_save(struct sup *s, bool sync, struct error *err);
+void sup_note(struct sup *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sup_tell(struct sup *s);
+void sup_accept(struct sup *s);
+/* Reads from a peer; calls stop when it asks. */
+void sup_peer_ready(struct sup *s, struct sup_peer *p);
+void sup_peers_close(struct sup *s);
+/* The "stopped" event. */
+json_t *sup_stopped_event(struct sup *s);
+int64_t process_start(pid_t pid); /* field 22 of /proc/<pid>/stat, or -1 */
+
+/* supervisor.c */
+void sup_stop(struct sup *s, const char *reason);
+#define SUP_TAG_SIGNALS 1
+#define SUP_TAG_LISTENER 2
+#define SUP_TAG_PEER 16      /* + index */
+#define SUP_TAG_LOG 256      /* + index */
+#define SUP_TAG_PIDFD 1024
+
+/* outputs.c: packs what the spec asks for into exec/out and hands it to the daemon; sets event "outputs" and "texts". */
+int sup_collect(struct sup *s, json_t *event, struct error *err);
+
+/* net.c: namespaces of the containers, their links and the API proxy. */
+int net_setup(struct sup *s, struct error *err);
+void net_teardown(struct sup *s);
+/* The lines of /etc/hosts for container c, in the arena. */
+const char *net_hosts(struct sup_container *c);
+
+#endif

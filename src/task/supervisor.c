@@ -1,0 +1,536 @@
+/* supervisor.c - `quern task <dir>`: the life of one task.
+ *
+ * DESIGN: prepare all containers, start them side by side, then wait in one event loop for ends, log data, stop requests and timers; at the end
+ * collect outputs, write the result to disk, tell the executor, clean up, leave. It needs neither executor nor daemon once it
+ * runs: its listening socket (made by the executor before the fork) stays reachable as long as it lives, so a refused connection
+ * means that it is dead. It exits only when every process of its containers has ended. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/pidfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "task/frame.h"
+#include "task/path.h"
+#include "task/sup.h"
+#include "task/task.h"
+
+#define LISTENER_FD 3
+#define DRAIN_MS 2000
+
+static int64_t mono_ms(void)
+{
+	return clock_monotonic_us() / 1000;
+}
+
+/* ---- start ---- */
+
+static int read_task(struct sup *s, const char *task_dir, struct error *err)
+{
+	CLEANUP_BUF struct buf text = BUF_INIT;
+	struct stat st;
+	s->task_fd = open(task_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	s->exec_fd = s->task_fd < 0 ? -1 : openat(s->task_fd, "exec", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (s->exec_fd < 0 || fstat(s->exec_fd, &st) < 0)
+		return error_errno(err, errno, "open `%s/exec`", task_dir);
+	if (st.st_uid != geteuid() || (st.st_mode & 077))
+		return error_set(err, "`%s/exec` is not ours alone", task_dir);
+	if (path_read(s->exec_fd, "task.json", 2 * FRAME_MAX_BYTES, &text, err) < 0)
+		return -1;
+	s->task = json_parse(buf_str(&text), err);
+	return s->task ? 0 : error_wrap(err, "task.json");
+}
+
+static int read_options(struct sup *s, struct error *err)
+{
+	const json_t *o = json_get(s->task, "options");
+	s->data_dir = json_get_text(o, "data_dir");
+	s->images_dir = json_get_text(o, "images_dir");
+	s->runtime_path = json_get_text(o, "runtime");
+	s->crun = json_get_bool(o, "crun", false);
+	s->rootless = json_get_bool(o, "rootless", false);
+	s->cgroup = cgroup_mode_of(json_get_text(o, "cgroup"));
+	s->daemon_uid = (uid_t)json_get_int(o, "daemon_uid", geteuid());
+	s->daemon_gid = (gid_t)json_get_int(o, "daemon_gid", getegid());
+	s->api_port = (uint16_t)json_get_int(o, "api_port", 0);
+	s->notes = json_array();
+	json_array_extend(s->notes, json_get(s->task, "notes"));
+	if (!s->data_dir || !s->images_dir)
+		return error_set(err, "task.json has no options");
+	return spec_parse(&s->arena, json_get(s->task, "spec"), s->data_dir, &s->spec, err);
+}
+
+/* Opens all again inside the new mount namespace (a mount is made only from there). Everything after this is reached by descriptor
+ * or through the private tmpfs: x = exec, e = the executor's directory. */
+static int open_dirs(struct sup *s, struct error *err)
+{
+	close(s->exec_fd);
+	close(s->task_fd);
+	s->exec_fd = s->task_fd = -1;
+	const char *task = arena_printf(&s->arena, "tasks/%s", s->spec.id);
+	char source[64];
+	s->data_fd = open(s->data_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (s->data_fd < 0)
+		return error_errno(err, errno, "open `%s`", s->data_dir);
+	if ((s->task_fd = path_open_beneath(s->data_fd, task, O_RDONLY | O_DIRECTORY, 0, err)) < 0 ||
+	    (s->exec_fd = path_open_beneath(s->task_fd, "exec", O_RDONLY | O_DIRECTORY, 0, err)) < 0 ||
+	    (s->cache_fd = path_open_beneath(s->data_fd, "tasks/.exec", O_RDONLY | O_DIRECTORY, 0, err)) < 0)
+		return -1;
+	const struct {
+		const char *name;
+		int fd;
+	} binds[] = { { "x", s->exec_fd }, { "e", s->cache_fd } };
+	for (size_t i = 0; i < 2; i++) {
+		struct stat st;
+		const char *target = arena_printf(&s->arena, "%s/%s", s->priv, binds[i].name);
+		snprintf(source, sizeof(source), "/proc/self/fd/%d", binds[i].fd);
+		if (fstat(binds[i].fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 077))
+			return error_set(err, "a directory of the executor is not ours alone");
+		if (mkdir(target, 0700) < 0 || mount(source, target, NULL, MS_BIND, NULL) < 0)
+			return error_errno(err, errno, "bind to `%s`", target);
+	}
+	if (mkdirat(s->exec_fd, "s", 0755) < 0 && errno != EEXIST)
+		return error_errno(err, errno, "make the scratch directories");
+	return 0;
+}
+
+static void read_seccomp(struct sup *s)
+{
+	CLEANUP_BUF struct buf text = BUF_INIT;
+	if (s->crun && path_read(s->cache_fd, "seccomp.bpf", 1 << 20, &text, NULL) == 0 && text.len)
+		s->seccomp_bpf = arena_strdup(&s->arena, buf_str(&text));
+}
+
+static void init_containers(struct sup *s)
+{
+	s->containers = ARENA_ARRAY(&s->arena, struct sup_container, s->spec.ncontainers);
+	for (size_t i = 0; i < s->spec.ncontainers; i++) {
+		struct sup_container *c = &s->containers[i];
+		*c = (struct sup_container){ .sup = s, .spec = &s->spec.containers[i], .index = i, .root = -1, .netns = -1, .pidfd = -1,
+					     .log = LOGPUMP_INIT, .exit_code = -1, .signal = -1 };
+		c->usage = (struct cgroup_usage){ .cpu_ms = -1, .memory_peak_bytes = -1 };
+		c->dir = arena_printf(&s->arena, "%s/c%zu", s->priv, i);
+		c->group = arena_printf(&s->arena, "/quern/%s/%s", s->spec.id, c->spec->name);
+	}
+}
+
+static int watch(struct sup *s, int fd, uint64_t tag, struct error *err)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = tag };
+	return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev) < 0 ? error_errno(err, errno, "watch a descriptor") : 0;
+}
+
+static int init_loop(struct sup *s, struct error *err)
+{
+	sigset_t set;
+	struct stat st;
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	s->epoll = epoll_create1(EPOLL_CLOEXEC);
+	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (s->epoll < 0 || s->signals < 0)
+		return error_errno(err, errno, "make an event loop");
+	s->listener = fstat(LISTENER_FD, &st) == 0 && S_ISSOCK(st.st_mode) ? LISTENER_FD : -1;
+	if (s->listener >= 0) {
+		fcntl(s->listener, F_SETFD, FD_CLOEXEC);
+		fcntl(s->listener, F_SETFL, O_NONBLOCK);
+		if (watch(s, s->listener, SUP_TAG_LISTENER, err) < 0)
+			return -1;
+	}
+	return watch(s, s->signals, SUP_TAG_SIGNALS, err);
+}
+
+/* ---- the state of containers ---- */
+
+static bool all_ended(const struct sup *s)
+{
+	for (size_t i = 0; i < s->spec.ncontainers; i++)
+		if (s->containers[i].phase != PHASE_ENDED)
+			return false;
+	return true;
+}
+
+static void send_signal(struct sup_container *c, int sig)
+{
+	if (c->pidfd >= 0)
+		pidfd_send_signal(c->pidfd, sig, NULL, 0);
+	else if (c->pid > 1)
+		kill(c->pid, sig);
+}
+
+/* Asks a running container to end. One that is still being started gets it as soon as it runs (container_started). */
+static void ask_to_end(struct sup_container *c)
+{
+	if (c->phase != PHASE_RUNNING || c->kill_at)
+		return;
+	int sig = c->spec->stop_signal ? c->spec->stop_signal : c->image.stop_signal ? c->image.stop_signal : SIGTERM;
+	send_signal(c, sig);
+	c->asked = true;
+	c->kill_at = mono_ms() + c->spec->stop_timeout_ms;
+}
+
+void sup_stop(struct sup *s, const char *reason)
+{
+	if (s->reason || s->event)
+		return;
+	s->reason = reason;
+	for (size_t i = 0; i < s->spec.ncontainers; i++)
+		ask_to_end(&s->containers[i]);
+	sup_save(s, false, NULL);
+	sup_tell(s);
+}
+
+static void container_failed(struct sup_container *c, const char *text)
+{
+	struct sup *s = c->sup;
+	free(c->error);
+	c->error = mem_strdup(text);
+	c->phase = PHASE_ENDED;
+	c->finished_at = clock_now_ms();
+	logpump_close(&c->log);
+	if (!s->error)
+		s->error = mem_strdup(text);
+	if (!s->reason || s->started_at == 0)
+		s->reason = "start-failed";
+	for (size_t i = 0; i < s->spec.ncontainers; i++) /* the others have done nothing worth a grace period */
+		if (s->containers[i].phase == PHASE_RUNNING)
+			send_signal(&s->containers[i], SIGKILL);
+}
+
+/* The process and its output have ended: count, decide about the rest. */
+static void container_done(struct sup_container *c)
+{
+	struct sup *s = c->sup;
+	struct cgroup_usage usage;
+	cgroup_read(s->cgroup, c->group, &usage);
+	c->oom = usage.oom_kills > 0;
+	c->usage.cpu_ms = usage.cpu_ms >= 0 ? usage.cpu_ms : c->usage.cpu_ms;
+	c->usage.memory_peak_bytes = usage.memory_peak_bytes >= 0 ? usage.memory_peak_bytes : c->usage.memory_peak_bytes;
+	if (c->log.lost_bytes)
+		sup_note(s, "%s: %lld bytes of output could not be written to the log", c->spec->name, (long long)c->log.lost_bytes);
+	logpump_close(&c->log);
+	c->phase = PHASE_ENDED;
+	bool ends_task = c->spec->essential == ESSENTIAL_YES || (c->spec->essential == ESSENTIAL_ON_FAILURE && c->exit_code != 0);
+	if (ends_task && !all_ended(s))
+		sup_stop(s, "exited");
+}
+
+static void container_exited(struct sup_container *c, int status, int64_t cpu_ms, int64_t peak)
+{
+	c->finished_at = clock_now_ms();
+	c->signal = WIFSIGNALED(status) ? WTERMSIG(status) : -1;
+	c->exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	c->usage.cpu_ms = cpu_ms;
+	c->usage.memory_peak_bytes = peak;
+	c->kill_at = 0;
+	if (c->pidfd >= 0)
+		close(c->pidfd);
+	c->pidfd = -1;
+	c->pid = 0;
+	if (c->log.in < 0)
+		container_done(c);
+	else /* what is in the pipe still belongs to it; a descriptor passed to a stranger must not hold us up */
+		c->drain_until = mono_ms() + DRAIN_MS;
+}
+
+static void task_running(struct sup *s)
+{
+	for (size_t i = 0; i < s->spec.ncontainers; i++)
+		if (!s->containers[i].started_at)
+			return;
+	s->started_at = clock_now_ms();
+	if (s->spec.max_runtime_ms)
+		s->timeout_at = mono_ms() + s->spec.max_runtime_ms;
+}
+
+static void container_started(struct sup_container *c, int status)
+{
+	struct sup *s = c->sup;
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	c->runtime_pid = 0;
+	if (runtime_started(c, status, &err) < 0) {
+		error_wrap(&err, "CannotStartContainerError");
+		container_failed(c, error_text(&err));
+		return;
+	}
+	c->started_at = clock_now_ms();
+	c->phase = PHASE_RUNNING;
+	c->pidfd = pidfd_open(c->pid, 0);
+	c->pid_start = process_start(c->pid);
+	task_running(s);
+	sup_save(s, false, NULL);
+	sup_tell(s);
+	for (size_t i = 0; i < s->nearly; i++)
+		if (s->early[i].pid == c->pid) {
+			container_exited(c, s->early[i].status, s->early[i].cpu_ms, s->early[i].peak);
+			s->early[i] = s->early[--s->nearly];
+			return;
+		}
+	if (s->error)
+		send_signal(c, SIGKILL);
+	else if (s->reason)
+		ask_to_end(c);
+}
+
+/* ---- the loop ---- */
+
+static void child_ended(struct sup *s, pid_t pid, int status, const struct rusage *use)
+{
+	int64_t cpu_ms = (use->ru_utime.tv_sec + use->ru_stime.tv_sec) * 1000 + (use->ru_utime.tv_usec + use->ru_stime.tv_usec) / 1000;
+	int64_t peak = use->ru_maxrss * 1024;
+	for (size_t i = 0; i < s->spec.ncontainers; i++) {
+		struct sup_container *c = &s->containers[i];
+		if (c->runtime_pid == pid) {
+			container_started(c, status);
+			return;
+		}
+		if (c->pid == pid) {
+			container_exited(c, status, cpu_ms, peak);
+			return;
+		}
+	}
+	/* A container that ended before its runtime did; or a helper of the runtime, which nobody asks for. */
+	if (s->nearly == sizeof(s->early) / sizeof(*s->early))
+		memmove(s->early, s->early + 1, sizeof(s->early) - sizeof(*s->early)), s->nearly--;
+	s->early[s->nearly].pid = pid;
+	s->early[s->nearly].status = status;
+	s->early[s->nearly].cpu_ms = cpu_ms;
+	s->early[s->nearly++].peak = peak;
+}
+
+static void on_signals(struct sup *s)
+{
+	struct signalfd_siginfo info;
+	while (read(s->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		if (info.ssi_signo != SIGCHLD)
+			sup_stop(s, "stop"); /* the machine goes down */
+	for (;;) {
+		int status;
+		struct rusage use;
+		pid_t pid = wait4(-1, &status, WNOHANG, &use);
+		if (pid <= 0)
+			return;
+		child_ended(s, pid, status, &use);
+	}
+}
+
+static void on_log(struct sup *s, struct sup_container *c)
+{
+	if (c->log.in < 0 || logpump_run(&c->log) >= 0)
+		return;
+	/* the end of the stream: the descriptor is closed and so out of the epoll set */
+	if (c->phase == PHASE_RUNNING && c->exit_code >= 0)
+		container_done(c);
+}
+
+static void on_timers(struct sup *s)
+{
+	int64_t now = mono_ms();
+	if (s->timeout_at && now >= s->timeout_at) {
+		s->timeout_at = 0;
+		sup_stop(s, "timeout");
+	}
+	for (size_t i = 0; i < s->spec.ncontainers; i++) {
+		struct sup_container *c = &s->containers[i];
+		if (c->phase != PHASE_RUNNING)
+			continue;
+		if (c->kill_at && now >= c->kill_at && c->exit_code < 0) {
+			send_signal(c, SIGKILL);
+			c->kill_at = now + 1000;
+		}
+		if (c->drain_until && now >= c->drain_until)
+			container_done(c);
+	}
+}
+
+static int wait_ms(const struct sup *s)
+{
+	int64_t next = s->timeout_at ? s->timeout_at : INT64_MAX, now = mono_ms();
+	for (size_t i = 0; i < s->spec.ncontainers; i++) {
+		const struct sup_container *c = &s->containers[i];
+		if (c->phase != PHASE_RUNNING)
+			continue;
+		next = c->kill_at && c->kill_at < next ? c->kill_at : next;
+		next = c->drain_until && c->drain_until < next ? c->drain_until : next;
+	}
+	if (next == INT64_MAX)
+		return -1;
+	return next <= now ? 0 : next - now > 3600000 ? 3600000 : (int)(next - now);
+}
+
+static void dispatch(struct sup *s, uint64_t tag)
+{
+	if (tag == SUP_TAG_SIGNALS)
+		on_signals(s);
+	else if (tag == SUP_TAG_LISTENER)
+		sup_accept(s);
+	else if (tag >= SUP_TAG_LOG)
+		on_log(s, &s->containers[tag - SUP_TAG_LOG]);
+	else
+		sup_peer_ready(s, &s->peers[tag - SUP_TAG_PEER]);
+}
+
+static void run_loop(struct sup *s)
+{
+	struct epoll_event events[32];
+	while (!all_ended(s)) {
+		int n = epoll_wait(s->epoll, events, 32, wait_ms(s));
+		if (n < 0 && errno != EINTR)
+			BUG("epoll_wait: %s", strerror(errno));
+		for (int i = 0; i < n; i++)
+			dispatch(s, events[i].data.u64);
+		on_timers(s);
+	}
+}
+
+/* ---- the whole ---- */
+
+static int prepare_all(struct sup *s, struct error *err)
+{
+	if (net_setup(s, err) < 0)
+		return error_wrap(err, "CannotStartContainerError");
+	for (size_t i = 0; i < s->spec.ncontainers; i++)
+		if (sup_prepare_container(&s->containers[i], err) < 0)
+			return -1;
+	/* The executor has written task.json and syncs it before it answers; nothing may run before it is on disk. */
+	CLEANUP_FD int task = openat(s->exec_fd, "task.json", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (task < 0 || fsync(task) < 0 || fsync(s->exec_fd) < 0 || fsync(s->task_fd) < 0)
+		return error_errno(err, errno, "fsync task.json");
+	return 0;
+}
+
+static void start_all(struct sup *s)
+{
+	for (size_t i = 0; i < s->spec.ncontainers; i++) {
+		struct sup_container *c = &s->containers[i];
+		CLEANUP_ERROR struct error err = ERROR_INIT;
+		if (s->error || s->reason) {
+			c->phase = PHASE_ENDED;
+			continue;
+		}
+		if (runtime_spawn(c, &err) < 0 || (c->log.in >= 0 && watch(s, c->log.in, SUP_TAG_LOG + i, &err) < 0)) {
+			error_wrap(&err, "CannotStartContainerError");
+			container_failed(c, error_text(&err));
+		}
+	}
+}
+
+/* Nothing was started, or something of ours failed: every container has ended without having been. */
+static void give_up(struct sup *s, const struct error *why)
+{
+	s->reason = "start-failed";
+	free(s->error);
+	s->error = mem_strdup(error_text(why));
+	for (size_t i = 0; s->containers && i < s->spec.ncontainers; i++)
+		s->containers[i].phase = PHASE_ENDED;
+}
+
+static void finish(struct sup *s)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	json_t *event = sup_stopped_event(s);
+	if (!json_get_int(event, "at", 0))
+		json_set_int(event, "at", clock_now_ms());
+	if (sup_collect(s, event, &err) < 0) {
+		error_wrap(&err, "ResourceInitializationError: collect outputs");
+		log_error("task", "%s: %s", s->spec.id, error_text(&err));
+		json_set_text(event, "error", error_text(&err));
+	}
+	json_object_set(event, "notes", s->notes);
+	s->event = event;
+	error_release(&err);
+	err = ERROR_INIT;
+	if (sup_save(s, true, &err) < 0)
+		log_error("task", "%s: %s", s->spec.id, error_text(&err));
+	sup_tell(s);
+}
+
+static void clean_up(struct sup *s)
+{
+	for (size_t i = 0; i < s->spec.ncontainers; i++)
+		cgroup_remove(s->cgroup, s->containers[i].group);
+	cgroup_remove(s->cgroup, arena_printf(&s->arena, "/quern/%s", s->spec.id));
+	net_teardown(s);
+	umount2(s->priv, MNT_DETACH);
+	path_remove_tree(s->exec_fd, "u", NULL);
+	path_remove_tree(s->exec_fd, "s", NULL);
+	sup_peers_close(s);
+}
+
+static void log_to_file(const char *task_dir)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/exec/log", task_dir);
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0) {
+		dup2(fd, 1);
+		dup2(fd, 2);
+		close(fd);
+	}
+}
+
+static int start_up(struct sup *s, const char *task_dir, struct error *err)
+{
+	if (read_task(s, task_dir, err) < 0 || read_options(s, err) < 0)
+		return -1;
+	s->priv = s->rootless ? arena_printf(&s->arena, "%s/exec/m", task_dir) : "/run/quern";
+	init_containers(s);
+	if (init_loop(s, err) < 0 || sup_private_mounts(s, err) < 0 || open_dirs(s, err) < 0)
+		return -1;
+	if (!s->runtime_path)
+		return error_set(err, "CannotStartContainerError: no OCI runtime (crun or runc) on this machine");
+	read_seccomp(s);
+	return 0;
+}
+
+int supervisor_main(const char *task_dir)
+{
+	struct sup s = { .data_fd = -1, .task_fd = -1, .exec_fd = -1, .cache_fd = -1, .epoll = -1, .signals = -1, .listener = -1 };
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	for (int i = 0; i < SUP_PEERS; i++)
+		s.peers[i].fd = -1;
+	umask(022);
+	log_to_file(task_dir);
+	if (start_up(&s, task_dir, &err) < 0) {
+		log_error("task", "%s: %s", task_dir, error_text(&err));
+		if (s.exec_fd < 0 || !s.containers) /* no place for a result: the executor finds us gone and says "lost" */
+			return 1;
+		give_up(&s, &err);
+	} else if (prepare_all(&s, &err) < 0) {
+		give_up(&s, &err);
+	} else {
+		sup_save(&s, false, NULL); /* from here the executor knows that something may have run */
+		start_all(&s);
+		run_loop(&s);
+	}
+	finish(&s);
+	clean_up(&s);
+	for (size_t i = 0; i < s.spec.ncontainers; i++)
+		free(s.containers[i].error);
+	free(s.error);
+	json_decref(s.task);
+	json_decref(s.notes);
+	json_decref(s.event);
+	arena_release(&s.arena);
+	return 0;
+}
