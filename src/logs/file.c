@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -86,7 +87,7 @@ void log_file_close(struct log_file *f)
 {
 	if (f->fd >= 0)
 		close(f->fd);
-	mem_cleanup_free(&f->win);
+	free(f->win);
 	*f = LOG_FILE_INIT;
 }
 

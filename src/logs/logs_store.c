@@ -4,7 +4,6 @@
 #include "logs/room.h"
 
 #include "base/id.h"
-#include "base/map.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -23,9 +22,17 @@ const struct store_migration logs_migrations[] = {
 	{ 0 },
 };
 
+uint64_t logs_digest(struct str s)
+{
+	uint64_t h = 14695981039346656037u;
+	for (size_t i = 0; i < s.len; i++)
+		h = (h ^ (unsigned char)s.ptr[i]) * 1099511628211u;
+	return h;
+}
+
 char *logs_path(struct logs *l, struct arena *a, struct str file)
 {
-	return arena_printf(a, "%s/%02x/%.*s.log", l->dir, (unsigned)(hash_bytes(file.ptr, file.len) & 0xff), STR_ARG(file));
+	return arena_printf(a, "%s/%02x/%.*s.log", l->dir, (unsigned)(logs_digest(file) & 0xff), STR_ARG(file));
 }
 
 struct str logs_prefix_end(struct arena *a, struct str prefix)
@@ -96,20 +103,20 @@ int logs_each_stream(struct logs *l, struct db *db, struct arena *a, const struc
 		     int (*fn)(void *ctx, const struct log_stream *s), void *ctx, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	struct str end = logs_prefix_end(a, r->prefix);
+	struct str prefix = r->prefix.ptr ? r->prefix : STR(""), end = logs_prefix_end(a, prefix);
 	/* U+10FFFF sorts behind every name that a client can give. */
 	struct str top = end.ptr ? end : STR("\xf4\x8f\xbf\xbf\xff");
 	int rc;
 	if (r->descending)
 		rc = db_query(db, &rows, err, "SELECT name, created_ms, file, head, unordered FROM logs_stream"
 			      " WHERE group_name=? AND name>=? AND name<? ORDER BY name DESC LIMIT ?",
-			      "SSSi", r->group, r->prefix, r->after.ptr ? r->after : top, r->limit);
+			      "SSSi", r->group, prefix, r->after.ptr ? r->after : top, r->limit);
 	else if (r->after.ptr)
 		rc = db_query(db, &rows, err, "SELECT name, created_ms, file, head, unordered FROM logs_stream"
 			      " WHERE group_name=? AND name>? AND name<? ORDER BY name LIMIT ?", "SSSi", r->group, r->after, top, r->limit);
 	else
 		rc = db_query(db, &rows, err, "SELECT name, created_ms, file, head, unordered FROM logs_stream"
-			      " WHERE group_name=? AND name>=? AND name<? ORDER BY name LIMIT ?", "SSSi", r->group, r->prefix, top, r->limit);
+			      " WHERE group_name=? AND name>=? AND name<? ORDER BY name LIMIT ?", "SSSi", r->group, prefix, top, r->limit);
 	if (rc < 0)
 		return -1;
 	struct str group = arena_str(a, r->group);

@@ -8,8 +8,6 @@
 #include "logs/room.h"
 #include "logs/text.h"
 
-#include "base/map.h"
-
 #include <stdlib.h>
 
 #define PAGE_EVENTS 10000
@@ -53,7 +51,8 @@ static void cursor_end(struct cursor *c)
 {
 	c->ended = true;
 	log_file_close(&c->file);
-	mem_cleanup_free(&c->index);
+	free(c->index);
+	c->index = NULL;
 }
 
 static int by_time(const void *x, const void *y)
@@ -234,7 +233,7 @@ static json_t *found_json(struct arena *a, const struct cursor *c, size_t *size)
 	json_object_set_new(e, "message", log_text_json(log_record_text(a, &c->record), size));
 	json_set_int(e, "ingestionTime", c->record.ingested_ms);
 	json_object_set_new(e, "eventId", json_sprintf("%013lld%020llu%019lld", (long long)c->at_ms,
-						       (unsigned long long)hash_bytes(c->stream.name.ptr, c->stream.name.len), (long long)c->off));
+						       (unsigned long long)logs_digest(c->stream.name), (long long)c->off));
 	*size += EVENT_OVERHEAD_BYTES;
 	return e;
 }

@@ -6,7 +6,6 @@
 #include "logs/room.h"
 
 #include "base/log.h"
-#include "base/map.h"
 
 #include <errno.h>
 #include <fcntl.h>

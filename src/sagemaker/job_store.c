@@ -84,11 +84,7 @@ int job_load(struct db *db, struct arena *a, const struct job_type *type, const 
 	if (!out->doc)
 		return error_wrap(err, "row of %s `%s`", type->words, name);
 	out->notes = json_parse(rows_str(&rows, 4), err);
-	if (!out->notes) {
-		job_release(out);
-		return error_wrap(err, "row of %s `%s`", type->words, name);
-	}
-	return 1;
+	return out->notes ? 1 : error_wrap(err, "row of %s `%s`", type->words, name);
 }
 
 int job_save(struct turn *t, struct job *j, struct error *err)

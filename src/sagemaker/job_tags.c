@@ -47,9 +47,10 @@ static json_t *tags_page(struct db *db, const char *arn, struct str after, int64
 		json_set_text(tag, "Value", rows_str(&rows, 1).ptr);
 		json_array_append_new(list, tag);
 	}
-	if (rc < 0)
-		json_cleanup(&list);
-	return list;
+	if (rc >= 0)
+		return list;
+	json_decref(list);
+	return NULL;
 }
 
 json_t *job_tags_get(struct db *db, const char *arn, struct error *err)

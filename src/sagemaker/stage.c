@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -76,7 +77,7 @@ static int make_parent(struct stager *st, struct str rel)
 	struct str parent = str_head(rel, n - 1);
 	if (st->last_parent && str_eqz(parent, st->last_parent))
 		return 0;
-	mem_cleanup_free(&st->last_parent);
+	free(st->last_parent);
 	st->last_parent = mem_strndup(parent.ptr, parent.len);
 	return make_dirs(st, st->last_parent);
 }
@@ -209,7 +210,8 @@ static int fill_source(struct stager *st, const char *base, const json_t *source
 	st->shards = json_get_int(source, "shards", 1);
 	st->gzip = json_get_bool(source, "gzip", false);
 	st->seen = st->taken = 0;
-	mem_cleanup_free(&st->last_parent);
+	free(st->last_parent);
+	st->last_parent = NULL;
 	if (mkdir(st->dir, 0755) < 0)
 		return error_errno(st->err, errno, "create directory `%s`", st->dir);
 	if (!st->uri.ptr || !s3_parse_uri(st->uri, &st->bucket, &st->prefix))
@@ -236,7 +238,7 @@ static int fill(struct engine *e, struct s3 *s3, const char *dir, const json_t *
 		if (rc == 0)
 			rc = fill_source(&st, dir, source);
 	store_read_end(engine_store(e), db);
-	mem_cleanup_free(&st.last_parent);
+	free(st.last_parent);
 	arena_release(&a);
 	return rc;
 }
