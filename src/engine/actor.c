@@ -1,10 +1,11 @@
 /* actor.c - actors in memory, and the running of one turn.
  *
- * DESIGN: hot states stay parsed in an LRU cache bounded by bytes and number; the others are only rows. A state is changed in place
- * by its turn. To leave no trace of a failed turn it is parsed again from its text, which is made after every turn while the state
- * is small. A large state gets its text once, at the end of the transaction (else a Map over ten thousand items would write its
- * state ten thousand times); when a turn on it fails after an earlier one in the same transaction has succeeded, the whole
- * transaction is taken back and its messages are run again one by one. */
+ * DESIGN: hot states stay parsed in an LRU cache bounded by bytes and number; the others are only rows. A state is
+ * changed in place by its turn. To leave no trace of a failed turn it is parsed again from its text, which is made
+ * after every turn while the state is small. A large state gets its text once, at the end of the transaction (else a
+ * Map over ten thousand items would write its state ten thousand times); when a turn on it fails after an earlier one
+ * in the same transaction has succeeded, the whole transaction is taken back and its messages are run again one by one.
+ */
 #include "engine/engine_impl.h"
 
 #include <stdlib.h>
@@ -45,7 +46,8 @@ static void actor_free(struct actor *a)
 	free(a);
 }
 
-struct actor *actor_new(struct engine *e, int64_t num, const struct actor_type *type, const char *id, json_t *state)
+struct actor *engine_actor_new(struct engine *e, int64_t num, const struct actor_type *type, const char *id,
+			       json_t *state)
 {
 	struct actor *a = mem_calloc(1, sizeof(*a));
 	a->num = num;
@@ -66,7 +68,7 @@ static void set_text(struct engine *e, struct actor *a, char *text, size_t len)
 	a->text_len = len;
 }
 
-void actor_forget(struct engine *e, struct actor *a)
+void engine_actor_forget(struct engine *e, struct actor *a)
 {
 	map_remove(&e->actors, str_from(a->id));
 	lru_remove(a);
@@ -77,7 +79,7 @@ void actor_forget(struct engine *e, struct actor *a)
 		actor_free(a);
 }
 
-void actor_touch(struct engine *e, struct actor *a)
+void engine_actor_touch(struct engine *e, struct actor *a)
 {
 	if (a->touched)
 		return;
@@ -87,14 +89,14 @@ void actor_touch(struct engine *e, struct actor *a)
 	e->txn.touched_tail = &a->touched_next;
 }
 
-void actors_evict(struct engine *e)
+void engine_actors_evict(struct engine *e)
 {
 	while (e->cached_bytes > CACHE_BYTES || e->actors.count > CACHE_ACTORS)
-		actor_forget(e, e->lru.lru_prev);
+		engine_actor_forget(e, e->lru.lru_prev);
 	atomic_store_explicit(&e->stats.actors_cached, (int64_t)e->actors.count, memory_order_relaxed);
 }
 
-int actor_get(struct engine *e, const char *id, struct actor **out, struct error *err)
+int engine_actor_get(struct engine *e, const char *id, struct actor **out, struct error *err)
 {
 	struct actor *a = map_get(&e->actors, str_from(id));
 	if (a) {
@@ -111,10 +113,10 @@ int actor_get(struct engine *e, const char *id, struct actor **out, struct error
 	if (!type)
 		return error_set(err, "actor `%s` has type `%s`, which is not registered", id, rows_str(&rows, 1).ptr);
 	struct str text = rows_str(&rows, 2);
-	json_t *state = json_unline(text.ptr, text.len, err);
+	json_t *state = engine_json_unline(text.ptr, text.len, err);
 	if (!state)
 		return error_wrap(err, "state of actor `%s`", id);
-	a = actor_new(e, rows_int(&rows, 0), type, id, state);
+	a = engine_actor_new(e, rows_int(&rows, 0), type, id, state);
 	set_text(e, a, mem_strndup(text.ptr, text.len), text.len);
 	a->in_db = true;
 	*out = a;
@@ -125,7 +127,7 @@ int actor_get(struct engine *e, const char *id, struct actor **out, struct error
 
 static int make_text(struct engine *e, struct actor *a, bool *changed, struct error *err)
 {
-	char *text = json_line(a->state, err);
+	char *text = engine_json_line(a->state, err);
 	if (!text)
 		return error_wrap(err, "state of actor `%s`", a->id);
 	size_t len = strlen(text);
@@ -138,7 +140,7 @@ static int make_text(struct engine *e, struct actor *a, bool *changed, struct er
 	return 0;
 }
 
-int actor_make_text(struct engine *e, struct actor *a, struct error *err)
+int engine_actor_make_text(struct engine *e, struct actor *a, struct error *err)
 {
 	bool changed;
 	return make_text(e, a, &changed, err);
@@ -154,7 +156,7 @@ static int note_change(struct engine *e, struct actor *a, struct error *err)
 		return -1;
 	if (changed) {
 		a->dirty = true;
-		actor_touch(e, a);
+		engine_actor_touch(e, a);
 	}
 	return 0;
 }
@@ -162,7 +164,7 @@ static int note_change(struct engine *e, struct actor *a, struct error *err)
 /* As it was before the turn that failed. */
 static int restore(struct actor *a, struct error *err)
 {
-	json_t *state = json_unline(a->text, a->text_len, err);
+	json_t *state = engine_json_unline(a->text, a->text_len, err);
 	if (!state)
 		return -1;
 	json_decref(a->state);
@@ -176,20 +178,22 @@ static int restore(struct actor *a, struct error *err)
 static int read_timer(struct engine *e, struct actor *a, struct message *m, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(e->db, &rows, err, "SELECT actor, key, at_ms, event FROM engine_timer WHERE num=?", "i", m->timer);
+	int rc = db_row(e->db, &rows, err, "SELECT actor, key, at_ms, event FROM engine_timer WHERE num=?", "i",
+			m->timer);
 	if (rc <= 0)
 		return rc;
-	if (rows_int(&rows, 0) != a->num || rows_int(&rows, 2) != m->timer_ms || map_get(&a->timers, rows_str(&rows, 1)))
+	if (rows_int(&rows, 0) != a->num || rows_int(&rows, 2) != m->timer_ms ||
+	    map_get(&a->timers, rows_str(&rows, 1)))
 		return 0;
 	if (m->poison)
 		return 1;
 	struct str text = rows_str(&rows, 3);
 	json_decref(m->event);
-	m->event = json_unline(text.ptr, text.len, err);
+	m->event = engine_json_unline(text.ptr, text.len, err);
 	return m->event ? 1 : -1;
 }
 
-int message_consume(struct engine *e, struct message *m, struct error *err)
+int engine_message_consume(struct engine *e, struct message *m, struct error *err)
 {
 	int n = 0;
 	if (m->inbox)
@@ -222,10 +226,10 @@ static int run_turn(struct engine *e, struct actor *a, struct message *m, struct
 	return rc;
 }
 
-int actor_handle(struct engine *e, struct message *m, struct error *err)
+int engine_actor_handle(struct engine *e, struct message *m, struct error *err)
 {
 	struct actor *a;
-	int rc = actor_get(e, m->actor, &a, err);
+	int rc = engine_actor_get(e, m->actor, &a, err);
 	if (rc > 0 && m->origin == FROM_TIMER)
 		rc = read_timer(e, a, m, err);
 	else if (rc > 0 && m->stamp <= a->num)
@@ -242,7 +246,7 @@ int actor_handle(struct engine *e, struct message *m, struct error *err)
 	return rc;
 }
 
-int command_handle(struct engine *e, struct item *it)
+int engine_command_handle(struct engine *e, struct item *it)
 {
 	struct turn t;
 	turn_open(&t, e, NULL);
@@ -267,8 +271,8 @@ static int write_actor(struct engine *e, struct actor *a, struct error *err)
 		if (db_exec(e->db, err, "UPDATE engine_actor SET state=? WHERE num=?", "Si", text, a->num) < 0)
 			return -1;
 	} else if (a->dirty) {
-		if (db_exec(e->db, err, "INSERT INTO engine_actor(num, id, type, state) VALUES(?, ?, ?, ?)", "issS", a->num, a->id,
-			    a->type->name, text) < 0)
+		if (db_exec(e->db, err, "INSERT INTO engine_actor(num, id, type, state) VALUES(?, ?, ?, ?)", "issS",
+			    a->num, a->id, a->type->name, text) < 0)
 			return -1;
 		if (!map_get(&e->known_types, str_from(a->type->name))) {
 			if (db_exec(e->db, err, "INSERT INTO engine_type(name) VALUES(?)", "s", a->type->name) < 0)
@@ -277,20 +281,20 @@ static int write_actor(struct engine *e, struct actor *a, struct error *err)
 		}
 	}
 	for (size_t i = 0; i < a->timers.count; i++)
-		if (timer_write(e, a, a->timers.entries[i].key.ptr, a->timers.entries[i].value, err) < 0)
+		if (engine_timer_write(e, a, a->timers.entries[i].key.ptr, a->timers.entries[i].value, err) < 0)
 			return -1;
 	return 0;
 }
 
-int actors_make_texts(struct engine *e, struct error *err)
+int engine_actors_make_texts(struct engine *e, struct error *err)
 {
 	for (struct actor *a = e->txn.touched; a; a = a->touched_next)
-		if (!a->gone && a->stale && actor_make_text(e, a, err) < 0)
+		if (!a->gone && a->stale && engine_actor_make_text(e, a, err) < 0)
 			return -1;
 	return 0;
 }
 
-int actors_write(struct engine *e, struct error *err)
+int engine_actors_write(struct engine *e, struct error *err)
 {
 	for (struct actor *a = e->txn.touched; a; a = a->touched_next)
 		if (!a->gone && write_actor(e, a, err) < 0)
@@ -298,7 +302,7 @@ int actors_write(struct engine *e, struct error *err)
 	return 0;
 }
 
-void actors_settle(struct engine *e)
+void engine_actors_settle(struct engine *e)
 {
 	struct actor *next;
 	for (struct actor *a = e->txn.touched; a; a = next) {
@@ -315,9 +319,9 @@ void actors_settle(struct engine *e)
 	e->txn.touched_tail = &e->txn.touched;
 }
 
-void actors_drop(struct engine *e)
+void engine_actors_drop(struct engine *e)
 {
-	actors_settle(e);
+	engine_actors_settle(e);
 	while (e->lru.lru_prev != &e->lru)
-		actor_forget(e, e->lru.lru_prev);
+		engine_actor_forget(e, e->lru.lru_prev);
 }

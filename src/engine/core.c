@@ -1,10 +1,12 @@
 /* core.c - life of an engine: schema, start and stop, the queue from other threads, the core thread.
  *
- * DESIGN: other threads put items on one list under a mutex; the core thread takes the whole list at a time, so the lock is held
- * for a few instructions. While a commit waits for the disk the next batch gathers: that is the group commit, no timer needed.
+ * DESIGN: other threads put items on one list under a mutex; the core thread takes the whole list at a time, so the
+ * lock is held for a few instructions. While a commit waits for the disk the next batch gathers: that is the group
+ * commit, no timer needed.
  *
- * Rows, messages, timers and effects are numbered from one count that never goes back, over restarts too (it is raised in the
- * table by a million before it gets there). So a number tells what was first, and an effect reported late is never taken for another. */
+ * Rows, messages, timers and effects are numbered from one count that never goes back, over restarts too (it is raised
+ * in the table by a million before it gets there). So a number tells what was first, and an effect reported late is
+ * never taken for another. */
 #include "engine/engine_impl.h"
 
 #include <stdlib.h>
@@ -22,12 +24,16 @@ const struct store_migration engine_migrations[] = {
 	  "CREATE TABLE engine_meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL);"
 	  "INSERT INTO engine_meta(name, value) VALUES('next_num', 1);"
 	  "CREATE TABLE engine_type(name TEXT PRIMARY KEY);"
-	  "CREATE TABLE engine_actor(num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL, state TEXT NOT NULL);"
-	  "CREATE TABLE engine_timer(num INTEGER PRIMARY KEY, actor INTEGER NOT NULL, key TEXT NOT NULL, at_ms INTEGER NOT NULL,"
+	  "CREATE TABLE engine_actor(num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL, state TEXT "
+	  "NOT NULL);"
+	  "CREATE TABLE engine_timer(num INTEGER PRIMARY KEY, actor INTEGER NOT NULL, key TEXT NOT NULL, at_ms INTEGER "
+	  "NOT NULL,"
 	  " event TEXT NOT NULL, UNIQUE(actor, key));"
-	  "CREATE TABLE engine_effect(seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, actor TEXT NOT NULL, id TEXT NOT NULL,"
+	  "CREATE TABLE engine_effect(seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, actor TEXT NOT NULL, id TEXT NOT "
+	  "NULL,"
 	  " payload TEXT NOT NULL);"
-	  "CREATE TABLE engine_inbox(num INTEGER PRIMARY KEY, actor TEXT NOT NULL, stamp INTEGER NOT NULL, event TEXT NOT NULL);" },
+	  "CREATE TABLE engine_inbox(num INTEGER PRIMARY KEY, actor TEXT NOT NULL, stamp INTEGER NOT NULL, event TEXT "
+	  "NOT NULL);" },
 	{ 0 },
 };
 
@@ -99,7 +105,7 @@ void engine_get_stats(struct engine *e, struct engine_stats *out)
 
 /* ---- queue ---- */
 
-struct item *items_pop(struct items *q)
+struct item *engine_items_pop(struct items *q)
 {
 	struct item *it = q->head;
 	if (it && !(q->head = it->next))
@@ -118,11 +124,11 @@ static void item_free(struct item *it)
 static void items_free(struct items *q)
 {
 	struct item *it;
-	while ((it = items_pop(q)))
+	while ((it = engine_items_pop(q)))
 		item_free(it);
 }
 
-void item_finish(struct item *it, int rc, struct error *err)
+void engine_item_finish(struct item *it, int rc, struct error *err)
 {
 	if (it->done)
 		it->done(it->arg, rc, err);
@@ -143,7 +149,7 @@ static void enqueue(struct engine *e, struct item *it)
 	pthread_mutex_lock(&e->lock);
 	bool closed = e->closed;
 	if (!closed) {
-		items_add(&e->queue, it);
+		engine_items_add(&e->queue, it);
 		if (e->sleeping)
 			pthread_cond_signal(&e->wake);
 	}
@@ -152,7 +158,7 @@ static void enqueue(struct engine *e, struct item *it)
 		return;
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	error_set(&err, "the engine is stopped");
-	item_finish(it, -1, &err);
+	engine_item_finish(it, -1, &err);
 }
 
 static void take_queue(struct engine *e)
@@ -161,7 +167,7 @@ static void take_queue(struct engine *e)
 		return;
 	*e->incoming.tail = e->queue.head;
 	e->incoming.tail = e->queue.tail;
-	items_init(&e->queue);
+	engine_items_init(&e->queue);
 }
 
 void engine_submit(struct engine *e, command_run run, command_done done, void *arg)
@@ -176,7 +182,7 @@ void engine_submit(struct engine *e, command_run run, command_done done, void *a
 void engine_post(struct engine *e, const char *actor, json_t *event, command_done done, void *arg)
 {
 	struct item *it = item_new(ITEM_POST, actor);
-	it->event = json_unshare(event);
+	it->event = engine_json_unshare(event);
 	it->done = done;
 	it->arg = arg;
 	enqueue(e, it);
@@ -185,7 +191,7 @@ void engine_post(struct engine *e, const char *actor, json_t *event, command_don
 void engine_effect_done(struct engine *e, int64_t seq, json_t *event)
 {
 	struct item *it = item_new(ITEM_EFFECT_DONE, "");
-	it->event = json_unshare(event);
+	it->event = engine_json_unshare(event);
 	it->seq = seq;
 	enqueue(e, it);
 }
@@ -245,13 +251,13 @@ int engine_call(struct engine *e, command_run run, void *arg, struct error *err)
 /* ---- core thread ---- */
 
 /* Tells everybody on the list; each gets an error of its own, since `done` may take it. */
-void items_fail(struct items *q, const char *text)
+void engine_items_fail(struct items *q, const char *text)
 {
 	struct item *it;
-	while ((it = items_pop(q))) {
+	while ((it = engine_items_pop(q))) {
 		CLEANUP_ERROR struct error err = ERROR_INIT;
 		error_set(&err, "%s", text);
-		item_finish(it, -1, &err);
+		engine_item_finish(it, -1, &err);
 	}
 }
 
@@ -259,16 +265,16 @@ void items_fail(struct items *q, const char *text)
 static int cycle(struct engine *e, struct error *err)
 {
 	if (engine_fault(e)) {
-		items_fail(&e->incoming, engine_fault(e));
+		engine_items_fail(&e->incoming, engine_fault(e));
 		return error_set(err, "%s", engine_fault(e));
 	}
-	int rc = txn_run(e, err);
+	int rc = engine_txn_run(e, err);
 	if (rc >= 0 || rc == TXN_BUSY || e->crashed)
 		return rc;
 	engine_set_fault(e, error_text(err));
-	txn_drop(e);
-	items_fail(&e->txn.items, engine_fault(e));
-	items_fail(&e->incoming, engine_fault(e));
+	engine_txn_drop(e);
+	engine_items_fail(&e->txn.items, engine_fault(e));
+	engine_items_fail(&e->incoming, engine_fault(e));
 	return -1;
 }
 
@@ -285,7 +291,7 @@ static int64_t wait_ms(struct engine *e)
 static bool wait_for_work(struct engine *e)
 {
 	pthread_mutex_lock(&e->lock);
-	while (!e->queue.head && !e->stop_core && !txn_has_work(e)) {
+	while (!e->queue.head && !e->stop_core && !engine_txn_has_work(e)) {
 		int64_t ms = wait_ms(e);
 		e->sleeping = true;
 		if (ms < 0) {
@@ -311,7 +317,7 @@ static void *core_main(void *arg)
 	struct engine *e = arg;
 	pthread_mutex_lock(&e->lock); /* e->core is set */
 	pthread_mutex_unlock(&e->lock);
-	effects_perform(e, &e->restart_jobs, NULL);
+	engine_effects_perform(e, &e->restart_jobs, NULL);
 	while (wait_for_work(e)) {
 		CLEANUP_ERROR struct error err = ERROR_INIT;
 		if (cycle(e, &err) == TXN_BUSY) {
@@ -332,7 +338,7 @@ int engine_step(struct engine *e, struct error *err)
 		int n = 0;
 		for (struct job *j = e->restart_jobs.head; j; j = j->next)
 			n++;
-		return effects_perform(e, &e->restart_jobs, err) < 0 ? -1 : n;
+		return engine_effects_perform(e, &e->restart_jobs, err) < 0 ? -1 : n;
 	}
 	take_queue(e);
 	int did = cycle(e, err);
@@ -355,12 +361,12 @@ int engine_new(const struct engine_options *options, struct engine **out, struct
 	e->store = options->store;
 	e->db = store_writer(e->store);
 	e->lru.lru_next = e->lru.lru_prev = &e->lru;
-	messages_init(&e->fifo);
-	items_init(&e->incoming);
-	items_init(&e->queue);
-	jobs_init(&e->restart_jobs);
-	jobs_init(&e->worker_jobs);
-	txn_init(e);
+	engine_messages_init(&e->fifo);
+	engine_items_init(&e->incoming);
+	engine_items_init(&e->queue);
+	engine_jobs_init(&e->restart_jobs);
+	engine_jobs_init(&e->worker_jobs);
+	engine_txn_init(e);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -404,8 +410,8 @@ static int check_types(struct engine *e, struct error *err)
 		if (found < 0)
 			return -1;
 		if (found > 0)
-			return error_set(err, "the store has actor `%s` of type `%s`, which this version does not know", rows_str(&one, 0).ptr,
-					 name.ptr);
+			return error_set(err, "the store has actor `%s` of type `%s`, which this version does not know",
+					 rows_str(&one, 0).ptr, name.ptr);
 	}
 	return rc;
 }
@@ -424,15 +430,15 @@ int engine_start(struct engine *e, struct error *err)
 {
 	if (e->started)
 		BUG("engine started twice");
-	if (load_count(e, err) < 0 || check_types(e, err) < 0 || txn_load_inbox(e, err) < 0 || timers_load(e, err) < 0 ||
-	    effects_load(e, err) < 0)
+	if (load_count(e, err) < 0 || check_types(e, err) < 0 || engine_txn_load_inbox(e, err) < 0 ||
+	    engine_timers_load(e, err) < 0 || engine_effects_load(e, err) < 0)
 		return error_wrap(err, "start engine");
 	e->stats.timers = e->timers.live;
 	e->stats.messages_waiting = (int64_t)e->fifo.count;
 	e->started = true;
 	if (e->opt.manual)
 		return 0;
-	effects_start_workers(e);
+	engine_effects_start_workers(e);
 	pthread_mutex_lock(&e->lock);
 	int rc = pthread_create(&e->core, NULL, core_main, e);
 	pthread_mutex_unlock(&e->lock);
@@ -451,7 +457,7 @@ void engine_stop(struct engine *e)
 		while (!e->crashed && (e->queue.head || e->incoming.head) && engine_step(e, &err) >= 0)
 			;
 	} else {
-		effects_stop_workers(e);
+		engine_effects_stop_workers(e);
 		pthread_mutex_lock(&e->lock);
 		e->stop_core = true;
 		pthread_cond_signal(&e->wake);
@@ -463,7 +469,7 @@ void engine_stop(struct engine *e)
 	take_queue(e);
 	pthread_mutex_unlock(&e->lock);
 	if (!e->crashed)
-		items_fail(&e->incoming, engine_fault(e) ? engine_fault(e) : "the engine is stopped");
+		engine_items_fail(&e->incoming, engine_fault(e) ? engine_fault(e) : "the engine is stopped");
 }
 
 void engine_free(struct engine *e)
@@ -473,11 +479,11 @@ void engine_free(struct engine *e)
 	engine_stop(e);
 	e->closed = true;
 	take_queue(e);
-	txn_drop(e);
+	engine_txn_drop(e);
 	items_free(&e->txn.items);
 	items_free(&e->incoming);
-	jobs_release(&e->restart_jobs);
-	jobs_release(&e->worker_jobs);
+	engine_jobs_release(&e->restart_jobs);
+	engine_jobs_release(&e->worker_jobs);
 	for (size_t i = 0; i < e->effect_types.count; i++) {
 		struct effect_type *type = e->effect_types.entries[i].value;
 		free((char *)type->name);

@@ -1,22 +1,22 @@
 /* effect.c - performing effects.
  *
- * DESIGN: an effect is a row from the commit of the turn that asked for it until engine_effect_done. After the commit it is
- * performed: on the core thread when it is quick, else on one of a few worker threads. At the start every row left is performed
- * again, in the old order. The payload is parsed from the text in the row, by whoever performs it: it shares no memory with the
- * state it was made from. */
+ * DESIGN: an effect is a row from the commit of the turn that asked for it until engine_effect_done. After the commit
+ * it is performed: on the core thread when it is quick, else on one of a few worker threads. At the start every row
+ * left is performed again, in the old order. The payload is parsed from the text in the row, by whoever performs it: it
+ * shares no memory with the state it was made from. */
 #include "engine/engine_impl.h"
 
 #include <stdlib.h>
 
 #include "base/log.h"
 
-void jobs_init(struct jobs *q)
+void engine_jobs_init(struct jobs *q)
 {
 	q->head = NULL;
 	q->tail = &q->head;
 }
 
-void jobs_add(struct jobs *q, struct job *j)
+void engine_jobs_add(struct jobs *q, struct job *j)
 {
 	j->next = NULL;
 	*q->tail = j;
@@ -39,14 +39,14 @@ static void job_free(struct job *j)
 	free(j);
 }
 
-void jobs_release(struct jobs *q)
+void engine_jobs_release(struct jobs *q)
 {
 	struct job *j;
 	while ((j = jobs_pop(q)))
 		job_free(j);
 }
 
-struct job *job_new(int64_t seq, const struct effect_type *type, const char *actor, const char *id, char *text)
+struct job *engine_job_new(int64_t seq, const struct effect_type *type, const char *actor, const char *id, char *text)
 {
 	struct job *j = mem_calloc(1, sizeof(*j));
 	j->seq = seq;
@@ -57,7 +57,7 @@ struct job *job_new(int64_t seq, const struct effect_type *type, const char *act
 	return j;
 }
 
-int effects_load(struct engine *e, struct error *err)
+int engine_effects_load(struct engine *e, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (db_query(e->db, &rows, err, "SELECT seq, kind, actor, id, payload FROM engine_effect ORDER BY seq", "") < 0)
@@ -66,19 +66,23 @@ int effects_load(struct engine *e, struct error *err)
 	while ((rc = rows_next(&rows, err)) > 0) {
 		struct effect_type *type = map_get(&e->effect_types, rows_str(&rows, 1));
 		if (!type)
-			return error_set(err, "the store has an unfinished effect `%s`, which this version does not know", rows_str(&rows, 1).ptr);
+			return error_set(err,
+					 "the store has an unfinished effect `%s`, which this version does not know",
+					 rows_str(&rows, 1).ptr);
 		char *text = mem_strdup(rows_str(&rows, 4).ptr);
-		jobs_add(&e->restart_jobs, job_new(rows_int(&rows, 0), type, rows_str(&rows, 2).ptr, rows_str(&rows, 3).ptr, text));
+		engine_jobs_add(&e->restart_jobs, engine_job_new(rows_int(&rows, 0), type, rows_str(&rows, 2).ptr,
+								 rows_str(&rows, 3).ptr, text));
 		e->stats.effects_open++;
 	}
 	return rc;
 }
 
-int effects_write(struct engine *e, struct error *err)
+int engine_effects_write(struct engine *e, struct error *err)
 {
 	for (struct job *j = e->txn.jobs.head; j; j = j->next) {
-		if (db_exec(e->db, err, "INSERT INTO engine_effect(seq, kind, actor, id, payload) VALUES(?, ?, ?, ?, ?)", "issss", j->seq,
-			    j->type->name, j->actor, j->id, j->text) < 0)
+		if (db_exec(e->db, err,
+			    "INSERT INTO engine_effect(seq, kind, actor, id, payload) VALUES(?, ?, ?, ?, ?)", "issss",
+			    j->seq, j->type->name, j->actor, j->id, j->text) < 0)
 			return -1;
 	}
 	return 0;
@@ -87,9 +91,10 @@ int effects_write(struct engine *e, struct error *err)
 static void perform(struct engine *e, struct job *j)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	CLEANUP_JSON json_t *payload = json_unline(j->text, strlen(j->text), &err);
+	CLEANUP_JSON json_t *payload = engine_json_unline(j->text, strlen(j->text), &err);
 	if (!payload) {
-		log_error("engine", "effect %lld `%s` of `%s` can't be read: %s", (long long)j->seq, j->type->name, j->actor, error_text(&err));
+		log_error("engine", "effect %lld `%s` of `%s` can't be read: %s", (long long)j->seq, j->type->name,
+			  j->actor, error_text(&err));
 	} else {
 		struct effect fx = { .seq = j->seq, .actor = j->actor, .id = j->id, .payload = payload };
 		j->type->perform(j->type->ctx, e, &fx);
@@ -97,7 +102,7 @@ static void perform(struct engine *e, struct job *j)
 	job_free(j);
 }
 
-int effects_perform(struct engine *e, struct jobs *jobs, struct error *err)
+int engine_effects_perform(struct engine *e, struct jobs *jobs, struct error *err)
 {
 	struct job *j;
 	bool handed = false;
@@ -112,7 +117,7 @@ int effects_perform(struct engine *e, struct jobs *jobs, struct error *err)
 			continue;
 		}
 		pthread_mutex_lock(&e->jobs_lock);
-		jobs_add(&e->worker_jobs, j);
+		engine_jobs_add(&e->worker_jobs, j);
 		if (!handed || e->nworkers > 1)
 			pthread_cond_signal(&e->jobs_wake);
 		pthread_mutex_unlock(&e->jobs_lock);
@@ -139,7 +144,7 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-void effects_start_workers(struct engine *e)
+void engine_effects_start_workers(struct engine *e)
 {
 	int n = e->opt.workers ? e->opt.workers : 4;
 	e->workers = mem_calloc((size_t)n, sizeof(*e->workers));
@@ -151,7 +156,7 @@ void effects_start_workers(struct engine *e)
 	}
 }
 
-void effects_stop_workers(struct engine *e)
+void engine_effects_stop_workers(struct engine *e)
 {
 	pthread_mutex_lock(&e->jobs_lock);
 	e->stop_workers = true;

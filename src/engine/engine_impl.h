@@ -18,8 +18,8 @@
 
 enum { MAX_ATTEMPTS = 3, TURN_OK = 0, TURN_FAILED = -1, TURN_ABORT = -2, TXN_BUSY = -3 };
 
-/* A state in memory. `text` is what the row holds or will hold; a large state changed in this transaction is `stale`: its text is made
- * once at the end instead of after each turn. */
+/* A state in memory. `text` is what the row holds or will hold; a large state changed in this transaction is `stale`:
+ * its text is made once at the end instead of after each turn. */
 struct actor {
 	int64_t num; /* rowid; also the moment of birth on the engine's count, see message.stamp */
 	const struct actor_type *type;
@@ -28,8 +28,8 @@ struct actor {
 	char *text;
 	size_t text_len;
 	bool in_db, dirty, stale;
-	bool touched; /* on the transaction's list: dirty, or timers below */
-	bool gone;    /* ended in this transaction, freed at its end */
+	bool touched;      /* on the transaction's list: dirty, or timers below */
+	bool gone;         /* ended in this transaction, freed at its end */
 	struct map timers; /* key -> struct timer_op, wanted by this transaction */
 	struct actor *lru_prev, *lru_next, *touched_next;
 };
@@ -44,9 +44,9 @@ enum origin { FROM_TURN, FROM_INBOX, FROM_QUEUE, FROM_TIMER };
 
 struct message {
 	struct message *next;
-	int64_t stamp;    /* when it was sent, on the engine's count; meant for an actor born before */
-	int64_t inbox;    /* its row, 0 = none */
-	int64_t timer;    /* FROM_TIMER: row, and the time it was due */
+	int64_t stamp; /* when it was sent, on the engine's count; meant for an actor born before */
+	int64_t inbox; /* its row, 0 = none */
+	int64_t timer; /* FROM_TIMER: row, and the time it was due */
 	int64_t timer_ms;
 	enum origin origin;
 	bool poison; /* `event` tells of a message that was given up */
@@ -109,7 +109,7 @@ struct txn {
 	int64_t deadline_us;
 	bool end_now; /* after a failed turn: keep what went well */
 	struct items items;
-	struct messages handled; /* those that would come back */
+	struct messages handled;   /* those that would come back */
 	struct message *first_new; /* of the fifo: this and all behind it have no row yet */
 	struct jobs jobs;
 	struct call *calls, **calls_tail;
@@ -153,7 +153,8 @@ struct engine {
 	pthread_t *workers;
 	int nworkers;
 	struct {
-		_Atomic int64_t commits, turns, commands, failures, effects_open, timers, actors_cached, messages_waiting;
+		_Atomic int64_t commits, turns, commands, failures, effects_open, timers, actors_cached,
+			messages_waiting;
 	} stats;
 };
 
@@ -185,91 +186,95 @@ int64_t engine_next_num(struct engine *e);
 uint64_t engine_random(struct engine *e);
 /* Ends writing for good. */
 void engine_set_fault(struct engine *e, const char *text);
-static inline void items_init(struct items *q)
+static inline void engine_items_init(struct items *q)
 {
 	q->head = NULL;
 	q->tail = &q->head;
 }
-static inline void items_add(struct items *q, struct item *it)
+static inline void engine_items_add(struct items *q, struct item *it)
 {
 	it->next = NULL;
 	*q->tail = it;
 	q->tail = &it->next;
 }
-struct item *items_pop(struct items *q);
-void item_finish(struct item *it, int rc, struct error *err); /* calls done, frees */
-void items_fail(struct items *q, const char *text);
+struct item *engine_items_pop(struct items *q);
+void engine_item_finish(struct item *it, int rc, struct error *err); /* calls done, frees */
+void engine_items_fail(struct items *q, const char *text);
 
 /* txn.c */
-void txn_init(struct engine *e);
-/* One transaction of what is due. Returns turns run (0 = nothing to do); TXN_BUSY when somebody else's lock kept it from starting; -1 when it
- * failed (then e->crashed, or the engine is to be given up by txn_drop). */
-int txn_run(struct engine *e, struct error *err);
-bool txn_has_work(struct engine *e);
+void engine_txn_init(struct engine *e);
+/* One transaction of what is due. Returns turns run (0 = nothing to do); TXN_BUSY when somebody else's lock kept it
+ * from starting; -1 when it failed (then e->crashed, or the engine is to be given up by txn_drop). */
+int engine_txn_run(struct engine *e, struct error *err);
+bool engine_txn_has_work(struct engine *e);
 /* Rolls back and forgets everything in memory but the items of waiting clients. */
-void txn_drop(struct engine *e);
-int txn_load_inbox(struct engine *e, struct error *err);
-void txn_add_message(struct engine *e, struct message *m);
-struct message *message_new(const char *actor, json_t *event, int64_t stamp, enum origin origin);
-void message_free(struct message *m);
-void messages_init(struct messages *q);
-void messages_add(struct messages *q, struct message *m);
-void messages_push_front(struct messages *q, struct message *m);
-struct message *messages_pop(struct messages *q);
+void engine_txn_drop(struct engine *e);
+int engine_txn_load_inbox(struct engine *e, struct error *err);
+void engine_txn_add_message(struct engine *e, struct message *m);
+struct message *engine_message_new(const char *actor, json_t *event, int64_t stamp, enum origin origin);
+void engine_message_free(struct message *m);
+void engine_messages_init(struct messages *q);
+void engine_messages_add(struct messages *q, struct message *m);
+void engine_messages_push_front(struct messages *q, struct message *m);
+struct message *engine_messages_pop(struct messages *q);
 
 /* actor.c */
 /* 1 found, 0 none, < 0 an error. */
-int actor_get(struct engine *e, const char *id, struct actor **out, struct error *err);
-struct actor *actor_new(struct engine *e, int64_t num, const struct actor_type *type, const char *id, json_t *state);
+int engine_actor_get(struct engine *e, const char *id, struct actor **out, struct error *err);
+struct actor *engine_actor_new(struct engine *e, int64_t num, const struct actor_type *type, const char *id,
+			       json_t *state);
 /* Out of the cache and freed (at the end of the transaction when it is touched). */
-void actor_forget(struct engine *e, struct actor *a);
-void actor_touch(struct engine *e, struct actor *a);
-int actor_make_text(struct engine *e, struct actor *a, struct error *err);
+void engine_actor_forget(struct engine *e, struct actor *a);
+void engine_actor_touch(struct engine *e, struct actor *a);
+int engine_actor_make_text(struct engine *e, struct actor *a, struct error *err);
 /* Texts of the large states; may fail, then nothing was written. */
-int actors_make_texts(struct engine *e, struct error *err);
-void actors_evict(struct engine *e);
+int engine_actors_make_texts(struct engine *e, struct error *err);
+void engine_actors_evict(struct engine *e);
 /* Removes the row of a message that is used up. */
-int message_consume(struct engine *e, struct message *m, struct error *err);
-/* The engine's answer to one message: TURN_OK (message used up), TURN_FAILED (no trace left), TURN_ABORT (the transaction must be taken back). */
-int actor_handle(struct engine *e, struct message *m, struct error *err);
-int command_handle(struct engine *e, struct item *it);
+int engine_message_consume(struct engine *e, struct message *m, struct error *err);
+/* The engine's answer to one message: TURN_OK (message used up), TURN_FAILED (no trace left), TURN_ABORT (the
+ * transaction must be taken back). */
+int engine_actor_handle(struct engine *e, struct message *m, struct error *err);
+int engine_command_handle(struct engine *e, struct item *it);
 /* Writes the touched actors and their timers. */
-int actors_write(struct engine *e, struct error *err);
+int engine_actors_write(struct engine *e, struct error *err);
 /* Clears the marks of this transaction. */
-void actors_settle(struct engine *e);
+void engine_actors_settle(struct engine *e);
 /* Empties the cache, changed states too. */
-void actors_drop(struct engine *e);
+void engine_actors_drop(struct engine *e);
 
 /* turn.c */
 void turn_open(struct turn *t, struct engine *e, struct actor *a);
 void turn_apply(struct turn *t);
 void turn_discard(struct turn *t);
 void turn_close(struct turn *t);
-/* Makes `value` share no array or object with anybody: itself when it does not, else a deep copy (value is released). */
-json_t *json_unshare(json_t *value);
-char *json_line(const json_t *value, struct error *err); /* compact text, malloc'ed; NULL with err */
-json_t *json_unline(const char *text, size_t len, struct error *err);
+/* Makes `value` share no array or object with anybody: itself when it does not, else a deep copy (value is released).
+ */
+json_t *engine_json_unshare(json_t *value);
+char *engine_json_line(const json_t *value, struct error *err); /* compact text, malloc'ed; NULL with err */
+json_t *engine_json_unline(const char *text, size_t len, struct error *err);
 
 /* timer.c */
-int timers_load(struct engine *e, struct error *err);
-void timers_release(struct engine *e);
-void timers_push(struct engine *e, int64_t at_ms, int64_t num);
+int engine_timers_load(struct engine *e, struct error *err);
+void engine_timers_release(struct engine *e);
+void engine_timers_push(struct engine *e, int64_t at_ms, int64_t num);
 /* The earliest if it is due, removed. */
-bool timers_pop_due(struct engine *e, int64_t now_ms, struct timer_due *out);
-int timer_write(struct engine *e, struct actor *a, const char *key, const struct timer_op *op, struct error *err);
+bool engine_timers_pop_due(struct engine *e, int64_t now_ms, struct timer_due *out);
+int engine_timer_write(struct engine *e, struct actor *a, const char *key, const struct timer_op *op,
+		       struct error *err);
 /* Drops stale entries when most are. */
-int timers_tidy(struct engine *e, struct error *err);
+int engine_timers_tidy(struct engine *e, struct error *err);
 
 /* effect.c */
-void jobs_init(struct jobs *q);
-void jobs_add(struct jobs *q, struct job *j);
-void jobs_release(struct jobs *q);
-struct job *job_new(int64_t seq, const struct effect_type *type, const char *actor, const char *id, char *text);
-int effects_load(struct engine *e, struct error *err);
-int effects_write(struct engine *e, struct error *err);
+void engine_jobs_init(struct jobs *q);
+void engine_jobs_add(struct jobs *q, struct job *j);
+void engine_jobs_release(struct jobs *q);
+struct job *engine_job_new(int64_t seq, const struct effect_type *type, const char *actor, const char *id, char *text);
+int engine_effects_load(struct engine *e, struct error *err);
+int engine_effects_write(struct engine *e, struct error *err);
 /* Performs or hands to the workers; empties the list. < 0 only when the test says "die here". */
-int effects_perform(struct engine *e, struct jobs *jobs, struct error *err);
-void effects_start_workers(struct engine *e);
-void effects_stop_workers(struct engine *e);
+int engine_effects_perform(struct engine *e, struct jobs *jobs, struct error *err);
+void engine_effects_start_workers(struct engine *e);
+void engine_effects_stop_workers(struct engine *e);
 
 #endif

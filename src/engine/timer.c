@@ -1,9 +1,9 @@
 /* timer.c - timers that survive a restart.
  *
- * DESIGN: the table has the truth, one row a timer, found by (actor, key). In memory there is only a binary heap of (time, row), 16
- * bytes a timer, so that a million sleeping executions cost 16 MB and no index on time has to be kept on disk. Replacing or
- * cancelling a timer leaves its old entry in the heap; the row is read when an entry comes up and tells whether it still holds.
- * When more than half of the heap is old it is read again from the table. */
+ * DESIGN: the table has the truth, one row a timer, found by (actor, key). In memory there is only a binary heap of
+ * (time, row), 16 bytes a timer, so that a million sleeping executions cost 16 MB and no index on time has to be kept
+ * on disk. Replacing or cancelling a timer leaves its old entry in the heap; the row is read when an entry comes up and
+ * tells whether it still holds. When more than half of the heap is old it is read again from the table. */
 #include "engine/engine_impl.h"
 
 #include <stdlib.h>
@@ -39,7 +39,7 @@ static void heap_append(struct timer_heap *h, struct timer_due x)
 	h->entries[h->count++] = x;
 }
 
-void timers_push(struct engine *e, int64_t at_ms, int64_t num)
+void engine_timers_push(struct engine *e, int64_t at_ms, int64_t num)
 {
 	struct timer_heap *h = &e->timers;
 	struct timer_due x = { at_ms, num };
@@ -52,7 +52,7 @@ void timers_push(struct engine *e, int64_t at_ms, int64_t num)
 	h->entries[i] = x;
 }
 
-bool timers_pop_due(struct engine *e, int64_t now_ms, struct timer_due *out)
+bool engine_timers_pop_due(struct engine *e, int64_t now_ms, struct timer_due *out)
 {
 	struct timer_heap *h = &e->timers;
 	if (!h->count || h->entries[0].at_ms > now_ms)
@@ -64,7 +64,7 @@ bool timers_pop_due(struct engine *e, int64_t now_ms, struct timer_due *out)
 	return true;
 }
 
-int timers_load(struct engine *e, struct error *err)
+int engine_timers_load(struct engine *e, struct error *err)
 {
 	struct timer_heap *h = &e->timers;
 	CLEANUP_ROWS struct rows rows = { 0 };
@@ -80,22 +80,22 @@ int timers_load(struct engine *e, struct error *err)
 	return rc;
 }
 
-int timers_tidy(struct engine *e, struct error *err)
+int engine_timers_tidy(struct engine *e, struct error *err)
 {
 	struct timer_heap *h = &e->timers;
 	atomic_store_explicit(&e->stats.timers, h->live, memory_order_relaxed);
 	if (h->count <= 2 * (size_t)h->live + 1024)
 		return 0;
-	return timers_load(e, err);
+	return engine_timers_load(e, err);
 }
 
-void timers_release(struct engine *e)
+void engine_timers_release(struct engine *e)
 {
 	free(e->timers.entries);
 	e->timers = (struct timer_heap){ 0 };
 }
 
-int timer_write(struct engine *e, struct actor *a, const char *key, const struct timer_op *op, struct error *err)
+int engine_timer_write(struct engine *e, struct actor *a, const char *key, const struct timer_op *op, struct error *err)
 {
 	struct txn *x = &e->txn;
 	if (!op->at_ms) {
@@ -106,7 +106,8 @@ int timer_write(struct engine *e, struct actor *a, const char *key, const struct
 	int64_t num = engine_next_num(e);
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (db_row(e->db, &rows, err,
-		   "INSERT INTO engine_timer(num, actor, key, at_ms, event) VALUES(?, ?, ?, ?, ?) ON CONFLICT(actor, key)"
+		   "INSERT INTO engine_timer(num, actor, key, at_ms, event) VALUES(?, ?, ?, ?, ?) ON CONFLICT(actor, "
+		   "key)"
 		   " DO UPDATE SET at_ms=excluded.at_ms, event=excluded.event RETURNING num",
 		   "iisis", num, a->num, key, op->at_ms, op->text) <= 0)
 		return -1;

@@ -1,11 +1,11 @@
 /* turn.c - what a turn or command may call.
  *
- * DESIGN: wishes are kept in a list until the turn has succeeded and are applied then, in order; a turn that fails has nothing to
- * undo but its rows (savepoint, taken only when it asks for the database) and the actors it spawned.
+ * DESIGN: wishes are kept in a list until the turn has succeeded and are applied then, in order; a turn that fails has
+ * nothing to undo but its rows (savepoint, taken only when it asks for the database) and the actors it spawned.
  *
- * No two owners share a JSON object or array: a state is changed in place, and a message or another state must not change
- * with it. What is handed in is therefore copied at once when somebody else still holds a part of it, and taken as it is when
- * not; events of timers and payloads of effects become text at once. */
+ * No two owners share a JSON object or array: a state is changed in place, and a message or another state must not
+ * change with it. What is handed in is therefore copied at once when somebody else still holds a part of it, and taken
+ * as it is when not; events of timers and payloads of effects become text at once. */
 #include "engine/engine_impl.h"
 
 #include <stdlib.h>
@@ -25,18 +25,14 @@ static bool is_shared(json_t *value)
 	if (value->refcount > 1)
 		return true;
 	if (json_is_object(value)) {
-		json_object_foreach(value, key, child)
-			if (is_shared(child))
-				return true;
+		json_object_foreach(value, key, child) if (is_shared(child)) return true;
 		return false;
 	}
-	json_array_foreach(value, i, child)
-		if (is_shared(child))
-			return true;
+	json_array_foreach(value, i, child) if (is_shared(child)) return true;
 	return false;
 }
 
-json_t *json_unshare(json_t *value)
+json_t *engine_json_unshare(json_t *value)
 {
 	if (!value || !is_shared(value))
 		return value;
@@ -47,7 +43,7 @@ json_t *json_unshare(json_t *value)
 	return copy;
 }
 
-char *json_line(const json_t *value, struct error *err)
+char *engine_json_line(const json_t *value, struct error *err)
 {
 	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
 	if (!text)
@@ -55,7 +51,7 @@ char *json_line(const json_t *value, struct error *err)
 	return text;
 }
 
-json_t *json_unline(const char *text, size_t len, struct error *err)
+json_t *engine_json_unline(const char *text, size_t len, struct error *err)
 {
 	json_error_t why;
 	json_t *value = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
@@ -91,7 +87,7 @@ void turn_discard(struct turn *t)
 	while (t->spawned) {
 		struct actor *a = t->spawned;
 		t->spawned = a->touched_next;
-		actor_forget(t->e, a);
+		engine_actor_forget(t->e, a);
 	}
 }
 
@@ -110,7 +106,7 @@ static void apply_timer(struct turn *t, struct out *o)
 	op->at_ms = o->at_ms;
 	memcpy(op->text, o->text ? o->text : "", n + 1);
 	free(map_set(&a->timers, str_from(o->name), op));
-	actor_touch(t->e, a);
+	engine_actor_touch(t->e, a);
 }
 
 static void apply_out(struct turn *t, struct out *o)
@@ -119,7 +115,7 @@ static void apply_out(struct turn *t, struct out *o)
 	struct call *c;
 	switch (o->kind) {
 	case OUT_SEND:
-		txn_add_message(e, message_new(o->name, o->value, engine_next_num(e), FROM_TURN));
+		engine_txn_add_message(e, engine_message_new(o->name, o->value, engine_next_num(e), FROM_TURN));
 		o->value = NULL;
 		break;
 	case OUT_TIMER:
@@ -127,7 +123,8 @@ static void apply_out(struct turn *t, struct out *o)
 			apply_timer(t, o);
 		break;
 	case OUT_EFFECT:
-		jobs_add(&e->txn.jobs, job_new(engine_next_num(e), o->effect, turn_self(t), o->name, o->text));
+		engine_jobs_add(&e->txn.jobs,
+				engine_job_new(engine_next_num(e), o->effect, turn_self(t), o->name, o->text));
 		o->text = NULL;
 		break;
 	case OUT_CALL:
@@ -151,7 +148,7 @@ static void end_actor(struct turn *t)
 			engine_set_fault(e, error_text(&err)); /* too late to take only this turn back */
 		e->timers.live -= n > 0 ? n : 0;
 	}
-	actor_forget(e, a);
+	engine_actor_forget(e, a);
 }
 
 void turn_apply(struct turn *t)
@@ -164,7 +161,7 @@ void turn_apply(struct turn *t)
 	for (struct actor *a = t->spawned; a; a = next) {
 		next = a->touched_next;
 		a->dirty = true;
-		actor_touch(t->e, a);
+		engine_actor_touch(t->e, a);
 	}
 	t->spawned = NULL;
 	for (struct out *o = t->outs; o; o = o->next)
@@ -194,7 +191,7 @@ static void fail_turn(struct turn *t, const char *what, const char *name)
 
 static char *take_text(struct turn *t, json_t *value)
 {
-	char *text = json_line(value, t->fault.message ? NULL : &t->fault);
+	char *text = engine_json_line(value, t->fault.message ? NULL : &t->fault);
 	json_decref(value);
 	return text;
 }
@@ -250,14 +247,15 @@ int turn_spawn(struct turn *t, const char *type, const char *id, json_t *state, 
 	struct engine *e = t->e;
 	struct actor *a;
 	const struct actor_type *at = map_get(&e->types, str_from(type));
-	int rc = at ? actor_get(e, id, &a, err) : error_set(err, "spawn `%s`: actor type `%s` is not registered", id, type);
+	int rc = at ? engine_actor_get(e, id, &a, err)
+		    : error_set(err, "spawn `%s`: actor type `%s` is not registered", id, type);
 	if (rc != 0) {
 		json_decref(state);
 		return rc < 0 ? -1 : error_aws(err, "conflict", "spawn `%s`: the id is taken", id);
 	}
-	a = actor_new(e, engine_next_num(e), at, id, json_unshare(state));
-	if (actor_make_text(e, a, err) < 0) {
-		actor_forget(e, a);
+	a = engine_actor_new(e, engine_next_num(e), at, id, engine_json_unshare(state));
+	if (engine_actor_make_text(e, a, err) < 0) {
+		engine_actor_forget(e, a);
 		return error_wrap(err, "spawn `%s`", id);
 	}
 	*t->spawned_tail = a;
@@ -269,13 +267,13 @@ int turn_spawn(struct turn *t, const char *type, const char *id, json_t *state, 
 bool turn_exists(struct turn *t, const char *id)
 {
 	struct actor *a;
-	int rc = actor_get(t->e, id, &a, t->fault.message ? NULL : &t->fault);
+	int rc = engine_actor_get(t->e, id, &a, t->fault.message ? NULL : &t->fault);
 	return rc > 0 && !(t->ended && a == t->actor);
 }
 
 void turn_send(struct turn *t, const char *actor, json_t *event)
 {
-	add_out(t, OUT_SEND, actor, json_unshare(event));
+	add_out(t, OUT_SEND, actor, engine_json_unshare(event));
 }
 
 void turn_timer(struct turn *t, const char *key, int64_t at_ms, json_t *event)

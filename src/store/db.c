@@ -1,8 +1,8 @@
 /* db.c - one connection: transactions, statements, rows.
  *
- * DESIGN: statements are prepared once per text and kept; a text in use twice at a time has two. SQLite rolls a transaction back by
- * itself on some faults (disk full, I/O); the writer notices that before each statement, so that nothing is ever written outside
- * the transaction it was meant for. */
+ * DESIGN: statements are prepared once per text and kept; a text in use twice at a time has two. SQLite rolls a
+ * transaction back by itself on some faults (disk full, I/O); the writer notices that before each statement, so that
+ * nothing is ever written outside the transaction it was meant for. */
 #include "store/store_impl.h"
 
 #include <stdarg.h>
@@ -154,7 +154,8 @@ static int bind_values(struct db *db, sqlite3_stmt *stmt, const char *sql, const
 			break;
 		case 'S':
 			s = va_arg(ap, struct str);
-			rc = s.ptr ? sqlite3_bind_text64(stmt, i, s.ptr, s.len, copy, SQLITE_UTF8) : sqlite3_bind_null(stmt, i);
+			rc = s.ptr ? sqlite3_bind_text64(stmt, i, s.ptr, s.len, copy, SQLITE_UTF8)
+				   : sqlite3_bind_null(stmt, i);
 			break;
 		case 'b':
 			s = va_arg(ap, struct str);
@@ -167,12 +168,13 @@ static int bind_values(struct db *db, sqlite3_stmt *stmt, const char *sql, const
 	return rc == SQLITE_OK ? 0 : db_fail(db, rc, sql, err);
 }
 
-static int start_statement(struct db *db, struct statement **out, bool keep, struct error *err, const char *sql, const char *types,
-			   va_list ap)
+static int start_statement(struct db *db, struct statement **out, bool keep, struct error *err, const char *sql,
+			   const char *types, va_list ap)
 {
 	if (db->in_transaction && sqlite3_get_autocommit(db->conn)) {
 		const char *fault = store_fault(db->store);
-		return error_set(err, "the transaction was rolled back by an earlier error%s%s", fault ? ": " : "", fault ? fault : "");
+		return error_set(err, "the transaction was rolled back by an earlier error%s%s", fault ? ": " : "",
+				 fault ? fault : "");
 	}
 	struct statement *st = take_statement(db, sql, err);
 	if (!st)
@@ -288,7 +290,8 @@ struct str rows_str(struct rows *rows, int col)
 	int type = sqlite3_column_type(stmt, col);
 	if (type == SQLITE_NULL)
 		return STR_NULL;
-	const char *p = type == SQLITE_BLOB ? sqlite3_column_blob(stmt, col) : (const char *)sqlite3_column_text(stmt, col);
+	const char *p =
+		type == SQLITE_BLOB ? sqlite3_column_blob(stmt, col) : (const char *)sqlite3_column_text(stmt, col);
 	return str_of(p ? p : "", (size_t)sqlite3_column_bytes(stmt, col));
 }
 
@@ -316,7 +319,8 @@ int db_begin(struct db *db, struct error *err)
 	return 0;
 }
 
-/* Moves the WAL into the file. The commit before it stands whatever happens here, but a failed sync ends further writing. */
+/* Moves the WAL into the file. The commit before it stands whatever happens here, but a failed sync ends further
+ * writing. */
 static void checkpoint(struct db *db)
 {
 	int rc = sqlite3_wal_checkpoint_v2(db->conn, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);

@@ -1,11 +1,11 @@
 /* store.c - opening, readers, migrations, backup.
  *
- * DESIGN: one writer connection and a pool of readers on the same WAL file. Only one process may have the store open (flock on
- * `path`.lock), because the core thread keeps state in memory. A scratch store is an ordinary file in a directory of its own on
- * /dev/shm, so that tests run the same code as production, threads and snapshots included.
+ * DESIGN: one writer connection and a pool of readers on the same WAL file. Only one process may have the store open
+ * (flock on `path`.lock), because the core thread keeps state in memory. A scratch store is an ordinary file in a
+ * directory of its own on /dev/shm, so that tests run the same code as production, threads and snapshots included.
  *
- * The writer checkpoints by itself after a commit that leaves a long WAL: SQLite's own automatic checkpoint hides I/O errors,
- * and a failed fsync must end writing. */
+ * The writer checkpoints by itself after a commit that leaves a long WAL: SQLite's own automatic checkpoint hides I/O
+ * errors, and a failed fsync must end writing. */
 #include "store/store_impl.h"
 
 #include <errno.h>
@@ -42,16 +42,18 @@ struct db *db_open(struct store *s, bool writer, struct error *err)
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (writer ? SQLITE_OPEN_CREATE : 0);
 	int rc = sqlite3_open_v2(s->path, &db->conn, flags, NULL);
 	if (rc != SQLITE_OK) {
-		error_set(err, "open store `%s`: %s", s->path, db->conn ? sqlite3_errmsg(db->conn) : sqlite3_errstr(rc));
+		error_set(err, "open store `%s`: %s", s->path,
+			  db->conn ? sqlite3_errmsg(db->conn) : sqlite3_errstr(rc));
 		db_close(db);
 		return NULL;
 	}
 	sqlite3_extended_result_codes(db->conn, 1);
 	sqlite3_busy_timeout(db->conn, BUSY_TIMEOUT_MS);
 	/* cache_size is a limit in KiB (negative); pages are allocated as they are used */
-	const char *settings = writer ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
-					"PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-8192; PRAGMA temp_store=MEMORY;" :
-					"PRAGMA query_only=1; PRAGMA cache_size=-1024; PRAGMA temp_store=MEMORY;";
+	const char *settings =
+		writer ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
+			 "PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-8192; PRAGMA temp_store=MEMORY;"
+		       : "PRAGMA query_only=1; PRAGMA cache_size=-1024; PRAGMA temp_store=MEMORY;";
 	if (db_script(db, settings, err) < 0) {
 		error_wrap(err, "open store `%s`", s->path);
 		db_close(db);
@@ -232,7 +234,8 @@ static int migrate_one(struct db *db, const struct store_migration *m, struct er
 	if (m->version <= have)
 		return 0;
 	if (m->version != have + 1)
-		return error_set(err, "migration %s %d does not follow version %lld", m->room, m->version, (long long)have);
+		return error_set(err, "migration %s %d does not follow version %lld", m->room, m->version,
+				 (long long)have);
 	if (db_begin(db, err) < 0)
 		return -1;
 	if (db_script(db, m->sql, err) < 0 ||
@@ -256,8 +259,8 @@ static int check_newest(struct db *db, const struct store_migration *migrations,
 		if (migration_version(db, m->room, &have, err) < 0)
 			return -1;
 		if (have > newest)
-			return error_set(err, "the store was written by a newer version (%s %lld, this one knows %d)", m->room,
-					 (long long)have, newest);
+			return error_set(err, "the store was written by a newer version (%s %lld, this one knows %d)",
+					 m->room, (long long)have, newest);
 	}
 	return 0;
 }

@@ -1,9 +1,10 @@
 /* store.h - transactions and tables.
  *
- * DESIGN: one SQLite file (WAL, synchronous=FULL). One writer connection, used by the core thread only; any number of reader
- * connections, each a snapshot. All SQL of the project goes through `struct db`; statements are cached by their text. The
- * statements stay portable (no SQLite-only upserts beyond INSERT ... ON CONFLICT). An I/O error on commit is final: the
- * store stops taking writes (fsync is never retried) and says so. Sources: SQLite documentation, "WAL", "Atomic commit". */
+ * DESIGN: one SQLite file (WAL, synchronous=FULL). One writer connection, used by the core thread only; any number of
+ * reader connections, each a snapshot. All SQL of the project goes through `struct db`; statements are cached by their
+ * text. The statements stay portable (no SQLite-only upserts beyond INSERT ... ON CONFLICT). An I/O error on commit is
+ * final: the store stops taking writes (fsync is never retried) and says so. Sources: SQLite documentation, "WAL",
+ * "Atomic commit". */
 #ifndef QUERN_STORE_STORE_H
 #define QUERN_STORE_STORE_H
 
@@ -21,13 +22,15 @@ struct store_migration {
 	const char *sql; /* one or more statements */
 };
 
-/* Opens (creates) the file `path`, which no other process may have open, and runs the migrations that are missing; `migrations` ends with
- * a NULL room, NULL = none. "" = a private scratch store for tests, in memory (/dev/shm), gone at store_close; it behaves as a file does,
- * readers and snapshots included. *out is owned by the caller; store_close frees it. */
+/* Opens (creates) the file `path`, which no other process may have open, and runs the migrations that are missing;
+ * `migrations` ends with a NULL room, NULL = none. "" = a private scratch store for tests, in memory (/dev/shm), gone
+ * at store_close; it behaves as a file does, readers and snapshots included. *out is owned by the caller; store_close
+ * frees it. */
 int store_open(const char *path, const struct store_migration *migrations, struct store **out, struct error *err);
 /* Every reader must have been given back. NULL is accepted. */
 void store_close(struct store *s);
-/* Why the store takes no more writes, or NULL while it is well. Borrowed, valid as long as the store. From any thread. */
+/* Why the store takes no more writes, or NULL while it is well. Borrowed, valid as long as the store. From any thread.
+ */
 const char *store_fault(struct store *s);
 
 /* The writer connection; core thread only. */
@@ -41,17 +44,18 @@ int db_savepoint(struct db *db, struct error *err);
 int db_savepoint_release(struct db *db, struct error *err);
 void db_savepoint_rollback(struct db *db);
 
-/* A reader with a snapshot of the last commit (taken at its first query), from any thread, used by one thread at a time; give it back
- * soon, with all its rows done. Never NULL except on a fault (err). It can't write. */
+/* A reader with a snapshot of the last commit (taken at its first query), from any thread, used by one thread at a
+ * time; give it back soon, with all its rows done. Never NULL except on a fault (err). It can't write. */
 struct db *store_read_begin(struct store *s, struct error *err);
 void store_read_end(struct store *s, struct db *db);
-/* Writes a consistent copy of the whole store to the new file `path`, on disk on return. From any thread; writers go on meanwhile. */
+/* Writes a consistent copy of the whole store to the new file `path`, on disk on return. From any thread; writers go on
+ * meanwhile. */
 int store_backup(struct store *s, const char *path, struct error *err);
 
 /* Runs one statement without rows. `types` has one letter per `?`:
- *   i int64_t · d double · s const char* (NULL = SQL NULL) · S struct str as text (ptr NULL = NULL) · b struct str as blob
- * Values are borrowed for the call. Mind that "i" takes an int64_t: cast other integers. Returns the number of changed rows, or < 0. Code "conflict" in err->code when a
- * UNIQUE or PRIMARY KEY constraint failed. */
+ *   i int64_t · d double · s const char* (NULL = SQL NULL) · S struct str as text (ptr NULL = NULL) · b struct str as
+ * blob Values are borrowed for the call. Mind that "i" takes an int64_t: cast other integers. Returns the number of
+ * changed rows, or < 0. Code "conflict" in err->code when a UNIQUE or PRIMARY KEY constraint failed. */
 int db_exec(struct db *db, struct error *err, const char *sql, const char *types, ...);
 /* Rowid of the last insert. */
 int64_t db_last_id(struct db *db);
@@ -75,7 +79,8 @@ bool rows_null(struct rows *rows, int col);
 void rows_done(struct rows *rows);
 #define CLEANUP_ROWS __attribute__((cleanup(rows_done)))
 
-/* One row of one query: returns 1 and leaves `rows` on the row (caller: rows_done), 0 when there is none, < 0 an error. */
+/* One row of one query: returns 1 and leaves `rows` on the row (caller: rows_done), 0 when there is none, < 0 an error.
+ */
 int db_row(struct db *db, struct rows *rows, struct error *err, const char *sql, const char *types, ...);
 
 #endif

@@ -43,7 +43,8 @@ struct db *db_open(struct store *s, bool writer, struct error *err);
 void db_close(struct db *db);
 /* Runs statements without parameters or rows, not cached. */
 int db_script(struct db *db, const char *sql, struct error *err);
-/* Says what SQLite complains of; code "conflict" for a broken UNIQUE. A fault that leaves the file in doubt ends writing. Returns -1. */
+/* Says what SQLite complains of; code "conflict" for a broken UNIQUE. A fault that leaves the file in doubt ends
+ * writing. Returns -1. */
 int db_fail(struct db *db, int rc, const char *action, struct error *err);
 /* The first call wins. */
 void store_set_fault(struct store *s, const char *text);

@@ -1,7 +1,8 @@
 /* test_engine.c - what engine.h promises, one promise a test.
  *
- * DESIGN: a toy actor does what its events tell it to ("do": list of operations), so each test writes its story as JSON. Most run on a
- * manual engine with a clock of their own; "life" is a store and an engine that can be killed and opened again. */
+ * DESIGN: a toy actor does what its events tell it to ("do": list of operations), so each test writes its story as
+ * JSON. Most run on a manual engine with a clock of their own; "life" is a store and an engine that can be killed and
+ * opened again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,8 +26,8 @@ struct life {
 	uint64_t random;
 	int performed[64]; /* by the number in the payload */
 	int64_t seq[64];
-	bool report;       /* performers answer at once */
-	int crash_at;      /* enum engine_crash, or -1 */
+	bool report;  /* performers answer at once */
+	int crash_at; /* enum engine_crash, or -1 */
 	int after_commit;
 	int max_turns;
 };
@@ -73,12 +74,11 @@ static int toy_turn(struct turn *t, json_t *state, json_t *event, struct error *
 	json_array_append_new(log, json_string(note ? note : json_get_text(event, "type")));
 	size_t i;
 	json_t *op, *hop = json_object_get(event, "hops");
-	json_array_foreach(json_object_get(event, "do"), i, op)
-		if (do_op(t, state, op, err) < 0)
-			return -1;
+	json_array_foreach(json_object_get(event, "do"), i, op) if (do_op(t, state, op, err) < 0) return -1;
 	if (json_integer_value(hop) > 0)
 		turn_send(t, json_get_text(event, "next"),
-			  json_pack("{ss, sI, ss}", "type", "hop", "hops", json_integer_value(hop) - 1, "next", turn_self(t)));
+			  json_pack("{ss, sI, ss}", "type", "hop", "hops", json_integer_value(hop) - 1, "next",
+				    turn_self(t)));
 	return 0;
 }
 
@@ -96,7 +96,8 @@ static void toy_perform(void *ctx, struct engine *e, const struct effect *fx)
 
 /* ---- life ---- */
 
-static const struct store_migration toy_migrations[] = { { "toy", 1, "CREATE TABLE toy(name TEXT PRIMARY KEY)" }, { 0 } };
+static const struct store_migration toy_migrations[] = { { "toy", 1, "CREATE TABLE toy(name TEXT PRIMARY KEY)" },
+							 { 0 } };
 
 static int64_t life_now(void *ctx)
 {
@@ -120,8 +121,13 @@ static void must(int rc, struct error *err)
 static void life_start(struct life *l)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct engine_options opt = { .store = l->store, .now_ms = life_now, .random = life_random, .ctx = l, .manual = true,
-				      .max_turns = l->max_turns, .crash = life_crash };
+	struct engine_options opt = { .store = l->store,
+				      .now_ms = life_now,
+				      .random = life_random,
+				      .ctx = l,
+				      .manual = true,
+				      .max_turns = l->max_turns,
+				      .crash = life_crash };
 	must(engine_new(&opt, &l->engine, &err), &err);
 	engine_add_actor(l->engine, &toy);
 	engine_add_effect(l->engine, &(struct effect_type){ "toy.effect", toy_perform, l, false });
@@ -224,7 +230,8 @@ static const char *log_of(struct life *l, const char *id)
 		CLEANUP_JSON json_t *state = json_loads(rows_str(&rows, 0).ptr, 0, NULL);
 		size_t i;
 		json_t *v;
-		json_array_foreach(json_object_get(state, "log"), i, v) {
+		json_array_foreach(json_object_get(state, "log"), i, v)
+		{
 			if (strlen(out) + 40 > sizeof(out))
 				break;
 			snprintf(out + strlen(out), 40, "%s%s", *out ? " " : "", json_string_value(v));
@@ -265,8 +272,10 @@ static void test_spawn_and_send(void **state)
 	spawn_ok(&l, "a");
 	assert_int_equal(spawn(&l, "a", &err), -1);
 	assert_true(error_is(&err, "conflict"));
-	post(&l, "a", js("{'type':'go','do':[{'op':'spawn','name':'b','state':{}},"
-			 "{'op':'send','name':'b','event':{'type':'hello'}},{'op':'send','name':'nobody','event':{'type':'lost'}}]}"));
+	post(&l, "a",
+	     js("{'type':'go','do':[{'op':'spawn','name':'b','state':{}},"
+		"{'op':'send','name':'b','event':{'type':'hello'}},{'op':'send','name':'nobody','event':{'type':'lost'}"
+		"}]}"));
 	int64_t before = commits(&l);
 	settle(&l);
 	assert_int_equal(commits(&l), before + 1); /* both actors, one commit */
@@ -325,14 +334,16 @@ static void test_end(void **state)
 	life_open(&l);
 	spawn_ok(&l, "a");
 	spawn_ok(&l, "boss");
-	post(&l, "a", js("{'type':'x','do':[{'op':'timer','name':'t','at':5000,'event':{'type':'tick'}},"
-			 "{'op':'effect','name':'fx','payload':{'n':1}}]}"));
+	post(&l, "a",
+	     js("{'type':'x','do':[{'op':'timer','name':'t','at':5000,'event':{'type':'tick'}},"
+		"{'op':'effect','name':'fx','payload':{'n':1}}]}"));
 	l.report = false;
 	settle(&l);
 	/* ends and is born again in the same transaction: what was sent to the old one does not reach the new one */
-	post(&l, "boss", js("{'type':'go','do':[{'op':'send','name':'a','event':{'type':'y','do':[{'op':'end'}]}},"
-			    "{'op':'send','name':'boss','event':{'type':'z','do':[{'op':'spawn','name':'a','state':{}}]}},"
-			    "{'op':'send','name':'a','event':{'type':'stale'}}]}"));
+	post(&l, "boss",
+	     js("{'type':'go','do':[{'op':'send','name':'a','event':{'type':'y','do':[{'op':'end'}]}},"
+		"{'op':'send','name':'boss','event':{'type':'z','do':[{'op':'spawn','name':'a','state':{}}]}},"
+		"{'op':'send','name':'a','event':{'type':'stale'}}]}"));
 	settle(&l);
 	assert_string_equal(log_of(&l, "a"), "start");
 	assert_int_equal(count(l.store, "SELECT COUNT(*) FROM engine_timer"), 0);
@@ -356,13 +367,15 @@ static void test_timers(void **state)
 	life_open(&l);
 	spawn_ok(&l, "a");
 	assert_true(engine_next_timer_ms(l.engine) == INT64_MAX);
-	post(&l, "a", js("{'type':'go','do':[{'op':'timer','name':'late','at':9000,'event':{'type':'late'}},"
-			 "{'op':'timer','name':'early','at':2000,'event':{'type':'early'}},"
-			 "{'op':'timer','name':'never','at':3000,'event':{'type':'never'}}]}"));
+	post(&l, "a",
+	     js("{'type':'go','do':[{'op':'timer','name':'late','at':9000,'event':{'type':'late'}},"
+		"{'op':'timer','name':'early','at':2000,'event':{'type':'early'}},"
+		"{'op':'timer','name':'never','at':3000,'event':{'type':'never'}}]}"));
 	settle(&l);
 	assert_true(engine_next_timer_ms(l.engine) == 2000);
-	post(&l, "a", js("{'type':'change','do':[{'op':'timer','name':'never','at':0},{'op':'timer','name':'late','at':4000,"
-			 "'event':{'type':'moved'}}]}"));
+	post(&l, "a",
+	     js("{'type':'change','do':[{'op':'timer','name':'never','at':0},{'op':'timer','name':'late','at':4000,"
+		"'event':{'type':'moved'}}]}"));
 	settle(&l);
 	l.now_ms = 1999;
 	assert_int_equal(settle(&l), 0);
@@ -384,12 +397,14 @@ static void test_cancelled_at_the_last_moment(void **state)
 	struct life l;
 	life_open(&l);
 	spawn_ok(&l, "a");
-	post(&l, "a", js("{'type':'go','do':[{'op':'timer','name':'t','at':2000,'event':{'type':'tick'}},"
-			 "{'op':'timer','name':'u','at':2000,'event':{'type':'old'}}]}"));
+	post(&l, "a",
+	     js("{'type':'go','do':[{'op':'timer','name':'t','at':2000,'event':{'type':'tick'}},"
+		"{'op':'timer','name':'u','at':2000,'event':{'type':'old'}}]}"));
 	settle(&l);
 	l.now_ms = 2000;
-	post(&l, "a", js("{'type':'stop','do':[{'op':'timer','name':'t','at':0},{'op':'timer','name':'u','at':2000,"
-			 "'event':{'type':'new'}}]}"));
+	post(&l, "a",
+	     js("{'type':'stop','do':[{'op':'timer','name':'t','at':0},{'op':'timer','name':'u','at':2000,"
+		"'event':{'type':'new'}}]}"));
 	settle(&l);
 	assert_string_equal(log_of(&l, "a"), "start go stop new");
 	life_close(&l);
@@ -402,8 +417,10 @@ static void test_many_timer_changes(void **state)
 	life_open(&l);
 	spawn_ok(&l, "a");
 	for (int i = 0; i < 5000; i++) {
-		post(&l, "a", js("{'type':'x','do':[{'op':'set','name':'log','value':[]},"
-				 "{'op':'timer','name':'t','at':%d,'event':{'type':'tick'}}]}", 100000 + i));
+		post(&l, "a",
+		     js("{'type':'x','do':[{'op':'set','name':'log','value':[]},"
+			"{'op':'timer','name':'t','at':%d,'event':{'type':'tick'}}]}",
+			100000 + i));
 		settle(&l);
 	}
 	l.now_ms = 104998;
@@ -424,7 +441,9 @@ static void test_effect_once_more_after_crash(void **state)
 	life_open(&l);
 	spawn_ok(&l, "a");
 	l.report = false;
-	post(&l, "a", js("{'type':'go','do':[{'op':'effect','name':'fx','payload':{'n':1}},{'op':'effect','name':'fy','payload':{'n':2}}]}"));
+	post(&l, "a",
+	     js("{'type':'go','do':[{'op':'effect','name':'fx','payload':{'n':1}},{'op':'effect','name':'fy','payload':"
+		"{'n':2}}]}"));
 	settle(&l);
 	assert_int_equal(l.performed[1], 1);
 	engine_effect_done(l.engine, l.seq[1], js("{'type':'one'}"));
@@ -498,10 +517,12 @@ static void test_failed_turn_leaves_no_trace(void **state)
 	spawn_ok(&l, "a");
 	spawn_ok(&l, "b");
 	post(&l, "a", js("{'type':'good','do':[{'op':'row','name':'r1'}]}"));
-	post(&l, "a", js("{'type':'bad','do':[{'op':'row','name':'r2'},{'op':'set','name':'x','value':1},"
-			 "{'op':'spawn','name':'c','state':{}},{'op':'send','name':'b','event':{'type':'never'}},"
-			 "{'op':'timer','name':'t','at':1500,'event':{'type':'never'}},{'op':'effect','name':'e','payload':{'n':3}},"
-			 "{'op':'fail'}]}"));
+	post(&l, "a",
+	     js("{'type':'bad','do':[{'op':'row','name':'r2'},{'op':'set','name':'x','value':1},"
+		"{'op':'spawn','name':'c','state':{}},{'op':'send','name':'b','event':{'type':'never'}},"
+		"{'op':'timer','name':'t','at':1500,'event':{'type':'never'}},{'op':'effect','name':'e','payload':{'n':"
+		"3}},"
+		"{'op':'fail'}]}"));
 	post(&l, "a", js("{'type':'after'}"));
 	post(&l, "b", js("{'type':'other'}"));
 	settle(&l);
@@ -558,7 +579,8 @@ static void test_failure_on_a_large_state(void **state)
 	assert_non_null(strstr(log, "engine.poison"));
 	assert_non_null(strstr(log, "tick"));
 	assert_null(strstr(log, "four"));
-	assert_true(strstr(log, "one") < strstr(log, "engine.poison") && strstr(log, "engine.poison") < strstr(log, "five"));
+	assert_true(strstr(log, "one") < strstr(log, "engine.poison") &&
+		    strstr(log, "engine.poison") < strstr(log, "five"));
 	assert_string_equal(log_of(&l, "b"), "start zero two six due");
 	spawn_ok(&l, "c");
 	life_close(&l);
@@ -675,7 +697,9 @@ static void *crowd_main(void *arg)
 		snprintf(name, sizeof(name), "%d-%d", c->id, i);
 		if (engine_call(c->e, run_row, name, &err) == 0)
 			(*c->acked)++;
-		engine_post(c->e, "a", json_pack("{ss, s[{ss, ss, s{si}}]}", "type", "p", "do", "op", "effect", "name", name, "payload", "n", 1),
+		engine_post(c->e, "a",
+			    json_pack("{ss, s[{ss, ss, s{si}}]}", "type", "p", "do", "op", "effect", "name", name,
+				      "payload", "n", 1),
 			    NULL, NULL);
 	}
 	return NULL;
@@ -748,7 +772,10 @@ static void test_timer_wakes_core(void **state)
 	struct spawn a = { "toy", "a", empty };
 	must(engine_call(e, run_spawn, &a, &err), &err);
 	int64_t due = clock_now_ms() + 50;
-	engine_post(e, "a", js("{'type':'go','do':[{'op':'timer','name':'t','at':%lld,'event':{'type':'tick'}}]}", (long long)due), NULL, NULL);
+	engine_post(
+		e, "a",
+		js("{'type':'go','do':[{'op':'timer','name':'t','at':%lld,'event':{'type':'tick'}}]}", (long long)due),
+		NULL, NULL);
 	bool fired = false;
 	while (!fired && clock_now_ms() < due + 5000) {
 		fired = count(store, "SELECT COUNT(*) FROM engine_actor WHERE state LIKE '%tick%'");

@@ -2,10 +2,11 @@
  *
  *   quern-crash [--kills N] [--seed N]
  *
- * DESIGN: the parent starts a child that opens the store, goes on with what it finds and takes new orders from client threads. Each
- * order that was acknowledged is reported over a pipe. The parent kills the child and starts the next one. The last child only
- * finishes what is there. Then every acknowledged order must be in the store and finished, each counted once, and each mark it made
- * outside (a file, made once per effect id) must be there exactly once, made for one and the same effect. */
+ * DESIGN: the parent starts a child that opens the store, goes on with what it finds and takes new orders from client
+ * threads. Each order that was acknowledged is reported over a pipe. The parent kills the child and starts the next
+ * one. The last child only finishes what is there. Then every acknowledged order must be in the store and finished,
+ * each counted once, and each mark it made outside (a file, made once per effect id) must be there exactly once, made
+ * for one and the same effect. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -53,7 +54,8 @@ static int order_turn(struct turn *t, json_t *state, json_t *event, struct error
 	if (!strcmp(type, "rested")) {
 		turn_end(t);
 	} else if (marks < MARKS) {
-		turn_effect(t, "mark", arena_printf(turn_arena(t), "%s.%d", turn_self(t), (int)marks), json_pack("{sI}", "mark", marks));
+		turn_effect(t, "mark", arena_printf(turn_arena(t), "%s.%d", turn_self(t), (int)marks),
+			    json_pack("{sI}", "mark", marks));
 	} else {
 		turn_send(t, "book", json_pack("{ss, ss}", "type", "tally", "order", turn_self(t)));
 		turn_timer(t, "rest", turn_now_ms(t) + 5, json_pack("{ss}", "type", "rested"));
@@ -88,7 +90,8 @@ static void perform_mark(void *ctx, struct engine *e, const struct effect *fx)
 		broken("an effect was asked for twice", fx->id);
 	if (!*text && pwrite(fd, mine, strlen(mine), 0) < 0)
 		broken("write mark", path);
-	engine_effect_done(e, fx->seq, json_pack("{ss, sI}", "type", "marked", "mark", json_get_int(fx->payload, "mark", 0)));
+	engine_effect_done(e, fx->seq,
+			   json_pack("{ss, sI}", "type", "marked", "mark", json_get_int(fx->payload, "mark", 0)));
 }
 
 /* ---- child ---- */
@@ -257,7 +260,8 @@ static int64_t check(void)
 		broken("integrity", "the file is damaged");
 	rows_done(&rows);
 	for (size_t i = 0; i < acked.count; i++) {
-		int rc = db_row(db, &rows, NULL, "SELECT 1 FROM crash_order o JOIN crash_tally t ON t.id=o.id WHERE o.id=?", "S",
+		int rc = db_row(db, &rows, NULL,
+				"SELECT 1 FROM crash_order o JOIN crash_tally t ON t.id=o.id WHERE o.id=?", "S",
 				acked.entries[i].key);
 		if (rc <= 0)
 			broken("acknowledged and lost", acked.entries[i].key.ptr);
@@ -265,13 +269,16 @@ static int64_t check(void)
 	}
 	int64_t orders = ask(db, "SELECT COUNT(*) FROM crash_order");
 	must_equal("tallied", ask(db, "SELECT COUNT(*) FROM crash_tally"), orders);
-	must_equal("the book's count", ask(db, "SELECT json_extract(state, '$.count') FROM engine_actor WHERE id='book'"), orders);
+	must_equal("the book's count",
+		   ask(db, "SELECT json_extract(state, '$.count') FROM engine_actor WHERE id='book'"), orders);
 	must_equal("actors left", ask(db, "SELECT COUNT(*) FROM engine_actor"), 1);
 	must_equal("rows left",
-		   ask(db, "SELECT (SELECT COUNT(*) FROM engine_effect)+(SELECT COUNT(*) FROM engine_inbox)+(SELECT COUNT(*) FROM engine_timer)"),
+		   ask(db, "SELECT (SELECT COUNT(*) FROM engine_effect)+(SELECT COUNT(*) FROM engine_inbox)+(SELECT "
+			   "COUNT(*) FROM engine_timer)"),
 		   0);
 	char cmd[160];
-	snprintf(cmd, sizeof(cmd), "test $(find %s/marks -type f -size +0 | wc -l) = %lld", dir, (long long)orders * MARKS);
+	snprintf(cmd, sizeof(cmd), "test $(find %s/marks -type f -size +0 | wc -l) = %lld", dir,
+		 (long long)orders * MARKS);
 	if (system(cmd) != 0)
 		broken("marks", "not one file for each");
 	store_read_end(store, db);
@@ -302,7 +309,8 @@ int main(int argc, char **argv)
 		live(i, 2000 + rand() % 150000);
 	live(kills, 0);
 	int64_t orders = check();
-	printf("%d kills, seed %u: %zu orders acknowledged, %lld taken, all finished once\n", kills, seed, acked.count, (long long)orders);
+	printf("%d kills, seed %u: %zu orders acknowledged, %lld taken, all finished once\n", kills, seed, acked.count,
+	       (long long)orders);
 	snprintf(path, sizeof(path), "rm -rf %s", dir);
 	map_release(&acked);
 	return system(path) != 0 || !orders;

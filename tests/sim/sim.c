@@ -2,9 +2,10 @@
  *
  *   quern-sim [--seed N] [--runs N] [--verbose]
  *
- * DESIGN: one seed is one story: a few flows, sleepers and deposits on a manual engine with a clock of the simulation. The story is
- * told twice, without trouble and with trouble, and must end the same. After each crash only what the store holds goes on; what was
- * acknowledged must be in it. A failing seed is printed and told again exactly by --seed. */
+ * DESIGN: one seed is one story: a few flows, sleepers and deposits on a manual engine with a clock of the simulation.
+ * The story is told twice, without trouble and with trouble, and must end the same. After each crash only what the
+ * store holds goes on; what was acknowledged must be in it. A failing seed is printed and told again exactly by --seed.
+ */
 #include "sim.h"
 
 #include <stdio.h>
@@ -19,7 +20,8 @@ struct sim *sim;
 
 static const struct store_migration sim_migrations[] = {
 	{ "sim", 1,
-	  "CREATE TABLE sim_request(id TEXT PRIMARY KEY); CREATE TABLE sim_deposit(id TEXT PRIMARY KEY, amount INTEGER);"
+	  "CREATE TABLE sim_request(id TEXT PRIMARY KEY); CREATE TABLE sim_deposit(id TEXT PRIMARY KEY, amount "
+	  "INTEGER);"
 	  "CREATE TABLE sim_result(id TEXT PRIMARY KEY, value INTEGER)" },
 	{ 0 },
 };
@@ -70,8 +72,13 @@ static void open_store(void)
 static void start_engine(void)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct engine_options opt = { .store = sim->store, .now_ms = sim_now, .random = engine_draw, .ctx = sim, .manual = true,
-				      .max_turns = sim->trouble.max_turns, .crash = crash_here };
+	struct engine_options opt = { .store = sim->store,
+				      .now_ms = sim_now,
+				      .random = engine_draw,
+				      .ctx = sim,
+				      .manual = true,
+				      .max_turns = sim->trouble.max_turns,
+				      .crash = crash_here };
 	sim->life++;
 	if (engine_new(&opt, &sim->engine, &err) < 0)
 		die("engine", &err);
@@ -189,7 +196,8 @@ static char *outcome(void)
 	struct buf out = BUF_INIT;
 	struct db *db = store_read_begin(sim->store, NULL);
 	add_rows(db, &out, "SELECT id, value FROM sim_result ORDER BY id");
-	add_rows(db, &out, "SELECT id, json_extract(state, '$.balance') FROM engine_actor WHERE type='account' ORDER BY id");
+	add_rows(db, &out,
+		 "SELECT id, json_extract(state, '$.balance') FROM engine_actor WHERE type='account' ORDER BY id");
 	add_rows(db, &out, "SELECT id, amount FROM sim_deposit ORDER BY id");
 	add_rows(db, &out, "SELECT 'actors left', COUNT(*) FROM engine_actor WHERE type<>'account'");
 	add_rows(db, &out, "SELECT 'messages left', COUNT(*) FROM engine_inbox");
@@ -268,15 +276,16 @@ static bool run_seed(uint64_t seed, bool verbose, struct sim *sum)
 	CLEANUP_FREE char *want = run(seed, (struct trouble){ 0 }, &s);
 	CLEANUP_FREE char *got = run(seed, draw_trouble(seed), &s);
 	if (verbose)
-		printf("seed %llu: %d crashes, %d turns, %d performed: %s\n", (unsigned long long)seed, s.crashes, s.turns, s.performs,
-		       got ? got : "failed");
+		printf("seed %llu: %d crashes, %d turns, %d performed: %s\n", (unsigned long long)seed, s.crashes,
+		       s.turns, s.performs, got ? got : "failed");
 	sum->crashes += s.crashes;
 	sum->turns += s.turns;
 	if (!want || !got)
 		return false;
 	if (!strcmp(want, got))
 		return true;
-	printf("seed %llu: another outcome than without trouble\n  want %s\n  got  %s\n", (unsigned long long)seed, want, got);
+	printf("seed %llu: another outcome than without trouble\n  want %s\n  got  %s\n", (unsigned long long)seed,
+	       want, got);
 	return false;
 }
 
@@ -302,7 +311,7 @@ int main(int argc, char **argv)
 	for (int64_t i = 0; i < runs; i++)
 		failed += !run_seed(seed + (uint64_t)i, verbose, &sum);
 	rmdir(scratch_path());
-	printf("%lld runs from seed %llu: %d failed, %d crashes, %d turns, %.1f s\n", (long long)runs, (unsigned long long)seed, failed,
-	       sum.crashes, sum.turns, (double)(clock_monotonic_us() - began) / 1e6);
+	printf("%lld runs from seed %llu: %d failed, %d crashes, %d turns, %.1f s\n", (long long)runs,
+	       (unsigned long long)seed, failed, sum.crashes, sum.turns, (double)(clock_monotonic_us() - began) / 1e6);
 	return failed ? 1 : 0;
 }

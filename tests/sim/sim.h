@@ -13,8 +13,8 @@ struct trouble {
 	int fail_turn;                  /* a turn does its work and then fails */
 	int repeat, lose;               /* a report of an effect */
 	int oversleep;
-	int64_t delay_ms;               /* reports take up to this long */
-	int max_turns;                  /* of a transaction, 0 = engine's default */
+	int64_t delay_ms; /* reports take up to this long */
+	int max_turns;    /* of a transaction, 0 = engine's default */
 };
 
 /* The far side of an effect: it outlives the daemon. */
@@ -34,7 +34,7 @@ enum request_state { REQUEST_TODO, REQUEST_SENT, REQUEST_ACKED };
 struct request {
 	enum request_kind kind;
 	enum request_state state;
-	int number; /* flow-3, deposit-7 */
+	int number;    /* flow-3, deposit-7 */
 	unsigned life; /* the engine it was sent to */
 };
 

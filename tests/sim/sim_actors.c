@@ -5,8 +5,8 @@
  *   account  a balance; money moves by messages
  *   sleeper  chains of timers, with decoys that are replaced or cancelled before they fire
  *
- * What they compute depends on the seed and not on order or time, so a run full of trouble must end with the same numbers as one
- * without. What they must never see (a message twice, a cancelled timer) they report by sim_broken. */
+ * What they compute depends on the seed and not on order or time, so a run full of trouble must end with the same
+ * numbers as one without. What they must never see (a message twice, a cancelled timer) they report by sim_broken. */
 #include "sim.h"
 
 #include <stdio.h>
@@ -81,9 +81,9 @@ static int flow_body(struct turn *t, json_t *state, json_t *event, struct error 
 			return begin_stage(t, state, err);
 		turn_effect(t, "notify", turn_self(t), json_pack("{sI}", "sum", json_get_int(state, "sum", 0)));
 		return db_exec(turn_db(t), err, "INSERT INTO sim_result(id, value) VALUES(?, ?)", "si", turn_self(t),
-			       json_get_int(state, "sum", 0)) < 0 ?
-			       -1 :
-			       0;
+			       json_get_int(state, "sum", 0)) < 0
+			       ? -1
+			       : 0;
 	}
 	if (is_type(event, "job-finished")) {
 		const char *job = json_get_text(event, "job");
@@ -164,7 +164,8 @@ static int account_body(struct turn *t, json_t *state, json_t *event, struct err
 		json_set_int(state, "balance", balance + amount);
 	} else if (is_type(event, "deposit")) {
 		CLEANUP_ERROR struct error why = ERROR_INIT;
-		if (db_exec(turn_db(t), &why, "INSERT INTO sim_deposit(id, amount) VALUES(?, ?)", "si", json_get_text(event, "id"), amount) >= 0)
+		if (db_exec(turn_db(t), &why, "INSERT INTO sim_deposit(id, amount) VALUES(?, ?)", "si",
+			    json_get_text(event, "id"), amount) >= 0)
 			json_set_int(state, "balance", balance + amount);
 		else if (!error_is(&why, "conflict")) /* the client may ask twice */
 			return error_move(err, &why);
@@ -237,9 +238,9 @@ static int sleeper_body(struct turn *t, json_t *state, json_t *event, struct err
 		return 0;
 	turn_end(t);
 	return db_exec(turn_db(t), err, "INSERT INTO sim_result(id, value) VALUES(?, ?)", "si", turn_self(t),
-		       json_get_int(state, "ticks", 0)) < 0 ?
-		       -1 :
-		       0;
+		       json_get_int(state, "ticks", 0)) < 0
+		       ? -1
+		       : 0;
 }
 
 static int sleeper_turn(struct turn *t, json_t *state, json_t *event, struct error *err)

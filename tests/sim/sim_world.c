@@ -1,8 +1,9 @@
-/* sim_world.c - what is outside of the engine: performers' far side, clients, and the checks on what both were promised.
+/* sim_world.c - what is outside of the engine: performers' far side, clients, and the checks on what both were
+ * promised.
  *
- * DESIGN: the world outlives every engine. A task is executed at most once per idempotency key, as a real executor would do it; its
- * report is delayed, repeated, or lost until the effect is performed again. An effect performed again must be the same one: same
- * number, same payload. */
+ * DESIGN: the world outlives every engine. A task is executed at most once per idempotency key, as a real executor
+ * would do it; its report is delayed, repeated, or lost until the effect is performed again. An effect performed again
+ * must be the same one: same number, same payload. */
 #include "sim.h"
 
 #include <stdarg.h>
@@ -49,7 +50,8 @@ static void happen_later(struct task *task, bool report)
 static void check_same(struct task *task, const struct effect *fx, const char *payload)
 {
 	if (task->seq != fx->seq)
-		sim_broken("effect %s was asked for twice (numbers %lld and %lld)", fx->id, (long long)task->seq, (long long)fx->seq);
+		sim_broken("effect %s was asked for twice (numbers %lld and %lld)", fx->id, (long long)task->seq,
+			   (long long)fx->seq);
 	if (strcmp(task->payload, payload))
 		sim_broken("effect %s came back with another payload", fx->id);
 }
@@ -81,7 +83,8 @@ static void report(struct task *task)
 	}
 	int attempt = hash ? atoi(hash + 1) : 0;
 	engine_effect_done(sim->engine, task->seq,
-			   json_pack("{ss, si, sb}", "type", "task-done", "attempt", attempt, "ok", (int)(sim_hash(task->id, 7) % 4 != 0)));
+			   json_pack("{ss, si, sb}", "type", "task-done", "attempt", attempt, "ok",
+				     (int)(sim_hash(task->id, 7) % 4 != 0)));
 }
 
 void world_happen(size_t i)
@@ -115,12 +118,14 @@ void world_release(void)
 
 void clients_init(void)
 {
-	int flows = 1 + (int)(sim_hash("flows", 0) % 4), sleepers = (int)(sim_hash("sleepers", 0) % 3), deposits = (int)(sim_hash("deposits", 0) % 12);
+	int flows = 1 + (int)(sim_hash("flows", 0) % 4), sleepers = (int)(sim_hash("sleepers", 0) % 3),
+	    deposits = (int)(sim_hash("deposits", 0) % 12);
 	sim->naccounts = 2 + (int)(sim_hash("accounts", 0) % 3);
 	for (int i = 0; i < flows + sleepers + deposits; i++)
-		sim->requests[sim->nrequests++] = (struct request){
-			i < flows ? REQUEST_FLOW : i < flows + sleepers ? REQUEST_SLEEPER : REQUEST_DEPOSIT, REQUEST_TODO, i, 0
-		};
+		sim->requests[sim->nrequests++] = (struct request){ i < flows              ? REQUEST_FLOW
+								    : i < flows + sleepers ? REQUEST_SLEEPER
+											   : REQUEST_DEPOSIT,
+								    REQUEST_TODO, i, 0 };
 }
 
 static int run_request(struct turn *t, void *arg, struct error *err)
@@ -161,7 +166,8 @@ static void send_request(struct request *r)
 	snprintf(id, sizeof(id), "deposit-%d", r->number);
 	snprintf(account, sizeof(account), "account-%d", (int)(sim_hash(id, 0) % (unsigned)sim->naccounts));
 	engine_post(sim->engine, account,
-		    json_pack("{ss, ss, si}", "type", "deposit", "id", id, "amount", (int)(sim_hash(id, 1) % 500)), on_done, r);
+		    json_pack("{ss, ss, si}", "type", "deposit", "id", id, "amount", (int)(sim_hash(id, 1) % 500)),
+		    on_done, r);
 }
 
 bool clients_act(void)
@@ -214,17 +220,20 @@ void world_check(void)
 			continue;
 		static const char *const kinds[] = { "flow", "deposit", "sleeper" };
 		snprintf(id, sizeof(id), "%s-%d", kinds[r->kind], r->number);
-		const char *sql = r->kind == REQUEST_DEPOSIT ?
-					  "SELECT EXISTS(SELECT 1 FROM sim_deposit WHERE id=?) OR"
-					  " EXISTS(SELECT 1 FROM engine_inbox WHERE json_extract(event, '$.id')=?)" :
-					  "SELECT EXISTS(SELECT 1 FROM sim_request WHERE id=?) AND (EXISTS(SELECT 1 FROM engine_actor WHERE id=?)"
-					  " OR EXISTS(SELECT 1 FROM sim_result WHERE id=?1))";
+		const char *sql = r->kind == REQUEST_DEPOSIT
+					  ? "SELECT EXISTS(SELECT 1 FROM sim_deposit WHERE id=?) OR"
+					    " EXISTS(SELECT 1 FROM engine_inbox WHERE json_extract(event, '$.id')=?)"
+					  : "SELECT EXISTS(SELECT 1 FROM sim_request WHERE id=?) AND (EXISTS(SELECT 1 "
+					    "FROM engine_actor WHERE id=?)"
+					    " OR EXISTS(SELECT 1 FROM sim_result WHERE id=?1))";
 		if (!ask(db, sql, id))
 			sim_broken("%s was acknowledged and is gone", id);
 	}
 	int64_t money = ask(db,
-			    "SELECT COALESCE(SUM(json_extract(state, '$.balance')), 0) + (SELECT COALESCE(SUM(json_extract(event, '$.amount')), 0)"
-			    " FROM engine_inbox WHERE json_extract(event, '$.type')='credit') FROM engine_actor WHERE type='account'",
+			    "SELECT COALESCE(SUM(json_extract(state, '$.balance')), 0) + (SELECT "
+			    "COALESCE(SUM(json_extract(event, '$.amount')), 0)"
+			    " FROM engine_inbox WHERE json_extract(event, '$.type')='credit') FROM engine_actor WHERE "
+			    "type='account'",
 			    NULL);
 	int64_t deposits = ask(db, "SELECT COALESCE(SUM(amount), 0) FROM sim_deposit", NULL);
 	if (money != deposits)

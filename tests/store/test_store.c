@@ -1,7 +1,7 @@
 /* test_store.c - the store: schema, transactions, snapshots, statements, backup, and what happens when the disk fails.
  *
- * DESIGN: disk faults come from a SQLite VFS of the test that passes everything on to the real one and fails syncs or writes
- * when told, so the product has no hook for it. */
+ * DESIGN: disk faults come from a SQLite VFS of the test that passes everything on to the real one and fails syncs or
+ * writes when told, so the product has no hook for it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,14 +28,17 @@ static char *in_dir(const char *name)
 }
 
 static const struct store_migration schema[] = {
-	{ "fruit", 1, "CREATE TABLE fruit(id INTEGER PRIMARY KEY, name TEXT UNIQUE, weight REAL, body BLOB);"
-		      "CREATE TABLE basket(id TEXT PRIMARY KEY) WITHOUT ROWID;" },
+	{ "fruit", 1,
+	  "CREATE TABLE fruit(id INTEGER PRIMARY KEY, name TEXT UNIQUE, weight REAL, body BLOB);"
+	  "CREATE TABLE basket(id TEXT PRIMARY KEY) WITHOUT ROWID;" },
 	{ "tree", 1, "CREATE TABLE tree(id INTEGER PRIMARY KEY)" },
 	{ 0 },
 };
 static const struct store_migration schema_2[] = {
 	{ "fruit", 1, "not run again" },
-	{ "fruit", 2, "ALTER TABLE fruit ADD COLUMN colour TEXT; INSERT INTO basket(id) VALUES('b1'); INSERT INTO basket(id) VALUES('b2')" },
+	{ "fruit", 2,
+	  "ALTER TABLE fruit ADD COLUMN colour TEXT; INSERT INTO basket(id) VALUES('b1'); INSERT INTO basket(id) "
+	  "VALUES('b2')" },
 	{ "tree", 1, "not run again" },
 	{ 0 },
 };
@@ -52,10 +55,10 @@ struct faulty_file {
 static sqlite3_vfs *real_vfs, faulty_vfs;
 static sqlite3_io_methods faulty_methods;
 #define REAL(f) (((struct faulty_file *)(f))->real)
-#define PASS(name, params, args)                                                                                               \
-	static int f_##name params                                                                                             \
-	{                                                                                                                      \
-		return REAL(f)->pMethods->name args;                                                                           \
+#define PASS(name, params, args)                                                                                       \
+	static int f_##name params                                                                                     \
+	{                                                                                                              \
+		return REAL(f)->pMethods->name args;                                                                   \
 	}
 PASS(xRead, (sqlite3_file * f, void *p, int n, sqlite3_int64 o), (REAL(f), p, n, o))
 PASS(xTruncate, (sqlite3_file * f, sqlite3_int64 n), (REAL(f), n))
@@ -112,9 +115,23 @@ static void install_vfs(void)
 	faulty_vfs.zName = "faulty";
 	faulty_vfs.szOsFile = sizeof(struct faulty_file);
 	faulty_vfs.xOpen = f_open;
-	faulty_methods = (sqlite3_io_methods){ 2, f_xClose, f_xRead, f_xWrite, f_xTruncate, f_xSync, f_xFileSize, f_xLock, f_xUnlock,
-					       f_xCheckReservedLock, f_xFileControl, f_xSectorSize, f_xDeviceCharacteristics, f_xShmMap,
-					       f_xShmLock, f_xShmBarrier, f_xShmUnmap };
+	faulty_methods = (sqlite3_io_methods){ 2,
+					       f_xClose,
+					       f_xRead,
+					       f_xWrite,
+					       f_xTruncate,
+					       f_xSync,
+					       f_xFileSize,
+					       f_xLock,
+					       f_xUnlock,
+					       f_xCheckReservedLock,
+					       f_xFileControl,
+					       f_xSectorSize,
+					       f_xDeviceCharacteristics,
+					       f_xShmMap,
+					       f_xShmLock,
+					       f_xShmBarrier,
+					       f_xShmUnmap };
 	sqlite3_vfs_register(&faulty_vfs, 1);
 }
 
@@ -207,7 +224,9 @@ static void test_values(void **state)
 	assert_int_equal(db_exec(db, &err, "UPDATE fruit SET weight=weight+1", ""), 3);
 	must(db_commit(db, &err), &err);
 	CLEANUP_ROWS struct rows rows = { 0 };
-	must(db_query(db, &rows, &err, "SELECT id, name, weight, body FROM fruit WHERE id<>? ORDER BY id DESC", "i", (int64_t)3), &err);
+	must(db_query(db, &rows, &err, "SELECT id, name, weight, body FROM fruit WHERE id<>? ORDER BY id DESC", "i",
+		      (int64_t)3),
+	     &err);
 	assert_int_equal(rows_next(&rows, &err), 1);
 	assert_true(rows_int(&rows, 0) == (int64_t)1 << 40);
 	assert_string_equal(rows_str(&rows, 1).ptr, "na\xc3\xafve");
@@ -516,12 +535,12 @@ int main(void)
 		return 1;
 	install_vfs();
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_migrations),	 cmocka_unit_test(test_migration_fails_whole),
-		cmocka_unit_test(test_values),		 cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_savepoints),	 cmocka_unit_test(test_snapshots),
-		cmocka_unit_test(test_many_statements),	 cmocka_unit_test(test_one_process),
-		cmocka_unit_test(test_backup),		 cmocka_unit_test(test_commit_syncs),
-		cmocka_unit_test(test_sync_fails),	 cmocka_unit_test(test_disk_full),
+		cmocka_unit_test(test_migrations),       cmocka_unit_test(test_migration_fails_whole),
+		cmocka_unit_test(test_values),           cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_savepoints),       cmocka_unit_test(test_snapshots),
+		cmocka_unit_test(test_many_statements),  cmocka_unit_test(test_one_process),
+		cmocka_unit_test(test_backup),           cmocka_unit_test(test_commit_syncs),
+		cmocka_unit_test(test_sync_fails),       cmocka_unit_test(test_disk_full),
 		cmocka_unit_test(test_checkpoint_fails), cmocka_unit_test(test_readers_beside_writer),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
