@@ -1,31 +1,42 @@
 /* iam.c - the room's life, its tables and its lists of operations. See iam.h.
  *
- * DESIGN: roles, policies, users and keys are rows; the root key pair is in a file of its own, so that the owner gets in even with an empty
- * store. Policies are kept and given back but not yet evaluated: every known identity may do everything in its account.
- * Sessions (temporary credentials) are rows with an end; rows that ended are deleted when the next one is made. */
+ * DESIGN: roles, policies, users and keys are rows; the root key pair is in a file of its own, so that the owner gets
+ * in even with an empty store. Policies are kept and given back but not yet evaluated: every known identity may do
+ * everything in its account. Sessions (temporary credentials) are rows with an end; rows that ended are deleted when
+ * the next one is made. */
 #include <stdlib.h>
 
 #include "iam/room.h"
 
 const struct store_migration iam_migrations[] = {
 	{ "iam", 1,
-	  "CREATE TABLE iam_role(name TEXT PRIMARY KEY, folded TEXT NOT NULL UNIQUE, path TEXT NOT NULL, id TEXT NOT NULL,"
-	  " document TEXT NOT NULL, description TEXT, max_session_s INTEGER NOT NULL, created_ms INTEGER NOT NULL, tags TEXT);"
-	  "INSERT INTO iam_role(name, folded, path, id, document, description, max_session_s, created_ms) VALUES"
-	  "('" IAM_DEFAULT_ROLE "', 'quernexecutionrole', '" IAM_DEFAULT_PATH "', '" IAM_DEFAULT_ROLE_ID "',"
-	  "'{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"Service\":[\"sagemaker.amazonaws.com\","
-	  "\"states.amazonaws.com\",\"ecs-tasks.amazonaws.com\",\"lambda.amazonaws.com\",\"scheduler.amazonaws.com\","
-	  "\"events.amazonaws.com\"]},\"Action\":\"sts:AssumeRole\"}]}', 'The role that exists from the start', 43200, 0);"
-	  "CREATE TABLE iam_inline(role TEXT NOT NULL, name TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY(role, name));"
+	  "CREATE TABLE iam_role("
+	  " name TEXT PRIMARY KEY, folded TEXT NOT NULL UNIQUE, path TEXT NOT NULL, id TEXT NOT NULL,"
+	  " document TEXT NOT NULL, description TEXT, max_session_s INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
+	  " tags TEXT);"
+	  "INSERT INTO iam_role"
+	  "(name, folded, path, id, document, description, max_session_s, created_ms)"
+	  " VALUES('" IAM_DEFAULT_ROLE "', 'quernexecutionrole', '" IAM_DEFAULT_PATH "', '" IAM_DEFAULT_ROLE_ID "',"
+	  "'{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"Service\":["
+	  "\"sagemaker.amazonaws.com\",\"states.amazonaws.com\",\"ecs-tasks.amazonaws.com\","
+	  "\"lambda.amazonaws.com\",\"scheduler.amazonaws.com\",\"events.amazonaws.com\"]},"
+	  "\"Action\":\"sts:AssumeRole\"}]}',"
+	  " 'The role that exists from the start', 43200, 0);"
+	  "CREATE TABLE iam_inline("
+	  " role TEXT NOT NULL, name TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY(role, name));"
 	  "CREATE TABLE iam_attached(role TEXT NOT NULL, arn TEXT NOT NULL, PRIMARY KEY(role, arn));"
-	  "CREATE TABLE iam_policy(arn TEXT PRIMARY KEY, name TEXT NOT NULL, folded TEXT NOT NULL UNIQUE, path TEXT NOT NULL,"
+	  "CREATE TABLE iam_policy("
+	  " arn TEXT PRIMARY KEY, name TEXT NOT NULL, folded TEXT NOT NULL UNIQUE, path TEXT NOT NULL,"
 	  " id TEXT NOT NULL, document TEXT NOT NULL, description TEXT, created_ms INTEGER NOT NULL, tags TEXT);"
-	  "CREATE TABLE iam_user(name TEXT PRIMARY KEY, folded TEXT NOT NULL UNIQUE, path TEXT NOT NULL, id TEXT NOT NULL,"
+	  "CREATE TABLE iam_user("
+	  " name TEXT PRIMARY KEY, folded TEXT NOT NULL UNIQUE, path TEXT NOT NULL, id TEXT NOT NULL,"
 	  " created_ms INTEGER NOT NULL, tags TEXT);"
-	  "CREATE TABLE iam_key(access_key TEXT PRIMARY KEY, user_name TEXT NOT NULL, secret TEXT NOT NULL, active INTEGER NOT NULL,"
+	  "CREATE TABLE iam_key("
+	  " access_key TEXT PRIMARY KEY, user_name TEXT NOT NULL, secret TEXT NOT NULL, active INTEGER NOT NULL,"
 	  " created_ms INTEGER NOT NULL);"
 	  "CREATE INDEX iam_key_user ON iam_key(user_name, created_ms);"
-	  "CREATE TABLE iam_session(access_key TEXT PRIMARY KEY, secret TEXT NOT NULL, token TEXT NOT NULL, arn TEXT NOT NULL,"
+	  "CREATE TABLE iam_session("
+	  " access_key TEXT PRIMARY KEY, secret TEXT NOT NULL, token TEXT NOT NULL, arn TEXT NOT NULL,"
 	  " user_id TEXT NOT NULL, expires_ms INTEGER NOT NULL);"
 	  "CREATE INDEX iam_session_end ON iam_session(expires_ms);" },
 	{ NULL, 0, NULL },
@@ -71,7 +82,8 @@ int iam_new(const struct iam_options *options, struct iam **out, struct error *e
 	i->engine = options->engine;
 	i->account = mem_strdup(options->account);
 	i->region = mem_strdup(options->region ? options->region : "us-east-1");
-	i->default_role = mem_strdup(arena_printf(&a, "arn:aws:iam::%s:role" IAM_DEFAULT_PATH IAM_DEFAULT_ROLE, i->account));
+	i->default_role =
+		mem_strdup(arena_printf(&a, "arn:aws:iam::%s:role" IAM_DEFAULT_PATH IAM_DEFAULT_ROLE, i->account));
 	arena_release(&a);
 	pthread_rwlock_init(&i->lock, NULL);
 	i->iam_service = (struct wire_service){ .model = "iam", .scope = "iam", .ops = iam_ops, .ctx = i };

@@ -20,7 +20,8 @@ const struct wire_service *sts_service(struct iam *i); /* scope sts, protocol qu
 /* For wire_options.find_key; ctx = the iam. */
 bool iam_find_key(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token, int64_t now_ms,
 		  struct principal *who, struct str *secret, struct error *err);
-/* In a turn: temporary credentials for a role (a task's). Values in the turn's arena. role may be an ARN or a name; it need not exist yet. */
+/* In a turn: temporary credentials for a role (a task's). Values in the turn's arena. role may be an ARN or a name; it
+ * need not exist yet. */
 struct iam_session {
 	const char *access_key, *secret_key, *token, *role_arn, *session_arn;
 	int64_t expires_ms;

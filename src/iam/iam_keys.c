@@ -1,12 +1,13 @@
 /* iam_keys.c - the root key pair, and finding the secret of an access key.
  *
- * DESIGN: the root pair is in a file of AWS's shared-credentials format, mode 0600, written to a temporary name and linked into place, so a
- * crash leaves either none or a whole one, and two starting daemons agree. It identifies as a session of the default role, because the
- * SageMaker SDK's get_execution_role() wants one; it needs no session token and does not end.
+ * DESIGN: the root pair is in a file of AWS's shared-credentials format, mode 0600, written to a temporary name and
+ * linked into place, so a crash leaves either none or a whole one, and two starting daemons agree. It identifies as a
+ * session of the default role, because the SageMaker SDK's get_execution_role() wants one; it needs no session token
+ * and does not end.
  *
- * iam_find_key runs once or twice a request on the http threads: known keys are answered from a map under a read lock. An entry never
- * changes; a key that is changed or deleted is put on a list of keys the cache must not answer, inside the transaction, so no
- * reader with an older snapshot can bring it back. */
+ * iam_find_key runs once or twice a request on the http threads: known keys are answered from a map under a read lock.
+ * An entry never changes; a key that is changed or deleted is put on a list of keys the cache must not answer, inside
+ * the transaction, so no reader with an older snapshot can bring it back. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -177,7 +178,8 @@ void iam_forget_key(struct iam *i, const char *access_key)
 	}
 }
 
-static struct iam_key *key_new(struct str secret, struct str token, const char *arn, const char *user_id, int64_t expires_ms)
+static struct iam_key *key_new(struct str secret, struct str token, const char *arn, const char *user_id,
+			       int64_t expires_ms)
 {
 	struct iam_key *k = mem_calloc(1, sizeof(*k));
 	k->secret = mem_strndup(secret.ptr, secret.len);
@@ -189,10 +191,13 @@ static struct iam_key *key_new(struct str secret, struct str token, const char *
 }
 
 /* 1 with *out owned, 0 unknown, < 0 a fault. */
-static int key_from_store(struct iam *i, struct arena *a, struct db *db, struct str access_key, struct iam_key **out, struct error *err)
+static int key_from_store(struct iam *i, struct arena *a, struct db *db, struct str access_key, struct iam_key **out,
+			  struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(db, &rows, err, "SELECT secret, token, arn, user_id, expires_ms FROM iam_session WHERE access_key=?", "S", access_key);
+	int rc = db_row(db, &rows, err,
+			"SELECT secret, token, arn, user_id, expires_ms FROM iam_session WHERE access_key=?", "S",
+			access_key);
 	if (rc > 0) {
 		const char *arn = arena_strdup(a, rows_str(&rows, 2)), *user_id = arena_strdup(a, rows_str(&rows, 3));
 		*out = key_new(rows_str(&rows, 0), rows_str(&rows, 1), arn, user_id, rows_int(&rows, 4));
@@ -205,12 +210,14 @@ static int key_from_store(struct iam *i, struct arena *a, struct db *db, struct 
 		    " WHERE k.access_key=? AND k.active=1",
 		    "S", access_key);
 	if (rc > 0)
-		*out = key_new(rows_str(&keys, 0), STR(""), iam_arn(i, a, "user", rows_str(&keys, 1), rows_str(&keys, 2)),
+		*out = key_new(rows_str(&keys, 0), STR(""),
+			       iam_arn(i, a, "user", rows_str(&keys, 1), rows_str(&keys, 2)),
 			       arena_strdup(a, rows_str(&keys, 3)), INT64_MAX);
 	return rc;
 }
 
-/* Puts *k into the cache (which owns it then), unless the key was changed meanwhile; gives it to the arena otherwise. */
+/* Puts *k into the cache (which owns it then), unless the key was changed meanwhile; gives it to the arena otherwise.
+ */
 static void free_key(void *k)
 {
 	key_release(k);
@@ -242,8 +249,8 @@ static bool same_token(const char *want, struct str have)
 	return differ == 0;
 }
 
-static bool answer(struct iam *i, struct arena *a, const struct iam_key *k, struct str access_key, struct str token, int64_t now_ms,
-		   struct principal *who, struct str *secret, struct error *err)
+static bool answer(struct iam *i, struct arena *a, const struct iam_key *k, struct str access_key, struct str token,
+		   int64_t now_ms, struct principal *who, struct str *secret, struct error *err)
 {
 	if (k->token[0] ? !same_token(k->token, token) : token.len > 0) {
 		error_aws(err, "InvalidToken", "The security token included in the request is invalid.");

@@ -1,7 +1,7 @@
 /* iam_names.c - identifiers, ARNs and policy texts.
  *
- * DESIGN: all randomness comes from the turn, so a simulated day is repeatable. Identifiers look like AWS's (a four-letter kind and
- * base-32 characters), because clients and people tell them apart by that. */
+ * DESIGN: all randomness comes from the turn, so a simulated day is repeatable. Identifiers look like AWS's (a
+ * four-letter kind and base-32 characters), because clients and people tell them apart by that. */
 #include "base/buf.h"
 #include "iam/room.h"
 
@@ -86,7 +86,8 @@ const char *iam_encode_document(struct arena *a, struct str document)
 	char *out = arena_alloc_raw(a, 3 * document.len + 1), *o = out;
 	for (size_t n = 0; n < document.len; n++) {
 		unsigned char ch = (unsigned char)document.ptr[n];
-		bool plain = (ch >= '0' && ch <= '9') || (ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') || strchr("-_.~", ch);
+		bool plain = (ch >= '0' && ch <= '9') || (ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') ||
+			     strchr("-_.~", ch);
 		if (plain && ch) {
 			*o++ = (char)ch;
 			continue;
@@ -115,7 +116,8 @@ int iam_check_document(struct str document, struct error *err)
 
 struct iam_page iam_page_of(const json_t *in)
 {
-	struct iam_page p = { json_get_str(in, "Marker"), json_get_str(in, "PathPrefix"), json_get_int(in, "MaxItems", 100) };
+	struct iam_page p = { json_get_str(in, "Marker"), json_get_str(in, "PathPrefix"),
+			      json_get_int(in, "MaxItems", 100) };
 	if (!p.after.ptr)
 		p.after = STR("");
 	if (!p.prefix.ptr)
@@ -148,8 +150,7 @@ const char *iam_merge_tags(struct arena *a, struct str old, const json_t *tags)
 	CLEANUP_JSON json_t *all = tag_object(old);
 	json_t *tag;
 	size_t n;
-	json_array_foreach(tags, n, tag)
-		json_object_set(all, json_get_text(tag, "Key"), json_object_get(tag, "Value"));
+	json_array_foreach(tags, n, tag) json_object_set(all, json_get_text(tag, "Key"), json_object_get(tag, "Value"));
 	return json_text(a, all).ptr;
 }
 
@@ -158,8 +159,7 @@ const char *iam_drop_tags(struct arena *a, struct str old, const json_t *keys)
 	CLEANUP_JSON json_t *all = tag_object(old);
 	json_t *key;
 	size_t n;
-	json_array_foreach(keys, n, key)
-		json_object_del(all, json_string_value(key));
+	json_array_foreach(keys, n, key) json_object_del(all, json_string_value(key));
 	return json_text(a, all).ptr;
 }
 

@@ -1,12 +1,14 @@
 /* iam_policy.c - policies of roles: inline, attached, and managed ones of the account.
  *
- * DESIGN: documents are kept as sent and given back; nothing is evaluated yet. A policy of AWS's own ("arn:aws:iam::aws:policy/...") may be
- * attached by its ARN without a row here; a policy of the account must have been created. A managed policy has one version, v1. */
+ * DESIGN: documents are kept as sent and given back; nothing is evaluated yet. A policy of AWS's own
+ * ("arn:aws:iam::aws:policy/...") may be attached by its ARN without a row here; a policy of the account must have been
+ * created. A managed policy has one version, v1. */
 #include <ctype.h>
 
 #include "iam/room.h"
 
-static int need_role(struct call *c, struct db *db, struct arena *a, const json_t *in, struct str *name, struct error *err)
+static int need_role(struct call *c, struct db *db, struct arena *a, const json_t *in, struct str *name,
+		     struct error *err)
 {
 	struct iam_role r;
 	*name = json_get_str(in, "RoleName");
@@ -36,7 +38,10 @@ int iam_op_attach(struct call *c, struct turn *t, json_t *in, json_t **out, stru
 		return error_aws(err, "NoSuchEntity", "Policy %.*s does not exist or is not attachable.", STR_ARG(arn));
 	if (rc < 0)
 		return -1;
-	return db_exec(turn_db(t), err, "INSERT INTO iam_attached(role, arn) VALUES(?,?) ON CONFLICT DO NOTHING", "SS", role, arn) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "INSERT INTO iam_attached(role, arn) VALUES(?,?) ON CONFLICT DO NOTHING", "SS",
+		       role, arn) < 0
+		       ? -1
+		       : 0;
 }
 
 int iam_op_detach(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -56,14 +61,15 @@ int iam_op_list_attached(struct call *c, struct db *db, json_t *in, json_t **out
 	struct iam_page page = iam_page_of(in);
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (need_role(c, db, c->arena, in, &role, err) < 0 ||
-	    db_query(db, &rows, err, "SELECT arn FROM iam_attached WHERE role=? AND arn>? ORDER BY arn LIMIT ?", "SSi", role, page.after,
-		     page.limit + 1) < 0)
+	    db_query(db, &rows, err, "SELECT arn FROM iam_attached WHERE role=? AND arn>? ORDER BY arn LIMIT ?", "SSi",
+		     role, page.after, page.limit + 1) < 0)
 		return -1;
 	json_t *list = json_array();
 	int rc;
 	while ((rc = rows_next(&rows, err)) > 0) {
 		struct str arn = rows_str(&rows, 0), name = iam_last_part(arn);
-		json_array_append_new(list, json_pack("{s:s%, s:s%}", "PolicyName", name.ptr, name.len, "PolicyArn", arn.ptr, arn.len));
+		json_array_append_new(list, json_pack("{s:s%, s:s%}", "PolicyName", name.ptr, name.len, "PolicyArn",
+						      arn.ptr, arn.len));
 	}
 	*out = iam_page_out(&page, "AttachedPolicies", list, "PolicyArn");
 	return rc;
@@ -77,10 +83,11 @@ int iam_op_put_inline(struct call *c, struct turn *t, json_t *in, json_t **out, 
 	if (need_role(c, turn_db(t), turn_arena(t), in, &role, err) < 0 || iam_check_document(document, err) < 0)
 		return -1;
 	return db_exec(turn_db(t), err,
-		       "INSERT INTO iam_inline(role, name, document) VALUES(?,?,?) ON CONFLICT(role, name) DO UPDATE SET document=excluded.document",
-		       "SSS", role, name, document) < 0 ?
-		       -1 :
-		       0;
+		       "INSERT INTO iam_inline(role, name, document) VALUES(?,?,?) ON CONFLICT(role, name) DO UPDATE "
+		       "SET document=excluded.document",
+		       "SSS", role, name, document) < 0
+		       ? -1
+		       : 0;
 }
 
 static int no_inline(struct str name, struct error *err)
@@ -117,8 +124,8 @@ int iam_op_list_inline(struct call *c, struct db *db, json_t *in, json_t **out, 
 	struct iam_page page = iam_page_of(in);
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (need_role(c, db, c->arena, in, &role, err) < 0 ||
-	    db_query(db, &rows, err, "SELECT name FROM iam_inline WHERE role=? AND name>? ORDER BY name LIMIT ?", "SSi", role, page.after,
-		     page.limit + 1) < 0)
+	    db_query(db, &rows, err, "SELECT name FROM iam_inline WHERE role=? AND name>? ORDER BY name LIMIT ?", "SSi",
+		     role, page.after, page.limit + 1) < 0)
 		return -1;
 	json_t *list = json_array();
 	int rc;
@@ -130,15 +137,17 @@ int iam_op_list_inline(struct call *c, struct db *db, json_t *in, json_t **out, 
 
 /* ---- managed ---- */
 
-#define POLICY_COLUMNS \
-	"p.arn, p.name, p.path, p.id, p.description, p.created_ms, p.tags, (SELECT count(*) FROM iam_attached a WHERE a.arn=p.arn)"
+#define POLICY_COLUMNS                                                                                                 \
+	"p.arn, p.name, p.path, p.id, p.description, p.created_ms, p.tags, (SELECT count(*) FROM iam_attached a "      \
+	"WHERE a.arn=p.arn)"
 
 static json_t *policy_json(struct rows *rows)
 {
 	double created = (double)(rows_int(rows, 5) / 1000);
-	json_t *p = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:b, s:f, s:f}", "PolicyName", rows_str(rows, 1).ptr, "PolicyId",
-			      rows_str(rows, 3).ptr, "Arn", rows_str(rows, 0).ptr, "Path", rows_str(rows, 2).ptr, "DefaultVersionId", "v1",
-			      "AttachmentCount", (json_int_t)rows_int(rows, 7), "PermissionsBoundaryUsageCount", 0, "IsAttachable", 1,
+	json_t *p = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:b, s:f, s:f}", "PolicyName", rows_str(rows, 1).ptr,
+			      "PolicyId", rows_str(rows, 3).ptr, "Arn", rows_str(rows, 0).ptr, "Path",
+			      rows_str(rows, 2).ptr, "DefaultVersionId", "v1", "AttachmentCount",
+			      (json_int_t)rows_int(rows, 7), "PermissionsBoundaryUsageCount", 0, "IsAttachable", 1,
 			      "CreateDate", created, "UpdateDate", created);
 	return p;
 }
@@ -161,7 +170,8 @@ static int load_policy(struct db *db, struct str arn, bool whole, json_t **out, 
 static int no_policy(struct str arn, struct error *err)
 {
 	if (is_aws_policy(arn))
-		return error_aws(err, "NoSuchEntity", "Policy %.*s is AWS's own; Quern knows its name but not its text.", STR_ARG(arn));
+		return error_aws(err, "NoSuchEntity",
+				 "Policy %.*s is AWS's own; Quern knows its name but not its text.", STR_ARG(arn));
 	return error_aws(err, "NoSuchEntity", "Policy %.*s was not found.", STR_ARG(arn));
 }
 
@@ -180,11 +190,14 @@ int iam_op_create_policy(struct call *c, struct turn *t, json_t *in, json_t **ou
 	for (char *p = folded; *p; p++)
 		*p = (char)tolower((unsigned char)*p);
 	int rc = db_exec(turn_db(t), &why,
-			 "INSERT INTO iam_policy(arn, name, folded, path, id, document, description, created_ms, tags) VALUES(?,?,?,?,?,?,?,?,?)",
-			 "sSsSsSSis", arn, name, folded, path, iam_new_id(t, "ANPA", 17), document, json_get_str(in, "Description"),
-			 turn_now_ms(t), tags);
+			 "INSERT INTO iam_policy(arn, name, folded, path, id, document, description, created_ms, tags) "
+			 "VALUES(?,?,?,?,?,?,?,?,?)",
+			 "sSsSsSSis", arn, name, folded, path, iam_new_id(t, "ANPA", 17), document,
+			 json_get_str(in, "Description"), turn_now_ms(t), tags);
 	if (rc < 0 && error_is(&why, "conflict"))
-		return error_aws(err, "EntityAlreadyExists", "A policy called %.*s already exists. Duplicate names are not allowed.", STR_ARG(name));
+		return error_aws(err, "EntityAlreadyExists",
+				 "A policy called %.*s already exists. Duplicate names are not allowed.",
+				 STR_ARG(name));
 	if (rc < 0)
 		return error_move(err, &why);
 	json_t *policy = NULL;
@@ -228,10 +241,11 @@ int iam_op_get_policy_version(struct call *c, struct db *db, json_t *in, json_t 
 	if (rc <= 0)
 		return rc < 0 ? -1 : no_policy(arn, err);
 	if (!str_eqz(version, "v1"))
-		return error_aws(err, "NoSuchEntity", "Policy %.*s version %.*s does not exist or is not attachable.", STR_ARG(arn),
-				 STR_ARG(version));
-	*out = json_pack("{s:{s:s, s:s, s:b, s:f}}", "PolicyVersion", "Document", iam_encode_document(c->arena, rows_str(&rows, 0)), "VersionId",
-			 "v1", "IsDefaultVersion", 1, "CreateDate", (double)(rows_int(&rows, 1) / 1000));
+		return error_aws(err, "NoSuchEntity", "Policy %.*s version %.*s does not exist or is not attachable.",
+				 STR_ARG(arn), STR_ARG(version));
+	*out = json_pack("{s:{s:s, s:s, s:b, s:f}}", "PolicyVersion", "Document",
+			 iam_encode_document(c->arena, rows_str(&rows, 0)), "VersionId", "v1", "IsDefaultVersion", 1,
+			 "CreateDate", (double)(rows_int(&rows, 1) / 1000));
 	return 0;
 }
 
@@ -244,7 +258,8 @@ int iam_op_list_policies(struct call *c, struct db *db, json_t *in, json_t **out
 	if (db_query(db, &rows, err,
 		     "SELECT " POLICY_COLUMNS " FROM iam_policy p WHERE p.arn>? AND substr(p.path, 1, length(?))=?"
 		     " AND (?=0 OR EXISTS (SELECT 1 FROM iam_attached a WHERE a.arn=p.arn)) ORDER BY p.arn LIMIT ?",
-		     "SSSii", page.after, page.prefix, page.prefix, (int64_t)attached, aws_only ? (int64_t)0 : page.limit + 1) < 0)
+		     "SSSii", page.after, page.prefix, page.prefix, (int64_t)attached,
+		     aws_only ? (int64_t)0 : page.limit + 1) < 0)
 		return -1;
 	json_t *list = json_array();
 	int rc;

@@ -1,7 +1,7 @@
 /* iam_role.c - roles.
  *
- * DESIGN: one row a role; names are unique without regard to case, as in IAM. Tags are a JSON object in the row. The role that exists
- * from the start cannot be deleted: the root key identifies as one of its sessions. */
+ * DESIGN: one row a role; names are unique without regard to case, as in IAM. Tags are a JSON object in the row. The
+ * role that exists from the start cannot be deleted: the root key identifies as one of its sessions. */
 #include <ctype.h>
 
 #include "iam/room.h"
@@ -25,7 +25,8 @@ static void role_from(struct iam *i, struct arena *a, struct rows *rows, struct 
 	out->arn = iam_arn(i, a, "role", out->path, out->name);
 }
 
-int iam_get_role(struct iam *i, struct db *db, struct arena *a, struct str name, struct iam_role *out, struct error *err)
+int iam_get_role(struct iam *i, struct db *db, struct arena *a, struct str name, struct iam_role *out,
+		 struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_row(db, &rows, err, "SELECT " ROLE_COLUMNS " FROM iam_role WHERE name=?", "S", name);
@@ -34,7 +35,8 @@ int iam_get_role(struct iam *i, struct db *db, struct arena *a, struct str name,
 	return rc;
 }
 
-int iam_need_role(struct iam *i, struct db *db, struct arena *a, struct str name, struct iam_role *out, struct error *err)
+int iam_need_role(struct iam *i, struct db *db, struct arena *a, struct str name, struct iam_role *out,
+		  struct error *err)
 {
 	int rc = iam_get_role(i, db, a, name, out, err);
 	if (rc == 0)
@@ -44,9 +46,9 @@ int iam_need_role(struct iam *i, struct db *db, struct arena *a, struct str name
 
 static json_t *role_json(struct arena *a, const struct iam_role *r, bool whole)
 {
-	json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:f, s:s}", "Path", r->path.ptr, "RoleName", r->name.ptr, "RoleId", r->id.ptr, "Arn",
-				r->arn, "CreateDate", (double)(r->created_ms / 1000), "AssumeRolePolicyDocument",
-				iam_encode_document(a, r->document));
+	json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:f, s:s}", "Path", r->path.ptr, "RoleName", r->name.ptr,
+				"RoleId", r->id.ptr, "Arn", r->arn, "CreateDate", (double)(r->created_ms / 1000),
+				"AssumeRolePolicyDocument", iam_encode_document(a, r->document));
 	json_set_text(out, "Description", r->description.ptr);
 	json_set_int(out, "MaxSessionDuration", r->max_session_s);
 	if (whole && r->tags.len)
@@ -82,10 +84,12 @@ int iam_op_create_role(struct call *c, struct turn *t, json_t *in, json_t **out,
 		return -1;
 	if (json_get(in, "Tags"))
 		tags = iam_merge_tags(a, STR_NULL, json_get(in, "Tags"));
-	int rc = db_exec(turn_db(t), &why,
-			 "INSERT INTO iam_role(name, folded, path, id, document, description, max_session_s, created_ms, tags)"
-			 " VALUES(?,?,?,?,?,?,?,?,?)",
-			 "SsSSSSiis", r.name, fold(a, r.name), r.path, r.id, r.document, r.description, r.max_session_s, r.created_ms, tags);
+	int rc = db_exec(
+		turn_db(t), &why,
+		"INSERT INTO iam_role(name, folded, path, id, document, description, max_session_s, created_ms, tags)"
+		" VALUES(?,?,?,?,?,?,?,?,?)",
+		"SsSSSSiis", r.name, fold(a, r.name), r.path, r.id, r.document, r.description, r.max_session_s,
+		r.created_ms, tags);
 	if (rc < 0 && error_is(&why, "conflict"))
 		return error_aws(err, "EntityAlreadyExists", "Role with name %.*s already exists.", STR_ARG(r.name));
 	if (rc < 0)
@@ -114,8 +118,10 @@ int iam_op_delete_role(struct call *c, struct turn *t, json_t *in, json_t **out,
 	if (iam_need_role(iam_of(c), db, turn_arena(t), name, &r, err) < 0)
 		return -1;
 	if (str_eqz(name, IAM_DEFAULT_ROLE))
-		return error_aws(err, "UnmodifiableEntity", "The role %.*s belongs to Quern: its own keys are a session of it. It cannot be deleted.",
-				 STR_ARG(name));
+		return error_aws(
+			err, "UnmodifiableEntity",
+			"The role %.*s belongs to Quern: its own keys are a session of it. It cannot be deleted.",
+			STR_ARG(name));
 	int attached = any(db, err, "SELECT 1 FROM iam_attached WHERE role=? LIMIT 1", name);
 	int inlined = attached < 0 ? -1 : any(db, err, "SELECT 1 FROM iam_inline WHERE role=? LIMIT 1", name);
 	if (attached < 0 || inlined < 0)
@@ -136,18 +142,21 @@ int iam_op_update_role(struct call *c, struct turn *t, json_t *in, json_t **out,
 	struct str description = json_get(in, "Description") ? json_get_str(in, "Description") : r.description;
 	int64_t longest = json_get_int(in, "MaxSessionDuration", r.max_session_s);
 	*out = json_object();
-	return db_exec(turn_db(t), err, "UPDATE iam_role SET description=?, max_session_s=? WHERE name=?", "SiS", description, longest, name) < 0 ?
-		       -1 :
-		       0;
+	return db_exec(turn_db(t), err, "UPDATE iam_role SET description=?, max_session_s=? WHERE name=?", "SiS",
+		       description, longest, name) < 0
+		       ? -1
+		       : 0;
 }
 
 int iam_op_update_trust(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct iam_role r;
 	struct str name = json_get_str(in, "RoleName"), document = json_get_str(in, "PolicyDocument");
-	if (iam_need_role(iam_of(c), turn_db(t), turn_arena(t), name, &r, err) < 0 || iam_check_document(document, err) < 0)
+	if (iam_need_role(iam_of(c), turn_db(t), turn_arena(t), name, &r, err) < 0 ||
+	    iam_check_document(document, err) < 0)
 		return -1;
-	return db_exec(turn_db(t), err, "UPDATE iam_role SET document=? WHERE name=?", "SS", document, name) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "UPDATE iam_role SET document=? WHERE name=?", "SS", document, name) < 0 ? -1
+														 : 0;
 }
 
 static int set_tags(struct turn *t, struct str role, const char *tags, struct error *err)
@@ -185,8 +194,9 @@ int iam_op_list_roles(struct call *c, struct db *db, json_t *in, json_t **out, s
 	struct iam_page page = iam_page_of(in);
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (db_query(db, &rows, err,
-		     "SELECT " ROLE_COLUMNS " FROM iam_role WHERE name>? AND substr(path, 1, length(?))=? ORDER BY name LIMIT ?", "SSSi",
-		     page.after, page.prefix, page.prefix, page.limit + 1) < 0)
+		     "SELECT " ROLE_COLUMNS
+		     " FROM iam_role WHERE name>? AND substr(path, 1, length(?))=? ORDER BY name LIMIT ?",
+		     "SSSi", page.after, page.prefix, page.prefix, page.limit + 1) < 0)
 		return -1;
 	json_t *list = json_array();
 	int rc;

@@ -1,7 +1,8 @@
 /* iam_user.c - users and their long-lived access keys.
  *
- * DESIGN: a user is a row and may have two keys, as in IAM. The secret is shown once, by CreateAccessKey; it is kept because signatures are
- * HMACs. A change of a key takes effect for every request that starts after it was acknowledged (iam_forget_key). */
+ * DESIGN: a user is a row and may have two keys, as in IAM. The secret is shown once, by CreateAccessKey; it is kept
+ * because signatures are HMACs. A change of a key takes effect for every request that starts after it was acknowledged
+ * (iam_forget_key). */
 #include <ctype.h>
 
 #include "iam/room.h"
@@ -10,8 +11,9 @@
 
 static json_t *user_json(struct iam *i, struct arena *a, struct rows *rows, bool whole)
 {
-	json_t *u = json_pack("{s:s, s:s, s:s, s:s, s:f}", "Path", rows_str(rows, 1).ptr, "UserName", rows_str(rows, 0).ptr, "UserId",
-			      rows_str(rows, 2).ptr, "Arn", iam_arn(i, a, "user", rows_str(rows, 1), rows_str(rows, 0)), "CreateDate",
+	json_t *u = json_pack("{s:s, s:s, s:s, s:s, s:f}", "Path", rows_str(rows, 1).ptr, "UserName",
+			      rows_str(rows, 0).ptr, "UserId", rows_str(rows, 2).ptr, "Arn",
+			      iam_arn(i, a, "user", rows_str(rows, 1), rows_str(rows, 0)), "CreateDate",
 			      (double)(rows_int(rows, 3) / 1000));
 	if (whole && !rows_null(rows, 4))
 		json_object_set_new(u, "Tags", iam_tag_list(rows_str(rows, 4)));
@@ -43,7 +45,8 @@ static int user_of(struct call *c, const json_t *in, struct str *name, struct er
 		return 0;
 	const char *user = strstr(c->who->arn, ":user/");
 	if (!user)
-		return error_aws(err, "ValidationError", "Must specify userName when calling with non-User credentials");
+		return error_aws(err, "ValidationError",
+				 "Must specify userName when calling with non-User credentials");
 	*name = iam_last_part(str_from(user));
 	return 0;
 }
@@ -52,13 +55,15 @@ int iam_op_create_user(struct call *c, struct turn *t, json_t *in, json_t **out,
 {
 	struct arena *a = turn_arena(t);
 	CLEANUP_ERROR struct error why = ERROR_INIT;
-	struct str name = json_get_str(in, "UserName"), path = json_get(in, "Path") ? json_get_str(in, "Path") : STR("/");
+	struct str name = json_get_str(in, "UserName"),
+		   path = json_get(in, "Path") ? json_get_str(in, "Path") : STR("/");
 	const char *tags = json_get(in, "Tags") ? iam_merge_tags(a, STR_NULL, json_get(in, "Tags")) : NULL;
 	char *folded = arena_strdup(a, name);
 	for (char *p = folded; *p; p++)
 		*p = (char)tolower((unsigned char)*p);
-	int rc = db_exec(turn_db(t), &why, "INSERT INTO iam_user(name, folded, path, id, created_ms, tags) VALUES(?,?,?,?,?,?)", "SsSsis", name,
-			 folded, path, iam_new_id(t, "AIDA", 17), turn_now_ms(t), tags);
+	int rc = db_exec(turn_db(t), &why,
+			 "INSERT INTO iam_user(name, folded, path, id, created_ms, tags) VALUES(?,?,?,?,?,?)", "SsSsis",
+			 name, folded, path, iam_new_id(t, "AIDA", 17), turn_now_ms(t), tags);
 	if (rc < 0 && error_is(&why, "conflict"))
 		return error_aws(err, "EntityAlreadyExists", "User with name %.*s already exists.", STR_ARG(name));
 	if (rc < 0)
@@ -99,8 +104,9 @@ int iam_op_list_users(struct call *c, struct db *db, json_t *in, json_t **out, s
 	struct iam_page page = iam_page_of(in);
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (db_query(db, &rows, err,
-		     "SELECT " USER_COLUMNS " FROM iam_user WHERE name>? AND substr(path, 1, length(?))=? ORDER BY name LIMIT ?", "SSSi",
-		     page.after, page.prefix, page.prefix, page.limit + 1) < 0)
+		     "SELECT " USER_COLUMNS
+		     " FROM iam_user WHERE name>? AND substr(path, 1, length(?))=? ORDER BY name LIMIT ?",
+		     "SSSi", page.after, page.prefix, page.prefix, page.limit + 1) < 0)
 		return -1;
 	json_t *list = json_array();
 	int rc;
@@ -122,11 +128,13 @@ int iam_op_create_key(struct call *c, struct turn *t, json_t *in, json_t **out, 
 	if (rows_int(&rows, 0) >= 2)
 		return error_aws(err, "LimitExceeded", "Cannot exceed quota for AccessKeysPerUser: 2");
 	const char *key = iam_new_id(t, "AKIA", 16), *secret = iam_new_secret(t);
-	if (db_exec(turn_db(t), err, "INSERT INTO iam_key(access_key, user_name, secret, active, created_ms) VALUES(?,?,?,1,?)", "sSsi", key, user,
-		    secret, turn_now_ms(t)) < 0)
+	if (db_exec(turn_db(t), err,
+		    "INSERT INTO iam_key(access_key, user_name, secret, active, created_ms) VALUES(?,?,?,1,?)", "sSsi",
+		    key, user, secret, turn_now_ms(t)) < 0)
 		return -1;
-	*out = json_pack("{s:{s:s%, s:s, s:s, s:s, s:f}}", "AccessKey", "UserName", user.ptr, user.len, "AccessKeyId", key, "Status", "Active",
-			 "SecretAccessKey", secret, "CreateDate", (double)(turn_now_ms(t) / 1000));
+	*out = json_pack("{s:{s:s%, s:s, s:s, s:s, s:f}}", "AccessKey", "UserName", user.ptr, user.len, "AccessKeyId",
+			 key, "Status", "Active", "SecretAccessKey", secret, "CreateDate",
+			 (double)(turn_now_ms(t) / 1000));
 	return 0;
 }
 
@@ -163,14 +171,17 @@ int iam_op_list_keys(struct call *c, struct db *db, json_t *in, json_t **out, st
 	struct str user;
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (user_of(c, in, &user, err) < 0 || load_user(c, db, c->arena, user, NULL, err) < 0 ||
-	    db_query(db, &rows, err, "SELECT access_key, active, created_ms FROM iam_key WHERE user_name=? ORDER BY created_ms, access_key", "S",
-		     user) < 0)
+	    db_query(db, &rows, err,
+		     "SELECT access_key, active, created_ms FROM iam_key WHERE user_name=? ORDER BY created_ms, "
+		     "access_key",
+		     "S", user) < 0)
 		return -1;
 	json_t *list = json_array();
 	int rc;
 	while ((rc = rows_next(&rows, err)) > 0)
-		json_array_append_new(list, json_pack("{s:s%, s:s, s:s, s:f}", "UserName", user.ptr, user.len, "AccessKeyId",
-						      rows_str(&rows, 0).ptr, "Status", rows_int(&rows, 1) ? "Active" : "Inactive", "CreateDate",
+		json_array_append_new(list, json_pack("{s:s%, s:s, s:s, s:f}", "UserName", user.ptr, user.len,
+						      "AccessKeyId", rows_str(&rows, 0).ptr, "Status",
+						      rows_int(&rows, 1) ? "Active" : "Inactive", "CreateDate",
 						      (double)(rows_int(&rows, 2) / 1000)));
 	*out = json_pack("{s:o, s:b}", "AccessKeyMetadata", list, "IsTruncated", 0);
 	return rc;

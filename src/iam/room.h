@@ -50,7 +50,8 @@ const char *iam_new_secret(struct turn *t); /* 40 characters */
 const char *iam_new_token(struct turn *t);
 /* "arn:aws:iam::<account>:<kind><path><name>" */
 const char *iam_arn(struct iam *i, struct arena *a, const char *kind, struct str path, struct str name);
-/* The role's name in an ARN of this account ("role/a/b/Name", "assumed-role/Name/session") or the text itself; STR_NULL for another ARN. */
+/* The role's name in an ARN of this account ("role/a/b/Name", "assumed-role/Name/session") or the text itself; STR_NULL
+ * for another ARN. */
 struct str iam_role_name(struct iam *i, struct str role);
 /* Percent-encoded, as IAM sends policy documents. */
 const char *iam_encode_document(struct arena *a, struct str document);
@@ -66,9 +67,11 @@ struct iam_role {
 	int64_t max_session_s, created_ms;
 };
 /* 1 found, 0 not, < 0 a fault. */
-int iam_get_role(struct iam *i, struct db *db, struct arena *a, struct str name, struct iam_role *out, struct error *err);
+int iam_get_role(struct iam *i, struct db *db, struct arena *a, struct str name, struct iam_role *out,
+		 struct error *err);
 /* As above; absence is the error NoSuchEntity. */
-int iam_need_role(struct iam *i, struct db *db, struct arena *a, struct str name, struct iam_role *out, struct error *err);
+int iam_need_role(struct iam *i, struct db *db, struct arena *a, struct str name, struct iam_role *out,
+		  struct error *err);
 
 /* A page of a list: `limit` rows behind `after`. */
 struct iam_page {
@@ -76,7 +79,8 @@ struct iam_page {
 	int64_t limit;
 };
 struct iam_page iam_page_of(const json_t *in);
-/* Ends a page: IsTruncated and Marker; `list` has at most limit + 1 elements, `key` names the member that Marker repeats. */
+/* Ends a page: IsTruncated and Marker; `list` has at most limit + 1 elements, `key` names the member that Marker
+ * repeats. */
 json_t *iam_page_out(const struct iam_page *page, const char *member, json_t *list, const char *key);
 /* Tags as the request has them, merged over `old` (JSON object text) into an object's text. */
 const char *iam_merge_tags(struct arena *a, struct str old, const json_t *tags);

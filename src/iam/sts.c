@@ -1,11 +1,13 @@
 /* sts.c - temporary credentials (service sts) and those of tasks.
  *
- * DESIGN: a session is a row: access key, secret, token, who it is, and when it ends. It never changes; rows that ended are deleted when the
- * next session is made. A role can be assumed when it exists in the account; trust policies are not evaluated yet. */
+ * DESIGN: a session is a row: access key, secret, token, who it is, and when it ends. It never changes; rows that ended
+ * are deleted when the next session is made. A role can be assumed when it exists in the account; trust policies are
+ * not evaluated yet. */
 #include "base/id.h"
 #include "iam/room.h"
 
-static int add_session(struct turn *t, const char *arn, const char *user_id, int64_t duration_ms, struct iam_session *out, struct error *err)
+static int add_session(struct turn *t, const char *arn, const char *user_id, int64_t duration_ms,
+		       struct iam_session *out, struct error *err)
 {
 	int64_t now = turn_now_ms(t);
 	out->access_key = iam_new_id(t, "ASIA", 16);
@@ -15,10 +17,12 @@ static int add_session(struct turn *t, const char *arn, const char *user_id, int
 	out->expires_ms = now + duration_ms;
 	if (db_exec(turn_db(t), err, "DELETE FROM iam_session WHERE expires_ms<?", "i", now - 60000) < 0)
 		return -1;
-	return db_exec(turn_db(t), err, "INSERT INTO iam_session(access_key, secret, token, arn, user_id, expires_ms) VALUES(?,?,?,?,?,?)",
-		       "sssssi", out->access_key, out->secret_key, out->token, arn, user_id, out->expires_ms) < 0 ?
-		       -1 :
-		       0;
+	return db_exec(turn_db(t), err,
+		       "INSERT INTO iam_session(access_key, secret, token, arn, user_id, expires_ms) "
+		       "VALUES(?,?,?,?,?,?)",
+		       "sssssi", out->access_key, out->secret_key, out->token, arn, user_id, out->expires_ms) < 0
+		       ? -1
+		       : 0;
 }
 
 /* A role that does not exist has an id all the same, always the same one. */
@@ -40,8 +44,8 @@ static const char *session_arn(struct iam *i, struct arena *a, struct str role, 
 	return arena_printf(a, "arn:aws:sts::%s:assumed-role/%.*s/%s", i->account, STR_ARG(role), session_name);
 }
 
-int iam_new_session(struct iam *i, struct turn *t, const char *role, const char *session_name, int64_t duration_ms, struct iam_session *out,
-		    struct error *err)
+int iam_new_session(struct iam *i, struct turn *t, const char *role, const char *session_name, int64_t duration_ms,
+		    struct iam_session *out, struct error *err)
 {
 	struct arena *a = turn_arena(t);
 	struct iam_role r;
@@ -52,18 +56,19 @@ int iam_new_session(struct iam *i, struct turn *t, const char *role, const char 
 	if (rc < 0)
 		return error_wrap(err, "credentials for role %s", role);
 	const char *id = rc > 0 ? r.id.ptr : missing_role_id(a, name);
-	out->role_arn = rc > 0				 ? r.arn :
-			str_starts(given, STR("arn:")) ? arena_strdup(a, given) :
-							 iam_arn(i, a, "role", STR("/"), name);
-	return add_session(t, session_arn(i, a, name, session_name), arena_printf(a, "%s:%s", id, session_name), duration_ms, out, err);
+	out->role_arn = rc > 0                           ? r.arn
+			: str_starts(given, STR("arn:")) ? arena_strdup(a, given)
+							 : iam_arn(i, a, "role", STR("/"), name);
+	return add_session(t, session_arn(i, a, name, session_name), arena_printf(a, "%s:%s", id, session_name),
+			   duration_ms, out, err);
 }
 
 /* ---- operations ---- */
 
 static json_t *credentials_json(const struct iam_session *s)
 {
-	return json_pack("{s:s, s:s, s:s, s:f}", "AccessKeyId", s->access_key, "SecretAccessKey", s->secret_key, "SessionToken", s->token,
-			 "Expiration", (double)(s->expires_ms / 1000));
+	return json_pack("{s:s, s:s, s:s, s:f}", "AccessKeyId", s->access_key, "SecretAccessKey", s->secret_key,
+			 "SessionToken", s->token, "Expiration", (double)(s->expires_ms / 1000));
 }
 
 static int op_assume_role(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -79,15 +84,17 @@ static int op_assume_role(struct call *c, struct turn *t, json_t *in, json_t **o
 	if (rc < 0)
 		return -1;
 	if (rc == 0 || !str_eqz(role, r.arn))
-		return error_http(err, 403, "AccessDenied", "User: %s is not authorized to perform: sts:AssumeRole on resource: %.*s", c->who->arn,
-				  STR_ARG(role));
+		return error_http(err, 403, "AccessDenied",
+				  "User: %s is not authorized to perform: sts:AssumeRole on resource: %.*s",
+				  c->who->arn, STR_ARG(role));
 	if (duration_s > r.max_session_s)
-		return error_aws(err, "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.");
+		return error_aws(err, "ValidationError",
+				 "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.");
 	const char *user_id = arena_printf(a, "%s:%s", r.id.ptr, session);
 	if (add_session(t, session_arn(i, a, r.name, session), user_id, duration_s * 1000, &s, err) < 0)
 		return -1;
-	*out = json_pack("{s:o, s:{s:s, s:s}}", "Credentials", credentials_json(&s), "AssumedRoleUser", "AssumedRoleId", user_id, "Arn",
-			 s.session_arn);
+	*out = json_pack("{s:o, s:{s:s, s:s}}", "Credentials", credentials_json(&s), "AssumedRoleUser", "AssumedRoleId",
+			 user_id, "Arn", s.session_arn);
 	json_set_text(*out, "SourceIdentity", json_get_text(in, "SourceIdentity"));
 	return 0;
 }
@@ -97,7 +104,8 @@ static int op_session_token(struct call *c, struct turn *t, json_t *in, json_t *
 	struct iam_session s = { 0 };
 	if (str_starts(str_from(c->who->access_key), STR("ASIA")))
 		return error_http(err, 403, "AccessDenied", "Cannot call GetSessionToken with session credentials");
-	if (add_session(t, c->who->arn, c->who->user_id, json_get_int(in, "DurationSeconds", 43200) * 1000, &s, err) < 0)
+	if (add_session(t, c->who->arn, c->who->user_id, json_get_int(in, "DurationSeconds", 43200) * 1000, &s, err) <
+	    0)
 		return -1;
 	*out = json_pack("{s:o}", "Credentials", credentials_json(&s));
 	return 0;
@@ -114,9 +122,10 @@ static int op_key_info(struct call *c, struct db *db, json_t *in, json_t **out, 
 	struct iam *i = iam_of(c);
 	struct str key = json_get_str(in, "AccessKeyId");
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = str_eqz(key, i->root_key) ? 1 :
-					     db_row(db, &rows, err,
-						    "SELECT 1 FROM iam_key WHERE access_key=? UNION SELECT 1 FROM iam_session WHERE access_key=?",
+	int rc = str_eqz(key, i->root_key) ? 1
+					   : db_row(db, &rows, err,
+						    "SELECT 1 FROM iam_key WHERE access_key=? UNION SELECT 1 FROM "
+						    "iam_session WHERE access_key=?",
 						    "SS", key, key);
 	if (rc < 0)
 		return -1;

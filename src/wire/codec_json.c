@@ -1,8 +1,8 @@
 /* codec_json.c - the AWS JSON protocols 1.0 and 1.1, and the JSON bodies of rest-json.
  *
  * DESIGN: the body is parsed whole (jansson checks UTF-8 and depth), then walked along the input shape: types are
- * checked with the texts of AWS's front ends, nulls and unknown members go. The output is written in one pass along the output
- * shape, so a handler can hand over more than the model shows. See codec.h for the normal form. */
+ * checked with the texts of AWS's front ends, nulls and unknown members go. The output is written in one pass along the
+ * output shape, so a handler can hand over more than the model shows. See codec.h for the normal form. */
 #include "wire/codec.h"
 
 #include <math.h>
@@ -30,9 +30,14 @@ static const char *token_name(const json_t *v)
 static const char *type_phrase(const struct model_shape *sh)
 {
 	static const char *const phrases[] = {
-		[MT_STRING] = "a String", [MT_INTEGER] = "an Integer", [MT_LONG] = "a Long",
-		[MT_FLOAT] = "a Float", [MT_DOUBLE] = "a Double", [MT_BOOLEAN] = "a Boolean",
-		[MT_TIMESTAMP] = "milliseconds since epoch", [MT_BLOB] = "a Blob",
+		[MT_STRING] = "a String",
+		[MT_INTEGER] = "an Integer",
+		[MT_LONG] = "a Long",
+		[MT_FLOAT] = "a Float",
+		[MT_DOUBLE] = "a Double",
+		[MT_BOOLEAN] = "a Boolean",
+		[MT_TIMESTAMP] = "milliseconds since epoch",
+		[MT_BLOB] = "a Blob",
 	};
 	return phrases[sh->type];
 }
@@ -42,14 +47,16 @@ static int wrong_type(struct codec *c, const struct model_shape *sh, const json_
 	if (json_is_array(v))
 		return error_aws(c->err, "SerializationException", "Start of list found where not expected");
 	if (json_is_object(v))
-		return error_aws(c->err, "SerializationException", "Start of structure or map found where not expected.");
+		return error_aws(c->err, "SerializationException",
+				 "Start of structure or map found where not expected.");
 	if (sh->type == MT_STRUCTURE)
 		return error_aws(c->err, "SerializationException", "Expected null");
 	if (sh->type == MT_LIST)
 		return error_aws(c->err, "SerializationException", "Expected list or null");
 	if (sh->type == MT_MAP)
 		return error_aws(c->err, "SerializationException", "Expected map or null");
-	return error_aws(c->err, "SerializationException", "%s can not be converted to %s", token_name(v), type_phrase(sh));
+	return error_aws(c->err, "SerializationException", "%s can not be converted to %s", token_name(v),
+			 type_phrase(sh));
 }
 
 static int integer_in(struct codec *c, const struct model_shape *sh, json_t **slot)
@@ -111,7 +118,8 @@ static int structure_in(struct codec *c, const struct model_shape *sh, json_t *o
 	json_t *value;
 	void *next;
 	CLEANUP_JSON json_t *renamed = NULL; /* not set at once: the loop would meet it again */
-	json_object_foreach_safe(obj, next, key, value) {
+	json_object_foreach_safe(obj, next, key, value)
+	{
 		const struct model_member *m = codec_member_wire(c->s, sh, str_from(key));
 		if (!m || json_is_null(value) || m->location != ML_BODY) {
 			json_object_del(obj, key);
@@ -156,7 +164,8 @@ static int map_in(struct codec *c, const struct model_shape *sh, json_t *map, in
 	const char *key;
 	json_t *value;
 	void *next;
-	json_object_foreach_safe(map, next, key, value) {
+	json_object_foreach_safe(map, next, key, value)
+	{
 		json_t *now = json_incref(value);
 		int rc = json_is_null(value) ? 0 : codec_json_in(c, model_member_shape(c->s, m), &now, depth + 1);
 		if (rc == 0 && now != value)
@@ -288,7 +297,8 @@ static int add_document(struct codec *c, const json_t *v, struct buf *b, int dep
 	switch (json_typeof(v)) {
 	case JSON_OBJECT:
 		buf_add_char(b, '{');
-		json_object_foreach((json_t *)v, key, item) {
+		json_object_foreach((json_t *)v, key, item)
+		{
 			if (!first)
 				buf_add_char(b, ',');
 			first = false;
@@ -301,7 +311,8 @@ static int add_document(struct codec *c, const json_t *v, struct buf *b, int dep
 		return 0;
 	case JSON_ARRAY:
 		buf_add_char(b, '[');
-		json_array_foreach(v, i, item) {
+		json_array_foreach(v, i, item)
+		{
 			if (i > 0)
 				buf_add_char(b, ',');
 			if (add_document(c, item, b, depth + 1) < 0)
@@ -337,7 +348,8 @@ static int structure_out(struct codec *c, const struct model_shape *sh, const js
 	json_t *value;
 	bool first = true;
 	buf_add_char(b, '{');
-	json_object_foreach((json_t *)obj, key, value) {
+	json_object_foreach((json_t *)obj, key, value)
+	{
 		const struct model_member *m = codec_member(c->s, sh, str_from(key));
 		if (!m || json_is_null(value) || m->location != ML_BODY)
 			continue;
@@ -359,7 +371,8 @@ static int list_out(struct codec *c, const struct model_shape *sh, const json_t 
 	size_t i;
 	json_t *value;
 	buf_add_char(b, '[');
-	json_array_foreach(list, i, value) {
+	json_array_foreach(list, i, value)
+	{
 		if (i > 0)
 			buf_add_char(b, ',');
 		if (codec_json_out(c, model_member_shape(c->s, m), m->flags, value, b, depth + 1) < 0)
@@ -376,7 +389,8 @@ static int map_out(struct codec *c, const struct model_shape *sh, const json_t *
 	json_t *value;
 	bool first = true;
 	buf_add_char(b, '{');
-	json_object_foreach((json_t *)map, key, value) {
+	json_object_foreach((json_t *)map, key, value)
+	{
 		if (!first)
 			buf_add_char(b, ',');
 		first = false;
@@ -389,10 +403,12 @@ static int map_out(struct codec *c, const struct model_shape *sh, const json_t *
 	return 0;
 }
 
-static int scalar_out(struct codec *c, const struct model_shape *sh, unsigned member_flags, const json_t *v, struct buf *b)
+static int scalar_out(struct codec *c, const struct model_shape *sh, unsigned member_flags, const json_t *v,
+		      struct buf *b)
 {
 	bool text = sh->type == MT_STRING || sh->type == MT_BLOB ||
-		    (sh->type == MT_TIMESTAMP && (member_flags & MM_TIME_MASK) && (member_flags & MM_TIME_MASK) != MM_TIME_UNIX) ||
+		    (sh->type == MT_TIMESTAMP && (member_flags & MM_TIME_MASK) &&
+		     (member_flags & MM_TIME_MASK) != MM_TIME_UNIX) ||
 		    (json_is_string(v) && (sh->type == MT_FLOAT || sh->type == MT_DOUBLE));
 	if (!text)
 		return codec_to_text(c, sh, member_flags, MM_TIME_UNIX, v, b);
@@ -403,7 +419,8 @@ static int scalar_out(struct codec *c, const struct model_shape *sh, unsigned me
 	return 0;
 }
 
-int codec_json_out(struct codec *c, const struct model_shape *sh, unsigned member_flags, const json_t *v, struct buf *b, int depth)
+int codec_json_out(struct codec *c, const struct model_shape *sh, unsigned member_flags, const json_t *v, struct buf *b,
+		   int depth)
 {
 	if (depth > CODEC_MAX_DEPTH)
 		return error_set(c->err, "nested too deep");
@@ -442,11 +459,13 @@ int codec_json_encode(struct codec *c, const struct model_op *op, const json_t *
 	return 0;
 }
 
-void codec_json_error(struct arena *a, const struct model_service *s, const char *code, const char *message, struct codec_response *rs)
+void codec_json_error(struct arena *a, const struct model_service *s, const char *code, const char *message,
+		      struct codec_response *rs)
 {
 	CLEANUP_BUF struct buf b = BUF_INIT;
 	bool rest = model_protocol_of(s) == MODEL_REST_JSON;
-	rs->content_type = rest ? "application/json" : arena_printf(a, "application/x-amz-json-%s", model_text(s, s->json_version));
+	rs->content_type = rest ? "application/json"
+				: arena_printf(a, "application/x-amz-json-%s", model_text(s, s->json_version));
 	buf_addz(&b, "{\"__type\":");
 	add_string(&b, str_from(code));
 	buf_addz(&b, ",\"message\":");

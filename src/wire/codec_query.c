@@ -1,9 +1,9 @@
 /* codec_query.c - the AWS query protocol: form parameters in, XML out.
  *
  * DESIGN: the parameters ("Tags.member.1.Key=x") become a tree of JSON objects, one level a dot, with the text of a
- * parameter under the key ""; the tree is then mapped along the input shape: lists under `member` (or the element's own name, or
- * nothing when flattened) by number, maps under `entry` by number with `key` and `value`. Numbers only give the order. Unknown
- * parameters are ignored, as AWS does. Output by codec_xml.c inside <OpResponse><OpResult>. */
+ * parameter under the key ""; the tree is then mapped along the input shape: lists under `member` (or the element's own
+ * name, or nothing when flattened) by number, maps under `entry` by number with `key` and `value`. Numbers only give
+ * the order. Unknown parameters are ignored, as AWS does. Output by codec_xml.c inside <OpResponse><OpResult>. */
 #include <stdlib.h>
 
 #include "base/json.h"
@@ -37,7 +37,8 @@ static int tree_add(struct codec *c, json_t *tree, struct str name, struct str v
 	}
 	json_t *text = json_stringn(value.ptr ? value.ptr : "", value.len);
 	if (!text)
-		return error_aws(c->err, "MalformedInput", "The value of `%.*s` is not valid UTF-8", STR_ARG(str_head(name, 100)));
+		return error_aws(c->err, "MalformedInput", "The value of `%.*s` is not valid UTF-8",
+				 STR_ARG(str_head(name, 100)));
 	json_object_set_new(tree, "", text);
 	return 0;
 }
@@ -49,7 +50,8 @@ static int tree_add_form(struct codec *c, json_t *tree, struct str form, int *co
 		if (piece.len == 0)
 			continue;
 		if (++*count > MAX_PARAMETERS)
-			return error_aws(c->err, "MalformedInput", "The request has more than %d parameters", MAX_PARAMETERS);
+			return error_aws(c->err, "MalformedInput", "The request has more than %d parameters",
+					 MAX_PARAMETERS);
 		ptrdiff_t eq = str_find_char(piece, '=');
 		struct str name = eq < 0 ? piece : str_head(piece, (size_t)eq);
 		struct str value = eq < 0 ? STR("") : str_skip(piece, (size_t)eq + 1);
@@ -99,7 +101,8 @@ static size_t numbered_children(struct codec *c, const json_t *node, struct numb
 	const char *key;
 	json_t *child;
 	size_t n = 0;
-	json_object_foreach((json_t *)node, key, child) {
+	json_object_foreach((json_t *)node, key, child)
+	{
 		int64_t number;
 		if (json_is_object(child) && str_to_i64(str_from(key), &number) && number >= 0)
 			list[n++] = (struct numbered){ number, child };
@@ -206,7 +209,8 @@ int codec_query_decode(struct codec *c, const struct codec_request *rq, const st
 		return error_aws(c->err, "MissingAction", "The request must contain the parameter Action");
 	*op = model_op_find(c->s, action);
 	if (!*op)
-		return error_aws(c->err, "InvalidAction", "Could not find operation %.*s for version %.*s", STR_ARG(str_head(action, 100)),
+		return error_aws(c->err, "InvalidAction", "Could not find operation %.*s for version %.*s",
+				 STR_ARG(str_head(action, 100)),
 				 STR_ARG(version.ptr ? str_head(version, 40) : STR("NO_VERSION_SPECIFIED")));
 	const struct model_shape *sh = model_op_input(c->s, *op);
 	*in = sh ? structure_from(c, sh, tree, 0) : json_object();
@@ -215,7 +219,8 @@ int codec_query_decode(struct codec *c, const struct codec_request *rq, const st
 
 /* ---- out ---- */
 
-int codec_query_encode(struct codec *c, const struct model_op *op, const json_t *out, const char *request_id, struct codec_response *rs)
+int codec_query_encode(struct codec *c, const struct model_op *op, const json_t *out, const char *request_id,
+		       struct codec_response *rs)
 {
 	const struct model_shape *sh = model_op_output(c->s, op);
 	const char *name = model_op_name(op), *wrapper = model_text(c->s, op->result_wrapper);
@@ -237,8 +242,8 @@ int codec_query_encode(struct codec *c, const struct model_op *op, const json_t 
 	return 0;
 }
 
-void codec_query_error(struct arena *a, const struct model_service *s, const char *code, const char *message, bool server,
-		       const char *request_id, struct codec_response *rs)
+void codec_query_error(struct arena *a, const struct model_service *s, const char *code, const char *message,
+		       bool server, const char *request_id, struct codec_response *rs)
 {
 	CLEANUP_BUF struct buf b = BUF_INIT;
 	buf_printf(&b, "<ErrorResponse xmlns=\"%s\">\n<Error>", model_text(s, s->xml_namespace));

@@ -1,9 +1,10 @@
-/* codec_rest.c - the REST protocols (rest-json, rest-xml): the operation from method and path, members in path, query and headers.
+/* codec_rest.c - the REST protocols (rest-json, rest-xml): the operation from method and path, members in path, query
+ * and headers.
  *
- * DESIGN: the URI templates of the model are compared segment by segment with the request's path; among those that fit the one
- * with the most literal text wins, so no order of the table matters. Timestamps are HTTP dates in headers and ISO in path and query
- * unless the model says otherwise. A payload member is the whole body: a structure, text, or bytes (base64 in the normal
- * form). Event streams are not handled here. */
+ * DESIGN: the URI templates of the model are compared segment by segment with the request's path; among those that fit
+ * the one with the most literal text wins, so no order of the table matters. Timestamps are HTTP dates in headers and
+ * ISO in path and query unless the model says otherwise. A payload member is the whole body: a structure, text, or
+ * bytes (base64 in the normal form). Event streams are not handled here. */
 #include <stdlib.h>
 
 #include "base/id.h"
@@ -112,7 +113,8 @@ static void split_uri(const struct model_service *s, const struct model_op *op, 
 	*query = mark < 0 ? STR("") : str_skip(uri, (size_t)mark + 1);
 }
 
-/* Required arguments and headers tell operations of one path apart (uploadId, x-amz-copy-source). Their number, -1 when one is absent. */
+/* Required arguments and headers tell operations of one path apart (uploadId, x-amz-copy-source). Their number, -1 when
+ * one is absent. */
 static int required_parts(const struct model_service *s, const struct model_op *op, const struct codec_request *rq)
 {
 	const struct model_shape *sh = model_op_input(s, op);
@@ -122,7 +124,8 @@ static int required_parts(const struct model_service *s, const struct model_op *
 		const char *name = model_member_wire(s, m);
 		if (!(m->flags & MM_REQUIRED) || (m->location != ML_QUERY && m->location != ML_HEADER))
 			continue;
-		if (m->location == ML_QUERY ? !has_query(rq, str_from(name), STR(""), true) : !codec_header(rq, name).ptr)
+		if (m->location == ML_QUERY ? !has_query(rq, str_from(name), STR(""), true)
+					    : !codec_header(rq, name).ptr)
 			return -1;
 		n++;
 	}
@@ -203,7 +206,8 @@ static int query_member(struct codec *c, const struct codec_request *rq, const s
 }
 
 /* A map member takes every argument that no other member has. */
-static int query_map(struct codec *c, const struct codec_request *rq, const struct model_shape *sh, const struct model_member *m, json_t *in)
+static int query_map(struct codec *c, const struct codec_request *rq, const struct model_shape *sh,
+		     const struct model_member *m, json_t *in)
 {
 	const struct model_shape *map = model_member_shape(c->s, m);
 	const struct model_member *value = model_shape_members(c->s, map) + 1;
@@ -238,7 +242,8 @@ static int query_map(struct codec *c, const struct codec_request *rq, const stru
 /* "a, b": the elements of a list in one header. */
 static int header_list(struct codec *c, const struct model_member *m, struct str text, json_t *in)
 {
-	const struct model_shape *element = model_member_shape(c->s, model_shape_members(c->s, model_member_shape(c->s, m)));
+	const struct model_shape *element =
+		model_member_shape(c->s, model_shape_members(c->s, model_member_shape(c->s, m)));
 	CLEANUP_JSON json_t *list = json_array();
 	struct str rest = text, piece;
 	while (str_split(&rest, ',', &piece)) {
@@ -262,8 +267,9 @@ static int header_member(struct codec *c, const struct codec_request *rq, const 
 		return set_text(c, m, in, text);
 	char *raw = arena_alloc(c->arena, text.len + 4);
 	ptrdiff_t n = base64_decode(raw, text);
-	return n < 0 ? error_aws(c->err, "SerializationException", "The header %s is not base64", model_member_wire(c->s, m)) :
-		       set_text(c, m, in, str_of(raw, (size_t)n));
+	return n < 0 ? error_aws(c->err, "SerializationException", "The header %s is not base64",
+				 model_member_wire(c->s, m))
+		     : set_text(c, m, in, str_of(raw, (size_t)n));
 }
 
 static int header_map(struct codec *c, const struct codec_request *rq, const struct model_member *m, json_t *in)
@@ -330,11 +336,13 @@ static int body_in(struct codec *c, const struct model_shape *sh, struct str bod
 	return 0;
 }
 
-static int member_in(struct codec *c, const struct codec_request *rq, const struct model_shape *sh, const struct model_member *m, json_t *in)
+static int member_in(struct codec *c, const struct codec_request *rq, const struct model_shape *sh,
+		     const struct model_member *m, json_t *in)
 {
 	switch (m->location) {
 	case ML_QUERY:
-		return model_member_shape(c->s, m)->type == MT_MAP ? query_map(c, rq, sh, m, in) : query_member(c, rq, m, in);
+		return model_member_shape(c->s, m)->type == MT_MAP ? query_map(c, rq, sh, m, in)
+								   : query_member(c, rq, m, in);
 	case ML_HEADER:
 		return header_member(c, rq, m, in);
 	case ML_HEADERS:
@@ -350,8 +358,9 @@ int codec_rest_decode(struct codec *c, const struct codec_request *rq, const str
 {
 	*op = find_op(c->s, rq);
 	if (!*op)
-		return error_http(c->err, 404, "UnknownOperationException", "%s has no operation for %.*s %.*s", model_name(c->s),
-				  STR_ARG(str_head(rq->method, 20)), STR_ARG(str_head(rq->path, 200)));
+		return error_http(c->err, 404, "UnknownOperationException", "%s has no operation for %.*s %.*s",
+				  model_name(c->s), STR_ARG(str_head(rq->method, 20)),
+				  STR_ARG(str_head(rq->path, 200)));
 	const struct model_shape *sh = model_op_input(c->s, *op);
 	CLEANUP_JSON json_t *in = json_object();
 	if (sh) {
@@ -382,7 +391,8 @@ static int check_header(struct codec *c, const char *name, struct str text)
 	return 0;
 }
 
-static int header_out(struct codec *c, const struct model_member *m, const char *name, const json_t *value, struct codec_response *rs)
+static int header_out(struct codec *c, const struct model_member *m, const char *name, const json_t *value,
+		      struct codec_response *rs)
 {
 	const struct model_shape *sh = model_member_shape(c->s, m);
 	CLEANUP_BUF struct buf b = BUF_INIT;
@@ -390,10 +400,12 @@ static int header_out(struct codec *c, const struct model_member *m, const char 
 	size_t i;
 	if (sh->type == MT_LIST) {
 		const struct model_member *element = model_shape_members(c->s, sh);
-		json_array_foreach(value, i, item) {
+		json_array_foreach(value, i, item)
+		{
 			if (i > 0)
 				buf_addz(&b, ", ");
-			if (codec_to_text(c, model_member_shape(c->s, element), element->flags, MM_TIME_HTTP, item, &b) < 0)
+			if (codec_to_text(c, model_member_shape(c->s, element), element->flags, MM_TIME_HTTP, item,
+					  &b) < 0)
 				return -1;
 		}
 	} else if (codec_to_text(c, sh, m->flags, MM_TIME_HTTP, value, &b) < 0) {
@@ -419,7 +431,8 @@ static int headers_out(struct codec *c, const struct model_member *m, const json
 {
 	const char *prefix = m->wire ? model_text(c->s, m->wire) : "", *key;
 	json_t *value;
-	json_object_foreach((json_t *)map, key, value) {
+	json_object_foreach((json_t *)map, key, value)
+	{
 		if (check_header(c, key, str_from(key)) < 0 || check_header(c, key, json_str(value)) < 0)
 			return -1;
 		codec_add_header(c->arena, rs, arena_printf(c->arena, "%s%s", prefix, key), json_str(value));
@@ -445,24 +458,25 @@ static int payload_out(struct codec *c, const struct model_member *m, const json
 	if (sh->flags & MS_EVENTSTREAM)
 		return error_set(c->err, "an event stream is not encoded here");
 	if (!rs->content_type)
-		rs->content_type = sh->type == MT_BLOB   ? "application/octet-stream" :
-				   sh->type == MT_STRING ? "text/plain" :
-				   is_xml(c)             ? "application/xml" :
-							   "application/json";
+		rs->content_type = sh->type == MT_BLOB     ? "application/octet-stream"
+				   : sh->type == MT_STRING ? "text/plain"
+				   : is_xml(c)             ? "application/xml"
+							   : "application/json";
 	if (!value)
 		return 0;
 	if (sh->type == MT_BLOB)
 		return blob_out(c, value, rs);
 	if (sh->type == MT_STRING)
 		buf_add_str(&b, json_str(value));
-	else if (is_xml(c) ? codec_xml_value(c, m, model_member_wire(c->s, m), value, &b, 0) < 0 :
-			     codec_json_out(c, sh, m->flags, value, &b, 0) < 0)
+	else if (is_xml(c) ? codec_xml_value(c, m, model_member_wire(c->s, m), value, &b, 0) < 0
+			   : codec_json_out(c, sh, m->flags, value, &b, 0) < 0)
 		return -1;
 	codec_set_body(c->arena, rs, &b);
 	return 0;
 }
 
-static int body_out(struct codec *c, const struct model_op *op, const struct model_shape *sh, const json_t *out, struct codec_response *rs)
+static int body_out(struct codec *c, const struct model_op *op, const struct model_shape *sh, const json_t *out,
+		    struct codec_response *rs)
 {
 	CLEANUP_BUF struct buf b = BUF_INIT;
 	const char *name = model_text(c->s, sh->name);
@@ -501,7 +515,8 @@ int codec_rest_encode(struct codec *c, const struct model_op *op, const json_t *
 			continue;
 		if (m[i].location == ML_STATUS)
 			rs->status = (int)json_integer_value(value);
-		else if (m[i].location == ML_HEADER && header_out(c, &m[i], model_member_wire(c->s, &m[i]), value, rs) < 0)
+		else if (m[i].location == ML_HEADER &&
+			 header_out(c, &m[i], model_member_wire(c->s, &m[i]), value, rs) < 0)
 			return error_wrap(c->err, "%s", model_text(c->s, m[i].name));
 		else if (m[i].location == ML_HEADERS && headers_out(c, &m[i], value, rs) < 0)
 			return error_wrap(c->err, "%s", model_text(c->s, m[i].name));

@@ -1,8 +1,8 @@
 /* codec_value.c - scalars between their text on the wire and the normal form.
  *
- * DESIGN: used by query, rest and xml in both directions and by json for output. Reading is strict about the whole text;
- * writing accepts what can be said without loss (a number for a string) and refuses the rest, because a wrong type in an
- * answer is a fault of a handler. */
+ * DESIGN: used by query, rest and xml in both directions and by json for output. Reading is strict about the whole
+ * text; writing accepts what can be said without loss (a number for a string) and refuses the rest, because a wrong
+ * type in an answer is a fault of a handler. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,11 +133,13 @@ json_t *codec_from_text(struct codec *c, const struct model_shape *sh, const cha
 
 static int bad_value(struct codec *c, const struct model_shape *sh, const json_t *value)
 {
-	static const char *const kinds[] = { "an object", "a list", "a string", "an integer", "a real", "true", "false", "null" };
+	static const char *const kinds[] = { "an object", "a list", "a string", "an integer",
+					     "a real",    "true",   "false",    "null" };
 	return error_set(c->err, "the value for %s is %s", model_text(c->s, sh->name), kinds[json_typeof(value)]);
 }
 
-static int write_time(struct codec *c, const struct model_shape *sh, unsigned format, const json_t *value, struct buf *out)
+static int write_time(struct codec *c, const struct model_shape *sh, unsigned format, const json_t *value,
+		      struct buf *out)
 {
 	int64_t ms;
 	char text[40];
@@ -156,8 +158,8 @@ static int write_time(struct codec *c, const struct model_shape *sh, unsigned fo
 	return 0;
 }
 
-int codec_to_text(struct codec *c, const struct model_shape *sh, unsigned member_flags, unsigned time_default, const json_t *value,
-		  struct buf *out)
+int codec_to_text(struct codec *c, const struct model_shape *sh, unsigned member_flags, unsigned time_default,
+		  const json_t *value, struct buf *out)
 {
 	unsigned format = member_flags & MM_TIME_MASK;
 	double d;

@@ -1,9 +1,10 @@
 /* codec_xml.c - XML bodies: output for query and rest-xml, input for rest-xml.
  *
- * DESIGN: input is read by expat into a small tree in the request's arena (no DOCTYPE, so no entities; depth and node count limited),
- * then mapped along the shape; unknown elements and name-space prefixes are ignored. Output is written in one pass along the
- * shape: members in the model's order, lists as <Name><member>..</member></Name> or repeated when flattened, maps as
- * <entry><key/><value/></entry>. Attributes are written for the one place AWS has them (S3's grantee type). */
+ * DESIGN: input is read by expat into a small tree in the request's arena (no DOCTYPE, so no entities; depth and node
+ * count limited), then mapped along the shape; unknown elements and name-space prefixes are ignored. Output is written
+ * in one pass along the shape: members in the model's order, lists as <Name><member>..</member></Name> or repeated when
+ * flattened, maps as <entry><key/><value/></entry>. Attributes are written for the one place AWS has them (S3's grantee
+ * type). */
 #include <expat.h>
 
 #include "base/json.h"
@@ -19,11 +20,11 @@ void codec_xml_escape(struct buf *b, struct str text)
 	size_t done = 0;
 	for (size_t i = 0; i < text.len; i++) {
 		unsigned char ch = (unsigned char)text.ptr[i];
-		const char *with = ch == '&'                                         ? "&amp;"
-				   : ch == '<'                                       ? "&lt;"
-				   : ch == '>'                                       ? "&gt;"
-				   : ch == '"'                                       ? "&quot;"
-				   : ch == '\r'                                      ? "&#13;"
+		const char *with = ch == '&'                               ? "&amp;"
+				   : ch == '<'                             ? "&lt;"
+				   : ch == '>'                             ? "&gt;"
+				   : ch == '"'                             ? "&quot;"
+				   : ch == '\r'                            ? "&#13;"
 				   : ch < 0x20 && ch != '\t' && ch != '\n' ? "\xEF\xBF\xBD"
 									   : NULL;
 		if (!with)
@@ -35,8 +36,8 @@ void codec_xml_escape(struct buf *b, struct str text)
 	buf_add(b, text.ptr + done, text.len - done);
 }
 
-static int scalar_element(struct codec *c, const struct model_shape *sh, unsigned member_flags, const char *name, const json_t *value,
-			  struct buf *b)
+static int scalar_element(struct codec *c, const struct model_shape *sh, unsigned member_flags, const char *name,
+			  const json_t *value, struct buf *b)
 {
 	if (sh->type == MT_STRING && json_is_string(value)) {
 		xml_text(b, name, json_str(value));
@@ -49,8 +50,8 @@ static int scalar_element(struct codec *c, const struct model_shape *sh, unsigne
 	return 0;
 }
 
-static int list_elements(struct codec *c, const struct model_shape *sh, bool flat, const char *name, const json_t *list, struct buf *b,
-			 int depth)
+static int list_elements(struct codec *c, const struct model_shape *sh, bool flat, const char *name, const json_t *list,
+			 struct buf *b, int depth)
 {
 	const struct model_member *m = model_shape_members(c->s, sh);
 	const char *element = flat ? (m->wire ? model_text(c->s, m->wire) : name) : model_member_wire(c->s, m);
@@ -58,7 +59,8 @@ static int list_elements(struct codec *c, const struct model_shape *sh, bool fla
 	json_t *value;
 	if (!flat)
 		xml_open(b, name);
-	json_array_foreach(list, i, value) {
+	json_array_foreach(list, i, value)
+	{
 		if (json_is_null(value))
 			continue;
 		if (codec_xml_value(c, m, element, value, b, depth + 1) < 0)
@@ -69,15 +71,16 @@ static int list_elements(struct codec *c, const struct model_shape *sh, bool fla
 	return 0;
 }
 
-static int map_elements(struct codec *c, const struct model_shape *sh, bool flat, const char *name, const json_t *map, struct buf *b,
-			int depth)
+static int map_elements(struct codec *c, const struct model_shape *sh, bool flat, const char *name, const json_t *map,
+			struct buf *b, int depth)
 {
 	const struct model_member *m = model_shape_members(c->s, sh);
 	const char *entry = flat ? name : "entry", *key;
 	json_t *value;
 	if (!flat)
 		xml_open(b, name);
-	json_object_foreach((json_t *)map, key, value) {
+	json_object_foreach((json_t *)map, key, value)
+	{
 		if (json_is_null(value))
 			continue;
 		xml_open(b, entry);
@@ -92,7 +95,8 @@ static int map_elements(struct codec *c, const struct model_shape *sh, bool flat
 }
 
 /* <Grantee xmlns:xsi="..." xsi:type="CanonicalUser"> */
-static void open_structure(struct codec *c, const struct model_shape *sh, const char *name, const json_t *obj, struct buf *b)
+static void open_structure(struct codec *c, const struct model_shape *sh, const char *name, const json_t *obj,
+			   struct buf *b)
 {
 	const struct model_member *m = model_shape_members(c->s, sh);
 	buf_add_char(b, '<');
@@ -111,7 +115,8 @@ static void open_structure(struct codec *c, const struct model_shape *sh, const 
 	buf_add_char(b, '>');
 }
 
-int codec_xml_value(struct codec *c, const struct model_member *m, const char *name, const json_t *value, struct buf *b, int depth)
+int codec_xml_value(struct codec *c, const struct model_member *m, const char *name, const json_t *value, struct buf *b,
+		    int depth)
 {
 	const struct model_shape *sh = model_member_shape(c->s, m);
 	bool flat = m->flags & MM_FLATTENED;
@@ -145,7 +150,8 @@ int codec_xml_members(struct codec *c, const struct model_shape *sh, const json_
 	return 0;
 }
 
-void codec_xml_error(struct arena *a, const char *code, const char *message, const char *request_id, struct codec_response *rs)
+void codec_xml_error(struct arena *a, const char *code, const char *message, const char *request_id,
+		     struct codec_response *rs)
 {
 	CLEANUP_BUF struct buf b = BUF_INIT;
 	buf_addz(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>");

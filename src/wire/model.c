@@ -1,7 +1,7 @@
 /* model.c - look-ups in the service tables, and the one door to the protocols.
  *
- * DESIGN: see model_tables.h for the tables. codec_decode, codec_encode and codec_error choose the protocol's file and do what
- * is the same for all: status, request id, unknown errors. They hold no state and are safe from any thread. */
+ * DESIGN: see model_tables.h for the tables. codec_decode, codec_encode and codec_error choose the protocol's file and
+ * do what is the same for all: status, request id, unknown errors. They hold no state and are safe from any thread. */
 #include "wire/model.h"
 
 #include <stdlib.h>
@@ -119,7 +119,8 @@ static const struct model_shape *error_find(const struct model_service *s, const
 		return sh;
 	for (size_t i = 0; i < s->shape_count; i++) {
 		sh = &s->shapes[i];
-		if (sh->error && s->faults[sh->error - 1].code && strcmp(model_text(s, s->faults[sh->error - 1].code), code) == 0)
+		if (sh->error && s->faults[sh->error - 1].code &&
+		    strcmp(model_text(s, s->faults[sh->error - 1].code), code) == 0)
 			return sh;
 	}
 	return NULL;
@@ -134,7 +135,8 @@ bool model_knows_error(const struct model_service *s, const char *code)
 
 int codec_depth_error(struct error *err)
 {
-	return error_aws(err, "SerializationException", "The input is nested more than %d levels deep", CODEC_MAX_DEPTH);
+	return error_aws(err, "SerializationException", "The input is nested more than %d levels deep",
+			 CODEC_MAX_DEPTH);
 }
 
 struct str codec_header(const struct codec_request *rq, const char *name)
@@ -178,7 +180,8 @@ const struct model_member *codec_member(const struct model_service *s, const str
 	return NULL;
 }
 
-const struct model_member *codec_member_wire(const struct model_service *s, const struct model_shape *sh, struct str wire)
+const struct model_member *codec_member_wire(const struct model_service *s, const struct model_shape *sh,
+					     struct str wire)
 {
 	const struct model_member *m = model_shape_members(s, sh);
 	for (size_t i = 0; i < sh->count; i++)
@@ -191,7 +194,9 @@ const struct model_member *codec_member_wire(const struct model_service *s, cons
 
 const struct model_service *model_variant(const struct model_service *s, const struct codec_request *rq)
 {
-	static const struct { const char *name, *query; } twins[] = { { "cloudwatch", "cloudwatch-query" } };
+	static const struct {
+		const char *name, *query;
+	} twins[] = { { "cloudwatch", "cloudwatch-query" } };
 	struct str type = codec_header(rq, "content-type");
 	bool form = str_starts(type, STR("application/x-www-form-urlencoded"));
 	bool target = codec_header(rq, "x-amz-target").ptr != NULL;
@@ -201,8 +206,8 @@ const struct model_service *model_variant(const struct model_service *s, const s
 	return s;
 }
 
-int codec_decode(struct arena *a, const struct model_service *s, const struct codec_request *rq, const struct model_op **op, json_t **in,
-		 struct error *err)
+int codec_decode(struct arena *a, const struct model_service *s, const struct codec_request *rq,
+		 const struct model_op **op, json_t **in, struct error *err)
 {
 	struct codec c = { a, s, err };
 	switch (model_protocol_of(s)) {
@@ -223,8 +228,8 @@ static void add_request_id(struct arena *a, const char *request_id, struct codec
 		codec_add_header(a, rs, "x-amzn-RequestId", str_from(request_id));
 }
 
-int codec_encode(struct arena *a, const struct model_service *s, const struct model_op *op, const json_t *out, const char *request_id,
-		 struct codec_response *rs, struct error *err)
+int codec_encode(struct arena *a, const struct model_service *s, const struct model_op *op, const json_t *out,
+		 const char *request_id, struct codec_response *rs, struct error *err)
 {
 	struct codec c = { a, s, err };
 	*rs = (struct codec_response){ .status = op->status ? op->status : 200 };
@@ -256,16 +261,22 @@ static const char *wire_code(const struct model_service *s, const struct model_s
 	return query && other ? model_text(s, other) : model_text(s, sh->name);
 }
 
-void codec_error(struct arena *a, const struct model_service *s, const struct error *e, const char *request_id, struct codec_response *rs)
+void codec_error(struct arena *a, const struct model_service *s, const struct error *e, const char *request_id,
+		 struct codec_response *rs)
 {
 	bool internal = e->code[0] == 0;
 	const char *code = internal ? "InternalFailure" : e->code;
-	const char *message = internal ? "The request could not be served because of an internal fault; see the server's log." : error_text(e);
+	const char *message =
+		internal ? "The request could not be served because of an internal fault; see the server's log."
+			 : error_text(e);
 	const struct model_shape *sh = internal ? NULL : error_find(s, code);
 	const struct model_fault *fault = sh ? &s->faults[sh->error - 1] : NULL;
 	*rs = (struct codec_response){ .status = e->status };
 	if (rs->status == 0)
-		rs->status = internal ? 500 : fault && fault->status ? fault->status : fault && fault->server ? 500 : 400;
+		rs->status = internal                 ? 500
+			     : fault && fault->status ? fault->status
+			     : fault && fault->server ? 500
+						      : 400;
 	add_request_id(a, request_id, rs);
 	bool server = rs->status >= 500;
 	switch (model_protocol_of(s)) {
@@ -281,7 +292,8 @@ void codec_error(struct arena *a, const struct model_service *s, const struct er
 	case MODEL_JSON:
 		if (s->query_compatible)
 			codec_add_header(a, rs, "x-amzn-query-error",
-					 str_from(arena_printf(a, "%s;%s", wire_code(s, sh, code, true), server ? "Receiver" : "Sender")));
+					 str_from(arena_printf(a, "%s;%s", wire_code(s, sh, code, true),
+							       server ? "Receiver" : "Sender")));
 		codec_json_error(a, s, wire_code(s, sh, code, false), message, rs);
 		break;
 	}

@@ -1,9 +1,9 @@
 /* model_tables.h - the layout of the generated service tables. Inside the wire room's model and codec files only.
  *
  * DESIGN: tools/models.py turns botocore's service models into constant arrays of integers and one pool of NUL-ended
- * strings a service (src/wire/models_*.c). Rows refer to strings by their offset in the pool and to other rows by index,
- * so the tables need no relocation, are shared between processes and cost memory only for the pages that are used.
- * Shapes and operations are sorted by name (binary search); members keep the order of the model. */
+ * strings a service (src/wire/models_*.c). Rows refer to strings by their offset in the pool and to other rows by
+ * index, so the tables need no relocation, are shared between processes and cost memory only for the pages that are
+ * used. Shapes and operations are sorted by name (binary search); members keep the order of the model. */
 #ifndef QUERN_WIRE_MODEL_TABLES_H
 #define QUERN_WIRE_MODEL_TABLES_H
 
@@ -24,14 +24,14 @@ enum model_type {
 };
 
 enum { /* model_shape.flags */
-	MS_SENSITIVE = 1,
-	MS_STREAMING = 2,
-	MS_DOCUMENT = 4,
-	MS_UNION = 8,
-	MS_EVENTSTREAM = 16,
-	MS_PAYLOAD = 32, /* a member of the structure is the whole body */
-	MS_NO_MAX = 64,  /* the limit row has only a minimum */
-	MS_NO_MIN = 128, /* the limit row has only a maximum */
+       MS_SENSITIVE = 1,
+       MS_STREAMING = 2,
+       MS_DOCUMENT = 4,
+       MS_UNION = 8,
+       MS_EVENTSTREAM = 16,
+       MS_PAYLOAD = 32, /* a member of the structure is the whole body */
+       MS_NO_MAX = 64,  /* the limit row has only a minimum */
+       MS_NO_MIN = 128, /* the limit row has only a maximum */
 };
 
 enum model_location {
@@ -45,15 +45,15 @@ enum model_location {
 };
 
 enum { /* model_member.flags */
-	MM_REQUIRED = 1,
-	MM_FLATTENED = 2,
-	MM_JSONVALUE = 4,
-	MM_IDEMPOTENCY = 8,
-	MM_ATTRIBUTE = 16, /* an XML attribute */
-	MM_TIME_ISO = 32,
-	MM_TIME_UNIX = 64,
-	MM_TIME_HTTP = 96,
-	MM_TIME_MASK = 96,
+       MM_REQUIRED = 1,
+       MM_FLATTENED = 2,
+       MM_JSONVALUE = 4,
+       MM_IDEMPOTENCY = 8,
+       MM_ATTRIBUTE = 16, /* an XML attribute */
+       MM_TIME_ISO = 32,
+       MM_TIME_UNIX = 64,
+       MM_TIME_HTTP = 96,
+       MM_TIME_MASK = 96,
 };
 
 /* count, first: a structure's members; a list's element (1 row) and a map's key and value (2 rows) are member rows too;
@@ -74,14 +74,14 @@ struct model_limit {
 	int64_t min, max;
 };
 struct model_fault {
-	uint32_t code; /* the query code ("NoSuchEntity"), 0 = the shape's name */
+	uint32_t code;   /* the query code ("NoSuchEntity"), 0 = the shape's name */
 	uint16_t status; /* 0 unsaid */
 	uint16_t server; /* 1: the server's fault */
 };
 struct model_op {
 	uint32_t name, method, uri, host_prefix, result_wrapper, input_name;
 	uint16_t service, input, output, status; /* input, output: shape + 1, 0 none; service: index for model_at */
-	uint16_t first_error, error_count; /* rows of op_errors: shapes */
+	uint16_t first_error, error_count;       /* rows of op_errors: shapes */
 };
 struct model_service {
 	const char *pool;
@@ -112,7 +112,8 @@ static inline const struct model_shape *model_member_shape(const struct model_se
 {
 	return &s->shapes[m->shape];
 }
-static inline const struct model_member *model_shape_members(const struct model_service *s, const struct model_shape *sh)
+static inline const struct model_member *model_shape_members(const struct model_service *s,
+							     const struct model_shape *sh)
 {
 	return &s->members[sh->first];
 }

@@ -1,10 +1,11 @@
 /* validate.c - requests against the model, with the texts of the AWS front ends.
  *
- * DESIGN: one walk along the shape collects every violation in the order of the model: absent required members, lengths, ranges,
- * patterns, enums. Texts and paths follow the Coral services ("trainingJobName", "tags.1.member.key",
- * "environment.KEY.member.x"); a scalar list, or a map's keys and scalar values, are reported once with all their constraints, as
- * Coral does. Lengths count code points; patterns are in validate_pattern.c. A value that the walk cannot judge (a document) passes.
- * Input was brought to the normal form by a codec; a wrong type found here (model_validate_shape on free JSON) is a violation too. */
+ * DESIGN: one walk along the shape collects every violation in the order of the model: absent required members,
+ * lengths, ranges, patterns, enums. Texts and paths follow the Coral services ("trainingJobName", "tags.1.member.key",
+ * "environment.KEY.member.x"); a scalar list, or a map's keys and scalar values, are reported once with all their
+ * constraints, as Coral does. Lengths count code points; patterns are in validate_pattern.c. A value that the walk
+ * cannot judge (a document) passes. Input was brought to the normal form by a codec; a wrong type found here
+ * (model_validate_shape on free JSON) is a violation too. */
 #include <ctype.h>
 #include <stdio.h>
 
@@ -48,7 +49,8 @@ static void add_value(struct validator *v, const struct model_shape *sh, const j
 		buf_add_char(b, ')');
 	} else if (json_is_object(value) && sh->type == MT_MAP) {
 		buf_add_char(b, '{');
-		json_object_foreach((json_t *)value, key, item) {
+		json_object_foreach((json_t *)value, key, item)
+		{
 			buf_printf(b, "%s%s=", sep, key);
 			add_value(v, model_member_shape(v->s, m + 1), item, b, depth + 1);
 			sep = ", ";
@@ -56,7 +58,8 @@ static void add_value(struct validator *v, const struct model_shape *sh, const j
 		buf_add_char(b, '}');
 	} else if (json_is_array(value) && sh->type == MT_LIST) {
 		buf_add_char(b, '[');
-		json_array_foreach(value, i, item) {
+		json_array_foreach(value, i, item)
+		{
 			buf_addz(b, sep);
 			add_value(v, model_member_shape(v->s, m), item, b, depth + 1);
 			sep = ", ";
@@ -123,7 +126,8 @@ static void add_limit_number(struct buf *b, const struct model_shape *sh, int64_
 static void add_limit(struct buf *b, const struct model_shape *sh, bool upper, int64_t n)
 {
 	bool number = sh->type == MT_INTEGER || sh->type == MT_LONG || sh->type == MT_FLOAT || sh->type == MT_DOUBLE;
-	buf_printf(b, "Member must have %s %s than or equal to ", number ? "value" : "length", upper ? "less" : "greater");
+	buf_printf(b, "Member must have %s %s than or equal to ", number ? "value" : "length",
+		   upper ? "less" : "greater");
 	add_limit_number(b, sh, n);
 }
 
@@ -151,7 +155,8 @@ static void add_constraints(struct validator *v, struct buf *b, const struct mod
 		sep = ", ";
 	}
 	if (sh->pattern) {
-		buf_printf(b, "%sMember must satisfy regular expression pattern: %s", sep, model_text(v->s, sh->pattern));
+		buf_printf(b, "%sMember must satisfy regular expression pattern: %s", sep,
+			   model_text(v->s, sh->pattern));
 		sep = ", ";
 	}
 	if (sh->type == MT_STRING && sh->count) {
@@ -229,7 +234,8 @@ static unsigned breaches(struct validator *v, const struct model_shape *sh, cons
 	if (sh->count && !in_enum(v, sh, json_str(value)))
 		found |= BREACH_ENUM;
 	/* A text that is too long is not worth a match. */
-	if (sh->pattern && !(found & BREACH_MAX) && !model_pattern_matches(model_text(v->s, sh->pattern), json_str(value)))
+	if (sh->pattern && !(found & BREACH_MAX) &&
+	    !model_pattern_matches(model_text(v->s, sh->pattern), json_str(value)))
 		found |= BREACH_PATTERN;
 	return found;
 }
@@ -244,7 +250,8 @@ static void report(struct validator *v, const struct model_shape *sh, const json
 		if (bit == BREACH_PATTERN && v->brief)
 			buf_printf(&b, "must satisfy regular expression '%s'", model_text(v->s, sh->pattern));
 		else if (bit == BREACH_PATTERN)
-			buf_printf(&b, "Member must satisfy regular expression pattern: %s", model_text(v->s, sh->pattern));
+			buf_printf(&b, "Member must satisfy regular expression pattern: %s",
+				   model_text(v->s, sh->pattern));
 		else if (bit == BREACH_ENUM)
 			add_enum(v, &b, sh);
 		else
@@ -280,8 +287,9 @@ static bool type_fits(const struct model_shape *sh, const json_t *value)
 
 static const char *type_word(const struct model_shape *sh)
 {
-	static const char *const words[] = { "a structure", "a list", "a map", "a string", "an integer", "an integer", "a number",
-					     "a number", "a boolean", "a timestamp", "base64 text" };
+	static const char *const words[] = { "a structure", "a list",      "a map",      "a string",
+					     "an integer",  "an integer",  "a number",   "a number",
+					     "a boolean",   "a timestamp", "base64 text" };
 	return words[sh->type];
 }
 
@@ -290,7 +298,8 @@ static bool scalar(const struct model_shape *sh)
 	return sh->type > MT_MAP;
 }
 
-static void check(struct validator *v, const struct model_shape *sh, const json_t *value, const char *const *skip, int depth);
+static void check(struct validator *v, const struct model_shape *sh, const json_t *value, const char *const *skip,
+		  int depth);
 
 /* Adds to the path; returns the length to cut back to. */
 static size_t push(struct validator *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -322,7 +331,8 @@ static bool skipped(const char *const *skip, const char *name)
 	return false;
 }
 
-static void check_structure(struct validator *v, const struct model_shape *sh, const json_t *obj, const char *const *skip, int depth)
+static void check_structure(struct validator *v, const struct model_shape *sh, const json_t *obj,
+			    const char *const *skip, int depth)
 {
 	const struct model_member *m = model_shape_members(v->s, sh);
 	for (size_t i = 0; i < sh->count; i++) {
@@ -346,7 +356,8 @@ static void check_list(struct validator *v, const struct model_shape *sh, const 
 	bool broken = false;
 	json_t *value;
 	size_t i;
-	json_array_foreach(list, i, value) {
+	json_array_foreach(list, i, value)
+	{
 		size_t old = push(v, "%zu.member", i + 1);
 		if (json_is_null(value))
 			violation(v, NULL, NULL, "Member must not be null");
@@ -363,7 +374,8 @@ static void check_list(struct validator *v, const struct model_shape *sh, const 
 	}
 }
 
-static void report_map(struct validator *v, const struct model_shape *sh, const json_t *map, const char *what, const struct model_shape *part)
+static void report_map(struct validator *v, const struct model_shape *sh, const json_t *map, const char *what,
+		       const struct model_shape *part)
 {
 	if (!begin_violation(v, sh, map))
 		return;
@@ -378,7 +390,8 @@ static void check_map(struct validator *v, const struct model_shape *sh, const j
 	bool bad_key = false, bad_value = false;
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *)map, key, value) {
+	json_object_foreach((json_t *)map, key, value)
+	{
 		CLEANUP_JSON json_t *k = json_string(key);
 		bad_key = bad_key || breaches(v, keys, k);
 		size_t old = push(v, "%.200s.member", key);
@@ -396,7 +409,8 @@ static void check_map(struct validator *v, const struct model_shape *sh, const j
 		report_map(v, sh, map, "Map value", values);
 }
 
-static void check(struct validator *v, const struct model_shape *sh, const json_t *value, const char *const *skip, int depth)
+static void check(struct validator *v, const struct model_shape *sh, const json_t *value, const char *const *skip,
+		  int depth)
 {
 	if (sh->flags & (MS_DOCUMENT | MS_EVENTSTREAM))
 		return;
@@ -424,9 +438,13 @@ static void check(struct validator *v, const struct model_shape *sh, const json_
 /* Most services say ValidationException; these do not. */
 static const char *validation_code(const struct model_service *s)
 {
-	static const struct { const char *service, *code; } others[] = {
-		{ "ecr", "InvalidParameterException" }, { "logs", "InvalidParameterException" },
-		{ "sagemaker-runtime", "ValidationError" }, { "cloudwatch", "ValidationError" },
+	static const struct {
+		const char *service, *code;
+	} others[] = {
+		{ "ecr", "InvalidParameterException" },
+		{ "logs", "InvalidParameterException" },
+		{ "sagemaker-runtime", "ValidationError" },
+		{ "cloudwatch", "ValidationError" },
 	};
 	if (model_protocol_of(s) == MODEL_QUERY)
 		return "ValidationError";
@@ -436,8 +454,8 @@ static const char *validation_code(const struct model_service *s)
 	return "ValidationException";
 }
 
-static int validate(const struct model_service *s, const struct model_shape *sh, const json_t *in, const char *const *skip,
-		    struct error *err)
+static int validate(const struct model_service *s, const struct model_shape *sh, const json_t *in,
+		    const char *const *skip, struct error *err)
 {
 	struct validator v = { .s = s, .brief = strcmp(model_name(s), "ecr") == 0 };
 	check(&v, sh, in, skip, 0);
@@ -445,20 +463,22 @@ static int validate(const struct model_service *s, const struct model_shape *sh,
 	if (v.count > 0 && v.brief)
 		rc = error_aws(err, validation_code(s), "%s", v.text.ptr);
 	else if (v.count > 0)
-		rc = error_aws(err, validation_code(s), "%d validation error%s detected: %s", v.count, v.count == 1 ? "" : "s", v.text.ptr);
+		rc = error_aws(err, validation_code(s), "%d validation error%s detected: %s", v.count,
+			       v.count == 1 ? "" : "s", v.text.ptr);
 	buf_release(&v.path);
 	buf_release(&v.text);
 	return rc;
 }
 
-int model_validate(struct arena *a, const struct model_service *s, const struct model_op *op, json_t *in, struct error *err)
+int model_validate(struct arena *a, const struct model_service *s, const struct model_op *op, json_t *in,
+		   struct error *err)
 {
 	const struct model_shape *sh = model_op_input(s, op);
 	return sh ? validate(s, sh, in, NULL, err) : 0;
 }
 
-int model_validate_shape(struct arena *a, const struct model_service *s, const char *shape, json_t *value, const char *const *skip,
-			 struct error *err)
+int model_validate_shape(struct arena *a, const struct model_service *s, const char *shape, json_t *value,
+			 const char *const *skip, struct error *err)
 {
 	const struct model_shape *sh = model_shape_find(s, str_from(shape));
 	if (!sh)

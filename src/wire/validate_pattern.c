@@ -1,9 +1,10 @@
 /* validate_pattern.c - the models' patterns, on PCRE2.
  *
- * DESIGN: the patterns are written for Java's regex. They are translated where PCRE2 differs: \uXXXX and surrogate pairs, \p{Alnum}
- * and \p{Print} (ASCII in Java), a '-' after a class escape, repeats beyond 65535, a quantified '$'. They match the whole text, with limits
- * on time and memory; running into a limit counts as no match. Compiled at first use and kept for the life of the process; safe from
- * any thread. A pattern that PCRE2 refuses even so constrains nothing (a test lists them: today none). */
+ * DESIGN: the patterns are written for Java's regex. They are translated where PCRE2 differs: \uXXXX and surrogate
+ * pairs, \p{Alnum} and \p{Print} (ASCII in Java), a '-' after a class escape, repeats beyond 65535, a quantified '$'.
+ * They match the whole text, with limits on time and memory; running into a limit counts as no match. Compiled at first
+ * use and kept for the life of the process; safe from any thread. A pattern that PCRE2 refuses even so constrains
+ * nothing (a test lists them: today none). */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <pthread.h>

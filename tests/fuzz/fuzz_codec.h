@@ -1,7 +1,8 @@
 /* fuzz_codec.h - what the fuzz targets of the decoders share.
  *
- * DESIGN: the first byte chooses the operation where the protocol does not carry it; the rest is the request. What decodes is
- * validated and, as far as the input fits the output shape, encoded again, so every walk over untrusted data is driven. */
+ * DESIGN: the first byte chooses the operation where the protocol does not carry it; the rest is the request. What
+ * decodes is validated and, as far as the input fits the output shape, encoded again, so every walk over untrusted data
+ * is driven. */
 #ifndef QUERN_TESTS_FUZZ_CODEC_H
 #define QUERN_TESTS_FUZZ_CODEC_H
 

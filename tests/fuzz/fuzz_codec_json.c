@@ -3,7 +3,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const services[] = { "sagemaker", "ecs", "stepfunctions", "events", "secretsmanager", "cloudwatch" };
+	static const char *const services[] = { "sagemaker",      "ecs",       "stepfunctions", "events",
+						"secretsmanager", "cloudwatch" };
 	if (size < 2)
 		return 0;
 	const char *service = services[data[0] % (sizeof(services) / sizeof(services[0]))];
@@ -12,7 +13,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char target[256];
 	int n = snprintf(target, sizeof(target), "%s.%s", model_target_prefix(s), op);
 	struct codec_pair headers[] = { { STR("X-Amz-Target"), str_of(target, (size_t)n) } };
-	struct codec_request rq = { .method = STR("POST"), .path = STR("/"), .headers = headers, .nheaders = 1,
+	struct codec_request rq = { .method = STR("POST"),
+				    .path = STR("/"),
+				    .headers = headers,
+				    .nheaders = 1,
 				    .body = str_of(data + 2, size - 2) };
 	fuzz_codec(service, &rq);
 	return 0;

@@ -1,5 +1,5 @@
-/* fuzz_codec_rest.c - rest-json: first byte service and method; then lines "path", "name=value" arguments, "name:value" headers; after an
- * empty line the body. */
+/* fuzz_codec_rest.c - rest-json: first byte service and method; then lines "path", "name=value" arguments, "name:value"
+ * headers; after an empty line the body. */
 #include "fuzz_codec.h"
 
 static struct str take_line(struct str *rest)
@@ -12,7 +12,8 @@ static struct str take_line(struct str *rest)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const services[] = { "lambda", "scheduler", "sagemaker-runtime", "sagemaker-featurestore-runtime" };
+	static const char *const services[] = { "lambda", "scheduler", "sagemaker-runtime",
+						"sagemaker-featurestore-runtime" };
 	static const char *const methods[] = { "GET", "POST", "PUT", "DELETE" };
 	struct codec_pair query[16], headers[16];
 	if (size < 1)
@@ -23,9 +24,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while ((line = take_line(&rest)).len > 0) {
 		ptrdiff_t eq = str_find_char(line, '='), colon = str_find_char(line, ':');
 		if (eq > 0 && rq.nquery < 16)
-			query[rq.nquery++] = (struct codec_pair){ str_head(line, (size_t)eq), str_skip(line, (size_t)eq + 1) };
+			query[rq.nquery++] =
+				(struct codec_pair){ str_head(line, (size_t)eq), str_skip(line, (size_t)eq + 1) };
 		else if (colon > 0 && rq.nheaders < 16)
-			headers[rq.nheaders++] = (struct codec_pair){ str_head(line, (size_t)colon), str_skip(line, (size_t)colon + 1) };
+			headers[rq.nheaders++] =
+				(struct codec_pair){ str_head(line, (size_t)colon), str_skip(line, (size_t)colon + 1) };
 	}
 	rq.body = rest;
 	fuzz_codec(services[data[0] % 4], &rq);

@@ -1,4 +1,5 @@
-/* iam_server.c - a server with iam and sts only, for test_iam.py: prints its port, ends when stdin ends. Argument: a folder for its data. */
+/* iam_server.c - a server with iam and sts only, for test_iam.py: prints its port, ends when stdin ends. Argument: a
+ * folder for its data. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -26,11 +27,19 @@ static int run(const char *dir, struct error *err)
 	struct engine_options eo = { .store = store };
 	if (engine_new(&eo, &engine, err) < 0)
 		return -1;
-	struct iam_options io = { .engine = engine, .account = "123456789012", .region = "us-east-1", .keys_path = keys_path };
+	struct iam_options io = {
+		.engine = engine, .account = "123456789012", .region = "us-east-1", .keys_path = keys_path
+	};
 	if (iam_new(&io, &iam, err) < 0 || engine_start(engine, err) < 0)
 		return -1;
-	struct wire_options wo = { .bind = "127.0.0.1", .port = 0, .threads = 2, .region = "us-east-1", .account = "123456789012",
-				   .engine = engine, .find_key = iam_find_key, .find_key_ctx = iam };
+	struct wire_options wo = { .bind = "127.0.0.1",
+				   .port = 0,
+				   .threads = 2,
+				   .region = "us-east-1",
+				   .account = "123456789012",
+				   .engine = engine,
+				   .find_key = iam_find_key,
+				   .find_key_ctx = iam };
 	if (wire_server_new(&wo, &server, err) < 0)
 		return -1;
 	wire_add_service(server, iam_service(iam));

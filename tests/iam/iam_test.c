@@ -39,7 +39,9 @@ static const char *path_in(struct fixture *f, const char *name)
 
 static void start_iam(struct fixture *f)
 {
-	struct iam_options o = { .engine = f->engine, .account = ACCOUNT, .region = "us-east-1", .keys_path = path_in(f, "credentials") };
+	struct iam_options o = {
+		.engine = f->engine, .account = ACCOUNT, .region = "us-east-1", .keys_path = path_in(f, "credentials")
+	};
 	if (iam_new(&o, &f->iam, &f->err) < 0)
 		fail_msg("%s", error_text(&f->err));
 }
@@ -63,7 +65,9 @@ static int setup(void **state)
 	assert_int_equal(engine_new(&o, &f->engine, &f->err), 0);
 	start_iam(f);
 	assert_int_equal(engine_start(f->engine, &f->err), 0);
-	f->who = (struct principal){ .access_key = "AKIAX", .account = ACCOUNT, .arn = "arn:aws:sts::" ACCOUNT ":assumed-role/QuernExecutionRole/quern",
+	f->who = (struct principal){ .access_key = "AKIAX",
+				     .account = ACCOUNT,
+				     .arn = "arn:aws:sts::" ACCOUNT ":assumed-role/QuernExecutionRole/quern",
 				     .user_id = "AROAQUERNEXECROLE0001:quern" };
 	return 0;
 }
@@ -84,7 +88,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* ---- one operation, as the wire layer calls it: validated, then on the core thread or a snapshot; its answer must encode ---- */
+/* ---- one operation, as the wire layer calls it: validated, then on the core thread or a snapshot; its answer must
+ * encode ---- */
 
 struct one {
 	struct fixture *f;
@@ -107,8 +112,14 @@ static json_t *perform(struct fixture *f, const struct wire_service *service, co
 	assert_non_null(op);
 	error_release(&f->err);
 	f->err = ERROR_INIT;
-	o.call = (struct call){ .arena = &f->arena, .who = &f->who, .region = "us-east-1", .account = ACCOUNT, .operation = name,
-				.request_id = "r", .engine = f->engine, .service_ctx = service->ctx };
+	o.call = (struct call){ .arena = &f->arena,
+				.who = &f->who,
+				.region = "us-east-1",
+				.account = ACCOUNT,
+				.operation = name,
+				.request_id = "r",
+				.engine = f->engine,
+				.service_ctx = service->ctx };
 	for (o.op = service->ops; o.op->name && strcmp(o.op->name, name) != 0;)
 		o.op++;
 	assert_non_null(o.op->name);
@@ -144,7 +155,8 @@ static void done(struct fixture *f, const char *name, json_t *in)
 	json_decref(good(f, iam_service(f->iam), name, in));
 }
 
-static void refused(struct fixture *f, const struct wire_service *service, const char *name, json_t *in, const char *code, const char *text)
+static void refused(struct fixture *f, const struct wire_service *service, const char *name, json_t *in,
+		    const char *code, const char *text)
 {
 	json_t *out = perform(f, service, name, in);
 	assert_null(out);
@@ -157,7 +169,8 @@ static bool find(struct fixture *f, const char *key, const char *token, struct p
 	struct db *db = store_read_begin(f->store, &f->err);
 	error_release(&f->err);
 	f->err = ERROR_INIT;
-	bool found = iam_find_key(f->iam, &f->arena, db, str_from(key), token ? str_from(token) : STR_NULL, f->now, who, secret, &f->err);
+	bool found = iam_find_key(f->iam, &f->arena, db, str_from(key), token ? str_from(token) : STR_NULL, f->now, who,
+				  secret, &f->err);
 	store_read_end(f->store, db);
 	return found;
 }
@@ -170,7 +183,8 @@ static void read_root(struct fixture *f, char key[64], char secret[64])
 {
 	FILE *file = fopen(path_in(f, "credentials"), "re");
 	assert_non_null(file);
-	assert_int_equal(fscanf(file, "[default]\naws_access_key_id = %63s\naws_secret_access_key = %63s\n", key, secret), 2);
+	assert_int_equal(
+		fscanf(file, "[default]\naws_access_key_id = %63s\naws_secret_access_key = %63s\n", key, secret), 2);
 	fclose(file);
 }
 
@@ -229,41 +243,48 @@ static void test_roles(void **state)
 	assert_string_equal(json_string_value(json_get_path(out, "Role.Arn")), iam_default_role(f->iam));
 	assert_true(json_real_value(json_get_path(out, "Role.CreateDate")) > 1.7e9);
 	json_decref(out);
-	refused(f, s, "GetRole", json_pack("{s:s}", "RoleName", "Nobody"), "NoSuchEntity", "The role with name Nobody cannot be found.");
+	refused(f, s, "GetRole", json_pack("{s:s}", "RoleName", "Nobody"), "NoSuchEntity",
+		"The role with name Nobody cannot be found.");
 	out = good(f, s, "CreateRole",
-		   json_pack("{s:s, s:s, s:s, s:[{s:s, s:s}]}", "RoleName", "Worker", "AssumeRolePolicyDocument", TRUST, "Path", "/a/b/", "Tags", "Key",
-			     "k", "Value", "v"));
-	assert_string_equal(json_string_value(json_get_path(out, "Role.Arn")), "arn:aws:iam::" ACCOUNT ":role/a/b/Worker");
+		   json_pack("{s:s, s:s, s:s, s:[{s:s, s:s}]}", "RoleName", "Worker", "AssumeRolePolicyDocument", TRUST,
+			     "Path", "/a/b/", "Tags", "Key", "k", "Value", "v"));
+	assert_string_equal(json_string_value(json_get_path(out, "Role.Arn")),
+			    "arn:aws:iam::" ACCOUNT ":role/a/b/Worker");
 	assert_string_equal(json_string_value(json_get_path(out, "Role.AssumeRolePolicyDocument")),
 			    "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%5D%7D");
 	assert_int_equal(strlen(json_string_value(json_get_path(out, "Role.RoleId"))), 21);
 	json_decref(out);
-	refused(f, s, "CreateRole", json_pack("{s:s, s:s}", "RoleName", "worker", "AssumeRolePolicyDocument", TRUST), "EntityAlreadyExists",
-		"Role with name worker already exists.");
-	refused(f, s, "CreateRole", json_pack("{s:s, s:s}", "RoleName", "x", "AssumeRolePolicyDocument", "{"), "MalformedPolicyDocument",
-		"This policy contains invalid Json");
-	done(f, "TagRole", json_pack("{s:s, s:[{s:s, s:s}]}", "RoleName", "Worker", "Tags", "Key", "two", "Value", "2"));
+	refused(f, s, "CreateRole", json_pack("{s:s, s:s}", "RoleName", "worker", "AssumeRolePolicyDocument", TRUST),
+		"EntityAlreadyExists", "Role with name worker already exists.");
+	refused(f, s, "CreateRole", json_pack("{s:s, s:s}", "RoleName", "x", "AssumeRolePolicyDocument", "{"),
+		"MalformedPolicyDocument", "This policy contains invalid Json");
+	done(f, "TagRole",
+	     json_pack("{s:s, s:[{s:s, s:s}]}", "RoleName", "Worker", "Tags", "Key", "two", "Value", "2"));
 	done(f, "UntagRole", json_pack("{s:s, s:[s]}", "RoleName", "Worker", "TagKeys", "k"));
 	out = good(f, s, "ListRoleTags", json_pack("{s:s}", "RoleName", "Worker"));
 	assert_int_equal(json_array_size(json_get(out, "Tags")), 1);
 	json_decref(out);
-	done(f, "UpdateRole", json_pack("{s:s, s:s, s:i}", "RoleName", "Worker", "Description", "d", "MaxSessionDuration", 7200));
+	done(f, "UpdateRole",
+	     json_pack("{s:s, s:s, s:i}", "RoleName", "Worker", "Description", "d", "MaxSessionDuration", 7200));
 	out = good(f, s, "GetRole", json_pack("{s:s}", "RoleName", "Worker"));
 	assert_string_equal(json_string_value(json_get_path(out, "Role.Description")), "d");
 	assert_int_equal(json_integer_value(json_get_path(out, "Role.MaxSessionDuration")), 7200);
 	json_decref(out);
 	refused(f, s, "DeleteRole", json_pack("{s:s}", "RoleName", "QuernExecutionRole"), "UnmodifiableEntity",
-		"The role QuernExecutionRole belongs to Quern: its own keys are a session of it. It cannot be deleted.");
+		"The role QuernExecutionRole belongs to Quern: its own keys are a session of it. It cannot be "
+		"deleted.");
 	done(f, "DeleteRole", json_pack("{s:s}", "RoleName", "Worker"));
-	refused(f, s, "DeleteRole", json_pack("{s:s}", "RoleName", "Worker"), "NoSuchEntity", "The role with name Worker cannot be found.");
+	refused(f, s, "DeleteRole", json_pack("{s:s}", "RoleName", "Worker"), "NoSuchEntity",
+		"The role with name Worker cannot be found.");
 }
 
 static void test_pages(void **state)
 {
 	struct fixture *f = *state;
 	for (int n = 0; n < 7; n++)
-		done(f, "CreateRole", json_pack("{s:s, s:s, s:s}", "RoleName", arena_printf(&f->arena, "R%d", n), "AssumeRolePolicyDocument", TRUST,
-						"Path", n % 2 ? "/odd/" : "/even/"));
+		done(f, "CreateRole",
+		     json_pack("{s:s, s:s, s:s}", "RoleName", arena_printf(&f->arena, "R%d", n),
+			       "AssumeRolePolicyDocument", TRUST, "Path", n % 2 ? "/odd/" : "/even/"));
 	int seen = 0, pages = 0;
 	const char *marker = NULL;
 	do {
@@ -287,19 +308,21 @@ static void test_policies(void **state)
 {
 	struct fixture *f = *state;
 	const struct wire_service *s = iam_service(f->iam);
-	const char *aws = "arn:aws:iam::aws:policy/AmazonSageMakerFullAccess", *own = "arn:aws:iam::" ACCOUNT ":policy/P1";
+	const char *aws = "arn:aws:iam::aws:policy/AmazonSageMakerFullAccess",
+		   *own = "arn:aws:iam::" ACCOUNT ":policy/P1";
 	done(f, "CreateRole", json_pack("{s:s, s:s}", "RoleName", "R", "AssumeRolePolicyDocument", TRUST));
 	done(f, "AttachRolePolicy", json_pack("{s:s, s:s}", "RoleName", "R", "PolicyArn", aws));
 	done(f, "AttachRolePolicy", json_pack("{s:s, s:s}", "RoleName", "R", "PolicyArn", aws));
 	refused(f, s, "AttachRolePolicy", json_pack("{s:s, s:s}", "RoleName", "R", "PolicyArn", own), "NoSuchEntity",
 		"Policy arn:aws:iam::" ACCOUNT ":policy/P1 does not exist or is not attachable.");
 	done(f, "CreatePolicy", json_pack("{s:s, s:s}", "PolicyName", "P1", "PolicyDocument", TRUST));
-	refused(f, s, "CreatePolicy", json_pack("{s:s, s:s}", "PolicyName", "p1", "PolicyDocument", TRUST), "EntityAlreadyExists",
-		"A policy called p1 already exists. Duplicate names are not allowed.");
+	refused(f, s, "CreatePolicy", json_pack("{s:s, s:s}", "PolicyName", "p1", "PolicyDocument", TRUST),
+		"EntityAlreadyExists", "A policy called p1 already exists. Duplicate names are not allowed.");
 	done(f, "AttachRolePolicy", json_pack("{s:s, s:s}", "RoleName", "R", "PolicyArn", own));
 	json_t *out = good(f, s, "ListAttachedRolePolicies", json_pack("{s:s}", "RoleName", "R"));
 	assert_int_equal(json_array_size(json_get(out, "AttachedPolicies")), 2);
-	assert_string_equal(json_get_text(json_array_get(json_get(out, "AttachedPolicies"), 1), "PolicyName"), "AmazonSageMakerFullAccess");
+	assert_string_equal(json_get_text(json_array_get(json_get(out, "AttachedPolicies"), 1), "PolicyName"),
+			    "AmazonSageMakerFullAccess");
 	json_decref(out);
 	out = good(f, s, "GetPolicy", json_pack("{s:s}", "PolicyArn", own));
 	assert_int_equal(json_integer_value(json_get_path(out, "Policy.AttachmentCount")), 1);
@@ -307,19 +330,24 @@ static void test_policies(void **state)
 	out = good(f, s, "GetPolicyVersion", json_pack("{s:s, s:s}", "PolicyArn", own, "VersionId", "v1"));
 	assert_non_null(json_get_path(out, "PolicyVersion.Document"));
 	json_decref(out);
-	refused(f, s, "DeletePolicy", json_pack("{s:s}", "PolicyArn", own), "DeleteConflict", "Cannot delete a policy attached to entities.");
-	done(f, "PutRolePolicy", json_pack("{s:s, s:s, s:s}", "RoleName", "R", "PolicyName", "in", "PolicyDocument", TRUST));
-	done(f, "PutRolePolicy", json_pack("{s:s, s:s, s:s}", "RoleName", "R", "PolicyName", "in", "PolicyDocument", TRUST));
+	refused(f, s, "DeletePolicy", json_pack("{s:s}", "PolicyArn", own), "DeleteConflict",
+		"Cannot delete a policy attached to entities.");
+	done(f, "PutRolePolicy",
+	     json_pack("{s:s, s:s, s:s}", "RoleName", "R", "PolicyName", "in", "PolicyDocument", TRUST));
+	done(f, "PutRolePolicy",
+	     json_pack("{s:s, s:s, s:s}", "RoleName", "R", "PolicyName", "in", "PolicyDocument", TRUST));
 	out = good(f, s, "ListRolePolicies", json_pack("{s:s}", "RoleName", "R"));
 	assert_int_equal(json_array_size(json_get(out, "PolicyNames")), 1);
 	json_decref(out);
 	json_decref(good(f, s, "GetRolePolicy", json_pack("{s:s, s:s}", "RoleName", "R", "PolicyName", "in")));
-	refused(f, s, "DeleteRole", json_pack("{s:s}", "RoleName", "R"), "DeleteConflict", "Cannot delete entity, must detach all policies first.");
+	refused(f, s, "DeleteRole", json_pack("{s:s}", "RoleName", "R"), "DeleteConflict",
+		"Cannot delete entity, must detach all policies first.");
 	done(f, "DetachRolePolicy", json_pack("{s:s, s:s}", "RoleName", "R", "PolicyArn", own));
 	done(f, "DetachRolePolicy", json_pack("{s:s, s:s}", "RoleName", "R", "PolicyArn", aws));
 	refused(f, s, "DetachRolePolicy", json_pack("{s:s, s:s}", "RoleName", "R", "PolicyArn", own), "NoSuchEntity",
 		"Policy arn:aws:iam::" ACCOUNT ":policy/P1 was not found.");
-	refused(f, s, "DeleteRole", json_pack("{s:s}", "RoleName", "R"), "DeleteConflict", "Cannot delete entity, must delete policies first.");
+	refused(f, s, "DeleteRole", json_pack("{s:s}", "RoleName", "R"), "DeleteConflict",
+		"Cannot delete entity, must delete policies first.");
 	done(f, "DeleteRolePolicy", json_pack("{s:s, s:s}", "RoleName", "R", "PolicyName", "in"));
 	refused(f, s, "GetRolePolicy", json_pack("{s:s, s:s}", "RoleName", "R", "PolicyName", "in"), "NoSuchEntity",
 		"The role policy with name in cannot be found.");
@@ -333,7 +361,8 @@ static void test_user_keys(void **state)
 	const struct wire_service *s = iam_service(f->iam);
 	struct principal who;
 	struct str secret;
-	refused(f, s, "GetUser", json_object(), "ValidationError", "Must specify userName when calling with non-User credentials");
+	refused(f, s, "GetUser", json_object(), "ValidationError",
+		"Must specify userName when calling with non-User credentials");
 	done(f, "CreateUser", json_pack("{s:s}", "UserName", "ann"));
 	json_t *made = good(f, s, "CreateAccessKey", json_pack("{s:s}", "UserName", "ann"));
 	const char *key = json_string_value(json_get_path(made, "AccessKey.AccessKeyId"));
@@ -343,22 +372,27 @@ static void test_user_keys(void **state)
 		assert_true(str_eqz(secret, shown));
 		assert_string_equal(who.arn, "arn:aws:iam::" ACCOUNT ":user/ann");
 	}
-	done(f, "UpdateAccessKey", json_pack("{s:s, s:s, s:s}", "UserName", "ann", "AccessKeyId", key, "Status", "Inactive"));
+	done(f, "UpdateAccessKey",
+	     json_pack("{s:s, s:s, s:s}", "UserName", "ann", "AccessKeyId", key, "Status", "Inactive"));
 	assert_false(find(f, key, NULL, &who, &secret));
-	done(f, "UpdateAccessKey", json_pack("{s:s, s:s, s:s}", "UserName", "ann", "AccessKeyId", key, "Status", "Active"));
+	done(f, "UpdateAccessKey",
+	     json_pack("{s:s, s:s, s:s}", "UserName", "ann", "AccessKeyId", key, "Status", "Active"));
 	assert_true(find(f, key, NULL, &who, &secret));
 	assert_true(find(f, key, NULL, &who, &secret));
 	json_decref(good(f, s, "CreateAccessKey", json_pack("{s:s}", "UserName", "ann")));
-	refused(f, s, "CreateAccessKey", json_pack("{s:s}", "UserName", "ann"), "LimitExceeded", "Cannot exceed quota for AccessKeysPerUser: 2");
+	refused(f, s, "CreateAccessKey", json_pack("{s:s}", "UserName", "ann"), "LimitExceeded",
+		"Cannot exceed quota for AccessKeysPerUser: 2");
 	refused(f, s, "DeleteUser", json_pack("{s:s}", "UserName", "ann"), "DeleteConflict",
 		"Cannot delete entity, must delete access keys first.");
 	json_t *list = good(f, s, "ListAccessKeys", json_pack("{s:s}", "UserName", "ann"));
 	json_t *one;
 	size_t n;
 	assert_int_equal(json_array_size(json_get(list, "AccessKeyMetadata")), 2);
-	json_array_foreach(json_get(list, "AccessKeyMetadata"), n, one) {
+	json_array_foreach(json_get(list, "AccessKeyMetadata"), n, one)
+	{
 		assert_null(json_get(one, "SecretAccessKey"));
-		done(f, "DeleteAccessKey", json_pack("{s:s, s:s}", "UserName", "ann", "AccessKeyId", json_get_text(one, "AccessKeyId")));
+		done(f, "DeleteAccessKey",
+		     json_pack("{s:s, s:s}", "UserName", "ann", "AccessKeyId", json_get_text(one, "AccessKeyId")));
 	}
 	json_decref(list);
 	assert_false(find(f, key, NULL, &who, &secret));
@@ -374,18 +408,24 @@ static void test_assume_role(void **state)
 	const struct wire_service *s = sts_service(f->iam);
 	struct principal who;
 	struct str secret;
-	refused(f, s, "AssumeRole", json_pack("{s:s, s:s}", "RoleArn", "arn:aws:iam::" ACCOUNT ":role/Nobody", "RoleSessionName", "xy"),
+	refused(f, s, "AssumeRole",
+		json_pack("{s:s, s:s}", "RoleArn", "arn:aws:iam::" ACCOUNT ":role/Nobody", "RoleSessionName", "xy"),
 		"AccessDenied",
-		"User: arn:aws:sts::" ACCOUNT ":assumed-role/QuernExecutionRole/quern is not authorized to perform: sts:AssumeRole on resource: "
+		"User: arn:aws:sts::" ACCOUNT
+		":assumed-role/QuernExecutionRole/quern is not authorized to perform: sts:AssumeRole on resource: "
 		"arn:aws:iam::" ACCOUNT ":role/Nobody");
 	assert_int_equal(f->err.status, 403);
 	/* A wrong path or account is another role. */
 	assert_null(perform(f, s, "AssumeRole",
-			    json_pack("{s:s, s:s}", "RoleArn", "arn:aws:iam::" ACCOUNT ":role/QuernExecutionRole", "RoleSessionName", "xy")));
+			    json_pack("{s:s, s:s}", "RoleArn", "arn:aws:iam::" ACCOUNT ":role/QuernExecutionRole",
+				      "RoleSessionName", "xy")));
 	assert_null(perform(f, s, "AssumeRole",
-			    json_pack("{s:s, s:s}", "RoleArn", "arn:aws:iam::999999999999:role/service-role/QuernExecutionRole", "RoleSessionName", "xy")));
+			    json_pack("{s:s, s:s}", "RoleArn",
+				      "arn:aws:iam::999999999999:role/service-role/QuernExecutionRole",
+				      "RoleSessionName", "xy")));
 	json_t *out = good(f, s, "AssumeRole",
-			   json_pack("{s:s, s:s, s:i}", "RoleArn", iam_default_role(f->iam), "RoleSessionName", "me", "DurationSeconds", 900));
+			   json_pack("{s:s, s:s, s:i}", "RoleArn", iam_default_role(f->iam), "RoleSessionName", "me",
+				     "DurationSeconds", 900));
 	const char *key = json_string_value(json_get_path(out, "Credentials.AccessKeyId"));
 	const char *token = json_string_value(json_get_path(out, "Credentials.SessionToken"));
 	for (int n = 0; n < 2; n++) {
@@ -401,12 +441,16 @@ static void test_assume_role(void **state)
 	assert_false(find(f, key, token, &who, &secret));
 	assert_string_equal(f->err.code, "ExpiredToken");
 	refused(f, s, "AssumeRole",
-		json_pack("{s:s, s:s, s:i}", "RoleArn", iam_default_role(f->iam), "RoleSessionName", "me", "DurationSeconds", 43201), "ValidationError",
-		"1 validation error detected: Value '43201' at 'durationSeconds' failed to satisfy constraint: Member must have value less than or "
+		json_pack("{s:s, s:s, s:i}", "RoleArn", iam_default_role(f->iam), "RoleSessionName", "me",
+			  "DurationSeconds", 43201),
+		"ValidationError",
+		"1 validation error detected: Value '43201' at 'durationSeconds' failed to satisfy constraint: Member "
+		"must have value less than or "
 		"equal to 43200");
 	/* The next session sweeps the row. */
 	f->now += 3600 * 1000;
-	json_decref(good(f, s, "AssumeRole", json_pack("{s:s, s:s}", "RoleArn", iam_default_role(f->iam), "RoleSessionName", "you")));
+	json_decref(good(f, s, "AssumeRole",
+			 json_pack("{s:s, s:s}", "RoleArn", iam_default_role(f->iam), "RoleSessionName", "you")));
 	struct db *db = store_read_begin(f->store, &f->err);
 	struct rows rows = { 0 };
 	assert_int_equal(db_row(db, &rows, &f->err, "SELECT count(*) FROM iam_session", ""), 1);
@@ -441,13 +485,16 @@ static int make_session(struct turn *t, void *arg, struct error *err)
 static void test_task_session(void **state)
 {
 	struct fixture *f = *state;
-	static const struct { const char *role, *role_arn, *session_arn; } cases[] = {
+	static const struct {
+		const char *role, *role_arn, *session_arn;
+	} cases[] = {
 		{ "QuernExecutionRole", "arn:aws:iam::" ACCOUNT ":role/service-role/QuernExecutionRole",
 		  "arn:aws:sts::" ACCOUNT ":assumed-role/QuernExecutionRole/task-1" },
 		{ "arn:aws:iam::" ACCOUNT ":role/not/yet/There", "arn:aws:iam::" ACCOUNT ":role/not/yet/There",
 		  "arn:aws:sts::" ACCOUNT ":assumed-role/There/task-1" },
 		{ "Bare", "arn:aws:iam::" ACCOUNT ":role/Bare", "arn:aws:sts::" ACCOUNT ":assumed-role/Bare/task-1" },
-		{ "arn:aws:iam::111122223333:role/Far", "arn:aws:iam::111122223333:role/Far", "arn:aws:sts::" ACCOUNT ":assumed-role/Far/task-1" },
+		{ "arn:aws:iam::111122223333:role/Far", "arn:aws:iam::111122223333:role/Far",
+		  "arn:aws:sts::" ACCOUNT ":assumed-role/Far/task-1" },
 	};
 	for (size_t n = 0; n < sizeof(cases) / sizeof(cases[0]); n++) {
 		struct session_ctx s = { .f = f, .role = cases[n].role };
@@ -467,7 +514,8 @@ static void test_session_token(void **state)
 	struct fixture *f = *state;
 	json_decref(good(f, sts_service(f->iam), "GetSessionToken", json_object()));
 	f->who.access_key = "ASIAX";
-	refused(f, sts_service(f->iam), "GetSessionToken", json_object(), "AccessDenied", "Cannot call GetSessionToken with session credentials");
+	refused(f, sts_service(f->iam), "GetSessionToken", json_object(), "AccessDenied",
+		"Cannot call GetSessionToken with session credentials");
 }
 
 int main(void)

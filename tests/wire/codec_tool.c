@@ -3,7 +3,8 @@
  * DESIGN: one JSON object a line on stdin, one on stdout.
  *   {"do":"decode","service":s,"method":m,"path":p,"query":[[n,v]..],"headers":[[n,v]..],"body":base64}
  *     -> {"op":name,"in":{..},"invalid":text?} or {"error":code,"message":text}
- *   {"do":"encode","service":s,"op":name,"out":{..}} -> {"status":n,"headers":[[n,v]..],"body":base64} or {"fault":text}
+ *   {"do":"encode","service":s,"op":name,"out":{..}} -> {"status":n,"headers":[[n,v]..],"body":base64} or
+ * {"fault":text}
  *   {"do":"error","service":s,"code":c,"message":t,"status":n?} -> as encode
  *   {"do":"shape","service":s,"shape":name,"value":{..},"skip":[..]?} -> {} or {"error":code,"message":text}
  *   {"do":"patterns"} -> {"all":n,"unknown":[..]} */
@@ -89,7 +90,8 @@ static json_t *do_error(struct arena *a, const struct model_service *s, const js
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	struct codec_response rs;
-	error_http(&err, (int)json_get_int(line, "status", 0), json_get_text(line, "code"), "%s", json_get_text(line, "message"));
+	error_http(&err, (int)json_get_int(line, "status", 0), json_get_text(line, "code"), "%s",
+		   json_get_text(line, "message"));
 	codec_error(a, s, &err, "req-1", &rs);
 	return response_json(&rs);
 }

@@ -1,5 +1,5 @@
-/* model_test.c - look-ups, validation texts and wrong input of the JSON, query and REST codecs. Good input is checked against botocore by
- * codec_botocore_test.py. The texts are those of AWS's front ends. */
+/* model_test.c - look-ups, validation texts and wrong input of the JSON, query and REST codecs. Good input is checked
+ * against botocore by codec_botocore_test.py. The texts are those of AWS's front ends. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +38,9 @@ static json_t *call_json(struct fixture *f, const char *service, const char *ope
 	struct codec_pair headers[] = {
 		{ STR("X-Amz-Target"), str_from(arena_printf(&f->arena, "%s.%s", model_target_prefix(s), operation)) },
 	};
-	struct codec_request rq = { .method = STR("POST"), .path = STR("/"), .headers = headers, .nheaders = 1, .body = str_from(body) };
+	struct codec_request rq = {
+		.method = STR("POST"), .path = STR("/"), .headers = headers, .nheaders = 1, .body = str_from(body)
+	};
 	const struct model_op *op = NULL;
 	json_t *in = NULL;
 	error_release(&f->err);
@@ -53,7 +55,8 @@ static json_t *call_json(struct fixture *f, const char *service, const char *ope
 	return in;
 }
 
-static void refuse(struct fixture *f, const char *service, const char *operation, const char *body, const char *code, const char *text)
+static void refuse(struct fixture *f, const char *service, const char *operation, const char *body, const char *code,
+		   const char *text)
 {
 	json_t *in = call_json(f, service, operation, body);
 	assert_null(in);
@@ -85,7 +88,8 @@ static void test_lookups(void **state)
 			assert_ptr_equal(model_op_find(s, str_from(name)), model_op_at(s, k));
 		}
 		for (uint32_t k = 0; k < s->shape_count; k++)
-			assert_ptr_equal(model_shape_find(s, str_from(model_text(s, s->shapes[k].name))), &s->shapes[k]);
+			assert_ptr_equal(model_shape_find(s, str_from(model_text(s, s->shapes[k].name))),
+					 &s->shapes[k]);
 		assert_null(model_op_find(s, STR("NoSuchOperation")));
 		assert_null(model_op_find(s, STR("")));
 	}
@@ -103,37 +107,51 @@ static void test_lookups(void **state)
 static void test_missing(void **state)
 {
 	refuse(*state, "sagemaker", "DescribePipeline", "{}", "ValidationException",
-	       "1 validation error detected: Value null at 'pipelineName' failed to satisfy constraint: Member must not be null");
+	       "1 validation error detected: Value null at 'pipelineName' failed to satisfy constraint: Member must "
+	       "not be null");
 	refuse(*state, "sagemaker", "DescribePipeline", "{\"PipelineName\":null}", "ValidationException",
-	       "1 validation error detected: Value null at 'pipelineName' failed to satisfy constraint: Member must not be null");
+	       "1 validation error detected: Value null at 'pipelineName' failed to satisfy constraint: Member must "
+	       "not be null");
 	refuse(*state, "secretsmanager", "TagResource", "{\"SecretId\":\"x\"}", "ValidationException",
-	       "1 validation error detected: Value null at 'tags' failed to satisfy constraint: Member must not be null");
-	refuse(*state, "sagemaker", "AddTags", "{\"ResourceArn\":\"arn:aws:sagemaker:r:123456789012:x/y\",\"Tags\":[{\"Key\":\"k\"}]}", "ValidationException",
-	       "1 validation error detected: Value null at 'tags.1.member.value' failed to satisfy constraint: Member must not be null");
-	refuse(*state, "sagemaker", "AddTags", "{\"ResourceArn\":\"arn:aws:sagemaker:r:123456789012:x/y\",\"Tags\":[{\"Key\":\"k\",\"Value\":\"\"},null]}",
+	       "1 validation error detected: Value null at 'tags' failed to satisfy constraint: Member must not be "
+	       "null");
+	refuse(*state, "sagemaker", "AddTags",
+	       "{\"ResourceArn\":\"arn:aws:sagemaker:r:123456789012:x/y\",\"Tags\":[{\"Key\":\"k\"}]}",
 	       "ValidationException",
-	       "1 validation error detected: Value null at 'tags.2.member' failed to satisfy constraint: Member must not be null");
+	       "1 validation error detected: Value null at 'tags.1.member.value' failed to satisfy constraint: Member "
+	       "must not be null");
+	refuse(*state, "sagemaker", "AddTags",
+	       "{\"ResourceArn\":\"arn:aws:sagemaker:r:123456789012:x/"
+	       "y\",\"Tags\":[{\"Key\":\"k\",\"Value\":\"\"},null]}",
+	       "ValidationException",
+	       "1 validation error detected: Value null at 'tags.2.member' failed to satisfy constraint: Member must "
+	       "not be null");
 }
 
 static void test_limits(void **state)
 {
 	struct fixture *f = *state;
 	refuse(f, "stepfunctions", "ListStateMachines", "{\"maxResults\":1001}", "ValidationException",
-	       "1 validation error detected: Value '1001' at 'maxResults' failed to satisfy constraint: Member must have value less than "
+	       "1 validation error detected: Value '1001' at 'maxResults' failed to satisfy constraint: Member must "
+	       "have value less than "
 	       "or equal to 1000");
 	refuse(f, "stepfunctions", "ListExecutions", "{\"statusFilter\":\"succeeded\"}", "ValidationException",
-	       "1 validation error detected: Value 'succeeded' at 'statusFilter' failed to satisfy constraint: Member must satisfy enum value "
+	       "1 validation error detected: Value 'succeeded' at 'statusFilter' failed to satisfy constraint: Member "
+	       "must satisfy enum value "
 	       "set: [RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, PENDING_REDRIVE]");
 	char name[82];
 	memset(name, 'x', 81);
 	name[81] = 0;
-	refuse(f, "stepfunctions", "CreateActivity", arena_printf(&f->arena, "{\"name\":\"%s\"}", name), "ValidationException",
+	refuse(f, "stepfunctions", "CreateActivity", arena_printf(&f->arena, "{\"name\":\"%s\"}", name),
+	       "ValidationException",
 	       arena_printf(&f->arena,
-			    "1 validation error detected: Value '%s' at 'name' failed to satisfy constraint: Member must have length less than "
+			    "1 validation error detected: Value '%s' at 'name' failed to satisfy constraint: Member "
+			    "must have length less than "
 			    "or equal to 80",
 			    name));
 	refuse(f, "stepfunctions", "CreateActivity", "{\"name\":\"\"}", "ValidationException",
-	       "1 validation error detected: Value '' at 'name' failed to satisfy constraint: Member must have length greater than or equal "
+	       "1 validation error detected: Value '' at 'name' failed to satisfy constraint: Member must have length "
+	       "greater than or equal "
 	       "to 1");
 	/* 80 characters of two bytes each fit in 80. */
 	struct buf b = BUF_INIT;
@@ -145,8 +163,10 @@ static void test_limits(void **state)
 	assert_non_null(in);
 	json_decref(in);
 	buf_release(&b);
-	refuse(f, "logs", "PutLogEvents", "{\"logGroupName\":\"g\",\"logStreamName\":\"s\",\"logEvents\":[]}", "InvalidParameterException",
-	       "1 validation error detected: Value '[]' at 'logEvents' failed to satisfy constraint: Member must have length greater than or "
+	refuse(f, "logs", "PutLogEvents", "{\"logGroupName\":\"g\",\"logStreamName\":\"s\",\"logEvents\":[]}",
+	       "InvalidParameterException",
+	       "1 validation error detected: Value '[]' at 'logEvents' failed to satisfy constraint: Member must have "
+	       "length greater than or "
 	       "equal to 1");
 }
 
@@ -154,11 +174,13 @@ static void test_patterns(void **state)
 {
 	struct fixture *f = *state;
 	refuse(f, "sagemaker", "DescribeTrainingJob", "{\"TrainingJobName\":\"a b\"}", "ValidationException",
-	       "1 validation error detected: Value 'a b' at 'trainingJobName' failed to satisfy constraint: Member must satisfy regular "
+	       "1 validation error detected: Value 'a b' at 'trainingJobName' failed to satisfy constraint: Member "
+	       "must satisfy regular "
 	       "expression pattern: [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}");
 	/* The whole text must match: no line end is forgiven. */
 	refuse(f, "sagemaker", "DescribeTrainingJob", "{\"TrainingJobName\":\"ab\\n\"}", "ValidationException",
-	       "1 validation error detected: Value 'ab\n' at 'trainingJobName' failed to satisfy constraint: Member must satisfy regular "
+	       "1 validation error detected: Value 'ab\n' at 'trainingJobName' failed to satisfy constraint: Member "
+	       "must satisfy regular "
 	       "expression pattern: [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}");
 	/* A pattern that a backtracking matcher can spend years on ends. */
 	struct buf b = BUF_INIT;
@@ -176,8 +198,10 @@ static void test_patterns(void **state)
 static void test_several(void **state)
 {
 	refuse(*state, "sagemaker", "DescribeProcessingJob", "{\"ProcessingJobName\":\"\"}", "ValidationException",
-	       "2 validation errors detected: Value '' at 'processingJobName' failed to satisfy constraint: Member must have length greater "
-	       "than or equal to 1; Value '' at 'processingJobName' failed to satisfy constraint: Member must satisfy regular expression "
+	       "2 validation errors detected: Value '' at 'processingJobName' failed to satisfy constraint: Member "
+	       "must have length greater "
+	       "than or equal to 1; Value '' at 'processingJobName' failed to satisfy constraint: Member must satisfy "
+	       "regular expression "
 	       "pattern: [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}");
 }
 
@@ -185,20 +209,29 @@ static void test_collections(void **state)
 {
 	/* Scalars in a list and keys of a map are reported once, with all that is asked of them. */
 	refuse(*state, "events", "PutTargets",
-	       "{\"Rule\":\"r\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"a\",\"InputTransformer\":{\"InputTemplate\":\"t\",\"InputPathsMap\":"
+	       "{\"Rule\":\"r\",\"Targets\":[{\"Id\":\"1\",\"Arn\":\"a\",\"InputTransformer\":{\"InputTemplate\":\"t\","
+	       "\"InputPathsMap\":"
 	       "{\"o que?\":\"$.x\"}}}]}",
 	       "ValidationException",
-	       "1 validation error detected: Value '{o que?=$.x}' at 'targets.1.member.inputTransformer.inputPathsMap' failed to satisfy "
-	       "constraint: Map keys must satisfy constraint: [Member must have length less than or equal to 256, Member must have length greater "
+	       "1 validation error detected: Value '{o que?=$.x}' at 'targets.1.member.inputTransformer.inputPathsMap' "
+	       "failed to satisfy "
+	       "constraint: Map keys must satisfy constraint: [Member must have length less than or equal to 256, "
+	       "Member must have length greater "
 	       "than or equal to 1, Member must satisfy regular expression pattern: [A-Za-z0-9\\_\\-]+]");
-	refuse(*state, "ecr", "DescribeImages", "{\"repositoryName\":\"r\",\"registryId\":\"12\"}", "InvalidParameterException",
-	       "Invalid parameter at 'registryId' failed to satisfy constraint: 'must satisfy regular expression '[0-9]{12}''");
+	refuse(*state, "ecr", "DescribeImages", "{\"repositoryName\":\"r\",\"registryId\":\"12\"}",
+	       "InvalidParameterException",
+	       "Invalid parameter at 'registryId' failed to satisfy constraint: 'must satisfy regular expression "
+	       "'[0-9]{12}''");
 	refuse(*state, "sagemaker", "CreateTrainingJob",
-	       "{\"TrainingJobName\":\"a\",\"RoleArn\":\"arn:aws:iam::123456789012:role/r\",\"OutputDataConfig\":{\"S3OutputPath\":\"s3://b/k\"},"
-	       "\"ResourceConfig\":{\"VolumeSizeInGB\":1},\"StoppingCondition\":{},\"VpcConfig\":{\"SecurityGroupIds\":[\"a!\"],\"Subnets\":[\"s\"]}}",
+	       "{\"TrainingJobName\":\"a\",\"RoleArn\":\"arn:aws:iam::123456789012:role/"
+	       "r\",\"OutputDataConfig\":{\"S3OutputPath\":\"s3://b/k\"},"
+	       "\"ResourceConfig\":{\"VolumeSizeInGB\":1},\"StoppingCondition\":{},\"VpcConfig\":{\"SecurityGroupIds\":"
+	       "[\"a!\"],\"Subnets\":[\"s\"]}}",
 	       "ValidationException",
-	       "1 validation error detected: Value '[a!]' at 'vpcConfig.securityGroupIds' failed to satisfy constraint: Member must satisfy "
-	       "constraint: [Member must have length less than or equal to 32, Member must have length greater than or equal to 0, Member must "
+	       "1 validation error detected: Value '[a!]' at 'vpcConfig.securityGroupIds' failed to satisfy "
+	       "constraint: Member must satisfy "
+	       "constraint: [Member must have length less than or equal to 32, Member must have length greater than or "
+	       "equal to 0, Member must "
 	       "satisfy regular expression pattern: [-0-9a-zA-Z]+]");
 }
 
@@ -206,19 +239,27 @@ static void test_serialization(void **state)
 {
 	struct fixture *f = *state;
 	const char *code = "SerializationException";
-	refuse(f, "sagemaker", "DescribePipeline", "{\"PipelineName\":1}", code, "NUMBER_VALUE can not be converted to a String");
-	refuse(f, "sagemaker", "DescribePipeline", "{\"PipelineName\":true}", code, "TRUE_VALUE can not be converted to a String");
-	refuse(f, "sagemaker", "DescribePipeline", "{\"PipelineName\":[]}", code, "Start of list found where not expected");
-	refuse(f, "sagemaker", "DescribePipeline", "{\"PipelineName\":{}}", code, "Start of structure or map found where not expected.");
-	refuse(f, "sagemaker", "ListPipelines", "{\"MaxResults\":\"1\"}", code, "STRING_VALUE can not be converted to an Integer");
-	refuse(f, "sagemaker", "ListPipelines", "{\"MaxResults\":1.5}", code, "NUMBER_VALUE can not be converted to an Integer");
-	refuse(f, "sagemaker", "ListPipelines", "{\"MaxResults\":4294967297}", code, "NUMBER_VALUE can not be converted to an Integer");
+	refuse(f, "sagemaker", "DescribePipeline", "{\"PipelineName\":1}", code,
+	       "NUMBER_VALUE can not be converted to a String");
+	refuse(f, "sagemaker", "DescribePipeline", "{\"PipelineName\":true}", code,
+	       "TRUE_VALUE can not be converted to a String");
+	refuse(f, "sagemaker", "DescribePipeline", "{\"PipelineName\":[]}", code,
+	       "Start of list found where not expected");
+	refuse(f, "sagemaker", "DescribePipeline", "{\"PipelineName\":{}}", code,
+	       "Start of structure or map found where not expected.");
+	refuse(f, "sagemaker", "ListPipelines", "{\"MaxResults\":\"1\"}", code,
+	       "STRING_VALUE can not be converted to an Integer");
+	refuse(f, "sagemaker", "ListPipelines", "{\"MaxResults\":1.5}", code,
+	       "NUMBER_VALUE can not be converted to an Integer");
+	refuse(f, "sagemaker", "ListPipelines", "{\"MaxResults\":4294967297}", code,
+	       "NUMBER_VALUE can not be converted to an Integer");
 	refuse(f, "sagemaker", "ListPipelines", "{\"CreatedAfter\":\"2026-01-01T00:00:00Z\"}", code,
 	       "STRING_VALUE can not be converted to milliseconds since epoch");
 	refuse(f, "sagemaker", "AddTags", "{\"Tags\":\"x\"}", code, "Expected list or null");
 	refuse(f, "sagemaker", "AddTags", "{\"Tags\":[\"x\"]}", code, "Expected null");
 	refuse(f, "sagemaker", "AddTags", "[]", code, "Start of list found where not expected");
-	refuse(f, "secretsmanager", "CreateSecret", "{\"Name\":\"x\",\"SecretBinary\":\"%%%\"}", code, "The value is not valid base64");
+	refuse(f, "secretsmanager", "CreateSecret", "{\"Name\":\"x\",\"SecretBinary\":\"%%%\"}", code,
+	       "The value is not valid base64");
 	assert_null(call_json(f, "sagemaker", "AddTags", "{"));
 	assert_string_equal(f->err.code, code);
 	assert_null(call_json(f, "sagemaker", "AddTags", "{\"a\":\"\xff\"}"));
@@ -230,10 +271,12 @@ static void test_serialization(void **state)
 static void test_normal_form(void **state)
 {
 	/* Nulls and unknown members go, whole reals become integers, fractions of a second stay. */
-	accept(*state, "sagemaker", "ListPipelines", "{\"MaxResults\":10.0,\"NextToken\":null,\"Unknown\":{\"a\":[1]},\"CreatedAfter\":1.5}",
+	accept(*state, "sagemaker", "ListPipelines",
+	       "{\"MaxResults\":10.0,\"NextToken\":null,\"Unknown\":{\"a\":[1]},\"CreatedAfter\":1.5}",
 	       "{\"MaxResults\":10,\"CreatedAfter\":1.5}");
 	accept(*state, "sagemaker", "ListPipelines", "", "{}");
-	accept(*state, "sagemaker", "ListPipelines", "{\"NextToken\":\"a\",\"NextToken\":\"b\"}", "{\"NextToken\":\"b\"}");
+	accept(*state, "sagemaker", "ListPipelines", "{\"NextToken\":\"a\",\"NextToken\":\"b\"}",
+	       "{\"NextToken\":\"b\"}");
 }
 
 static void test_depth(void **state)
@@ -243,7 +286,8 @@ static void test_depth(void **state)
 	/* SageMaker's search expressions nest. */
 	buf_addz(&b, "{\"Resource\":\"TrainingJob\"");
 	for (int i = 0; i < 300; i++)
-		buf_addz(&b, i ? ",\"SubExpressions\":[{\"Operator\":\"And\"" : ",\"SearchExpression\":{\"Operator\":\"And\"");
+		buf_addz(&b, i ? ",\"SubExpressions\":[{\"Operator\":\"And\""
+			       : ",\"SearchExpression\":{\"Operator\":\"And\"");
 	for (int i = 0; i < 300; i++)
 		buf_addz(&b, i < 299 ? "}]" : "}");
 	buf_addz(&b, "}");
@@ -296,13 +340,18 @@ static void test_query_input(void **state)
 	bad_query(f, "sts", "Action=AssumeRole&..=1");
 	/* Numbers give the order; holes do not matter; a GET's arguments count too. */
 	struct codec_pair query[] = { { STR("Action"), STR("AssumeRole") }, { STR("RoleArn"), STR("a+b") } };
-	struct codec_request rq = { .method = STR("GET"), .path = STR("/"), .query = query, .nquery = 2,
-				    .body = STR("Tags.member.9.Key=z&Tags.member.2.Key=a%20b&Tags.member.2.Value=&Unknown=1&DurationSeconds=900") };
+	struct codec_request rq = { .method = STR("GET"),
+				    .path = STR("/"),
+				    .query = query,
+				    .nquery = 2,
+				    .body = STR("Tags.member.9.Key=z&Tags.member.2.Key=a%20b&Tags.member.2.Value=&"
+						"Unknown=1&DurationSeconds=900") };
 	const struct model_op *op;
 	json_t *in = NULL;
 	assert_int_equal(codec_decode(&f->arena, model_find("sts"), &rq, &op, &in, &f->err), 0);
 	char *z = json_text_dup(in);
-	assert_string_equal(z, "{\"RoleArn\":\"a+b\",\"DurationSeconds\":900,\"Tags\":[{\"Key\":\"a b\",\"Value\":\"\"},{\"Key\":\"z\"}]}");
+	assert_string_equal(z, "{\"RoleArn\":\"a+b\",\"DurationSeconds\":900,\"Tags\":[{\"Key\":\"a "
+			       "b\",\"Value\":\"\"},{\"Key\":\"z\"}]}");
 	free(z);
 	assert_true(model_validate(&f->arena, model_find("sts"), op, in, &f->err) < 0);
 	assert_string_equal(f->err.code, "ValidationError");
@@ -313,7 +362,10 @@ static void test_xml_input(void **state)
 {
 	struct fixture *f = *state;
 	static const char *const bad[] = {
-		"<CreateBucketConfiguration>", "<a></b>", "text", "<!DOCTYPE a [<!ENTITY x \"y\">]><CreateBucketConfiguration/>",
+		"<CreateBucketConfiguration>",
+		"<a></b>",
+		"text",
+		"<!DOCTYPE a [<!ENTITY x \"y\">]><CreateBucketConfiguration/>",
 		"<CreateBucketConfiguration>&x;</CreateBucketConfiguration>",
 	};
 	const struct model_op *op;
@@ -324,11 +376,13 @@ static void test_xml_input(void **state)
 		assert_true(codec_decode(&f->arena, model_find("s3"), &rq, &op, &in, &f->err) < 0);
 		assert_string_equal(f->err.code, "MalformedXML");
 	}
-	rq.body = STR("<s:CreateBucketConfiguration xmlns:s='x'><s:LocationConstraint>eu&amp;w</s:LocationConstraint><More/>"
-		      "</s:CreateBucketConfiguration>");
+	rq.body = STR(
+		"<s:CreateBucketConfiguration xmlns:s='x'><s:LocationConstraint>eu&amp;w</s:LocationConstraint><More/>"
+		"</s:CreateBucketConfiguration>");
 	assert_int_equal(codec_decode(&f->arena, model_find("s3"), &rq, &op, &in, &f->err), 0);
 	assert_string_equal(model_op_name(op), "CreateBucket");
-	assert_string_equal(json_string_value(json_get_path(in, "CreateBucketConfiguration.LocationConstraint")), "eu&w");
+	assert_string_equal(json_string_value(json_get_path(in, "CreateBucketConfiguration.LocationConstraint")),
+			    "eu&w");
 	json_decref(in);
 }
 
@@ -345,7 +399,8 @@ static void test_shapes(void **state)
 	/* Free JSON may have wrong types as well. */
 	json_object_set_new(v, "RoleArn", json_integer(3));
 	assert_true(model_validate_shape(&f->arena, s, "CreateTrainingJobRequest", v, skip, &f->err) < 0);
-	assert_non_null(strstr(error_text(&f->err), "Value '3' at 'roleArn' failed to satisfy constraint: Member must be a string"));
+	assert_non_null(strstr(error_text(&f->err),
+			       "Value '3' at 'roleArn' failed to satisfy constraint: Member must be a string"));
 	assert_true(model_validate_shape(&f->arena, s, "NoSuchShape", v, NULL, &f->err) < 0);
 	assert_string_equal(f->err.code, "");
 	json_decref(v);
@@ -388,7 +443,8 @@ static void test_errors(void **state)
 	error_http(&f->err, 403, "SignatureDoesNotMatch", "no");
 	codec_error(&f->arena, model_find("sts"), &f->err, "r-1", &rs);
 	assert_int_equal(rs.status, 403);
-	assert_true(str_find(rs.body, STR("<Type>Sender</Type><Code>SignatureDoesNotMatch</Code><Message>no</Message>")) > 0);
+	assert_true(str_find(rs.body,
+			     STR("<Type>Sender</Type><Code>SignatureDoesNotMatch</Code><Message>no</Message>")) > 0);
 }
 
 static void test_bad_output(void **state)
@@ -401,16 +457,19 @@ static void test_bad_output(void **state)
 	assert_true(codec_encode(&f->arena, s, model_op_find(s, STR("ListPipelines")), out, "r", &rs, &f->err) < 0);
 	assert_non_null(strstr(error_text(&f->err), "PipelineSummaries: element 0: PipelineName"));
 	json_decref(out);
-	out = json_pack("{s:[{s:s, s:f, s:s}]}", "PipelineSummaries", "PipelineName", "a\n\"\\\x7f\x01", "CreationTime", 1700000000.123, "No", "x");
+	out = json_pack("{s:[{s:s, s:f, s:s}]}", "PipelineSummaries", "PipelineName", "a\n\"\\\x7f\x01", "CreationTime",
+			1700000000.123, "No", "x");
 	assert_int_equal(codec_encode(&f->arena, s, model_op_find(s, STR("ListPipelines")), out, "r", &rs, &f->err), 0);
-	assert_true(str_eqz(rs.body, "{\"PipelineSummaries\":[{\"PipelineName\":\"a\\n\\\"\\\\\\u007f\\u0001\",\"CreationTime\":1700000000.123}]}"));
+	assert_true(str_eqz(rs.body, "{\"PipelineSummaries\":[{\"PipelineName\":\"a\\n\\\"\\\\\\u007f\\u0001\","
+				     "\"CreationTime\":1700000000.123}]}"));
 	json_decref(out);
 }
 
 static void test_cloudwatch_twin(void **state)
 {
 	struct codec_pair form[] = { { STR("Content-Type"), STR("application/x-www-form-urlencoded; charset=utf-8") } };
-	struct codec_pair json[] = { { STR("Content-Type"), STR("application/x-amz-json-1.0") }, { STR("X-Amz-Target"), STR("G.X") } };
+	struct codec_pair json[] = { { STR("Content-Type"), STR("application/x-amz-json-1.0") },
+				     { STR("X-Amz-Target"), STR("G.X") } };
 	struct codec_request rq = { .headers = form, .nheaders = 1, .body = STR("Action=ListMetrics") };
 	const struct model_service *s = model_find("cloudwatch");
 	assert_string_equal(model_name(model_variant(s, &rq)), "cloudwatch-query");
