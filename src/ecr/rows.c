@@ -210,7 +210,8 @@ static int drop_unused_blobs(struct turn *t, struct str repo, struct str body, s
 	size_t i;
 	if (json_get(doc, "config"))
 		json_array_append(refs, json_get(doc, "config"));
-	json_array_extend(refs, json_get(doc, "layers") ? json_get(doc, "layers") : refs);
+	if (json_get(doc, "layers"))
+		json_array_extend(refs, json_get(doc, "layers"));
 	json_array_foreach(refs, i, layer) {
 		struct str digest = json_get_str(layer, "digest");
 		CLEANUP_ROWS struct rows rows = { 0 };
