@@ -41,7 +41,7 @@ static const char *job_name(struct run *r, const struct definition_step *def, st
 	if (prefix.len)
 		return arena_printf(r->a, "%s-%s-%s", name_part(r->a, prefix, JOB_NAME_MAX - fixed), r->x.id, suffix);
 	fixed += strlen("pipelines-");
-	return arena_printf(r->a, "pipelines-%s-%s-%s", r->x.id, name_part(r->a, str_from(def->name), JOB_NAME_MAX - fixed - 1), suffix);
+	return arena_printf(r->a, "pipelines-%s-%s-%s", r->x.id, name_part(r->a, str_from(def->name), JOB_NAME_MAX - fixed), suffix);
 }
 
 /* Numbers and booleans become text where only text may stand: a hyperparameter, a variable, an argument. */

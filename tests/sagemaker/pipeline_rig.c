@@ -31,6 +31,7 @@ static struct rig {
 const struct store_migration job_migrations[] = {
 	{ "fake.jobs", 1,
 	  "CREATE TABLE fake_job(num INTEGER PRIMARY KEY, kind INTEGER, name TEXT UNIQUE, request TEXT, parent TEXT, status TEXT);"
+	  "CREATE INDEX fake_job_status ON fake_job(status, num);"
 	  "CREATE TABLE fake_tag(arn TEXT, tags TEXT)" },
 	{ NULL, 0, NULL },
 };
@@ -346,19 +347,25 @@ static void call_query(struct call *c, const struct wire_op *op, json_t *in)
 	answer(rc, out, &err);
 }
 
-static void call_do(const char *name, json_t *in)
+static const struct wire_op *operation_find(const char *name)
 {
-	static const struct principal who = { "AK", "123456789012", "arn:aws:iam::123456789012:user/me", "AIDA", false };
-	struct call c = { .arena = &rig.arena, .who = &who, .region = "us-east-1", .account = "123456789012", .operation = name,
-			  .request_id = "r", .engine = rig.engine, .service_ctx = rig.sm };
 	const struct wire_op *op = sagemaker_service(rig.sm)->ops;
 	while (op->name && strcmp(op->name, name) != 0)
 		op++;
 	if (!op->name)
 		fail_msg("no operation %s", name);
-	struct command cmd = { &c, op, in, NULL };
+	return op;
+}
+
+static void call_do(const char *name, json_t *in)
+{
+	static const struct principal who = { "AK", "123456789012", "arn:aws:iam::123456789012:user/me", "AIDA", false };
+	struct call c = { .arena = &rig.arena, .who = &who, .region = "us-east-1", .account = "123456789012", .operation = name,
+			  .request_id = "r", .engine = rig.engine, .service_ctx = rig.sm };
 	bool before = rig.died;
 	for (int tries = 0; tries < 2; tries++) {
+		const struct wire_op *op = operation_find(name);
+		struct command cmd = { &c, op, in, NULL };
 		c.engine = rig.engine;
 		c.service_ctx = rig.sm;
 		rig.answered = 0;
@@ -581,24 +588,25 @@ void rig_refuse_jobs(int times, const char *code, const char *message)
 	snprintf(rig.refuse_message, sizeof rig.refuse_message, "%s", message);
 }
 
-static void end_one(void)
+static bool end_one(void)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	CLEANUP_ROWS struct rows rows = { 0 };
 	struct db *db = store_read_begin(rig.store, &err);
-	int rc = db_row(db, &rows, &err, "SELECT name FROM fake_job WHERE status IN ('InProgress', 'Stopping') ORDER BY num", "");
+	int rc = db_row(db, &rows, &err, "SELECT name FROM fake_job WHERE status='InProgress' ORDER BY num LIMIT 1", "");
 	struct ending e = { rc == 1 ? arena_strdup(&rig.arena, rows_str(&rows, 0)) : NULL, "Completed", NULL };
 	rows_done(&rows);
 	store_read_end(rig.store, db);
 	if (!e.name)
-		return;
+		return false;
 	engine_submit(rig.engine, ending_do, ending_done, &e);
 	rig_run();
+	return true;
 }
 
 void rig_finish(void)
 {
 	rig_run();
-	while (rig_jobs_running() > 0)
-		end_one();
+	while (end_one())
+		;
 }
