@@ -7,6 +7,7 @@
  * {"fault":text}
  *   {"do":"error","service":s,"code":c,"message":t,"status":n?} -> as encode
  *   {"do":"shape","service":s,"shape":name,"value":{..},"skip":[..]?} -> {} or {"error":code,"message":text}
+ *   {"do":"tables","service":s} -> {"ops":[..],"shapes":{name:[member..]}}
  *   {"do":"patterns"} -> {"all":n,"unknown":[..]} */
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,6 +108,21 @@ static json_t *do_shape(struct arena *a, const struct model_service *s, const js
 	return json_object();
 }
 
+static json_t *do_tables(const struct model_service *s)
+{
+	json_t *ops = json_array(), *shapes = json_object();
+	for (size_t i = 0; i < model_op_count(s); i++)
+		json_array_append_new(ops, json_string(model_op_name(model_op_at(s, i))));
+	for (size_t i = 0; i < s->shape_count; i++) {
+		const struct model_shape *sh = &s->shapes[i];
+		json_t *members = json_array();
+		for (size_t k = 0; sh->type == MT_STRUCTURE && k < sh->count; k++)
+			json_array_append_new(members, json_string(model_text(s, model_shape_members(s, sh)[k].name)));
+		json_object_set_new(shapes, model_text(s, sh->name), members);
+	}
+	return json_pack("{s:o, s:o}", "ops", ops, "shapes", shapes);
+}
+
 static json_t *do_patterns(void)
 {
 	json_t *unknown = json_array();
@@ -133,6 +149,8 @@ static json_t *answer_line(struct arena *a, const json_t *line)
 	const struct model_service *s = model_find(json_get_text(line, "service"));
 	if (!s)
 		return json_pack("{s:s}", "fault", "no such service");
+	if (strcmp(what, "tables") == 0)
+		return do_tables(s);
 	if (strcmp(what, "decode") == 0)
 		return do_decode(a, s, line);
 	if (strcmp(what, "encode") == 0)
