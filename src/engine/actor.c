@@ -12,7 +12,8 @@
 
 #include "base/log.h"
 
-enum { EAGER_TEXT_BYTES = 8192, CACHE_BYTES = 4 << 20, CACHE_ACTORS = 16384, ACTOR_BYTES = 256 };
+/* What a parsed state takes is estimated from its text. */
+enum { EAGER_TEXT_BYTES = 8192, CACHE_BYTES = 48 << 20, ACTOR_BYTES = 600, TEXT_FACTOR = 4 };
 
 /* ---- cache ---- */
 
@@ -62,7 +63,7 @@ struct actor *engine_actor_new(struct engine *e, int64_t num, const struct actor
 
 static void set_text(struct engine *e, struct actor *a, char *text, size_t len)
 {
-	e->cached_bytes += len - a->text_len;
+	e->cached_bytes += TEXT_FACTOR * (len - a->text_len);
 	free(a->text);
 	a->text = text;
 	a->text_len = len;
@@ -72,7 +73,7 @@ void engine_actor_forget(struct engine *e, struct actor *a)
 {
 	map_remove(&e->actors, str_from(a->id));
 	lru_remove(a);
-	e->cached_bytes -= ACTOR_BYTES + a->text_len;
+	e->cached_bytes -= ACTOR_BYTES + TEXT_FACTOR * a->text_len;
 	if (a->touched)
 		a->gone = true;
 	else
@@ -89,9 +90,9 @@ void engine_actor_touch(struct engine *e, struct actor *a)
 	e->txn.touched_tail = &a->touched_next;
 }
 
-void engine_actors_evict(struct engine *e)
+void engine_actors_evict(struct engine *e, bool all)
 {
-	while (e->cached_bytes > CACHE_BYTES || e->actors.count > CACHE_ACTORS)
+	while (e->actors.count && (all || e->cached_bytes > CACHE_BYTES))
 		engine_actor_forget(e, e->lru.lru_prev);
 	atomic_store_explicit(&e->stats.actors_cached, (int64_t)e->actors.count, memory_order_relaxed);
 }

@@ -9,15 +9,16 @@
  * never taken for another. */
 #include "engine/engine_impl.h"
 
+#include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
 
-enum { NUM_BLOCK = 1 << 20, WAIT_MAX_MS = 60000, RETRY_MS = 100 };
+enum { NUM_BLOCK = 1 << 20, WAIT_MAX_MS = 60000, RETRY_MS = 100, TRIM_MS = 5000 };
 
 const struct store_migration engine_migrations[] = {
 	{ "engine", 1,
@@ -278,13 +279,43 @@ static int cycle(struct engine *e, struct error *err)
 	return -1;
 }
 
+/* How long nothing is due; -1 = until somebody calls. */
 static int64_t wait_ms(struct engine *e)
 {
 	int64_t limit = e->opt.now_ms ? 10 : WAIT_MAX_MS; /* a clock of the test's own may jump */
+	if (e->actors.count && limit > TRIM_MS)
+		limit = TRIM_MS;
 	if (!e->timers.count)
-		return e->opt.now_ms ? limit : -1;
+		return e->opt.now_ms || e->actors.count ? limit : -1;
 	int64_t left = e->timers.entries[0].at_ms - engine_now_ms(e);
 	return left < 0 ? 0 : left < limit ? left : limit;
+}
+
+/* True when the time ran out. */
+static bool sleep_core(struct engine *e, int64_t ms)
+{
+	int rc;
+	e->sleeping = true;
+	if (ms < 0) {
+		rc = pthread_cond_wait(&e->wake, &e->lock);
+	} else {
+		struct timespec ts;
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		int64_t ns = ts.tv_nsec + ms % 1000 * 1000000;
+		ts.tv_sec += ms / 1000 + ns / 1000000000;
+		ts.tv_nsec = ns % 1000000000;
+		rc = pthread_cond_timedwait(&e->wake, &e->lock, &ts);
+	}
+	e->sleeping = false;
+	return rc == ETIMEDOUT;
+}
+
+/* Nothing has happened for a while: the parsed states and SQLite's pages go, they are read again when they are wanted. */
+static void trim(struct engine *e)
+{
+	engine_actors_evict(e, true);
+	store_trim(e->store);
+	malloc_trim(0);
 }
 
 /* Sleeps until there is work, and takes the queue. False: stop, and nothing has come in. */
@@ -293,18 +324,11 @@ static bool wait_for_work(struct engine *e)
 	pthread_mutex_lock(&e->lock);
 	while (!e->queue.head && !e->stop_core && !engine_txn_has_work(e)) {
 		int64_t ms = wait_ms(e);
-		e->sleeping = true;
-		if (ms < 0) {
-			pthread_cond_wait(&e->wake, &e->lock);
-		} else {
-			struct timespec ts;
-			clock_gettime(CLOCK_MONOTONIC, &ts);
-			int64_t ns = ts.tv_nsec + ms % 1000 * 1000000;
-			ts.tv_sec += ms / 1000 + ns / 1000000000;
-			ts.tv_nsec = ns % 1000000000;
-			pthread_cond_timedwait(&e->wake, &e->lock, &ts);
+		if (sleep_core(e, ms) && ms == TRIM_MS && !e->queue.head) {
+			pthread_mutex_unlock(&e->lock);
+			trim(e);
+			pthread_mutex_lock(&e->lock);
 		}
-		e->sleeping = false;
 	}
 	take_queue(e);
 	bool stop = e->stop_core;

@@ -229,7 +229,8 @@ void engine_actor_touch(struct engine *e, struct actor *a);
 int engine_actor_make_text(struct engine *e, struct actor *a, struct error *err);
 /* Texts of the large states; may fail, then nothing was written. */
 int engine_actors_make_texts(struct engine *e, struct error *err);
-void engine_actors_evict(struct engine *e);
+/* Shrinks the cache to its bound, or to nothing. Between transactions. */
+void engine_actors_evict(struct engine *e, bool all);
 /* Removes the row of a message that is used up. */
 int engine_message_consume(struct engine *e, struct message *m, struct error *err);
 /* The engine's answer to one message: TURN_OK (message used up), TURN_FAILED (no trace left), TURN_ABORT (the

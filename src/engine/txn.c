@@ -325,7 +325,7 @@ static int txn_finish(struct engine *e, struct error *err)
 	x->ndue = 0;
 	if (engine_timers_tidy(e, err) < 0)
 		engine_set_fault(e, error_text(err));
-	engine_actors_evict(e);
+	engine_actors_evict(e, false);
 	if (e->careful)
 		e->careful--;
 	e->stats.commits++;

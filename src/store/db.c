@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 
-enum { STATEMENTS_MAX = 512, CHECKPOINT_PAGES = 1000 };
+enum { STATEMENTS_MAX = 512, CHECKPOINT_PAGES = 4000 };
 
 static void chain_free(struct statement *st)
 {

@@ -130,15 +130,31 @@ int store_open(const char *path, const struct store_migration *migrations, struc
 	return 0;
 }
 
+static void close_idle_readers(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	struct db *db = s->idle;
+	s->idle = NULL;
+	s->nidle = 0;
+	pthread_mutex_unlock(&s->lock);
+	while (db) {
+		struct db *next = db->next;
+		db_close(db);
+		db = next;
+	}
+}
+
+void store_trim(struct store *s)
+{
+	close_idle_readers(s);
+	sqlite3_db_release_memory(s->writer->conn);
+}
+
 void store_close(struct store *s)
 {
 	if (!s)
 		return;
-	while (s->idle) {
-		struct db *db = s->idle;
-		s->idle = db->next;
-		db_close(db);
-	}
+	close_idle_readers(s);
 	if (s->writer) {
 		/* after a failed fsync nothing more may be written; the WAL is read again at the next start */
 		if (store_fault(s))

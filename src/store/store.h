@@ -48,6 +48,8 @@ void db_savepoint_rollback(struct db *db);
  * time; give it back soon, with all its rows done. Never NULL except on a fault (err). It can't write. */
 struct db *store_read_begin(struct store *s, struct error *err);
 void store_read_end(struct store *s, struct db *db);
+/* Gives memory back: idle readers, and the writer's page cache. Core thread, outside of a transaction. */
+void store_trim(struct store *s);
 /* Writes a consistent copy of the whole store to the new file `path`, on disk on return. From any thread; writers go on
  * meanwhile. */
 int store_backup(struct store *s, const char *path, struct error *err);
