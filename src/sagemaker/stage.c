@@ -327,8 +327,11 @@ int stage_task(struct engine *e, struct s3 *s3, const char *data_dir, const char
 void stage_remove(const char *data_dir, const char *task)
 {
 	struct arena a = ARENA_INIT;
-	const char *dir = stage_dir(&a, data_dir, task);
+	const char *dir = stage_dir(&a, data_dir, task), *of_task = arena_printf(&a, "%s/tasks/%s", data_dir, task);
 	unlink(arena_printf(&a, "%s.ready", dir));
 	remove_tree(dir);
+	/* Outputs that nobody took (the executor leaves them to us), then the task's directory when the executor is done with it. */
+	remove_tree(arena_printf(&a, "%s/out", of_task));
+	rmdir(of_task);
 	arena_release(&a);
 }

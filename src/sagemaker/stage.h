@@ -18,7 +18,7 @@
 const char *stage_dir(struct arena *a, const char *data_dir, const char *task);
 /* Makes and fills the directory. From a worker thread. */
 int stage_task(struct engine *e, struct s3 *s3, const char *data_dir, const char *task, const json_t *plan, struct error *err);
-/* Removes it. Absent is fine. From a worker thread, when the task has ended. */
+/* Removes it, and what is left of the task's outputs. Absent is fine. From a worker thread, when the task has ended. */
 void stage_remove(const char *data_dir, const char *task);
 
 /* Whether any object is there for `uri` (type S3Prefix: at least one; ManifestFile: the manifest itself). 1, 0, or < 0 a fault. */
