@@ -12,6 +12,7 @@ import os
 import random
 import string
 import subprocess
+import sys
 
 import pytest
 
@@ -357,3 +358,10 @@ def test_golden_requests_decode(tool):
 def test_every_pattern_is_understood(tool):
     answer = tool(do="patterns")
     assert answer["all"] > 500 and answer["unknown"] == []
+
+
+def test_tables_are_what_the_script_writes():
+    if botocore.__version__ != committed_version():
+        pytest.skip(f"tables are from botocore {committed_version()}, here is {botocore.__version__}")
+    result = subprocess.run([sys.executable, os.path.join(ROOT, "tools", "models.py"), "--check"], stdout=subprocess.PIPE, text=True)
+    assert result.returncode == 0, result.stdout
