@@ -49,17 +49,16 @@ static int make_dirs(struct stager *st, const char *rel)
 	int n = snprintf(path, sizeof(path), "%s/%s", st->dir, rel);
 	if (n >= (int)sizeof(path))
 		return client_error(st, "The path \"%s\" is too long.", rel);
-	for (char *p = path + strlen(st->dir) + 1; p; p = strchr(p + 1, '/')) {
+	for (char *p = path + strlen(st->dir) + 1; p;) {
 		char *slash = strchr(p, '/');
 		if (slash)
 			*slash = 0;
 		if (mkdir(path, 0755) < 0 && errno != EEXIST)
 			return errno == ENOTDIR ? client_error(st, "\"%s\" is both an object and the directory of another one.", rel) :
 						  error_errno(st->err, errno, "create directory `%s`", path);
-		if (!slash)
-			break;
-		*slash = '/';
-		p = slash;
+		if (slash)
+			*slash = '/';
+		p = slash ? slash + 1 : NULL;
 	}
 	struct stat sb;
 	if (stat(path, &sb) == 0 && !S_ISDIR(sb.st_mode))

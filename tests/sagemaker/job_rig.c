@@ -21,6 +21,7 @@ static struct rig {
 	int64_t now_ms;
 	uint64_t random;
 	json_t *objects; /* "s3://b/k" -> text; "s3://b" -> "" for a bucket */
+	json_t *binary;  /* URIs of objects put as bytes */
 	json_t *spec, *out, *ended;
 	struct error err;
 	char owner[256], stopped[256];
@@ -97,6 +98,20 @@ static int write_file(const char *path, struct str text)
 	return fclose(f);
 }
 
+static struct str bytes_of(const char *uri, const json_t *value)
+{
+	struct str text = json_str(value);
+	if (!json_object_get(rig.binary, uri))
+		return text;
+	char *p = arena_alloc(&rig.arena, text.len + 1);
+	size_t n = 0;
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned char c = (unsigned char)text.ptr[i];
+		p[n++] = (char)(c < 0x80 ? c : (c & 0x1f) << 6 | ((unsigned char)text.ptr[++i] & 0x3f));
+	}
+	return str_of(p, n);
+}
+
 int s3_link(struct s3 *s, struct db *db, struct str bucket, struct str key, const char *path, struct error *err)
 {
 	json_t *value = json_object_get(rig.objects, uri_of(bucket, key));
@@ -104,7 +119,7 @@ int s3_link(struct s3 *s, struct db *db, struct str bucket, struct str key, cons
 		rig.vanish -= rig.vanish > 0;
 		return error_aws(err, "NoSuchKey", "The specified key does not exist.");
 	}
-	return write_file(path, json_str(value)) < 0 ? error_errno(err, errno, "link `%s`", path) : 0;
+	return write_file(path, bytes_of(uri_of(bucket, key), value)) < 0 ? error_errno(err, errno, "link `%s`", path) : 0;
 }
 
 static const char *read_file(const char *path)
@@ -168,6 +183,23 @@ const char *rig_text(const char *fmt, ...)
 void rig_put(const char *uri, const char *text)
 {
 	json_object_set_new(rig.objects, uri, json_string(text));
+}
+
+/* JSON holds no such bytes: each is kept as the character of its number. */
+void rig_put_bytes(const char *uri, const void *p, size_t n)
+{
+	CLEANUP_BUF struct buf b = BUF_INIT;
+	const unsigned char *c = p;
+	for (size_t i = 0; i < n; i++) {
+		if (c[i] < 0x80) {
+			buf_add_char(&b, (char)c[i]);
+		} else {
+			buf_add_char(&b, (char)(0xc0 | c[i] >> 6));
+			buf_add_char(&b, (char)(0x80 | (c[i] & 0x3f)));
+		}
+	}
+	json_object_set_new(rig.objects, uri, json_stringn(buf_str(&b).ptr, b.len));
+	json_object_set_new(rig.binary, uri, json_true());
 }
 
 const char *rig_object(const char *uri)
@@ -406,7 +438,7 @@ int rig_setup(void **state)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	struct store_migration all[32] = { { 0 } };
-	rig = (struct rig){ .now_ms = 1700000000000, .random = 88172645463325252ull, .objects = json_object() };
+	rig = (struct rig){ .now_ms = 1700000000000, .random = 88172645463325252ull, .objects = json_object(), .binary = json_object() };
 	snprintf(rig.dir, sizeof(rig.dir), "/tmp/quern-job-rig-XXXXXX");
 	assert_non_null(mkdtemp(rig.dir));
 	join(all, engine_migrations);
@@ -430,6 +462,7 @@ int rig_teardown(void **state)
 	life_end();
 	store_close(rig.store);
 	json_decref(rig.objects);
+	json_decref(rig.binary);
 	json_decref(rig.spec);
 	json_decref(rig.out);
 	json_decref(rig.ended);

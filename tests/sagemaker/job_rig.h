@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "base/json.h"
 #include "sagemaker/jobs.h"
 
@@ -43,6 +44,7 @@ const char *rig_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)))
 void rig_bucket(const char *bucket);
 void rig_forget_bucket(const char *bucket);
 void rig_put(const char *uri, const char *text);
+void rig_put_bytes(const char *uri, const void *p, size_t n); /* bytes above 127 are kept too */
 const char *rig_object(const char *uri); /* NULL when there is none */
 /* The next n links fail with NoSuchKey. */
 void rig_vanish(int n);
