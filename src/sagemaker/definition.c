@@ -1,7 +1,7 @@
 /* definition.c - reading a pipeline definition: envelope, parameters, steps.
  *
- * DESIGN: two passes. This file makes the flat list of steps and checks each by itself; definition_graph.c then resolves names between them,
- * so a step may refer to one that comes later in the text. */
+ * DESIGN: two passes. This file makes the flat list of steps and checks each by itself; definition_graph.c then
+ * resolves names between them, so a step may refer to one that comes later in the text. */
 #include "sagemaker/definition.h"
 
 #include <ctype.h>
@@ -59,9 +59,7 @@ static bool enum_has(const json_t *enums, const json_t *value)
 {
 	size_t i;
 	json_t *item;
-	json_array_foreach(enums, i, item)
-		if (json_equal(item, value))
-			return true;
+	json_array_foreach(enums, i, item) if (json_equal(item, value)) return true;
 	return false;
 }
 
@@ -72,13 +70,14 @@ static int enums_read(struct definition_param *p, struct error *err)
 	if (!p->enums)
 		return 0;
 	if (!json_is_array(p->enums) || p->type != PARAM_STRING || json_array_size(p->enums) == 0)
-		return error_aws(err, "ValidationException", BAD "EnumValues of parameter '%s' must be a list of strings of a String parameter.",
+		return error_aws(err, "ValidationException",
+				 BAD "EnumValues of parameter '%s' must be a list of strings of a String parameter.",
 				 p->name);
-	json_array_foreach(p->enums, i, item)
-		if (!json_is_string(item))
-			return error_aws(err, "ValidationException", BAD "EnumValues of parameter '%s' must be strings.", p->name);
+	json_array_foreach(p->enums, i, item) if (!json_is_string(item)) return error_aws(
+		err, "ValidationException", BAD "EnumValues of parameter '%s' must be strings.", p->name);
 	if (p->fallback && !enum_has(p->enums, p->fallback))
-		return error_aws(err, "ValidationException", BAD "DefaultValue of parameter '%s' is not one of its EnumValues.", p->name);
+		return error_aws(err, "ValidationException",
+				 BAD "DefaultValue of parameter '%s' is not one of its EnumValues.", p->name);
 	return 0;
 }
 
@@ -87,20 +86,23 @@ static int param_read(struct definition *d, json_t *json, struct error *err)
 	struct definition_param *p = &d->params[d->nparams];
 	struct str name = json_get_str(json, "Name");
 	if (!name_ok(name, 256))
-		return error_aws(err, "ValidationException",
-				 BAD "Parameter name '%.*s' is not valid: it must have 1 to 256 characters of [A-Za-z0-9-_].",
-				 STR_ARG(str_head(name, 300)));
+		return error_aws(
+			err, "ValidationException",
+			BAD "Parameter name '%.*s' is not valid: it must have 1 to 256 characters of [A-Za-z0-9-_].",
+			STR_ARG(str_head(name, 300)));
 	p->name = arena_strdup(&d->arena, name);
 	for (int i = 0; i < d->nparams; i++)
 		if (strcmp(d->params[i].name, p->name) == 0)
 			return error_aws(err, "ValidationException", BAD "Duplicate parameter name '%s'.", p->name);
 	const char *type = json_get_text(json, "Type");
 	if (!param_type_of(type, &p->type))
-		return error_aws(err, "ValidationException", BAD "Parameter '%s' has unknown type '%.64s'.", p->name, type ? type : "");
+		return error_aws(err, "ValidationException", BAD "Parameter '%s' has unknown type '%.64s'.", p->name,
+				 type ? type : "");
 	p->fallback = json_get(json, "DefaultValue");
 	p->enums = json_get(json, "EnumValues");
 	if (p->fallback && !param_value_ok(p->type, p->fallback))
-		return error_aws(err, "ValidationException", BAD "DefaultValue of parameter '%s' is not of type %s.", p->name, type);
+		return error_aws(err, "ValidationException", BAD "DefaultValue of parameter '%s' is not of type %s.",
+				 p->name, type);
 	d->nparams++;
 	return enums_read(p, err);
 }
@@ -117,9 +119,7 @@ static int params_read(struct definition *d, struct error *err)
 	if (json_array_size(list) > 200)
 		return error_aws(err, "ValidationException", BAD "A pipeline has at most 200 parameters.");
 	d->params = ARENA_ARRAY(&d->arena, struct definition_param, json_array_size(list) + 1);
-	json_array_foreach(list, i, item)
-		if (param_read(d, item, err) < 0)
-			return -1;
+	json_array_foreach(list, i, item) if (param_read(d, item, err) < 0) return -1;
 	return 0;
 }
 
@@ -129,21 +129,29 @@ static int retry_read(const char *step, const json_t *policy, struct error *err)
 {
 	const json_t *types = json_get(policy, "ExceptionType");
 	bool max = json_get(policy, "MaxAttempts"), expire = json_get(policy, "ExpireAfterMin");
-	int64_t interval = json_get_int(policy, "IntervalSeconds", 1), attempts = json_get_int(policy, "MaxAttempts", 1);
+	int64_t interval = json_get_int(policy, "IntervalSeconds", 1),
+		attempts = json_get_int(policy, "MaxAttempts", 1);
 	int64_t minutes = json_get_int(policy, "ExpireAfterMin", 1);
 	if (!json_is_string(types) && !(json_is_array(types) && json_array_size(types) > 0))
-		return error_aws(err, "ValidationException", BAD "A RetryPolicy of step '%s' needs ExceptionType.", step);
+		return error_aws(err, "ValidationException", BAD "A RetryPolicy of step '%s' needs ExceptionType.",
+				 step);
 	if (max && expire)
 		return error_aws(err, "ValidationException",
-				 BAD "A RetryPolicy of step '%s' may have either MaxAttempts or ExpireAfterMin, not both.", step);
+				 BAD
+				 "A RetryPolicy of step '%s' may have either MaxAttempts or ExpireAfterMin, not both.",
+				 step);
 	if (interval < 0 || interval > 43200)
-		return error_aws(err, "ValidationException", BAD "IntervalSeconds of step '%s' must be between 0 and 43200.", step);
+		return error_aws(err, "ValidationException",
+				 BAD "IntervalSeconds of step '%s' must be between 0 and 43200.", step);
 	if (attempts < 1 || attempts > 20)
-		return error_aws(err, "ValidationException", BAD "MaxAttempts of step '%s' must be between 1 and 20.", step);
+		return error_aws(err, "ValidationException", BAD "MaxAttempts of step '%s' must be between 1 and 20.",
+				 step);
 	if (minutes < 0 || minutes > 14400)
-		return error_aws(err, "ValidationException", BAD "ExpireAfterMin of step '%s' must be between 0 and 14400.", step);
+		return error_aws(err, "ValidationException",
+				 BAD "ExpireAfterMin of step '%s' must be between 0 and 14400.", step);
 	if (json_get_real(policy, "BackoffRate", 2.0) < 0)
-		return error_aws(err, "ValidationException", BAD "BackoffRate of step '%s' must not be negative.", step);
+		return error_aws(err, "ValidationException", BAD "BackoffRate of step '%s' must not be negative.",
+				 step);
 	return 0;
 }
 
@@ -154,17 +162,18 @@ static int policies_read(const struct definition_step *s, struct error *err)
 	json_t *item;
 	int64_t ms;
 	if (list && (!json_is_array(list) || !s->type->retries))
-		return error_aws(err, "ValidationException", BAD "Step '%s' of type %s cannot have these RetryPolicies.", s->name, s->type->name);
-	json_array_foreach(list, i, item)
-		if (retry_read(s->name, item, err) < 0)
-			return -1;
+		return error_aws(err, "ValidationException",
+				 BAD "Step '%s' of type %s cannot have these RetryPolicies.", s->name, s->type->name);
+	json_array_foreach(list, i, item) if (retry_read(s->name, item, err) < 0) return -1;
 	if (!cache)
 		return 0;
 	if (!json_is_object(cache) || !s->type->cache_keys)
-		return error_aws(err, "ValidationException", BAD "Step '%s' of type %s cannot have this CacheConfig.", s->name, s->type->name);
+		return error_aws(err, "ValidationException", BAD "Step '%s' of type %s cannot have this CacheConfig.",
+				 s->name, s->type->name);
 	struct str expire = json_get_str(cache, "ExpireAfter");
 	if (expire.ptr && !definition_duration(expire, &ms))
-		return error_aws(err, "ValidationException", BAD "ExpireAfter '%.*s' of step '%s' is not an ISO-8601 duration.",
+		return error_aws(err, "ValidationException",
+				 BAD "ExpireAfter '%.*s' of step '%s' is not an ISO-8601 duration.",
 				 STR_ARG(str_head(expire, 64)), s->name);
 	return 0;
 }
@@ -177,11 +186,13 @@ static int branches_read(struct reader *r, int index, struct error *err)
 	json_t *arguments = r->d->steps[index].arguments;
 	const char *name = r->d->steps[index].name;
 	if (!json_is_array(json_get(arguments, "Conditions")))
-		return error_aws(err, "ValidationException", BAD "Step '%s' needs a list 'Conditions' in its Arguments.", name);
+		return error_aws(err, "ValidationException",
+				 BAD "Step '%s' needs a list 'Conditions' in its Arguments.", name);
 	for (int i = 0; i < 2; i++) {
 		const json_t *list = json_get(arguments, members[i]);
 		if (list && !json_is_array(list))
-			return error_aws(err, "ValidationException", BAD "'%s' of step '%s' must be a list.", members[i], name);
+			return error_aws(err, "ValidationException", BAD "'%s' of step '%s' must be a list.",
+					 members[i], name);
 		if (list && steps_read(r, list, index, i == 1, err) < 0)
 			return -1;
 	}
@@ -209,9 +220,11 @@ static int step_type_read(struct definition_step *s, struct error *err)
 	struct str type = json_get_str(s->json, "Type");
 	s->type = type.ptr ? step_type_find(type) : NULL;
 	if (!s->type)
-		return error_aws(err, "ValidationException", BAD "Step '%s' has unknown type '%.*s'.", s->name, STR_ARG(str_head(type, 64)));
+		return error_aws(err, "ValidationException", BAD "Step '%s' has unknown type '%.*s'.", s->name,
+				 STR_ARG(str_head(type, 64)));
 	if (!s->type->begin)
-		return error_aws(err, "ValidationException", BAD "Step '%s' has type '%s', which is not supported yet.", s->name, s->type->name);
+		return error_aws(err, "ValidationException", BAD "Step '%s' has type '%s', which is not supported yet.",
+				 s->name, s->type->name);
 	return 0;
 }
 
@@ -234,7 +247,8 @@ static int step_read(struct reader *r, json_t *json, int parent, bool else_branc
 	if (step_type_read(s, err) < 0)
 		return -1;
 	if (s->arguments && !json_is_object(s->arguments))
-		return error_aws(err, "ValidationException", BAD "'Arguments' of step '%s' must be an object.", s->name);
+		return error_aws(err, "ValidationException", BAD "'Arguments' of step '%s' must be an object.",
+				 s->name);
 	if (!s->arguments && !s->type->leaf)
 		return error_aws(err, "ValidationException", BAD "Step '%s' needs 'Arguments'.", s->name);
 	if (policies_read(s, err) < 0)
@@ -248,9 +262,7 @@ static int steps_read(struct reader *r, const json_t *list, int parent, bool els
 {
 	size_t i;
 	json_t *item;
-	json_array_foreach(list, i, item)
-		if (step_read(r, item, parent, else_branch, err) < 0)
-			return -1;
+	json_array_foreach(list, i, item) if (step_read(r, item, parent, else_branch, err) < 0) return -1;
 	return 0;
 }
 
@@ -258,7 +270,8 @@ static int names_read(struct definition *d, struct error *err)
 {
 	for (int i = 0; i < d->nsteps; i++)
 		if (map_set(&d->by_name, str_from(d->steps[i].name), &d->steps[i]))
-			return error_aws(err, "ValidationException", BAD "Duplicate step name '%s'. Step names must be unique in a pipeline.",
+			return error_aws(err, "ValidationException",
+					 BAD "Duplicate step name '%s'. Step names must be unique in a pipeline.",
 					 d->steps[i].name);
 	return 0;
 }
@@ -269,7 +282,8 @@ static int root_read(struct definition *d, struct error *err)
 	if (!json_is_object(d->root))
 		return error_aws(err, "ValidationException", BAD "Expecting start of Json Object.");
 	if (!version || strcmp(version, "2020-12-01") != 0)
-		return error_aws(err, "ValidationException", BAD "Version '%.64s' is not supported; it must be '2020-12-01'.",
+		return error_aws(err, "ValidationException",
+				 BAD "Version '%.64s' is not supported; it must be '2020-12-01'.",
 				 version ? version : "");
 	if (params_read(d, err) < 0)
 		return -1;
@@ -289,10 +303,12 @@ int definition_parse(struct str text, struct definition **out, struct error *err
 {
 	CLEANUP_ERROR struct error why = ERROR_INIT;
 	if (text.len > DEFINITION_MAX_BYTES)
-		return error_aws(err, "ValidationException", BAD "It has %zu bytes; at most %d are allowed.", text.len, DEFINITION_MAX_BYTES);
+		return error_aws(err, "ValidationException", BAD "It has %zu bytes; at most %d are allowed.", text.len,
+				 DEFINITION_MAX_BYTES);
 	struct definition *d = mem_calloc(1, sizeof *d);
 	d->root = json_parse(text, &why);
-	int rc = d->root ? root_read(d, err) : error_aws(err, "ValidationException", BAD "It is not JSON: %s.", error_text(&why));
+	int rc = d->root ? root_read(d, err)
+			 : error_aws(err, "ValidationException", BAD "It is not JSON: %s.", error_text(&why));
 	if (rc < 0) {
 		definition_free(d);
 		return -1;

@@ -1,7 +1,8 @@
 /* definition_bind.c - values from outside: start parameters and durations.
  *
- * DESIGN: the API carries every parameter value as a string, so it is coerced here to the declared type. "True" and "true" are both read,
- * because the SDK sends str(True). Error texts follow the SDK's local mode, which copies the service's. */
+ * DESIGN: the API carries every parameter value as a string, so it is coerced here to the declared type. "True" and
+ * "true" are both read, because the SDK sends str(True). Error texts follow the SDK's local mode, which copies the
+ * service's. */
 #include "sagemaker/definition.h"
 
 #include <math.h>
@@ -38,11 +39,10 @@ static int enum_check(const struct definition_param *p, const json_t *value, str
 	json_t *item;
 	if (!p->enums)
 		return 0;
-	json_array_foreach(p->enums, i, item)
-		if (json_equal(item, value))
-			return 0;
+	json_array_foreach(p->enums, i, item) if (json_equal(item, value)) return 0;
 	CLEANUP_FREE char *list = json_text_dup(p->enums);
-	return error_aws(err, "ValidationException", "Parameter '%s' value '%.200s' is not one of %.600s.", p->name, json_string_value(value), list);
+	return error_aws(err, "ValidationException", "Parameter '%s' value '%.200s' is not one of %.600s.", p->name,
+			 json_string_value(value), list);
 }
 
 static int given_bind(const struct definition *d, const json_t *item, json_t *out, struct error *err)
@@ -55,10 +55,12 @@ static int given_bind(const struct definition *d, const json_t *item, json_t *ou
 	if (json_object_get(out, p->name))
 		return error_aws(err, "ValidationException", "Parameter '%s' is given more than once.", p->name);
 	if (text.len == 0)
-		return error_aws(err, "ValidationException", "Parameter '%s' value \"\" is too short (length: 0, required minimum: 1)", p->name);
+		return error_aws(err, "ValidationException",
+				 "Parameter '%s' value \"\" is too short (length: 0, required minimum: 1)", p->name);
 	json_t *value = value_coerce(p, text);
 	if (!value)
-		return error_aws(err, "ValidationException", "Unexpected type for parameter '%s'. Expected %s but found '%.*s'.", p->name,
+		return error_aws(err, "ValidationException",
+				 "Unexpected type for parameter '%s'. Expected %s but found '%.*s'.", p->name,
 				 types[p->type], STR_ARG(str_head(text, 256)));
 	json_object_set_new(out, p->name, value);
 	return enum_check(p, value, err);
@@ -69,9 +71,7 @@ json_t *definition_bind(const struct definition *d, const json_t *given, struct 
 	CLEANUP_JSON json_t *out = json_object();
 	size_t i;
 	json_t *item;
-	json_array_foreach(given, i, item)
-		if (given_bind(d, item, out, err) < 0)
-			return NULL;
+	json_array_foreach(given, i, item) if (given_bind(d, item, out, err) < 0) return NULL;
 	for (int k = 0; k < d->nparams; k++) {
 		const struct definition_param *p = &d->params[k];
 		if (json_object_get(out, p->name))

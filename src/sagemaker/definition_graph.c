@@ -1,8 +1,8 @@
 /* definition_graph.c - what depends on what.
  *
- * DESIGN: the service infers data dependencies; the SDK writes DependsOn only for explicit ones. So every reference in a step, also inside
- * Std:Join and Std:JsonGet, makes an edge, as do DependsOn and the enclosing Condition step. The graph is checked with Kahn's algorithm; when
- * it has a cycle the message shows one. */
+ * DESIGN: the service infers data dependencies; the SDK writes DependsOn only for explicit ones. So every reference in
+ * a step, also inside Std:Join and Std:JsonGet, makes an edge, as do DependsOn and the enclosing Condition step. The
+ * graph is checked with Kahn's algorithm; when it has a cycle the message shows one. */
 #include "sagemaker/definition.h"
 
 #include "base/buf.h"
@@ -13,8 +13,8 @@
 struct linker {
 	struct definition *d;
 	struct definition_step *step; /* the one being read; NULL: the experiment config */
-	int *stamp;		      /* stamp[i] == step+1: the edge exists */
-	int *edges;		      /* of this step */
+	int *stamp;                   /* stamp[i] == step+1: the edge exists */
+	int *edges;                   /* of this step */
 	int nedges;
 };
 
@@ -33,11 +33,11 @@ static bool property_file_exists(const struct definition_step *step, const struc
 {
 	size_t i;
 	json_t *file;
-	if (path->count != 2 || !path->parts[0].key.ptr || !str_eq(path->parts[0].key, STR("PropertyFiles")) || !path->parts[1].key.ptr)
+	if (path->count != 2 || !path->parts[0].key.ptr || !str_eq(path->parts[0].key, STR("PropertyFiles")) ||
+	    !path->parts[1].key.ptr)
 		return false;
-	json_array_foreach(json_get(step->json, "PropertyFiles"), i, file)
-		if (str_eq(json_get_str(file, "PropertyFileName"), path->parts[1].key))
-			return true;
+	json_array_foreach(json_get(step->json, "PropertyFiles"), i,
+			   file) if (str_eq(json_get_str(file, "PropertyFileName"), path->parts[1].key)) return true;
 	return false;
 }
 
@@ -46,24 +46,27 @@ static int step_visit(struct linker *l, const struct ref *ref, bool file, struct
 	const struct definition_step *to = definition_step_find(l->d, ref->name);
 	const char *from = l->step ? l->step->name : "PipelineExperimentConfig";
 	if (!to || !l->step)
-		return error_aws(err, "ValidationException", BAD "'%s' refers to step '%.*s', which does not exist.", from,
-				 STR_ARG(str_head(ref->name, 128)));
+		return error_aws(err, "ValidationException", BAD "'%s' refers to step '%.*s', which does not exist.",
+				 from, STR_ARG(str_head(ref->name, 128)));
 	if (to == l->step)
 		return error_aws(err, "ValidationException", BAD "Step '%s' refers to itself.", from);
 	if (file && !property_file_exists(to, &ref->path))
-		return error_aws(err, "ValidationException", BAD "Step '%s' refers to '%.*s', which is no PropertyFile of that step.", from,
+		return error_aws(err, "ValidationException",
+				 BAD "Step '%s' refers to '%.*s', which is no PropertyFile of that step.", from,
 				 STR_ARG(str_head(ref->text, 256)));
-	if (to->type->branches && !(ref->path.count == 1 && ref->path.parts[0].key.ptr && str_eq(ref->path.parts[0].key, STR("Outcome"))))
-		return error_aws(err, "ValidationException", BAD "Invalid property reference '%.*s': a Condition step has only 'Outcome'.",
+	if (to->type->branches &&
+	    !(ref->path.count == 1 && ref->path.parts[0].key.ptr && str_eq(ref->path.parts[0].key, STR("Outcome"))))
+		return error_aws(err, "ValidationException",
+				 BAD "Invalid property reference '%.*s': a Condition step has only 'Outcome'.",
 				 STR_ARG(str_head(ref->text, 256)));
 	return edge_add(l, to, err);
 }
 
 static bool variable_known(struct str name)
 {
-	static const char *const names[] = { "StartDateTime",	    "CurrentDateTime",	    "PipelineName",    "PipelineArn",
-					     "PipelineExecutionId", "PipelineExecutionArn", "TrainingJobName", "ProcessingJobName",
-					     NULL };
+	static const char *const names[] = { "StartDateTime",   "CurrentDateTime",     "PipelineName",
+					     "PipelineArn",     "PipelineExecutionId", "PipelineExecutionArn",
+					     "TrainingJobName", "ProcessingJobName",   NULL };
 	for (const char *const *n = names; *n; n++)
 		if (str_eqz(name, *n))
 			return true;
@@ -77,12 +80,16 @@ static int visit(void *ctx, const struct ref *ref, bool file, struct error *err)
 	if (ref->kind == REF_STEP)
 		return step_visit(l, ref, file, err);
 	if (file)
-		return error_aws(err, "ValidationException", BAD "'%.*s' is no PropertyFile.", STR_ARG(str_head(ref->text, 256)));
-	if (ref->kind == REF_EXECUTION && !variable_known(ref->name))
-		return error_aws(err, "ValidationException", BAD "'%s' refers to '%.*s', which is no execution variable.", from,
+		return error_aws(err, "ValidationException", BAD "'%.*s' is no PropertyFile.",
 				 STR_ARG(str_head(ref->text, 256)));
-	if (ref->kind == REF_EXPERIMENT && !str_eq(ref->name, STR("ExperimentName")) && !str_eq(ref->name, STR("TrialName")))
-		return error_aws(err, "ValidationException", BAD "Invalid reference '%.*s'.", STR_ARG(str_head(ref->text, 256)));
+	if (ref->kind == REF_EXECUTION && !variable_known(ref->name))
+		return error_aws(err, "ValidationException",
+				 BAD "'%s' refers to '%.*s', which is no execution variable.", from,
+				 STR_ARG(str_head(ref->text, 256)));
+	if (ref->kind == REF_EXPERIMENT && !str_eq(ref->name, STR("ExperimentName")) &&
+	    !str_eq(ref->name, STR("TrialName")))
+		return error_aws(err, "ValidationException", BAD "Invalid reference '%.*s'.",
+				 STR_ARG(str_head(ref->text, 256)));
 	if (ref->kind != REF_PARAMETER)
 		return 0;
 	for (int i = 0; i < l->d->nparams; i++)
@@ -98,12 +105,15 @@ static int depends_on_link(struct linker *l, struct error *err)
 	size_t i;
 	json_t *item;
 	if (list && !json_is_array(list))
-		return error_aws(err, "ValidationException", BAD "'DependsOn' of step '%s' must be a list of step names.", l->step->name);
-	json_array_foreach(list, i, item) {
+		return error_aws(err, "ValidationException",
+				 BAD "'DependsOn' of step '%s' must be a list of step names.", l->step->name);
+	json_array_foreach(list, i, item)
+	{
 		struct str name = json_str(item);
 		const struct definition_step *to = name.ptr ? definition_step_find(l->d, name) : NULL;
 		if (!to)
-			return error_aws(err, "ValidationException", BAD "Step '%s' depends on step '%.*s', which does not exist.", l->step->name,
+			return error_aws(err, "ValidationException",
+					 BAD "Step '%s' depends on step '%.*s', which does not exist.", l->step->name,
 					 STR_ARG(str_head(name, 128)));
 		if (to == l->step)
 			return error_aws(err, "ValidationException", BAD "Step '%s' depends on itself.", l->step->name);
@@ -118,7 +128,8 @@ static int members_link(struct linker *l, struct error *err)
 	struct arena *a = &l->d->arena;
 	const char *key;
 	json_t *member;
-	json_object_foreach(l->step->json, key, member) {
+	json_object_foreach(l->step->json, key, member)
+	{
 		if (strcmp(key, "Arguments") == 0 && l->step->type->branches)
 			continue;
 		if (expr_walk(a, member, visit, l, err) < 0)
@@ -128,9 +139,8 @@ static int members_link(struct linker *l, struct error *err)
 		return 0;
 	size_t i;
 	json_t *condition;
-	json_array_foreach(json_get(l->step->arguments, "Conditions"), i, condition)
-		if (condition_check(a, condition, visit, l, err) < 0)
-			return -1;
+	json_array_foreach(json_get(l->step->arguments, "Conditions"), i,
+			   condition) if (condition_check(a, condition, visit, l, err) < 0) return -1;
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* expr.c - walking and evaluating expressions.
  *
- * DESIGN: expr_walk is the one place that knows the forms; it is used at CreatePipeline to check them and to find data dependencies. expr_eval
- * trusts a definition that passed it but still answers an error, never crashes, when a value turns out wrong at run time. Recursion is as
- * deep as the JSON, which json_parse bounds. */
+ * DESIGN: expr_walk is the one place that knows the forms; it is used at CreatePipeline to check them and to find data
+ * dependencies. expr_eval trusts a definition that passed it but still answers an error, never crashes, when a value
+ * turns out wrong at run time. Recursion is as deep as the JSON, which json_parse bounds. */
 #include "sagemaker/expr.h"
 
 #include <math.h>
@@ -10,6 +10,9 @@
 #include <stdlib.h>
 
 #define BAD "Unable to parse pipeline definition. "
+
+/* Joins of joins of long texts may not fill the memory. */
+enum { JOIN_MAX_BYTES = 1 << 20, EVAL_MAX_BYTES = 64 << 20 };
 
 static const char *expr_key(const json_t *value)
 {
@@ -53,14 +56,17 @@ static int json_get_walk(struct arena *a, const json_t *call, ref_visit fn, void
 	struct str path = json_get_str(call, "Path");
 	struct path parsed;
 	if (!file == !uri)
-		return error_aws(err, "ValidationException", BAD "'Std:JsonGet' needs either 'PropertyFile' or 'S3Uri'.");
+		return error_aws(err, "ValidationException",
+				 BAD "'Std:JsonGet' needs either 'PropertyFile' or 'S3Uri'.");
 	if (!path.ptr || !path_parse(a, path, &parsed))
-		return error_aws(err, "ValidationException", BAD "Invalid 'Path' '%.*s' of 'Std:JsonGet'.", STR_ARG(str_head(path, 256)));
+		return error_aws(err, "ValidationException", BAD "Invalid 'Path' '%.*s' of 'Std:JsonGet'.",
+				 STR_ARG(str_head(path, 256)));
 	if (uri)
 		return expr_walk(a, uri, fn, ctx, err);
 	const char *key = expr_key(file);
 	if (!key || strcmp(key, "Get") != 0)
-		return error_aws(err, "ValidationException", BAD "The 'PropertyFile' of 'Std:JsonGet' must be a 'Get'.");
+		return error_aws(err, "ValidationException",
+				 BAD "The 'PropertyFile' of 'Std:JsonGet' must be a 'Get'.");
 	return get_walk(a, json_object_get(file, "Get"), fn, ctx, true, err);
 }
 
@@ -69,9 +75,7 @@ int expr_walk(struct arena *a, const json_t *value, ref_visit fn, void *ctx, str
 	if (json_is_array(value)) {
 		size_t i;
 		json_t *item;
-		json_array_foreach(value, i, item)
-			if (expr_walk(a, item, fn, ctx, err) < 0)
-				return -1;
+		json_array_foreach(value, i, item) if (expr_walk(a, item, fn, ctx, err) < 0) return -1;
 		return 0;
 	}
 	if (!json_is_object(value))
@@ -80,9 +84,8 @@ int expr_walk(struct arena *a, const json_t *value, ref_visit fn, void *ctx, str
 	if (!key) {
 		const char *name;
 		json_t *member;
-		json_object_foreach((json_t *)value, name, member)
-			if (expr_walk(a, member, fn, ctx, err) < 0)
-				return -1;
+		json_object_foreach((json_t *)value, name,
+				    member) if (expr_walk(a, member, fn, ctx, err) < 0) return -1;
 		return 0;
 	}
 	const json_t *body = json_object_get(value, key);
@@ -147,15 +150,16 @@ static json_t *join_eval(const struct expr_env *env, const json_t *join, struct 
 	struct str *texts = ARENA_ARRAY(env->arena, struct str, json_array_size(values) + 1);
 	size_t i, total = 0;
 	json_t *item;
-	json_array_foreach(values, i, item) {
+	json_array_foreach(values, i, item)
+	{
 		CLEANUP_JSON json_t *v = expr_eval(env, item, err);
 		if (!v)
 			return NULL;
 		texts[i] = expr_text(env->arena, v);
 		total += texts[i].len + (i ? on.len : 0);
 	}
-	if (total > 1 << 20) {
-		error_aws(err, "ValidationException", "The result of Std:Join is longer than 1048576 bytes.");
+	if (total > JOIN_MAX_BYTES || env->arena->used_bytes > EVAL_MAX_BYTES) {
+		error_aws(err, "ValidationException", "The result of Std:Join is too long.");
 		return NULL;
 	}
 	char *out = arena_alloc_raw(env->arena, total + 1), *p = out;
@@ -197,7 +201,8 @@ static json_t *list_eval(const struct expr_env *env, const json_t *value, struct
 	CLEANUP_JSON json_t *out = json_array();
 	size_t i;
 	json_t *item;
-	json_array_foreach(value, i, item) {
+	json_array_foreach(value, i, item)
+	{
 		json_t *v = expr_eval(env, item, err);
 		if (!v)
 			return NULL;
@@ -211,7 +216,8 @@ static json_t *object_eval(const struct expr_env *env, const json_t *value, stru
 	CLEANUP_JSON json_t *out = json_object();
 	const char *name;
 	json_t *member;
-	json_object_foreach((json_t *)value, name, member) {
+	json_object_foreach((json_t *)value, name, member)
+	{
 		if (json_is_null(member))
 			continue;
 		json_t *v = expr_eval(env, member, err);

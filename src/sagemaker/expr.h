@@ -1,9 +1,10 @@
 /* expr.h - the expressions of a pipeline definition: references, Std:Join, Std:JsonGet, and conditions.
  *
- * DESIGN: an expression is a JSON object with one member: {"Get":"Parameters.N"}, {"Std:Join":{..}}, {"Std:JsonGet":{..}}. It may stand
- * wherever a value may. Evaluation is pure: what a reference means is asked of `struct expr_env`, so nothing here knows a store, a clock
- * or a file. Types are kept (an Integer parameter stays an integer); only Std:Join makes text. Sources: sagemaker SDK 2.x
- * workflow/{entities,functions,conditions,properties}.py and its integration tests. */
+ * DESIGN: an expression is a JSON object with one member: {"Get":"Parameters.N"}, {"Std:Join":{..}},
+ * {"Std:JsonGet":{..}}. It may stand wherever a value may. Evaluation is pure: what a reference means is asked of
+ * `struct expr_env`, so nothing here knows a store, a clock or a file. Types are kept (an Integer parameter stays an
+ * integer); only Std:Join makes text. Sources: sagemaker SDK 2.x workflow/{entities,functions,conditions,properties}.py
+ * and its integration tests. */
 #ifndef QUERN_SAGEMAKER_EXPR_H
 #define QUERN_SAGEMAKER_EXPR_H
 
@@ -20,8 +21,8 @@ struct path {
 };
 /* Parses `text` (a leading "$" or "." is accepted). False when malformed. */
 bool path_parse(struct arena *a, struct str text, struct path *out);
-/* The value at the path from part `from` on, borrowed, or NULL. With `by_name` a key on a list selects the element whose name member
- * (OutputName, InputName, MetricName, ChannelName ...) has that value. */
+/* The value at the path from part `from` on, borrowed, or NULL. With `by_name` a key on a list selects the element
+ * whose name member (OutputName, InputName, MetricName, ChannelName ...) has that value. */
 json_t *path_get(json_t *root, const struct path *path, size_t from, bool by_name);
 
 /* ---- references ---- */
@@ -35,8 +36,9 @@ struct ref {
 /* Parses the text of a Get. < 0 with a ValidationException. Pieces borrow `text`. */
 int ref_parse(struct arena *a, struct str text, struct ref *out, struct error *err);
 
-/* Calls fn for each reference in `value`, also inside Join and JsonGet. `file` is true for the one in JsonGet's PropertyFile. Checks the form
- * of every expression. fn returns < 0 with err to stop. Depth is bounded by the JSON parser's. */
+/* Calls fn for each reference in `value`, also inside Join and JsonGet. `file` is true for the one in JsonGet's
+ * PropertyFile. Checks the form of every expression. fn returns < 0 with err to stop. Depth is bounded by the JSON
+ * parser's. */
 typedef int (*ref_visit)(void *ctx, const struct ref *ref, bool file, struct error *err);
 int expr_walk(struct arena *a, const json_t *value, ref_visit fn, void *ctx, struct error *err);
 /* True when the value is one of the three expression forms. */

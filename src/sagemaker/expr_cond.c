@@ -1,9 +1,10 @@
 /* expr_cond.c - the conditions of a Condition step.
  *
- * DESIGN: one table of condition types gives each its operands. Numbers compare as numbers whatever their JSON type, strings byte by byte
- * ("1" is not greater than "3"), booleans only for equality. Comparing values of different kinds is an error that fails the step, as
- * SageMaker has no conversion; In and NotIn just find such a value different. Both spellings of In are read: {QueryValue,Values} of the
- * SDK and {Value,In} of the published schema. */
+ * DESIGN: one table of condition types gives each its operands. Numbers compare as numbers whatever their JSON type,
+ * strings byte by byte
+ * ("1" is not greater than "3"), booleans only for equality. Comparing values of different kinds is an error that fails
+ * the step, as SageMaker has no conversion; In and NotIn just find such a value different. Both spellings of In are
+ * read: {QueryValue,Values} of the SDK and {Value,In} of the published schema. */
 #include "sagemaker/expr.h"
 
 #define BAD "Unable to parse pipeline definition. "
@@ -73,9 +74,7 @@ int condition_check(struct arena *a, const json_t *c, ref_visit fn, void *ctx, s
 		json_t *item;
 		if (!json_is_array(list) || json_array_size(list) == 0)
 			return cond_missing(type, "Conditions", err);
-		json_array_foreach(list, i, item)
-			if (condition_check(a, item, fn, ctx, err) < 0)
-				return -1;
+		json_array_foreach(list, i, item) if (condition_check(a, item, fn, ctx, err) < 0) return -1;
 		return 0;
 	}
 	const json_t *left = type->form == COND_IN ? in_query(c) : json_get(c, "LeftValue");
@@ -113,7 +112,8 @@ static bool compare(const json_t *l, const json_t *r, bool order, int *out)
 	return false;
 }
 
-static int compare_eval(const struct expr_env *env, const struct cond_type *type, const json_t *c, bool *out, struct error *err)
+static int compare_eval(const struct expr_env *env, const struct cond_type *type, const json_t *c, bool *out,
+			struct error *err)
 {
 	CLEANUP_JSON json_t *l = expr_eval(env, json_object_get(c, "LeftValue"), err);
 	if (!l)
@@ -124,7 +124,8 @@ static int compare_eval(const struct expr_env *env, const struct cond_type *type
 	int order;
 	if (!compare(l, r, type->op >= OP_GT, &order)) {
 		struct str lt = expr_text(env->arena, l), rt = expr_text(env->arena, r);
-		return error_aws(err, "ValidationException", "Condition of type '%s' cannot compare '%.*s' with '%.*s': the types differ.",
+		return error_aws(err, "ValidationException",
+				 "Condition of type '%s' cannot compare '%.*s' with '%.*s': the types differ.",
 				 type->name, STR_ARG(str_head(lt, 200)), STR_ARG(str_head(rt, 200)));
 	}
 	*out = type->op == OP_EQ   ? order == 0
@@ -136,7 +137,8 @@ static int compare_eval(const struct expr_env *env, const struct cond_type *type
 	return 0;
 }
 
-static int in_eval(const struct expr_env *env, const struct cond_type *type, const json_t *c, bool *out, struct error *err)
+static int in_eval(const struct expr_env *env, const struct cond_type *type, const json_t *c, bool *out,
+		   struct error *err)
 {
 	CLEANUP_JSON json_t *query = expr_eval(env, in_query(c), err);
 	if (!query)
@@ -144,7 +146,8 @@ static int in_eval(const struct expr_env *env, const struct cond_type *type, con
 	bool found = false;
 	size_t i;
 	json_t *item;
-	json_array_foreach(in_values(c), i, item) {
+	json_array_foreach(in_values(c), i, item)
+	{
 		CLEANUP_JSON json_t *v = expr_eval(env, item, err);
 		int order;
 		if (!v)
@@ -174,7 +177,8 @@ static int condition_eval(const struct expr_env *env, const json_t *c, bool *out
 	size_t i;
 	json_t *item;
 	*out = false;
-	json_array_foreach(json_object_get(c, "Conditions"), i, item) {
+	json_array_foreach(json_object_get(c, "Conditions"), i, item)
+	{
 		bool one;
 		if (condition_eval(env, item, &one, err) < 0)
 			return -1;
@@ -188,7 +192,8 @@ int conditions_eval(const struct expr_env *env, const json_t *conditions, bool *
 	size_t i;
 	json_t *item;
 	*out = true;
-	json_array_foreach(conditions, i, item) {
+	json_array_foreach(conditions, i, item)
+	{
 		bool one;
 		if (condition_eval(env, item, &one, err) < 0)
 			return -1;

@@ -1,13 +1,13 @@
 /* expr_path.c - paths into JSON and the references that start with them.
  *
- * DESIGN: hand-written scanners over {ptr,len}: a path is member names after dots, and [0], ['key'] or ["key"] in any order. A key on a list
- * selects by the name member of the list's elements, as the SDK's Properties do (Outputs['train']). Nothing is guessed: a malformed path is
- * refused as a whole. */
+ * DESIGN: hand-written scanners over {ptr,len}: a path is member names after dots, and [0], ['key'] or ["key"] in any
+ * order. A key on a list selects by the name member of the list's elements, as the SDK's Properties do
+ * (Outputs['train']). Nothing is guessed: a malformed path is refused as a whole. */
 #include "sagemaker/expr.h"
 
 /* Members that name the elements of the lists in Describe answers. */
-static const char *const name_members[] = { "OutputName",	 "InputName", "MetricName", "ChannelName", "Name",
-					    "PropertyFileName", "GroupName", "Key",	   NULL };
+static const char *const name_members[] = { "OutputName",       "InputName", "MetricName", "ChannelName", "Name",
+					    "PropertyFileName", "GroupName", "Key",        NULL };
 
 static bool part_add(struct arena *a, struct path *p, size_t *cap, struct path_part part)
 {
@@ -88,7 +88,8 @@ static json_t *list_find(json_t *list, struct str key)
 {
 	size_t i;
 	json_t *item;
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		for (const char *const *m = name_members; *m; m++) {
 			struct str name = json_str(json_object_get(item, *m));
 			if (name.ptr && str_eq(name, key))

@@ -1,9 +1,10 @@
 /* pipeline.h - what the pipeline files share: rows, look-ups, paging, idempotency.
  *
- * DESIGN: tables. `pipeline` and `pipeline_version` are what the API shows; a definition's text is stored once by its SHA-256 in
- * `pipeline_definition`, and its parsed form is kept in memory by that digest (core thread only). `pipeline_execution` and
- * `pipeline_step` are the execution's whole state beside a few counters in the actor's JSON: one row a step, made when the execution
- * starts, so that a turn touches only the rows of the steps it moves, however many the pipeline has. */
+ * DESIGN: tables. `pipeline` and `pipeline_version` are what the API shows; a definition's text is stored once by its
+ * SHA-256 in `pipeline_definition`, and its parsed form is kept in memory by that digest (core thread only).
+ * `pipeline_execution` and `pipeline_step` are the execution's whole state beside a few counters in the actor's JSON:
+ * one row a step, made when the execution starts, so that a turn touches only the rows of the steps it moves, however
+ * many the pipeline has. */
 #ifndef QUERN_SAGEMAKER_PIPELINE_H
 #define QUERN_SAGEMAKER_PIPELINE_H
 
@@ -31,18 +32,25 @@ struct execution_row {
 };
 
 /* By name or ARN. 1 found, 0 not, < 0 a fault. */
-int pipeline_find(struct sagemaker *s, struct db *db, struct arena *a, const char *name_or_arn, struct pipeline_row *out, struct error *err);
+int pipeline_find(struct sagemaker *s, struct db *db, struct arena *a, const char *name_or_arn,
+		  struct pipeline_row *out, struct error *err);
 /* The same; none is a ResourceNotFound error. */
-int pipeline_get(struct sagemaker *s, struct db *db, struct arena *a, const char *name_or_arn, struct pipeline_row *out, struct error *err);
+int pipeline_get(struct sagemaker *s, struct db *db, struct arena *a, const char *name_or_arn, struct pipeline_row *out,
+		 struct error *err);
 /* 1, 0, < 0. */
-int version_find(struct db *db, struct arena *a, const char *key, int64_t version, struct version_row *out, struct error *err);
-/* The version a request means by PipelineVersionId or PipelineVersionAlias, else the latest. None is ResourceNotFound. */
-int version_of(struct db *db, struct arena *a, const struct pipeline_row *p, const json_t *in, struct version_row *out, struct error *err);
+int version_find(struct db *db, struct arena *a, const char *key, int64_t version, struct version_row *out,
+		 struct error *err);
+/* The version a request means by PipelineVersionId or PipelineVersionAlias, else the latest. None is ResourceNotFound.
+ */
+int version_of(struct db *db, struct arena *a, const struct pipeline_row *p, const json_t *in, struct version_row *out,
+	       struct error *err);
 /* The aliases of a version, owned list, NULL when it has none. */
 json_t *version_aliases(struct db *db, const char *key, int64_t version, struct error *err);
-int execution_find(struct sagemaker *s, struct db *db, struct arena *a, const char *id, struct execution_row *out, struct error *err);
+int execution_find(struct sagemaker *s, struct db *db, struct arena *a, const char *id, struct execution_row *out,
+		   struct error *err);
 /* By ARN; none is ResourceNotFound. */
-int execution_get(struct sagemaker *s, struct db *db, struct arena *a, const char *arn, struct execution_row *out, struct error *err);
+int execution_get(struct sagemaker *s, struct db *db, struct arena *a, const char *arn, struct execution_row *out,
+		  struct error *err);
 /* The id of the actor that runs an execution. */
 const char *execution_actor(struct arena *a, const char *id);
 const char *execution_arn(struct sagemaker *s, struct arena *a, const char *pipeline, const char *id);
@@ -79,21 +87,23 @@ const char *caller_text(struct call *c);
 void json_set_parsed(json_t *obj, const char *key, const char *text);
 
 /* ---- idempotency (pipeline_token.c) ---- */
-/* Has this token been used for `operation`? 1: *out is the stored answer (owned). 0: no. < 0: used with another request (or a fault). */
+/* Has this token been used for `operation`? 1: *out is the stored answer (owned). 0: no. < 0: used with another request
+ * (or a fault). */
 int token_find(struct turn *t, const char *operation, const json_t *in, json_t **out, struct error *err);
 /* Remembers the answer (borrowed) for a day. A request without a token is not remembered. */
 int token_save(struct turn *t, const char *operation, const json_t *in, const json_t *answer, struct error *err);
 
 /* ---- paging (pipeline_page.c) ---- */
 struct page {
-	int64_t limit;	    /* rows wanted */
+	int64_t limit; /* rows wanted */
 	bool ascending;
-	bool started;	    /* a token was given: continue after (number, text) */
+	bool started; /* a token was given: continue after (number, text) */
 	int64_t number;
 	const char *text;
-	char kind;	    /* which list the token is of */
+	char kind; /* which list the token is of */
 };
-/* Reads MaxResults, SortOrder (default descending) and NextToken. `kind` ties a token to its list and sort. < 0: a bad token. */
+/* Reads MaxResults, SortOrder (default descending) and NextToken. `kind` ties a token to its list and sort. < 0: a bad
+ * token. */
 int page_read(struct arena *a, const json_t *in, char kind, struct page *out, struct error *err);
 /* Sets NextToken to continue after (number, text). */
 void page_next(const struct page *p, struct arena *a, json_t *out, int64_t number, const char *text);

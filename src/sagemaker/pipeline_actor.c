@@ -1,14 +1,14 @@
 /* pipeline_actor.c - the execution: the actor "sagemaker.pipeline-execution", id "pipeline-execution/<id>".
  *
- * DESIGN: one turn takes one event, moves the steps it concerns, starts what has become ready within the parallelism and a bound a turn
- * (then sends itself "continue"), and ends the actor when nothing runs and nothing is ready. Events:
+ * DESIGN: one turn takes one event, moves the steps it concerns, starts what has become ready within the parallelism
+ * and a bound a turn (then sends itself "continue"), and ends the actor when nothing runs and nothing is ready. Events:
  *   start                                 plan the steps (state "retry": plan again what has not succeeded)
  *   job-ended {name, status, reason}      a job of a step ended
  *   files {step, seq, attempt, files}     the files of JsonGet were read
  *   attempt {step, seq, attempt}          a backoff is over
  *   stop | parallel {parallel} | continue
- * An event about an attempt that is not the step's current one is dropped, so each may come twice. A failed step does not stop the
- * independent ones; the execution is Failed when the last of them has ended. */
+ * An event about an attempt that is not the step's current one is dropped, so each may come twice. A failed step does
+ * not stop the independent ones; the execution is Failed when the last of them has ended. */
 #include "sagemaker/pipeline_run.h"
 
 #include "base/log.h"
@@ -41,8 +41,8 @@ static int run_open(struct run *r, struct turn *t, json_t *state, struct error *
 static int status_set(struct run *r, const char *status, const char *reason, struct error *err)
 {
 	r->x.status = status;
-	int rc = db_exec(r->db, err, "UPDATE pipeline_execution SET status=?, reason=?, modified_ms=? WHERE id=?", "ssis", status, reason,
-			 turn_now_ms(r->t), r->x.id);
+	int rc = db_exec(r->db, err, "UPDATE pipeline_execution SET status=?, reason=?, modified_ms=? WHERE id=?",
+			 "ssis", status, reason, turn_now_ms(r->t), r->x.id);
 	return rc < 0 ? -1 : 0;
 }
 
@@ -68,16 +68,19 @@ static int on_job_ended(struct run *r, const json_t *event, struct error *err)
 		return run_step_stopped(r, &s, err);
 	if (!reason || !*reason)
 		reason = status && strcmp(status, "Stopped") == 0 ? "The job was stopped." : "The job failed.";
-	return run_attempt_failed(r, &s, retry_type_of_reason(reason), arena_printf(r->a, "ClientError: %s", reason), err);
+	return run_attempt_failed(r, &s, retry_type_of_reason(reason), arena_printf(r->a, "ClientError: %s", reason),
+				  err);
 }
 
 /* The step an event is about, when the event is of its current attempt: 1, 0, < 0. */
-static int current_step(struct run *r, const json_t *event, enum step_state state, struct step_row *s, struct error *err)
+static int current_step(struct run *r, const json_t *event, enum step_state state, struct step_row *s,
+			struct error *err)
 {
 	int rc = step_row_load(r, (int)json_get_int(event, "step", -1), s, err);
 	if (rc <= 0)
 		return rc;
-	return s->state == state && s->seq == json_get_int(event, "seq", -1) && s->attempts == json_get_int(event, "attempt", -1);
+	return s->state == state && s->seq == json_get_int(event, "seq", -1) &&
+	       s->attempts == json_get_int(event, "attempt", -1);
 }
 
 static int on_files(struct run *r, const json_t *event, struct error *err)
@@ -88,7 +91,8 @@ static int on_files(struct run *r, const json_t *event, struct error *err)
 		return rc;
 	const char *fault = json_get_text(event, "fault");
 	if (fault)
-		return run_attempt_failed(r, &s, "Step.SERVICE_FAULT", arena_printf(r->a, "InternalServerError: %s", fault), err);
+		return run_attempt_failed(r, &s, "Step.SERVICE_FAULT",
+					  arena_printf(r->a, "InternalServerError: %s", fault), err);
 	return step_attempt(r, &s, json_object_get(event, "files"), err);
 }
 
@@ -219,12 +223,14 @@ static int abandon(struct run *r, struct error *err)
 	return finish(r, err);
 }
 
-/* An event could not be handled for a fault of ours: nothing may hang, so what runs is stopped and the execution fails saying why. */
+/* An event could not be handled for a fault of ours: nothing may hang, so what runs is stopped and the execution fails
+ * saying why. */
 static int on_poison(struct turn *t, json_t *state, const json_t *event, struct error *err)
 {
 	struct run r;
 	const char *why = json_get_text(event, "message"), *id = json_get_text(state, "execution");
-	const char *reason = arena_printf(turn_arena(t), "Internal error: %s", why ? why : "an event could not be handled");
+	const char *reason =
+		arena_printf(turn_arena(t), "Internal error: %s", why ? why : "an event could not be handled");
 	log_error("sagemaker", "%s: %s", turn_self(t), reason);
 	json_set_text(state, "poison", reason);
 	json_set_bool(state, "stopping", true);
@@ -233,7 +239,8 @@ static int on_poison(struct turn *t, json_t *state, const json_t *event, struct 
 	if (rc == 0)
 		rc = abandon(&r, err);
 	else
-		rc = db_exec(turn_db(t), err, "UPDATE pipeline_execution SET status='Failed', reason=?, modified_ms=? WHERE id=?", "sis",
+		rc = db_exec(turn_db(t), err,
+			     "UPDATE pipeline_execution SET status='Failed', reason=?, modified_ms=? WHERE id=?", "sis",
 			     reason, turn_now_ms(t), id);
 	run_release(&r);
 	turn_end(t);

@@ -1,16 +1,18 @@
-/* pipeline_api.c - operations that write pipelines: create, update, delete, versions; and the table of all pipeline operations.
+/* pipeline_api.c - operations that write pipelines: create, update, delete, versions; and the table of all pipeline
+ * operations.
  *
- * DESIGN: CreatePipeline and UpdatePipeline are asynchronous handlers: the http thread reads the definition (inline or from S3) and checks it,
- * then a command writes the rows. So the core thread neither reads a file nor parses a megabyte for a write. The text is stored as it came.
- * Every UpdatePipeline makes a version, whether or not the definition changed. */
+ * DESIGN: CreatePipeline and UpdatePipeline are asynchronous handlers: the http thread reads the definition (inline or
+ * from S3) and checks it, then a command writes the rows. So the core thread neither reads a file nor parses a megabyte
+ * for a write. The text is stored as it came. Every UpdatePipeline makes a version, whether or not the definition
+ * changed. */
 #include "sagemaker/pipeline_run.h"
 
 /* One Create or Update under way. In the call's arena. */
 struct write {
 	struct call *c;
 	struct sagemaker *s;
-	json_t *in;	  /* owned */
-	struct str text;  /* ptr NULL: no new definition */
+	json_t *in;      /* owned */
+	struct str text; /* ptr NULL: no new definition */
 	const char *digest;
 	json_t *out; /* owned */
 };
@@ -23,7 +25,8 @@ static int text_from_s3(struct write *w, const json_t *location, struct error *e
 	struct store *store = engine_store(w->c->engine);
 	struct str bucket = json_get_str(location, "Bucket"), key = json_get_str(location, "ObjectKey");
 	if (json_get(location, "VersionId"))
-		return error_aws(err, "ValidationException", "PipelineDefinitionS3Location.VersionId is not supported yet.");
+		return error_aws(err, "ValidationException",
+				 "PipelineDefinitionS3Location.VersionId is not supported yet.");
 	struct db *db = store_read_begin(store, err);
 	if (!db)
 		return -1;
@@ -33,7 +36,8 @@ static int text_from_s3(struct write *w, const json_t *location, struct error *e
 		return 0;
 	if (!why.code[0])
 		return error_move(err, &why);
-	return error_aws(err, "ValidationException", "Unable to read the pipeline definition from s3://%.*s/%.*s: %s: %s", STR_ARG(bucket),
+	return error_aws(err, "ValidationException",
+			 "Unable to read the pipeline definition from s3://%.*s/%.*s: %s: %s", STR_ARG(bucket),
 			 STR_ARG(key), why.code, error_text(&why));
 }
 
@@ -42,11 +46,13 @@ static int text_get(struct write *w, bool required, struct error *err)
 	const json_t *location = json_get(w->in, "PipelineDefinitionS3Location");
 	w->text = json_get_str(w->in, "PipelineDefinition");
 	if (location && w->text.ptr)
-		return error_aws(err, "ValidationException", "Give either PipelineDefinition or PipelineDefinitionS3Location, not both.");
+		return error_aws(err, "ValidationException",
+				 "Give either PipelineDefinition or PipelineDefinitionS3Location, not both.");
 	if (location && text_from_s3(w, location, err) < 0)
 		return -1;
 	if (!w->text.ptr && required)
-		return error_aws(err, "ValidationException", "Either PipelineDefinition or PipelineDefinitionS3Location must be given.");
+		return error_aws(err, "ValidationException",
+				 "Either PipelineDefinition or PipelineDefinitionS3Location must be given.");
 	if (!w->text.ptr)
 		return 0;
 	struct definition *d = NULL;
@@ -63,21 +69,23 @@ static int alias_set(struct db *db, const char *key, int64_t version, const json
 {
 	size_t i;
 	json_t *alias;
-	json_array_foreach(list, i, alias)
-		if (db_exec(db, err,
-			    "INSERT INTO pipeline_alias(key, alias, version) VALUES(?, ?, ?) ON CONFLICT(key, alias) DO UPDATE SET version=excluded.version",
-			    "ssi", key, json_string_value(alias), version) < 0)
-			return -1;
+	json_array_foreach(list, i,
+			   alias) if (db_exec(db, err,
+					      "INSERT INTO pipeline_alias(key, alias, version) VALUES(?, ?, ?) ON "
+					      "CONFLICT(key, alias) DO UPDATE SET version=excluded.version",
+					      "ssi", key, json_string_value(alias), version) < 0) return -1;
 	CLEANUP_JSON json_t *all = version_aliases(db, key, version, err);
 	if (json_array_size(all) > 10)
 		return error_aws(err, "ValidationException", "A pipeline version has at most 10 aliases.");
 	return 0;
 }
 
-static int version_add(struct write *w, struct turn *t, const char *key, int64_t version, const char *digest, struct error *err)
+static int version_add(struct write *w, struct turn *t, const char *key, int64_t version, const char *digest,
+		       struct error *err)
 {
-	if (db_exec(turn_db(t), err, "INSERT INTO pipeline_version(key, version, digest, created_ms) VALUES(?, ?, ?, ?)", "sisi", key, version,
-		    digest, turn_now_ms(t)) < 0)
+	if (db_exec(turn_db(t), err,
+		    "INSERT INTO pipeline_version(key, version, digest, created_ms) VALUES(?, ?, ?, ?)", "sisi", key,
+		    version, digest, turn_now_ms(t)) < 0)
 		return -1;
 	return alias_set(turn_db(t), key, version, json_get(w->in, "PipelineVersionAliases"), err);
 }
@@ -91,15 +99,19 @@ static int create_rows(struct write *w, struct turn *t, struct error *err)
 	int rc = pipeline_find(w->s, db, a, name, &have, err);
 	if (rc == 1)
 		return error_aws(err, "ValidationException",
-				 "Pipeline names must be unique within an AWS account and region. Pipeline with name (%s) already exists.", name);
+				 "Pipeline names must be unique within an AWS account and region. Pipeline with name "
+				 "(%s) already exists.",
+				 name);
 	if (rc < 0 || definition_save(db, w->digest, w->text, err) < 0)
 		return -1;
 	int64_t now = turn_now_ms(t);
 	rc = db_exec(db, err,
-		     "INSERT INTO pipeline(key, name, display_name, description, role, parallel, version, created_ms, modified_ms, run_ms,"
+		     "INSERT INTO pipeline(key, name, display_name, description, role, parallel, version, created_ms, "
+		     "modified_ms, run_ms,"
 		     " created_by, modified_by) VALUES(lower(?), ?, ?, ?, ?, ?, 1, ?, ?, 0, ?, ?)",
-		     "sssssiiiss", name, name, json_get_text(w->in, "PipelineDisplayName"), json_get_text(w->in, "PipelineDescription"),
-		     json_get_text(w->in, "RoleArn"), json_get_parallel(w->in, 0), now, now, who, who);
+		     "sssssiiiss", name, name, json_get_text(w->in, "PipelineDisplayName"),
+		     json_get_text(w->in, "PipelineDescription"), json_get_text(w->in, "RoleArn"),
+		     json_get_parallel(w->in, 0), now, now, who, who);
 	if (rc < 0 || pipeline_find(w->s, db, a, name, &have, err) < 0)
 		return -1;
 	if (version_add(w, t, have.key, 1, w->digest, err) < 0)
@@ -110,9 +122,17 @@ static int create_rows(struct write *w, struct turn *t, struct error *err)
 	return 0;
 }
 
+/* A transaction that was taken back is run again. */
+static void out_reset(struct write *w)
+{
+	json_decref(w->out);
+	w->out = NULL;
+}
+
 static int create_run(struct turn *t, void *arg, struct error *err)
 {
 	struct write *w = arg;
+	out_reset(w);
 	int rc = token_find(t, "CreatePipeline", w->in, &w->out, err);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
@@ -132,6 +152,7 @@ static int update_run(struct turn *t, void *arg, struct error *err)
 	struct db *db = turn_db(t);
 	struct pipeline_row p;
 	struct version_row latest;
+	out_reset(w);
 	if (pipeline_get(w->s, db, turn_arena(t), json_get_text(w->in, "PipelineName"), &p, err) < 0)
 		return -1;
 	if (version_of(db, turn_arena(t), &p, NULL, &latest, err) < 0)
@@ -142,10 +163,12 @@ static int update_run(struct turn *t, void *arg, struct error *err)
 	if (version_add(w, t, p.key, version, or_else(w->digest, latest.digest), err) < 0)
 		return -1;
 	int rc = db_exec(db, err,
-			 "UPDATE pipeline SET display_name=?, description=?, role=?, parallel=?, version=?, modified_ms=?, modified_by=? WHERE key=?",
+			 "UPDATE pipeline SET display_name=?, description=?, role=?, parallel=?, version=?, "
+			 "modified_ms=?, modified_by=? WHERE key=?",
 			 "sssiiiss", or_else(json_get_text(w->in, "PipelineDisplayName"), p.display_name),
-			 or_else(json_get_text(w->in, "PipelineDescription"), p.description), or_else(json_get_text(w->in, "RoleArn"), p.role),
-			 json_get_parallel(w->in, p.parallel), version, turn_now_ms(t), caller_text(w->c), p.key);
+			 or_else(json_get_text(w->in, "PipelineDescription"), p.description),
+			 or_else(json_get_text(w->in, "RoleArn"), p.role), json_get_parallel(w->in, p.parallel),
+			 version, turn_now_ms(t), caller_text(w->c), p.key);
 	if (rc < 0)
 		return -1;
 	w->out = json_pack("{s:s,s:I}", "PipelineArn", p.arn, "PipelineVersionId", (json_int_t)version);
@@ -218,9 +241,12 @@ int pipeline_delete(struct call *c, struct turn *t, json_t *in, json_t **out, st
 		return rc < 0 ? -1 : 0;
 	if (pipeline_get(s, turn_db(t), turn_arena(t), json_get_text(in, "PipelineName"), &p, err) < 0)
 		return -1;
-	rc = db_row(turn_db(t), &rows, err, "SELECT id FROM pipeline_execution WHERE key=? AND status IN ('Executing', 'Stopping')", "s", p.key);
+	rc = db_row(turn_db(t), &rows, err,
+		    "SELECT id FROM pipeline_execution WHERE key=? AND status IN ('Executing', 'Stopping')", "s",
+		    p.key);
 	if (rc == 1)
-		return error_aws(err, "ConflictException", "Pipeline '%s' cannot be deleted while it has running executions.", p.arn);
+		return error_aws(err, "ConflictException",
+				 "Pipeline '%s' cannot be deleted while it has running executions.", p.arn);
 	rows_done(&rows);
 	if (rc < 0 || delete_rows(t, &p, err) < 0 || job_tags_drop(t, p.arn, err) < 0)
 		return -1;
@@ -238,17 +264,17 @@ int pipeline_update_version(struct call *c, struct turn *t, json_t *in, json_t *
 		return -1;
 	if (version_of(db, turn_arena(t), &p, in, &v, err) < 0)
 		return -1;
-	if (db_exec(db, err, "UPDATE pipeline_version SET display_name=?, description=? WHERE key=? AND version=?", "sssi",
-		    or_else(json_get_text(in, "PipelineVersionDisplayName"), v.display_name),
+	if (db_exec(db, err, "UPDATE pipeline_version SET display_name=?, description=? WHERE key=? AND version=?",
+		    "sssi", or_else(json_get_text(in, "PipelineVersionDisplayName"), v.display_name),
 		    or_else(json_get_text(in, "PipelineVersionDescription"), v.description), p.key, v.version) < 0)
 		return -1;
 	const json_t *ops = json_get(in, "PipelineVersionAliasOperations");
 	size_t i;
 	json_t *alias;
-	json_array_foreach(json_get(ops, "Remove"), i, alias)
-		if (db_exec(db, err, "DELETE FROM pipeline_alias WHERE key=? AND alias=? AND version=?", "ssi", p.key, json_string_value(alias),
-			    v.version) < 0)
-			return -1;
+	json_array_foreach(json_get(ops, "Remove"), i,
+			   alias) if (db_exec(db, err,
+					      "DELETE FROM pipeline_alias WHERE key=? AND alias=? AND version=?", "ssi",
+					      p.key, json_string_value(alias), v.version) < 0) return -1;
 	if (alias_set(db, p.key, v.version, json_get(ops, "Add"), err) < 0)
 		return -1;
 	*out = json_pack("{s:s,s:I}", "PipelineArn", p.arn, "PipelineVersionId", (json_int_t)v.version);

@@ -1,8 +1,9 @@
 /* pipeline_cache.c - step caching: taking the result of an earlier equal run.
  *
- * DESIGN: opt-in by CacheConfig. The key is a SHA-256 of pipeline, step name, type and the members of the resolved Arguments that SageMaker
- * documents as key attributes, in canonical JSON; outputs, role and instances are not in it. A hit is the newest run of the step that really
- * ran (not itself a hit), succeeded, and ended within ExpireAfter; its job must still be known. Two equal runs at the same time both run. */
+ * DESIGN: opt-in by CacheConfig. The key is a SHA-256 of pipeline, step name, type and the members of the resolved
+ * Arguments that SageMaker documents as key attributes, in canonical JSON; outputs, role and instances are not in it. A
+ * hit is the newest run of the step that really ran (not itself a hit), succeeded, and ended within ExpireAfter; its
+ * job must still be known. Two equal runs at the same time both run. */
 #include "sagemaker/pipeline_run.h"
 
 static const char *cache_key(struct run *r, const struct definition_step *def, const json_t *arguments)
@@ -27,11 +28,14 @@ static int hit_find(struct run *r, const char *key, int64_t since_ms, struct hit
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_row(r->db, &rows, err,
-			"SELECT s.execution, x.pipeline, s.metadata, s.job FROM pipeline_step s JOIN pipeline_execution x ON x.id=s.execution"
-			" WHERE s.cache_key=? AND s.end_ms>=? AND s.state=? AND s.cache_source IS NULL ORDER BY s.end_ms DESC LIMIT 1",
+			"SELECT s.execution, x.pipeline, s.metadata, s.job FROM pipeline_step s JOIN "
+			"pipeline_execution x ON x.id=s.execution"
+			" WHERE s.cache_key=? AND s.end_ms>=? AND s.state=? AND s.cache_source IS NULL ORDER BY "
+			"s.end_ms DESC LIMIT 1",
 			"sii", key, since_ms, (int64_t)STEP_SUCCEEDED);
 	if (rc == 1)
-		*out = (struct hit){ row_text(&rows, 0, r->a), row_text(&rows, 1, r->a), row_text(&rows, 2, r->a), row_text(&rows, 3, r->a) };
+		*out = (struct hit){ row_text(&rows, 0, r->a), row_text(&rows, 1, r->a), row_text(&rows, 2, r->a),
+				     row_text(&rows, 3, r->a) };
 	return rc;
 }
 
@@ -61,8 +65,9 @@ int run_step_cached(struct run *r, struct step_row *s, const json_t *arguments, 
 		return -1;
 	bool taken = rc == 1 && hit_alive(r, s, &hit);
 	const char *source = taken ? execution_arn(r->s, r->a, hit.pipeline, hit.execution) : NULL;
-	if (db_exec(r->db, err, "UPDATE pipeline_step SET cache_key=?, cache_source=?, job=? WHERE execution=? AND step=?", "ssssi", key, source,
-		    taken ? hit.job : NULL, r->x.id, (int64_t)s->index) < 0)
+	if (db_exec(r->db, err,
+		    "UPDATE pipeline_step SET cache_key=?, cache_source=?, job=? WHERE execution=? AND step=?", "ssssi",
+		    key, source, taken ? hit.job : NULL, r->x.id, (int64_t)s->index) < 0)
 		return -1;
 	if (!taken)
 		return 0;

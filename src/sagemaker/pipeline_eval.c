@@ -1,13 +1,14 @@
 /* pipeline_eval.c - what the references of a running step mean, and the reading of JSON files for Std:JsonGet.
  *
- * DESIGN: a turn reads no file. Before a step starts, the files its JsonGets name are collected (their URIs are expressions themselves), one
- * effect reads them on a worker from a snapshot, applies each path there, and only the selected values come back as an event. Values are
- * kept by "<uri>\n<path>". Properties of a step are its job's Describe answer, asked for once a turn. */
+ * DESIGN: a turn reads no file. Before a step starts, the files its JsonGets name are collected (their URIs are
+ * expressions themselves), one effect reads them on a worker from a snapshot, applies each path there, and only the
+ * selected values come back as an event. Values are kept by "<uri>\n<path>". Properties of a step are its job's
+ * Describe answer, asked for once a turn. */
 #include "sagemaker/pipeline_run.h"
 
 #include "base/clock.h"
 
-enum { JSON_FILE_MAX = 16 << 20 };
+enum { JSON_FILE_MAX = 16 << 20, JSON_VALUE_MAX = 256 << 10 };
 
 static json_t *variable(struct run *r, struct str name, struct error *err)
 {
@@ -49,7 +50,8 @@ static json_t *env_get(void *ctx, const struct ref *ref, struct error *err)
 		v = json_incref(path_get(properties, &ref->path, 0, true));
 	}
 	if (!v)
-		error_aws(err, "ValidationException", "The reference '%.*s' has no value.", STR_ARG(str_head(ref->text, 300)));
+		error_aws(err, "ValidationException", "The reference '%.*s' has no value.",
+			  STR_ARG(str_head(ref->text, 300)));
 	return v;
 }
 
@@ -57,9 +59,8 @@ static const json_t *property_file_find(const struct definition_step *step, stru
 {
 	size_t i;
 	json_t *file;
-	json_array_foreach(json_get(step->json, "PropertyFiles"), i, file)
-		if (str_eq(json_get_str(file, "PropertyFileName"), name))
-			return file;
+	json_array_foreach(json_get(step->json, "PropertyFiles"), i,
+			   file) if (str_eq(json_get_str(file, "PropertyFileName"), name)) return file;
 	return NULL;
 }
 
@@ -109,13 +110,16 @@ static json_t *env_json_get(void *ctx, struct str uri, struct str path, struct e
 		error_set(err, "the file of JsonGet '%s' was not read", key);
 		return NULL;
 	}
-	json_array_append_new(r->missing, json_pack("{s:s%,s:s%}", "uri", uri.ptr, uri.len, "path", path.ptr, path.len));
+	json_array_append_new(r->missing,
+			      json_pack("{s:s%,s:s%}", "uri", uri.ptr, uri.len, "path", path.ptr, path.len));
 	return json_string("");
 }
 
 static struct expr_env run_env(struct run *r)
 {
-	return (struct expr_env){ .arena = r->a, .get = env_get, .property_file = env_property_file, .json_get = env_json_get, .ctx = r };
+	return (struct expr_env){
+		.arena = r->a, .get = env_get, .property_file = env_property_file, .json_get = env_json_get, .ctx = r
+	};
 }
 
 json_t *run_eval(struct run *r, const json_t *value, struct error *err)
@@ -136,14 +140,13 @@ static int collect(struct run *r, const struct expr_env *env, const json_t *valu
 	if (json_is_array(value)) {
 		size_t i;
 		json_t *item;
-		json_array_foreach(value, i, item)
-			if (collect(r, env, item, err) < 0)
-				return -1;
+		json_array_foreach(value, i, item) if (collect(r, env, item, err) < 0) return -1;
 		return 0;
 	}
 	const char *key;
 	json_t *member;
-	json_object_foreach((json_t *)value, key, member) {
+	json_object_foreach((json_t *)value, key, member)
+	{
 		if (strcmp(key, "Std:JsonGet") == 0 && expr_is(value)) {
 			CLEANUP_ERROR struct error why = ERROR_INIT;
 			size_t before = json_array_size(r->missing);
@@ -183,7 +186,8 @@ json_t *run_properties(struct run *r, struct str name, struct error *err)
 	if (rc < 0)
 		return NULL;
 	if (rc == 0 || row.state != STEP_SUCCEEDED || !step->type->properties) {
-		error_aws(err, "ValidationException", "Step '%.*s' has no properties yet.", STR_ARG(str_head(name, 64)));
+		error_aws(err, "ValidationException", "Step '%.*s' has no properties yet.",
+			  STR_ARG(str_head(name, 64)));
 		return NULL;
 	}
 	json_t *properties = step->type->properties(r, &row, err);
@@ -207,30 +211,64 @@ void run_release(struct run *r)
 static json_t *read_error(const char *uri, const struct error *why)
 {
 	char text[900];
-	snprintf(text, sizeof text, "Received an error while reading file %.300s from S3: %.60s: %.300s", uri, why->code, error_text(why));
+	snprintf(text, sizeof text, "Received an error while reading file %.300s from S3: %.60s: %.300s", uri,
+		 why->code, error_text(why));
 	return json_pack("{s:s}", "error", text);
 }
 
-/* {"value":v}, {"error":text}; NULL with err on a fault of ours. */
-static json_t *read_one(struct sagemaker *s, struct db *db, struct arena *a, const char *uri, const char *path, struct error *err)
+/* A file as read: the next JsonGet is often of the same one. */
+struct json_file {
+	const char *uri; /* in the arena; NULL: none yet */
+	json_t *root;    /* owned; NULL: not JSON */
+	json_t *error;   /* owned; why it can't be read */
+};
+
+static void file_clear(struct json_file *f)
+{
+	json_decref(f->root);
+	json_decref(f->error);
+	*f = (struct json_file){ 0 };
+}
+
+/* < 0 on a fault of ours. */
+static int file_read(struct sagemaker *s, struct db *db, struct arena *a, const char *uri, struct json_file *f,
+		     struct error *err)
 {
 	CLEANUP_ERROR struct error why = ERROR_INIT;
 	struct str bucket, key, text;
-	struct path p;
-	if (!s3_parse_uri(str_from(uri), &bucket, &key))
-		return json_pack("{s:o}", "error", json_sprintf("'%.300s' is not an S3 URI.", uri));
-	if (s3_read(s->o.s3, db, bucket, key, JSON_FILE_MAX, a, &text, &why) < 0) {
-		if (why.code[0])
-			return read_error(uri, &why);
-		error_move(err, &why);
-		return NULL;
+	if (f->uri && strcmp(f->uri, uri) == 0)
+		return 0;
+	file_clear(f);
+	if (!s3_parse_uri(str_from(uri), &bucket, &key)) {
+		f->error = json_pack("{s:o}", "error", json_sprintf("'%.300s' is not an S3 URI.", uri));
+	} else if (s3_read(s->o.s3, db, bucket, key, JSON_FILE_MAX, a, &text, &why) == 0) {
+		f->root = json_parse(text, NULL);
+		if (!f->root)
+			f->error =
+				json_pack("{s:o}", "error",
+					  json_sprintf("Contents of file %.300s are not in valid JSON format.", uri));
+	} else if (why.code[0]) {
+		f->error = read_error(uri, &why);
+	} else {
+		return error_move(err, &why);
 	}
-	CLEANUP_JSON json_t *file = json_parse(text, NULL);
-	if (!file)
-		return json_pack("{s:o}", "error", json_sprintf("Contents of file %.300s are not in valid JSON format.", uri));
-	json_t *value = path_parse(a, str_from(path), &p) ? path_get(file, &p, 0, false) : NULL;
+	f->uri = uri;
+	return 0;
+}
+
+/* {"value":v} or {"error":text}. */
+static json_t *file_select(struct arena *a, const struct json_file *f, const char *path)
+{
+	struct path p;
+	if (f->error)
+		return json_incref(f->error);
+	json_t *value = path_parse(a, str_from(path), &p) ? path_get(f->root, &p, 0, false) : NULL;
 	if (!value || json_is_null(value))
-		return json_pack("{s:o}", "error", json_sprintf("Invalid json path '%.300s' of file %.300s.", path, uri));
+		return json_pack("{s:o}", "error",
+				 json_sprintf("Invalid json path '%.300s' of file %.300s.", path, f->uri));
+	if (json_dumpb(value, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) > JSON_VALUE_MAX)
+		return json_pack("{s:o}", "error",
+				 json_sprintf("The value at '%.300s' of file %.300s is too large.", path, f->uri));
 	return json_pack("{s:O}", "value", value);
 }
 
@@ -242,18 +280,21 @@ void pipeline_read_perform(void *ctx, struct engine *e, const struct effect *fx)
 	json_t *known = json_object_get(fx->payload, "files");
 	json_t *files = known ? json_deep_copy(known) : json_object();
 	struct db *db = store_read_begin(engine_store(e), &err);
+	struct json_file file = { 0 };
 	size_t i;
 	json_t *item;
-	json_array_foreach(json_object_get(fx->payload, "read"), i, item) {
+	json_array_foreach(json_object_get(fx->payload, "read"), i, item)
+	{
 		const char *uri = json_get_text(item, "uri"), *path = json_get_text(item, "path");
-		json_t *one = db ? read_one(s, db, &a, uri, path, &err) : NULL;
-		if (!one)
+		if (!db || file_read(s, db, &a, uri, &file, &err) < 0)
 			break;
-		json_object_set_new(files, arena_printf(&a, "%s\n%s", uri, path), one);
+		json_object_set_new(files, arena_printf(&a, "%s\n%s", uri, path), file_select(&a, &file, path));
 	}
+	file_clear(&file);
 	if (db)
 		store_read_end(engine_store(e), db);
-	json_t *event = json_pack("{s:s,s:I,s:I,s:I}", "type", "files", "step", (json_int_t)json_get_int(fx->payload, "step", 0), "seq",
+	json_t *event = json_pack("{s:s,s:I,s:I,s:I}", "type", "files", "step",
+				  (json_int_t)json_get_int(fx->payload, "step", 0), "seq",
 				  (json_int_t)json_get_int(fx->payload, "seq", 0), "attempt",
 				  (json_int_t)json_get_int(fx->payload, "attempt", 0));
 	if (err.message)

@@ -1,7 +1,8 @@
 /* pipeline_list.c - operations that read executions, their steps and parameters.
  *
- * DESIGN: they run on the http threads from a snapshot. A step is listed once it has started; there is no status for one that waits, as on
- * SageMaker. The order of steps is the order of starting, newest first unless asked otherwise, because starting times can be equal. */
+ * DESIGN: they run on the http threads from a snapshot. A step is listed once it has started; there is no status for
+ * one that waits, as on SageMaker. The order of steps is the order of starting, newest first unless asked otherwise,
+ * because starting times can be equal. */
 #include "sagemaker/pipeline_run.h"
 
 int pipeline_describe_execution(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
@@ -33,21 +34,27 @@ int pipeline_describe_execution(struct call *c, struct db *db, json_t *in, json_
 
 static const char *const executions_sql[2][2] = {
 	/* by time: descending, ascending */
-	{ "SELECT id, created_ms, status, description, display_name, reason, version FROM pipeline_execution WHERE key=? AND (?=0 OR version=?)"
-	  " AND created_ms>? AND created_ms<? AND (?=0 OR (created_ms, id)<(?, ?)) ORDER BY created_ms DESC, id DESC LIMIT ?",
-	  "SELECT id, created_ms, status, description, display_name, reason, version FROM pipeline_execution WHERE key=? AND (?=0 OR version=?)"
+	{ "SELECT id, created_ms, status, description, display_name, reason, version FROM pipeline_execution WHERE "
+	  "key=? AND (?=0 OR version=?)"
+	  " AND created_ms>? AND created_ms<? AND (?=0 OR (created_ms, id)<(?, ?)) ORDER BY created_ms DESC, id DESC "
+	  "LIMIT ?",
+	  "SELECT id, created_ms, status, description, display_name, reason, version FROM pipeline_execution WHERE "
+	  "key=? AND (?=0 OR version=?)"
 	  " AND created_ms>? AND created_ms<? AND (?=0 OR (created_ms, id)>(?, ?)) ORDER BY created_ms, id LIMIT ?" },
 	/* by ARN; the ARNs of one pipeline differ in the id */
-	{ "SELECT id, created_ms, status, description, display_name, reason, version FROM pipeline_execution WHERE key=? AND (?=0 OR version=?)"
+	{ "SELECT id, created_ms, status, description, display_name, reason, version FROM pipeline_execution WHERE "
+	  "key=? AND (?=0 OR version=?)"
 	  " AND created_ms>? AND created_ms<? AND (?=0 OR (0, id)<(?, ?)) ORDER BY id DESC LIMIT ?",
-	  "SELECT id, created_ms, status, description, display_name, reason, version FROM pipeline_execution WHERE key=? AND (?=0 OR version=?)"
+	  "SELECT id, created_ms, status, description, display_name, reason, version FROM pipeline_execution WHERE "
+	  "key=? AND (?=0 OR version=?)"
 	  " AND created_ms>? AND created_ms<? AND (?=0 OR (0, id)>(?, ?)) ORDER BY id LIMIT ?" },
 };
 
 static json_t *execution_summary(struct call *c, const struct pipeline_row *p, struct rows *rows)
 {
 	json_t *o = json_object();
-	json_set_text(o, "PipelineExecutionArn", execution_arn(c->service_ctx, c->arena, p->name, row_text(rows, 0, c->arena)));
+	json_set_text(o, "PipelineExecutionArn",
+		      execution_arn(c->service_ctx, c->arena, p->name, row_text(rows, 0, c->arena)));
 	json_set_time(o, "StartTime", rows_int(rows, 1));
 	json_set_text(o, "PipelineExecutionStatus", row_text(rows, 2, c->arena));
 	json_set_text(o, "PipelineExecutionDescription", row_text(rows, 3, c->arena));
@@ -70,8 +77,8 @@ int pipeline_list_executions(struct call *c, struct db *db, json_t *in, json_t *
 	if (json_get(in, "PipelineVersionAlias") && version_of(db, c->arena, &p, in, &v, err) < 0)
 		return -1;
 	if (db_query(db, &rows, err, executions_sql[by_arn][page.ascending], "siiiiiisi", p.key, v.version, v.version,
-		     json_get_time(in, "CreatedAfter", INT64_MIN), json_get_time(in, "CreatedBefore", INT64_MAX), (int64_t)page.started,
-		     by_arn ? (int64_t)0 : page.number, page.text, page.limit + 1) < 0)
+		     json_get_time(in, "CreatedAfter", INT64_MIN), json_get_time(in, "CreatedBefore", INT64_MAX),
+		     (int64_t)page.started, by_arn ? (int64_t)0 : page.number, page.text, page.limit + 1) < 0)
 		return -1;
 	json_t *list = json_array();
 	*out = json_pack("{s:o}", "PipelineExecutionSummaries", list);
@@ -133,12 +140,14 @@ static json_t *step_summary(struct arena *a, struct rows *rows)
 		json_object_set_new(o, "Metadata", json_object());
 	json_set_int(o, "AttemptCount", rows_int(rows, 9));
 	if (selective)
-		json_object_set_new(o, "SelectiveExecutionResult", json_pack("{s:s}", "SourcePipelineExecutionArn", selective));
+		json_object_set_new(o, "SelectiveExecutionResult",
+				    json_pack("{s:s}", "SourcePipelineExecutionArn", selective));
 	return o;
 }
 
-#define STEP_LIST \
-	"SELECT seq, name, display_name, description, start_ms, end_ms, state, reason, metadata, attempts, cache_source, selective_source" \
+#define STEP_LIST                                                                                                      \
+	"SELECT seq, name, display_name, description, start_ms, end_ms, state, reason, metadata, attempts, "           \
+	"cache_source, selective_source"                                                                               \
 	" FROM pipeline_step WHERE execution=? AND seq>0 AND "
 
 int pipeline_list_steps(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
@@ -150,8 +159,10 @@ int pipeline_list_steps(struct call *c, struct db *db, json_t *in, json_t **out,
 	    page_read(c->arena, in, 's', &page, err) < 0)
 		return -1;
 	int64_t from = page.started ? page.number : page.ascending ? 0 : INT64_MAX;
-	if (db_query(db, &rows, err, page.ascending ? STEP_LIST "seq>? ORDER BY seq LIMIT ?" : STEP_LIST "seq<? ORDER BY seq DESC LIMIT ?", "sii",
-		     x.id, from, page.limit + 1) < 0)
+	if (db_query(db, &rows, err,
+		     page.ascending ? STEP_LIST "seq>? ORDER BY seq LIMIT ?"
+				    : STEP_LIST "seq<? ORDER BY seq DESC LIMIT ?",
+		     "sii", x.id, from, page.limit + 1) < 0)
 		return -1;
 	json_t *list = json_array();
 	*out = json_pack("{s:o}", "PipelineExecutionSteps", list);
@@ -183,7 +194,8 @@ int pipeline_list_parameters(struct call *c, struct db *db, json_t *in, json_t *
 	const char *name;
 	json_t *value;
 	int64_t i = 0;
-	json_object_foreach(parameters, name, value) {
+	json_object_foreach(parameters, name, value)
+	{
 		if (i++ < page.number)
 			continue;
 		if ((int64_t)json_array_size(list) == page.limit) {

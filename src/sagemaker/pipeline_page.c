@@ -1,7 +1,8 @@
 /* pipeline_page.c - paging tokens.
  *
- * DESIGN: lists are paged by key, not by offset: a token holds the sort key of the last row given, so rows that come or go meanwhile shift
- * nothing. It is base64 of "<list><order>:<number>:<text>", opaque to clients, and refused by another list or order. */
+ * DESIGN: lists are paged by key, not by offset: a token holds the sort key of the last row given, so rows that come or
+ * go meanwhile shift nothing. It is base64 of "<list><order>:<number>:<text>", opaque to clients, and refused by
+ * another list or order. */
 #include "sagemaker/pipeline.h"
 
 #include "base/id.h"

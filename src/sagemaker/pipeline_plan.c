@@ -1,8 +1,10 @@
-/* pipeline_plan.c - which steps of an execution are to run: at its start, in a selective execution, and when it is retried.
+/* pipeline_plan.c - which steps of an execution are to run: at its start, in a selective execution, and when it is
+ * retried.
  *
- * DESIGN: computed in memory from the definition and what has already succeeded, then written as rows: `waiting` counts and SKIPPED marks.
- * Selective execution takes the results of the steps above the selected ones from the rows of the source execution, by name, since the source
- * may have run another version; they count as succeeded here and are listed with their source. */
+ * DESIGN: computed in memory from the definition and what has already succeeded, then written as rows: `waiting` counts
+ * and SKIPPED marks. Selective execution takes the results of the steps above the selected ones from the rows of the
+ * source execution, by name, since the source may have run another version; they count as succeeded here and are listed
+ * with their source. */
 #include "sagemaker/pipeline_select.h"
 
 struct plan {
@@ -77,9 +79,11 @@ static int rows_insert(struct plan *p, struct error *err)
 			continue; /* copied from the source */
 		int waiting = waiting_of(p, i);
 		int rc = db_exec(r->db, err,
-				 "INSERT INTO pipeline_step(execution, step, name, state, waiting, seq, attempts, start_ms, end_ms)"
+				 "INSERT INTO pipeline_step(execution, step, name, state, waiting, seq, attempts, "
+				 "start_ms, end_ms)"
 				 " VALUES(?, ?, ?, ?, ?, 0, 0, 0, 0)",
-				 "sisii", r->x.id, (int64_t)i, r->def->steps[i].name, (int64_t)state_of(p, i, waiting), (int64_t)waiting);
+				 "sisii", r->x.id, (int64_t)i, r->def->steps[i].name, (int64_t)state_of(p, i, waiting),
+				 (int64_t)waiting);
 		if (rc < 0)
 			return -1;
 	}
@@ -94,8 +98,10 @@ static int rows_reset(struct plan *p, struct error *err)
 			continue;
 		int waiting = waiting_of(p, i);
 		int rc = db_exec(r->db, err,
-				 "UPDATE pipeline_step SET state=?, waiting=?, seq=0, attempts=0, start_ms=0, end_ms=0, reason=NULL,"
-				 " metadata=NULL, job=NULL, retries=NULL, cache_key=NULL, cache_source=NULL WHERE execution=? AND step=?",
+				 "UPDATE pipeline_step SET state=?, waiting=?, seq=0, attempts=0, start_ms=0, "
+				 "end_ms=0, reason=NULL,"
+				 " metadata=NULL, job=NULL, retries=NULL, cache_key=NULL, cache_source=NULL WHERE "
+				 "execution=? AND step=?",
 				 "iisi", (int64_t)state_of(p, i, waiting), (int64_t)waiting, r->x.id, (int64_t)i);
 		if (rc < 0)
 			return -1;
@@ -108,8 +114,8 @@ static int done_load(struct plan *p, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc;
-	if (db_query(p->r->db, &rows, err, "SELECT step, metadata FROM pipeline_step WHERE execution=? AND state=?", "si", p->r->x.id,
-		     (int64_t)STEP_SUCCEEDED) < 0)
+	if (db_query(p->r->db, &rows, err, "SELECT step, metadata FROM pipeline_step WHERE execution=? AND state=?",
+		     "si", p->r->x.id, (int64_t)STEP_SUCCEEDED) < 0)
 		return -1;
 	while ((rc = rows_next(&rows, err)) > 0) {
 		int64_t i = rows_int(&rows, 0);
@@ -132,12 +138,14 @@ static int source_load(struct run *r, const char *id, struct map *out, struct er
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc;
-	if (db_query(r->db, &rows, err, "SELECT name, metadata, job, start_ms, end_ms FROM pipeline_step WHERE execution=? AND state=?", "si", id,
-		     (int64_t)STEP_SUCCEEDED) < 0)
+	if (db_query(r->db, &rows, err,
+		     "SELECT name, metadata, job, start_ms, end_ms FROM pipeline_step WHERE execution=? AND state=?",
+		     "si", id, (int64_t)STEP_SUCCEEDED) < 0)
 		return -1;
 	while ((rc = rows_next(&rows, err)) > 0) {
 		struct source *s = ARENA_NEW(r->a, struct source);
-		*s = (struct source){ row_text(&rows, 1, r->a), row_text(&rows, 2, r->a), rows_int(&rows, 3), rows_int(&rows, 4) };
+		*s = (struct source){ row_text(&rows, 1, r->a), row_text(&rows, 2, r->a), rows_int(&rows, 3),
+				      rows_int(&rows, 4) };
 		map_set(out, rows_str(&rows, 0), s);
 	}
 	return rc;
@@ -151,11 +159,14 @@ static int source_copy(struct plan *p, int i, const struct source *src, const ch
 	json_set_int(r->state, "seq", seq);
 	p->done[i] = true;
 	p->outcome[i] = outcome_of(src->metadata);
-	int rc = db_exec(r->db, err,
-			 "INSERT INTO pipeline_step(execution, step, name, state, waiting, seq, attempts, start_ms, end_ms, display_name,"
-			 " description, metadata, job, selective_source) VALUES(?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
-			 "sisiiiisssss", r->x.id, (int64_t)i, step->name, (int64_t)STEP_SUCCEEDED, seq, src->start_ms, src->end_ms,
-			 json_get_text(step->json, "DisplayName"), json_get_text(step->json, "Description"), src->metadata, src->job, arn);
+	int rc = db_exec(
+		r->db, err,
+		"INSERT INTO pipeline_step(execution, step, name, state, waiting, seq, attempts, start_ms, end_ms, "
+		"display_name,"
+		" description, metadata, job, selective_source) VALUES(?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
+		"sisiiiisssss", r->x.id, (int64_t)i, step->name, (int64_t)STEP_SUCCEEDED, seq, src->start_ms,
+		src->end_ms, json_get_text(step->json, "DisplayName"), json_get_text(step->json, "Description"),
+		src->metadata, src->job, arn);
 	return rc < 0 ? -1 : 0;
 }
 
@@ -171,7 +182,8 @@ static int selection_apply(struct plan *p, struct error *err)
 	struct map sources = MAP_INIT;
 	int rc = id ? source_load(r, id + strlen("/execution/"), &sources, err) : 0;
 	for (int i = 0; rc == 0 && i < p->n; i++) {
-		const struct source *src = marks[i] == SELECTION_ABOVE ? map_get(&sources, str_from(r->def->steps[i].name)) : NULL;
+		const struct source *src =
+			marks[i] == SELECTION_ABOVE ? map_get(&sources, str_from(r->def->steps[i].name)) : NULL;
 		if (src)
 			rc = source_copy(p, i, src, arn, err);
 		else

@@ -1,6 +1,7 @@
 /* pipeline_query.c - operations that read pipelines and versions.
  *
- * DESIGN: they run on the http threads from a snapshot and touch no parsed definition. Lists are paged by key (pipeline_page.c). */
+ * DESIGN: they run on the http threads from a snapshot and touch no parsed definition. Lists are paged by key
+ * (pipeline_page.c). */
 #include "sagemaker/pipeline.h"
 
 #include "base/buf.h"
@@ -10,7 +11,8 @@ int pipeline_describe(struct call *c, struct db *db, json_t *in, json_t **out, s
 	struct sagemaker *s = c->service_ctx;
 	struct pipeline_row p;
 	struct version_row v;
-	if (pipeline_get(s, db, c->arena, json_get_text(in, "PipelineName"), &p, err) < 0 || version_of(db, c->arena, &p, in, &v, err) < 0)
+	if (pipeline_get(s, db, c->arena, json_get_text(in, "PipelineName"), &p, err) < 0 ||
+	    version_of(db, c->arena, &p, in, &v, err) < 0)
 		return -1;
 	struct str text = definition_text(db, c->arena, v.digest, err);
 	if (!text.ptr)
@@ -64,15 +66,17 @@ int pipeline_list(struct call *c, struct db *db, json_t *in, json_t **out, struc
 		return -1;
 	/* one statement text for each sort and direction; all filters are always bound */
 	const char *than = page.ascending ? ">" : "<", *direction = page.ascending ? "ASC" : "DESC";
-	buf_addz(&sql, "SELECT key, name, display_name, description, role, created_ms, modified_ms, run_ms FROM pipeline"
-		       " WHERE substr(key, 1, ?)=lower(?) AND created_ms>? AND created_ms<?");
+	buf_addz(&sql,
+		 "SELECT key, name, display_name, description, role, created_ms, modified_ms, run_ms FROM pipeline"
+		 " WHERE substr(key, 1, ?)=lower(?) AND created_ms>? AND created_ms<?");
 	if (by_name)
 		buf_printf(&sql, " AND (?=0 OR (?<0 OR key%s?)) ORDER BY key %s LIMIT ?", than, direction);
 	else
-		buf_printf(&sql, " AND (?=0 OR (created_ms, key)%s(?, ?)) ORDER BY created_ms %s, key %s LIMIT ?", than, direction, direction);
+		buf_printf(&sql, " AND (?=0 OR (created_ms, key)%s(?, ?)) ORDER BY created_ms %s, key %s LIMIT ?", than,
+			   direction, direction);
 	if (db_query(db, &rows, err, sql.ptr, "isiiiisi", (int64_t)(prefix ? strlen(prefix) : 0), prefix ? prefix : "",
-		     json_get_time(in, "CreatedAfter", INT64_MIN), json_get_time(in, "CreatedBefore", INT64_MAX), (int64_t)page.started,
-		     by_name ? (int64_t)0 : page.number, page.text, page.limit + 1) < 0)
+		     json_get_time(in, "CreatedAfter", INT64_MIN), json_get_time(in, "CreatedBefore", INT64_MAX),
+		     (int64_t)page.started, by_name ? (int64_t)0 : page.number, page.text, page.limit + 1) < 0)
 		return -1;
 	json_t *list = json_array();
 	*out = json_pack("{s:o}", "PipelineSummaries", list);
@@ -97,13 +101,16 @@ int pipeline_list_versions(struct call *c, struct db *db, json_t *in, json_t **o
 	struct pipeline_row p;
 	struct page page;
 	CLEANUP_ROWS struct rows rows = { 0 };
-	if (pipeline_get(c->service_ctx, db, c->arena, json_get_text(in, "PipelineName"), &p, err) < 0 || page_read(c->arena, in, 'v', &page, err) < 0)
+	if (pipeline_get(c->service_ctx, db, c->arena, json_get_text(in, "PipelineName"), &p, err) < 0 ||
+	    page_read(c->arena, in, 'v', &page, err) < 0)
 		return -1;
 	int64_t from = page.started ? page.number : page.ascending ? 0 : INT64_MAX;
-	const char *sql = page.ascending ? "SELECT version, created_ms, display_name, description, last_execution FROM pipeline_version"
-					   " WHERE key=? AND version>? AND created_ms>? AND created_ms<? ORDER BY version LIMIT ?"
-					 : "SELECT version, created_ms, display_name, description, last_execution FROM pipeline_version"
-					   " WHERE key=? AND version<? AND created_ms>? AND created_ms<? ORDER BY version DESC LIMIT ?";
+	const char *sql =
+		page.ascending
+			? "SELECT version, created_ms, display_name, description, last_execution FROM pipeline_version"
+			  " WHERE key=? AND version>? AND created_ms>? AND created_ms<? ORDER BY version LIMIT ?"
+			: "SELECT version, created_ms, display_name, description, last_execution FROM pipeline_version"
+			  " WHERE key=? AND version<? AND created_ms>? AND created_ms<? ORDER BY version DESC LIMIT ?";
 	if (db_query(db, &rows, err, sql, "siiii", p.key, from, json_get_time(in, "CreatedAfter", INT64_MIN),
 		     json_get_time(in, "CreatedBefore", INT64_MAX), page.limit + 1) < 0)
 		return -1;

@@ -1,8 +1,9 @@
 /* pipeline_retry.c - RetryPolicies: whether and when a failed attempt is made again.
  *
- * DESIGN: a policy names exception types and a backoff. The first policy that names the type of the failure counts; each counts its own
- * attempts, kept in the step's row as a JSON list by index. Step.SERVICE_FAULT and Step.THROTTLING are tried again without a policy too, as
- * SageMaker does; they count at the index after the last policy. MaxAttempts or ExpireAfterMin bounds the attempts, never both. */
+ * DESIGN: a policy names exception types and a backoff. The first policy that names the type of the failure counts;
+ * each counts its own attempts, kept in the step's row as a JSON list by index. Step.SERVICE_FAULT and Step.THROTTLING
+ * are tried again without a policy too, as SageMaker does; they count at the index after the last policy. MaxAttempts
+ * or ExpireAfterMin bounds the attempts, never both. */
 #include "sagemaker/pipeline_run.h"
 
 #include <math.h>
@@ -14,9 +15,8 @@ static bool names_type(const json_t *policy, const char *type)
 	json_t *item;
 	if (json_is_string(types))
 		return strcmp(json_string_value(types), type) == 0;
-	json_array_foreach(types, i, item)
-		if (json_is_string(item) && strcmp(json_string_value(item), type) == 0)
-			return true;
+	json_array_foreach(types, i,
+			   item) if (json_is_string(item) && strcmp(json_string_value(item), type) == 0) return true;
 	return false;
 }
 
@@ -25,8 +25,8 @@ static bool retried_always(const char *type)
 	return strcmp(type, "Step.SERVICE_FAULT") == 0 || strcmp(type, "Step.THROTTLING") == 0;
 }
 
-int64_t retry_delay(struct arena *a, const struct definition_step *def, const char *type, const char *retries, int64_t since_ms, int64_t now_ms,
-		    const char **retries_out)
+int64_t retry_delay(struct arena *a, const struct definition_step *def, const char *type, const char *retries,
+		    int64_t since_ms, int64_t now_ms, const char **retries_out)
 {
 	const json_t *policies = json_get(def->json, "RetryPolicies");
 	size_t n = json_array_size(policies), index = 0;

@@ -1,8 +1,9 @@
 /* pipeline_select.c - selective execution: marks and checks.
  *
- * DESIGN: the chosen steps must be closed: a step that lies on a path between two chosen ones must be chosen too. Steps above them are taken from
- * the source execution, which must be of the same pipeline and ended, and must have them succeeded. A chosen Condition step is evaluated
- * anew, and of its branch the chosen steps run; a chosen step of a branch whose Condition step is not chosen needs a source that took it. */
+ * DESIGN: the chosen steps must be closed: a step that lies on a path between two chosen ones must be chosen too. Steps
+ * above them are taken from the source execution, which must be of the same pipeline and ended, and must have them
+ * succeeded. A chosen Condition step is evaluated anew, and of its branch the chosen steps run; a chosen step of a
+ * branch whose Condition step is not chosen needs a source that took it. */
 #include "sagemaker/pipeline_select.h"
 
 #include "base/buf.h"
@@ -35,11 +36,13 @@ int selection_mark(const struct definition *d, const json_t *config, enum select
 {
 	size_t i;
 	json_t *item;
-	json_array_foreach(json_get(config, "SelectedSteps"), i, item) {
+	json_array_foreach(json_get(config, "SelectedSteps"), i, item)
+	{
 		struct str name = json_get_str(item, "StepName");
 		const struct definition_step *step = definition_step_find(d, name);
 		if (!step)
-			return error_aws(err, "ValidationException", "Invalid SelectedSteps: step '%.*s' does not exist in the pipeline.",
+			return error_aws(err, "ValidationException",
+					 "Invalid SelectedSteps: step '%.*s' does not exist in the pipeline.",
 					 STR_ARG(str_head(name, 128)));
 		marks[step->index] = SELECTION_CHOSEN;
 	}
@@ -51,7 +54,8 @@ int selection_mark(const struct definition *d, const json_t *config, enum select
 			continue;
 		if (below[k])
 			return error_aws(err, "ValidationException",
-					 "Invalid SelectedSteps: step '%s' lies between selected steps and must be selected too.",
+					 "Invalid SelectedSteps: step '%s' lies between selected steps and must be "
+					 "selected too.",
 					 d->steps[k].name);
 		marks[k] = SELECTION_ABOVE;
 	}
@@ -77,21 +81,23 @@ static int source_missing(const struct definition *d, const enum selection *mark
 	if (above.len == 0)
 		return 0;
 	return error_aws(err, "ValidationException",
-			 "Invalid SourcePipelineExecutionArn: null. The selected steps [%s] have dependencies on [%s]", chosen.ptr, above.ptr);
+			 "Invalid SourcePipelineExecutionArn: null. The selected steps [%s] have dependencies on [%s]",
+			 chosen.ptr, above.ptr);
 }
 
 /* The step's row in the source: 1 succeeded (metadata in the arena), 0 not. */
-static int source_step(struct db *db, struct arena *a, const char *id, const char *name, const char **metadata, struct error *err)
+static int source_step(struct db *db, struct arena *a, const char *id, const char *name, const char **metadata,
+		       struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(db, &rows, err, "SELECT metadata FROM pipeline_step WHERE execution=? AND state=? AND name=?", "sis", id,
-			(int64_t)STEP_SUCCEEDED, name);
+	int rc = db_row(db, &rows, err, "SELECT metadata FROM pipeline_step WHERE execution=? AND state=? AND name=?",
+			"sis", id, (int64_t)STEP_SUCCEEDED, name);
 	*metadata = rc == 1 ? row_text(&rows, 0, a) : NULL;
 	return rc;
 }
 
-static int chosen_check(struct db *db, struct arena *a, const struct execution_row *x, const struct definition *d, const enum selection *marks,
-			const struct definition_step *step, struct error *err)
+static int chosen_check(struct db *db, struct arena *a, const struct execution_row *x, const struct definition *d,
+			const enum selection *marks, const struct definition_step *step, struct error *err)
 {
 	for (int k = 0; k < step->ndeps; k++) {
 		const struct definition_step *dep = &d->steps[step->deps[k]];
@@ -103,19 +109,21 @@ static int chosen_check(struct db *db, struct arena *a, const struct execution_r
 			return -1;
 		if (rc == 0)
 			return error_aws(err, "ValidationException",
-					 "Invalid SourcePipelineExecutionArn: %s. The selected step '%s' depends on '%s', which did not succeed there.",
+					 "Invalid SourcePipelineExecutionArn: %s. The selected step '%s' depends on "
+					 "'%s', which did not succeed there.",
 					 x->arn, step->name, dep->name);
 		bool taken = metadata && strstr(metadata, "\"True\"");
 		if (step->parent == dep->index && step->else_branch == taken)
 			return error_aws(err, "ValidationException",
-					 "Invalid SelectedSteps: step '%s' is in the branch of '%s' that execution %s did not take.",
+					 "Invalid SelectedSteps: step '%s' is in the branch of '%s' that execution %s "
+					 "did not take.",
 					 step->name, dep->name, x->arn);
 	}
 	return 0;
 }
 
-int selection_check(struct sagemaker *s, struct db *db, struct arena *a, const struct pipeline_row *p, const struct definition *d,
-		    const json_t *config, struct error *err)
+int selection_check(struct sagemaker *s, struct db *db, struct arena *a, const struct pipeline_row *p,
+		    const struct definition *d, const json_t *config, struct error *err)
 {
 	CLEANUP_FREE enum selection *marks = mem_calloc((size_t)d->nsteps + 1, sizeof *marks);
 	const char *arn = json_get_text(config, "SourcePipelineExecutionArn");
@@ -127,9 +135,12 @@ int selection_check(struct sagemaker *s, struct db *db, struct arena *a, const s
 	if (execution_get(s, db, a, arn, &x, err) < 0)
 		return -1;
 	if (strcmp(x.key, p->key) != 0)
-		return error_aws(err, "ValidationException", "Invalid SourcePipelineExecutionArn: %s. It is an execution of another pipeline.", arn);
+		return error_aws(err, "ValidationException",
+				 "Invalid SourcePipelineExecutionArn: %s. It is an execution of another pipeline.",
+				 arn);
 	if (!execution_ended(x.status))
-		return error_aws(err, "ValidationException", "Invalid SourcePipelineExecutionArn: %s. Its status is %s.", arn, x.status);
+		return error_aws(err, "ValidationException",
+				 "Invalid SourcePipelineExecutionArn: %s. Its status is %s.", arn, x.status);
 	for (int i = 0; i < d->nsteps; i++)
 		if (marks[i] == SELECTION_CHOSEN && chosen_check(db, a, &x, d, marks, &d->steps[i], err) < 0)
 			return -1;

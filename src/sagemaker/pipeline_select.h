@@ -10,10 +10,11 @@ enum selection {
 	SELECTION_ABOVE, /* not chosen, but something chosen depends on it: taken from the source */
 };
 
-/* Marks each of the definition's steps. < 0 with a ValidationException: an unknown step, or a gap between two chosen ones. */
+/* Marks each of the definition's steps. < 0 with a ValidationException: an unknown step, or a gap between two chosen
+ * ones. */
 int selection_mark(const struct definition *d, const json_t *config, enum selection *marks, struct error *err);
 /* Checks the source execution for the chosen steps (at StartPipelineExecution). */
-int selection_check(struct sagemaker *s, struct db *db, struct arena *a, const struct pipeline_row *p, const struct definition *d,
-		    const json_t *config, struct error *err);
+int selection_check(struct sagemaker *s, struct db *db, struct arena *a, const struct pipeline_row *p,
+		    const struct definition *d, const json_t *config, struct error *err);
 
 #endif

@@ -1,8 +1,8 @@
 /* pipeline_start.c - StartPipelineExecution.
  *
- * DESIGN: a command: everything that may be wrong with the request is found here and nothing is written then. The execution's row keeps the
- * digest of its definition, so later versions do not touch it, and the typed parameters with defaults filled in. The actor makes the rows
- * of the steps in its first turn. */
+ * DESIGN: a command: everything that may be wrong with the request is found here and nothing is written then. The
+ * execution's row keeps the digest of its definition, so later versions do not touch it, and the typed parameters with
+ * defaults filled in. The actor makes the rows of the steps in its first turn. */
 #include "sagemaker/pipeline_run.h"
 #include "sagemaker/pipeline_select.h"
 
@@ -23,16 +23,19 @@ static int execution_insert(struct run *r, const char *who, struct error *err)
 {
 	const struct execution_row *x = &r->x;
 	int rc = db_exec(r->db, err,
-			 "INSERT INTO pipeline_execution(id, key, pipeline, version, digest, role, display_name, description, status, created_ms,"
+			 "INSERT INTO pipeline_execution(id, key, pipeline, version, digest, role, display_name, "
+			 "description, status, created_ms,"
 			 " modified_ms, parallel, selective, experiment, parameters, created_by, modified_by)"
 			 " VALUES(?, ?, ?, ?, ?, ?, ?, ?, 'Executing', ?, ?, ?, ?, ?, ?, ?, ?)",
-			 "sssissssiiisssss", x->id, x->key, x->pipeline, x->version, x->digest, x->role, x->display_name, x->description,
-			 x->created_ms, x->created_ms, x->parallel, x->selective, x->experiment, x->parameters, who, who);
+			 "sssissssiiisssss", x->id, x->key, x->pipeline, x->version, x->digest, x->role,
+			 x->display_name, x->description, x->created_ms, x->created_ms, x->parallel, x->selective,
+			 x->experiment, x->parameters, who, who);
 	if (rc < 0)
 		return -1;
 	if (db_exec(r->db, err, "UPDATE pipeline SET run_ms=? WHERE key=?", "is", x->created_ms, x->key) < 0)
 		return -1;
-	rc = db_exec(r->db, err, "UPDATE pipeline_version SET last_execution=? WHERE key=? AND version=?", "ssi", x->arn, x->key, x->version);
+	rc = db_exec(r->db, err, "UPDATE pipeline_version SET last_execution=? WHERE key=? AND version=?", "ssi",
+		     x->arn, x->key, x->version);
 	return rc < 0 ? -1 : 0;
 }
 
@@ -69,7 +72,8 @@ static int start(struct run *r, struct call *c, const json_t *in, struct error *
 {
 	struct pipeline_row p;
 	struct version_row v;
-	if (refuse_unsupported(in, err) < 0 || pipeline_get(r->s, r->db, r->a, json_get_text(in, "PipelineName"), &p, err) < 0)
+	if (refuse_unsupported(in, err) < 0 ||
+	    pipeline_get(r->s, r->db, r->a, json_get_text(in, "PipelineName"), &p, err) < 0)
 		return -1;
 	if (version_of(r->db, r->a, &p, in, &v, err) < 0)
 		return -1;

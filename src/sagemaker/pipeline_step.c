@@ -1,8 +1,8 @@
 /* pipeline_step.c - the rows of an execution's steps and how they move.
  *
- * DESIGN: see pipeline_run.h. A step goes WAITING -> READY -> (READING) -> RUNNING -> SUCCEEDED | FAILED | STOPPED, with BACKOFF between
- * attempts, or to SKIPPED. Every move is one or two indexed statements. An ended step never moves again in the same run; RetryPipelineExecution
- * plans the others anew (pipeline_plan.c). */
+ * DESIGN: see pipeline_run.h. A step goes WAITING -> READY -> (READING) -> RUNNING -> SUCCEEDED | FAILED | STOPPED,
+ * with BACKOFF between attempts, or to SKIPPED. Every move is one or two indexed statements. An ended step never moves
+ * again in the same run; RetryPipelineExecution plans the others anew (pipeline_plan.c). */
 #include "sagemaker/pipeline_run.h"
 
 #define STEP_COLUMNS "step, state, seq, attempts, start_ms, end_ms, job, metadata, retries"
@@ -29,8 +29,8 @@ int step_row_load(struct run *r, int index, struct step_row *out, struct error *
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (index < 0 || index >= r->def->nsteps)
 		return 0;
-	int rc = db_row(r->db, &rows, err, "SELECT " STEP_COLUMNS " FROM pipeline_step WHERE execution=? AND step=?", "si", r->x.id,
-			(int64_t)index);
+	int rc = db_row(r->db, &rows, err, "SELECT " STEP_COLUMNS " FROM pipeline_step WHERE execution=? AND step=?",
+			"si", r->x.id, (int64_t)index);
 	if (rc == 1)
 		row_read(r, &rows, out);
 	return rc;
@@ -39,7 +39,8 @@ int step_row_load(struct run *r, int index, struct step_row *out, struct error *
 int step_row_by_job(struct run *r, const char *job, struct step_row *out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(r->db, &rows, err, "SELECT " STEP_COLUMNS " FROM pipeline_step WHERE execution=? AND job=?", "ss", r->x.id, job);
+	int rc = db_row(r->db, &rows, err, "SELECT " STEP_COLUMNS " FROM pipeline_step WHERE execution=? AND job=?",
+			"ss", r->x.id, job);
 	if (rc == 1)
 		row_read(r, &rows, out);
 	return rc;
@@ -48,9 +49,10 @@ int step_row_by_job(struct run *r, const char *job, struct step_row *out, struct
 int step_row_first(struct run *r, enum step_state state, struct step_row *out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(r->db, &rows, err,
-			"SELECT " STEP_COLUMNS " FROM pipeline_step WHERE execution=? AND state=? ORDER BY step LIMIT 1", "si", r->x.id,
-			(int64_t)state);
+	int rc =
+		db_row(r->db, &rows, err,
+		       "SELECT " STEP_COLUMNS " FROM pipeline_step WHERE execution=? AND state=? ORDER BY step LIMIT 1",
+		       "si", r->x.id, (int64_t)state);
 	if (rc == 1)
 		row_read(r, &rows, out);
 	return rc;
@@ -59,8 +61,8 @@ int step_row_first(struct run *r, enum step_state state, struct step_row *out, s
 static int state_set(struct run *r, struct step_row *s, enum step_state state, struct error *err)
 {
 	s->state = state;
-	int rc = db_exec(r->db, err, "UPDATE pipeline_step SET state=? WHERE execution=? AND step=?", "isi", (int64_t)state, r->x.id,
-			 (int64_t)s->index);
+	int rc = db_exec(r->db, err, "UPDATE pipeline_step SET state=? WHERE execution=? AND step=?", "isi",
+			 (int64_t)state, r->x.id, (int64_t)s->index);
 	return rc < 0 ? -1 : 0;
 }
 
@@ -79,7 +81,8 @@ int step_begin(struct run *r, struct step_row *s, struct error *err)
 	s->state = STEP_READING;
 	s->start_ms = turn_now_ms(r->t);
 	int rc = db_exec(r->db, err,
-			 "UPDATE pipeline_step SET state=?, seq=?, start_ms=?, display_name=?, description=? WHERE execution=? AND step=?",
+			 "UPDATE pipeline_step SET state=?, seq=?, start_ms=?, display_name=?, description=? WHERE "
+			 "execution=? AND step=?",
 			 "iiisssi", (int64_t)s->state, s->seq, s->start_ms, json_get_text(s->def->json, "DisplayName"),
 			 json_get_text(s->def->json, "Description"), r->x.id, (int64_t)s->index);
 	return rc < 0 ? -1 : step_attempt(r, s, NULL, err);
@@ -95,9 +98,10 @@ int step_attempt(struct run *r, struct step_row *s, json_t *files, struct error 
 		return run_step_bad(r, s, &why, err);
 	if (!r->missing)
 		return s->def->type->begin(r, s, err);
-	const char *id = arena_printf(r->a, "%s/%lld/%lld/%zu", r->x.id, (long long)s->seq, (long long)s->attempts, json_object_size(files));
-	json_t *payload = json_pack("{s:i,s:I,s:I,s:O}", "step", s->index, "seq", (json_int_t)s->seq, "attempt", (json_int_t)s->attempts, "read",
-				    r->missing);
+	const char *id = arena_printf(r->a, "%s/%lld/%lld/%zu", r->x.id, (long long)s->seq, (long long)s->attempts,
+				      json_object_size(files));
+	json_t *payload = json_pack("{s:i,s:I,s:I,s:O}", "step", s->index, "seq", (json_int_t)s->seq, "attempt",
+				    (json_int_t)s->attempts, "read", r->missing);
 	if (files)
 		json_object_set(payload, "files", files);
 	turn_effect(r->t, "sagemaker.read-json", id, payload);
@@ -110,14 +114,15 @@ int run_step_running(struct run *r, struct step_row *s, const char *job, const j
 {
 	s->state = STEP_RUNNING;
 	s->job = job;
-	int rc = db_exec(r->db, err, "UPDATE pipeline_step SET state=?, job=?, metadata=? WHERE execution=? AND step=?", "isSsi",
-			 (int64_t)s->state, job, json_text(r->a, metadata), r->x.id, (int64_t)s->index);
+	int rc = db_exec(r->db, err, "UPDATE pipeline_step SET state=?, job=?, metadata=? WHERE execution=? AND step=?",
+			 "isSsi", (int64_t)s->state, job, json_text(r->a, metadata), r->x.id, (int64_t)s->index);
 	return rc < 0 ? -1 : 0;
 }
 
 /* ---- ends ---- */
 
-static int step_end(struct run *r, struct step_row *s, enum step_state state, const char *reason, const json_t *metadata, struct error *err)
+static int step_end(struct run *r, struct step_row *s, enum step_state state, const char *reason,
+		    const json_t *metadata, struct error *err)
 {
 	int64_t now = turn_now_ms(r->t);
 	if (s->state == STEP_BACKOFF)
@@ -127,7 +132,8 @@ static int step_end(struct run *r, struct step_row *s, enum step_state state, co
 	active_add(r, -1);
 	struct str meta = metadata ? json_text(r->a, metadata) : STR_NULL;
 	int rc = db_exec(r->db, err,
-			 "UPDATE pipeline_step SET state=?, end_ms=?, reason=?, metadata=COALESCE(?, metadata) WHERE execution=? AND step=?",
+			 "UPDATE pipeline_step SET state=?, end_ms=?, reason=?, metadata=COALESCE(?, metadata) WHERE "
+			 "execution=? AND step=?",
 			 "iisSsi", (int64_t)state, now, reason, meta, r->x.id, (int64_t)s->index);
 	return rc < 0 ? -1 : 0;
 }
@@ -142,8 +148,10 @@ static int steps_skip(struct run *r, const int *from, int n, struct error *err)
 	while (count > 0) {
 		int index = stack[--count];
 		const struct definition_step *step = &r->def->steps[index];
-		int rc = db_exec(r->db, err, "UPDATE pipeline_step SET state=? WHERE execution=? AND step=? AND state IN (?, ?)", "isiii",
-				 (int64_t)STEP_SKIPPED, r->x.id, (int64_t)index, (int64_t)STEP_WAITING, (int64_t)STEP_READY);
+		int rc = db_exec(r->db, err,
+				 "UPDATE pipeline_step SET state=? WHERE execution=? AND step=? AND state IN (?, ?)",
+				 "isiii", (int64_t)STEP_SKIPPED, r->x.id, (int64_t)index, (int64_t)STEP_WAITING,
+				 (int64_t)STEP_READY);
 		if (rc < 0)
 			return -1;
 		if (rc == 0)
@@ -172,7 +180,8 @@ int run_step_succeeded(struct run *r, struct step_row *s, bool outcome, const js
 			continue;
 		}
 		int rc = db_exec(r->db, err,
-				 "UPDATE pipeline_step SET waiting=waiting-1, state=CASE WHEN state=? AND waiting=1 THEN ? ELSE state END"
+				 "UPDATE pipeline_step SET waiting=waiting-1, state=CASE WHEN state=? AND waiting=1 "
+				 "THEN ? ELSE state END"
 				 " WHERE execution=? AND step=?",
 				 "iisi", (int64_t)STEP_WAITING, (int64_t)STEP_READY, r->x.id, (int64_t)index);
 		if (rc < 0)
@@ -214,12 +223,14 @@ int run_attempt_failed(struct run *r, struct step_row *s, const char *type, cons
 		return run_step_failed(r, s, reason, NULL, err);
 	s->state = STEP_BACKOFF;
 	s->attempts++;
-	int rc = db_exec(r->db, err, "UPDATE pipeline_step SET state=?, attempts=?, retries=?, job=NULL WHERE execution=? AND step=?", "iissi",
-			 (int64_t)s->state, s->attempts, retries, r->x.id, (int64_t)s->index);
+	int rc = db_exec(
+		r->db, err,
+		"UPDATE pipeline_step SET state=?, attempts=?, retries=?, job=NULL WHERE execution=? AND step=?",
+		"iissi", (int64_t)s->state, s->attempts, retries, r->x.id, (int64_t)s->index);
 	if (rc < 0)
 		return -1;
-	json_t *event = json_pack("{s:s,s:i,s:I,s:I}", "type", "attempt", "step", s->index, "seq", (json_int_t)s->seq, "attempt",
-				  (json_int_t)s->attempts);
+	json_t *event = json_pack("{s:s,s:i,s:I,s:I}", "type", "attempt", "step", s->index, "seq", (json_int_t)s->seq,
+				  "attempt", (json_int_t)s->attempts);
 	turn_timer(r->t, arena_printf(r->a, "step-%d", s->index), now + delay, event);
 	return 0;
 }

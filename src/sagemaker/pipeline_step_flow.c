@@ -1,6 +1,7 @@
 /* pipeline_step_flow.c - the step types that decide and run nothing: Condition and Fail.
  *
- * DESIGN: both end in the turn that begins them. A Condition that can't be evaluated fails. A Fail step's message may be any expression. */
+ * DESIGN: both end in the turn that begins them. A Condition that can't be evaluated fails. A Fail step's message may
+ * be any expression. */
 #include "sagemaker/pipeline_run.h"
 
 static int condition_begin(struct run *r, struct step_row *s, struct error *err)

@@ -1,9 +1,10 @@
 /* pipeline_step_job.c - the step types that run one job: Processing and Training.
  *
- * DESIGN: the resolved Arguments are a Create request without its name. The name is "pipelines-<execution>-<step>-<10 alnum>", or
- * "<prefix>-<execution>-<10 alnum>" when the Arguments carry a name (custom job prefixes), the middle cut so that the whole has at most 63
- * characters. The request is validated against the service model before the job is made; a refusal is the step's FailureReason. The job tells
- * the execution of its end ("job-ended"); see pipeline_actor.c. */
+ * DESIGN: the resolved Arguments are a Create request without its name. The name is "pipelines-<execution>-<step>-<10
+ * alnum>", or
+ * "<prefix>-<execution>-<10 alnum>" when the Arguments carry a name (custom job prefixes), the middle cut so that the
+ * whole has at most 63 characters. The request is validated against the service model before the job is made; a refusal
+ * is the step's FailureReason. The job tells the execution of its end ("job-ended"); see pipeline_actor.c. */
 #include "sagemaker/pipeline_run.h"
 
 #include "wire/model.h"
@@ -14,10 +15,12 @@ struct job_traits {
 	enum job_kind kind;
 	const char *name_member, *operation, *request_shape, *metadata, *status_member;
 };
-static const struct job_traits processing = { JOB_PROCESSING, "ProcessingJobName", "CreateProcessingJob", "CreateProcessingJobRequest",
-					      "ProcessingJob", "ProcessingJobStatus" };
-static const struct job_traits training = { JOB_TRAINING, "TrainingJobName", "CreateTrainingJob", "CreateTrainingJobRequest", "TrainingJob",
-					    "TrainingJobStatus" };
+static const struct job_traits processing = { JOB_PROCESSING,        "ProcessingJobName",
+					      "CreateProcessingJob", "CreateProcessingJobRequest",
+					      "ProcessingJob",       "ProcessingJobStatus" };
+static const struct job_traits training = { JOB_TRAINING,        "TrainingJobName",
+					    "CreateTrainingJob", "CreateTrainingJobRequest",
+					    "TrainingJob",       "TrainingJobStatus" };
 
 static const struct job_traits *traits_of(const struct definition_step *def)
 {
@@ -41,7 +44,8 @@ static const char *job_name(struct run *r, const struct definition_step *def, st
 	if (prefix.len)
 		return arena_printf(r->a, "%s-%s-%s", name_part(r->a, prefix, JOB_NAME_MAX - fixed), r->x.id, suffix);
 	fixed += strlen("pipelines-");
-	return arena_printf(r->a, "pipelines-%s-%s-%s", r->x.id, name_part(r->a, str_from(def->name), JOB_NAME_MAX - fixed), suffix);
+	return arena_printf(r->a, "pipelines-%s-%s-%s", r->x.id,
+			    name_part(r->a, str_from(def->name), JOB_NAME_MAX - fixed), suffix);
 }
 
 /* Numbers and booleans become text where only text may stand: a hyperparameter, a variable, an argument. */
@@ -51,13 +55,15 @@ static void texts_coerce(struct run *r, json_t *container)
 	json_t *v;
 	void *next;
 	size_t i;
-	json_object_foreach_safe(container, next, key, v) {
+	json_object_foreach_safe(container, next, key, v)
+	{
 		if (json_is_number(v) || json_is_boolean(v)) {
 			struct str text = expr_text(r->a, v);
 			json_object_set_new(container, key, json_stringn(text.ptr, text.len));
 		}
 	}
-	json_array_foreach(container, i, v) {
+	json_array_foreach(container, i, v)
+	{
 		if (json_is_number(v) || json_is_boolean(v)) {
 			struct str text = expr_text(r->a, v);
 			json_array_set_new(container, i, json_stringn(text.ptr, text.len));
@@ -67,8 +73,11 @@ static void texts_coerce(struct run *r, json_t *container)
 
 static void request_coerce(struct run *r, json_t *request)
 {
-	static const char *const paths[] = { "HyperParameters", "Environment", "AppSpecification.ContainerArguments",
-					     "AppSpecification.ContainerEntrypoint", "AlgorithmSpecification.ContainerArguments",
+	static const char *const paths[] = { "HyperParameters",
+					     "Environment",
+					     "AppSpecification.ContainerArguments",
+					     "AppSpecification.ContainerEntrypoint",
+					     "AlgorithmSpecification.ContainerArguments",
 					     "AlgorithmSpecification.ContainerEntrypoint" };
 	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
 		texts_coerce(r, json_get_path(request, paths[i]));
@@ -82,7 +91,8 @@ static void tags_add(struct run *r, const struct definition_step *def, json_t *r
 		tags = json_array();
 		json_object_set_new(request, "Tags", tags);
 	}
-	json_array_append_new(tags, json_pack("{s:s,s:s}", "Key", "sagemaker:pipeline-execution-arn", "Value", r->x.arn));
+	json_array_append_new(tags,
+			      json_pack("{s:s,s:s}", "Key", "sagemaker:pipeline-execution-arn", "Value", r->x.arn));
 	json_array_append_new(tags, json_pack("{s:s,s:s}", "Key", "sagemaker:pipeline-step-name", "Value", def->name));
 }
 
@@ -102,10 +112,12 @@ static json_t *request_make(struct run *r, struct step_row *s, const struct job_
 	return request;
 }
 
-static int job_refused(struct run *r, struct step_row *s, const struct job_traits *jt, struct error *why, struct error *err)
+static int job_refused(struct run *r, struct step_row *s, const struct job_traits *jt, struct error *why,
+		       struct error *err)
 {
 	const char *type = retry_type_of_error(why);
-	const char *reason = arena_printf(r->a, "ClientError: Failed to invoke sagemaker:%s. Error Details: %s", jt->operation, error_text(why));
+	const char *reason = arena_printf(r->a, "ClientError: Failed to invoke sagemaker:%s. Error Details: %s",
+					  jt->operation, error_text(why));
 	return run_attempt_failed(r, s, type, reason, err);
 }
 
@@ -153,19 +165,30 @@ static int processing_check(struct arena *a, const struct definition_step *step,
 	json_t *file;
 	(void)a;
 	if (files && !json_is_array(files))
-		return error_aws(err, "ValidationException", "Unable to parse pipeline definition. 'PropertyFiles' of step '%s' must be a list.",
+		return error_aws(err, "ValidationException",
+				 "Unable to parse pipeline definition. 'PropertyFiles' of step '%s' must be a list.",
 				 step->name);
-	json_array_foreach(files, i, file)
-		if (!json_get_text(file, "PropertyFileName") || !json_get_text(file, "OutputName") || !json_get_text(file, "FilePath"))
-			return error_aws(err, "ValidationException",
-					 "Unable to parse pipeline definition. A PropertyFile of step '%s' needs PropertyFileName, OutputName and FilePath.",
-					 step->name);
+	json_array_foreach(
+		files, i,
+		file) if (!json_get_text(file, "PropertyFileName") || !json_get_text(file, "OutputName") ||
+			  !json_get_text(file,
+					 "FilePath")) return error_aws(err, "ValidationException",
+								       "Unable to parse pipeline definition. A "
+								       "PropertyFile of step '%s' needs "
+								       "PropertyFileName, OutputName and FilePath.",
+								       step->name);
 	return 0;
 }
 
 static const char *const processing_keys[] = { "AppSpecification", "Environment", "ProcessingInputs", NULL };
-static const char *const training_keys[] = { "AlgorithmSpecification", "CheckpointConfig", "DebugHookConfig", "DebugRuleConfigurations",
-					     "Environment", "HyperParameters", "InputDataConfig", NULL };
+static const char *const training_keys[] = { "AlgorithmSpecification",
+					     "CheckpointConfig",
+					     "DebugHookConfig",
+					     "DebugRuleConfigurations",
+					     "Environment",
+					     "HyperParameters",
+					     "InputDataConfig",
+					     NULL };
 
 const struct step_type step_processing = {
 	.name = "Processing",

@@ -1,8 +1,8 @@
 /* pipeline_store.c - the tables of pipelines, and the memory of parsed definitions.
  *
- * DESIGN: see pipeline.h. Names are unique whatever their case (older ARNs are in lower case), so the key is the lower-case name. The parsed
- * definitions are a bounded table by digest on the core thread: an execution's turn costs no parse, and the text never rides in an
- * actor's state. */
+ * DESIGN: see pipeline.h. Names are unique whatever their case (older ARNs are in lower case), so the key is the
+ * lower-case name. The parsed definitions are a bounded table by digest on the core thread: an execution's turn costs
+ * no parse, and the text never rides in an actor's state. */
 #include "sagemaker/pipeline.h"
 
 #include <ctype.h>
@@ -10,29 +10,39 @@
 
 const struct store_migration sagemaker_migrations[] = {
 	{ "sagemaker.pipelines", 1,
-	  "CREATE TABLE pipeline(key TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, display_name TEXT, description TEXT,"
+	  "CREATE TABLE pipeline(key TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, display_name TEXT, description "
+	  "TEXT,"
 	  " role TEXT NOT NULL, parallel INTEGER NOT NULL, version INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
 	  " modified_ms INTEGER NOT NULL, run_ms INTEGER NOT NULL, created_by TEXT, modified_by TEXT);"
 	  "CREATE INDEX pipeline_created ON pipeline(created_ms, key);"
 	  "CREATE TABLE pipeline_definition(digest TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL);"
-	  "CREATE TABLE pipeline_version(key TEXT NOT NULL, version INTEGER NOT NULL, digest TEXT NOT NULL, created_ms INTEGER NOT NULL,"
+	  "CREATE TABLE pipeline_version(key TEXT NOT NULL, version INTEGER NOT NULL, digest TEXT NOT NULL, created_ms "
+	  "INTEGER NOT NULL,"
 	  " display_name TEXT, description TEXT, last_execution TEXT, PRIMARY KEY(key, version));"
 	  "CREATE INDEX pipeline_version_digest ON pipeline_version(digest);"
-	  "CREATE TABLE pipeline_alias(key TEXT NOT NULL, alias TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY(key, alias));"
-	  "CREATE TABLE pipeline_execution(id TEXT NOT NULL PRIMARY KEY, key TEXT NOT NULL, pipeline TEXT NOT NULL, version INTEGER NOT NULL,"
-	  " digest TEXT NOT NULL, role TEXT NOT NULL, display_name TEXT, description TEXT, status TEXT NOT NULL, reason TEXT,"
-	  " created_ms INTEGER NOT NULL, modified_ms INTEGER NOT NULL, parallel INTEGER NOT NULL, selective TEXT, experiment TEXT,"
+	  "CREATE TABLE pipeline_alias(key TEXT NOT NULL, alias TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY "
+	  "KEY(key, alias));"
+	  "CREATE TABLE pipeline_execution(id TEXT NOT NULL PRIMARY KEY, key TEXT NOT NULL, pipeline TEXT NOT NULL, "
+	  "version INTEGER NOT NULL,"
+	  " digest TEXT NOT NULL, role TEXT NOT NULL, display_name TEXT, description TEXT, status TEXT NOT NULL, "
+	  "reason TEXT,"
+	  " created_ms INTEGER NOT NULL, modified_ms INTEGER NOT NULL, parallel INTEGER NOT NULL, selective TEXT, "
+	  "experiment TEXT,"
 	  " parameters TEXT NOT NULL, created_by TEXT, modified_by TEXT);"
 	  "CREATE INDEX pipeline_execution_created ON pipeline_execution(key, created_ms, id);"
-	  "CREATE TABLE pipeline_step(execution TEXT NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL, state INTEGER NOT NULL,"
-	  " waiting INTEGER NOT NULL, seq INTEGER NOT NULL, attempts INTEGER NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,"
-	  " display_name TEXT, description TEXT, reason TEXT, metadata TEXT, job TEXT, retries TEXT, cache_key TEXT, cache_source TEXT,"
+	  "CREATE TABLE pipeline_step(execution TEXT NOT NULL, step INTEGER NOT NULL, name TEXT NOT NULL, state "
+	  "INTEGER NOT NULL,"
+	  " waiting INTEGER NOT NULL, seq INTEGER NOT NULL, attempts INTEGER NOT NULL, start_ms INTEGER NOT NULL, "
+	  "end_ms INTEGER NOT NULL,"
+	  " display_name TEXT, description TEXT, reason TEXT, metadata TEXT, job TEXT, retries TEXT, cache_key TEXT, "
+	  "cache_source TEXT,"
 	  " selective_source TEXT, PRIMARY KEY(execution, step));"
 	  "CREATE INDEX pipeline_step_state ON pipeline_step(execution, state, step);"
 	  "CREATE INDEX pipeline_step_seq ON pipeline_step(execution, seq) WHERE seq > 0;"
 	  "CREATE INDEX pipeline_step_job ON pipeline_step(execution, job) WHERE job IS NOT NULL;"
 	  "CREATE INDEX pipeline_step_cache ON pipeline_step(cache_key, end_ms) WHERE cache_key IS NOT NULL;"
-	  "CREATE TABLE pipeline_token(operation TEXT NOT NULL, token TEXT NOT NULL, digest TEXT NOT NULL, answer TEXT NOT NULL,"
+	  "CREATE TABLE pipeline_token(operation TEXT NOT NULL, token TEXT NOT NULL, digest TEXT NOT NULL, answer TEXT "
+	  "NOT NULL,"
 	  " created_ms INTEGER NOT NULL, PRIMARY KEY(operation, token));"
 	  "CREATE INDEX pipeline_token_created ON pipeline_token(created_ms);" },
 	{ NULL, 0, NULL },
@@ -54,10 +64,12 @@ static const char *key_of(struct arena *a, struct str name)
 	return key;
 }
 
-#define PIPELINE_COLUMNS \
-	"key, name, display_name, description, role, parallel, version, created_ms, modified_ms, run_ms, created_by, modified_by"
+#define PIPELINE_COLUMNS                                                                                               \
+	"key, name, display_name, description, role, parallel, version, created_ms, modified_ms, run_ms, created_by, " \
+	"modified_by"
 
-int pipeline_find(struct sagemaker *s, struct db *db, struct arena *a, const char *name_or_arn, struct pipeline_row *out, struct error *err)
+int pipeline_find(struct sagemaker *s, struct db *db, struct arena *a, const char *name_or_arn,
+		  struct pipeline_row *out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	const char *mark = strstr(name_or_arn, ":pipeline/");
@@ -83,22 +95,26 @@ int pipeline_find(struct sagemaker *s, struct db *db, struct arena *a, const cha
 	return !mark || str_eq_nocase(str_from(name_or_arn), str_from(out->arn)) ? 1 : 0;
 }
 
-int pipeline_get(struct sagemaker *s, struct db *db, struct arena *a, const char *name_or_arn, struct pipeline_row *out, struct error *err)
+int pipeline_get(struct sagemaker *s, struct db *db, struct arena *a, const char *name_or_arn, struct pipeline_row *out,
+		 struct error *err)
 {
 	int rc = pipeline_find(s, db, a, name_or_arn, out, err);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
-	const char *arn = strncmp(name_or_arn, "arn:", 4) == 0 ? name_or_arn : sagemaker_arn(s, a, "pipeline", name_or_arn);
+	const char *arn =
+		strncmp(name_or_arn, "arn:", 4) == 0 ? name_or_arn : sagemaker_arn(s, a, "pipeline", name_or_arn);
 	return error_aws(err, "ResourceNotFound", "Pipeline '%s' does not exist.", arn);
 }
 
-int version_find(struct db *db, struct arena *a, const char *key, int64_t version, struct version_row *out, struct error *err)
+int version_find(struct db *db, struct arena *a, const char *key, int64_t version, struct version_row *out,
+		 struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(db, &rows, err,
-			"SELECT version, created_ms, digest, display_name, description, last_execution FROM pipeline_version"
-			" WHERE key=? AND version=?",
-			"si", key, version);
+	int rc = db_row(
+		db, &rows, err,
+		"SELECT version, created_ms, digest, display_name, description, last_execution FROM pipeline_version"
+		" WHERE key=? AND version=?",
+		"si", key, version);
 	if (rc <= 0)
 		return rc;
 	*out = (struct version_row){
@@ -112,31 +128,37 @@ int version_find(struct db *db, struct arena *a, const char *key, int64_t versio
 	return 1;
 }
 
-int version_of(struct db *db, struct arena *a, const struct pipeline_row *p, const json_t *in, struct version_row *out, struct error *err)
+int version_of(struct db *db, struct arena *a, const struct pipeline_row *p, const json_t *in, struct version_row *out,
+	       struct error *err)
 {
 	int64_t version = json_get_int(in, "PipelineVersionId", p->version);
 	const char *alias = json_get_text(in, "PipelineVersionAlias");
 	if (alias && json_get(in, "PipelineVersionId"))
-		return error_aws(err, "ValidationException", "Give either PipelineVersionId or PipelineVersionAlias, not both.");
+		return error_aws(err, "ValidationException",
+				 "Give either PipelineVersionId or PipelineVersionAlias, not both.");
 	if (alias) {
 		CLEANUP_ROWS struct rows rows = { 0 };
-		int rc = db_row(db, &rows, err, "SELECT version FROM pipeline_alias WHERE key=? AND alias=?", "ss", p->key, alias);
+		int rc = db_row(db, &rows, err, "SELECT version FROM pipeline_alias WHERE key=? AND alias=?", "ss",
+				p->key, alias);
 		if (rc < 0)
 			return -1;
 		if (rc == 0)
-			return error_aws(err, "ResourceNotFound", "Pipeline '%s' has no version alias '%s'.", p->arn, alias);
+			return error_aws(err, "ResourceNotFound", "Pipeline '%s' has no version alias '%s'.", p->arn,
+					 alias);
 		version = rows_int(&rows, 0);
 	}
 	int rc = version_find(db, a, p->key, version, out, err);
 	if (rc == 0)
-		return error_aws(err, "ResourceNotFound", "Pipeline version '%lld' of pipeline '%s' does not exist.", (long long)version, p->arn);
+		return error_aws(err, "ResourceNotFound", "Pipeline version '%lld' of pipeline '%s' does not exist.",
+				 (long long)version, p->arn);
 	return rc < 0 ? -1 : 0;
 }
 
 json_t *version_aliases(struct db *db, const char *key, int64_t version, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	if (db_query(db, &rows, err, "SELECT alias FROM pipeline_alias WHERE key=? AND version=? ORDER BY alias", "si", key, version) < 0)
+	if (db_query(db, &rows, err, "SELECT alias FROM pipeline_alias WHERE key=? AND version=? ORDER BY alias", "si",
+		     key, version) < 0)
 		return NULL;
 	json_t *list = NULL;
 	while (rows_next(&rows, err) > 0) {
@@ -165,12 +187,15 @@ bool execution_ended(const char *status)
 	return strcmp(status, "Executing") != 0 && strcmp(status, "Stopping") != 0;
 }
 
-int execution_find(struct sagemaker *s, struct db *db, struct arena *a, const char *id, struct execution_row *out, struct error *err)
+int execution_find(struct sagemaker *s, struct db *db, struct arena *a, const char *id, struct execution_row *out,
+		   struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_row(db, &rows, err,
-			"SELECT id, key, pipeline, version, digest, role, display_name, description, status, reason, created_ms, modified_ms,"
-			" parallel, selective, experiment, parameters, created_by, modified_by FROM pipeline_execution WHERE id=?",
+			"SELECT id, key, pipeline, version, digest, role, display_name, description, status, reason, "
+			"created_ms, modified_ms,"
+			" parallel, selective, experiment, parameters, created_by, modified_by FROM pipeline_execution "
+			"WHERE id=?",
 			"s", id);
 	if (rc <= 0)
 		return rc;
@@ -199,7 +224,8 @@ int execution_find(struct sagemaker *s, struct db *db, struct arena *a, const ch
 	return 1;
 }
 
-int execution_get(struct sagemaker *s, struct db *db, struct arena *a, const char *arn, struct execution_row *out, struct error *err)
+int execution_get(struct sagemaker *s, struct db *db, struct arena *a, const char *arn, struct execution_row *out,
+		  struct error *err)
 {
 	const char *mark = arn ? strstr(arn, "/execution/") : NULL;
 	int rc = mark ? execution_find(s, db, a, mark + strlen("/execution/"), out, err) : 0;
@@ -235,7 +261,9 @@ const char *definition_digest(struct arena *a, struct str text)
 
 int definition_save(struct db *db, const char *digest, struct str text, struct error *err)
 {
-	int rc = db_exec(db, err, "INSERT INTO pipeline_definition(digest, text) VALUES(?, ?) ON CONFLICT(digest) DO NOTHING", "sS", digest, text);
+	int rc = db_exec(db, err,
+			 "INSERT INTO pipeline_definition(digest, text) VALUES(?, ?) ON CONFLICT(digest) DO NOTHING",
+			 "sS", digest, text);
 	return rc < 0 ? -1 : 0;
 }
 

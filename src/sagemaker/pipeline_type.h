@@ -1,20 +1,21 @@
 /* pipeline_type.h - the step types of a pipeline: one table, one file per family of types.
  *
- * DESIGN: `step_types` knows every type by name. A type with a `begin` runs; one without is refused at CreatePipeline by name. To add a
- * type: write pipeline_step_<type>.c with a `struct step_type` and put it in the table in pipeline_types.c. The execution actor
- * (pipeline_actor.c) knows no type; it calls these functions. */
+ * DESIGN: `step_types` knows every type by name. A type with a `begin` runs; one without is refused at CreatePipeline
+ * by name. To add a type: write pipeline_step_<type>.c with a `struct step_type` and put it in the table in
+ * pipeline_types.c. The execution actor (pipeline_actor.c) knows no type; it calls these functions. */
 #ifndef QUERN_SAGEMAKER_PIPELINE_TYPE_H
 #define QUERN_SAGEMAKER_PIPELINE_TYPE_H
 
 #include "sagemaker/definition.h"
 
-struct run;	 /* pipeline_run.h */
+struct run;      /* pipeline_run.h */
 struct step_row; /* pipeline_run.h */
 
 struct step_type {
 	const char *name;
-	/* Begins an attempt of a step whose references are at hand (in r). It ends the step at once (run_step_succeeded, run_step_failed) or leaves it
-	 * running and ends it from `event`. < 0 only for a fault of ours. */
+	/* Begins an attempt of a step whose references are at hand (in r). It ends the step at once
+	 * (run_step_succeeded, run_step_failed) or leaves it running and ends it from `event`. < 0 only for a fault of
+	 * ours. */
 	int (*begin)(struct run *r, struct step_row *s, struct error *err);
 	/* Extra checks at CreatePipeline; may be NULL. */
 	int (*check)(struct arena *a, const struct definition_step *step, struct error *err);
@@ -22,7 +23,8 @@ struct step_type {
 	int (*stop)(struct run *r, struct step_row *s, struct error *err);
 	/* What "Steps.<name>." refers to; owned, NULL with err. */
 	json_t *(*properties)(struct run *r, const struct step_row *s, struct error *err);
-	/* Members of the resolved Arguments (dots for nesting) that make the cache key, NULL-ended; NULL: no CacheConfig. */
+	/* Members of the resolved Arguments (dots for nesting) that make the cache key, NULL-ended; NULL: no
+	 * CacheConfig. */
 	const char *const *cache_keys;
 	bool retries;  /* RetryPolicies may be given */
 	bool branches; /* Arguments hold Conditions, IfSteps and ElseSteps */

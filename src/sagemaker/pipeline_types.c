@@ -1,7 +1,11 @@
 /* pipeline_types.c - the table of step types. See pipeline_type.h for how to add one. */
 #include "sagemaker/pipeline_type.h"
 
-#define KNOWN(type) &(const struct step_type){ .name = type } /* refused at CreatePipeline */
+#define KNOWN(type)                                                                                                    \
+	&(const struct step_type)                                                                                      \
+	{                                                                                                              \
+		.name = type                                                                                           \
+	} /* refused at CreatePipeline */
 
 static const struct step_type *const step_types[] = {
 	&step_processing,

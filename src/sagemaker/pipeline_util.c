@@ -1,7 +1,8 @@
 /* pipeline_util.c - small helpers of the pipeline files: times, users, and request tokens.
  *
- * DESIGN: a ClientRequestToken makes a write happen once: the answer is kept for a day under (operation, token) in the same transaction as
- * the write, with a digest of the request. The same token with another request is an error, as the SDKs expect of an idempotency token. */
+ * DESIGN: a ClientRequestToken makes a write happen once: the answer is kept for a day under (operation, token) in the
+ * same transaction as the write, with a digest of the request. The same token with another request is an error, as the
+ * SDKs expect of an idempotency token. */
 #include "sagemaker/pipeline.h"
 
 #include <math.h>
@@ -23,7 +24,8 @@ int64_t json_get_time(const json_t *obj, const char *key, int64_t fallback)
 void json_set_parallel(json_t *obj, int64_t n)
 {
 	if (n > 0)
-		json_object_set_new(obj, "ParallelismConfiguration", json_pack("{s:I}", "MaxParallelExecutionSteps", (json_int_t)n));
+		json_object_set_new(obj, "ParallelismConfiguration",
+				    json_pack("{s:I}", "MaxParallelExecutionSteps", (json_int_t)n));
 }
 
 int64_t json_get_parallel(const json_t *in, int64_t fallback)
@@ -76,13 +78,15 @@ int token_find(struct turn *t, const char *operation, const json_t *in, json_t *
 	const char *token = json_get_text(in, "ClientRequestToken");
 	if (!token)
 		return 0;
-	int rc = db_row(turn_db(t), &rows, err, "SELECT digest, answer FROM pipeline_token WHERE operation=? AND token=? AND created_ms>?", "ssi",
-			operation, token, turn_now_ms(t) - TOKEN_DAY_MS);
+	int rc = db_row(turn_db(t), &rows, err,
+			"SELECT digest, answer FROM pipeline_token WHERE operation=? AND token=? AND created_ms>?",
+			"ssi", operation, token, turn_now_ms(t) - TOKEN_DAY_MS);
 	if (rc <= 0)
 		return rc;
 	if (!str_eqz(rows_str(&rows, 0), request_digest(turn_arena(t), in)))
 		return error_aws(err, "ValidationException",
-				 "The ClientRequestToken was already used for a %s request with different parameters.", operation);
+				 "The ClientRequestToken was already used for a %s request with different parameters.",
+				 operation);
 	*out = json_parse(rows_str(&rows, 1), err);
 	return *out ? 1 : -1;
 }
@@ -96,7 +100,9 @@ int token_save(struct turn *t, const char *operation, const json_t *in, const js
 		return 0;
 	if (db_exec(turn_db(t), err, "DELETE FROM pipeline_token WHERE created_ms<=?", "i", now - TOKEN_DAY_MS) < 0)
 		return -1;
-	int rc = db_exec(turn_db(t), err, "INSERT INTO pipeline_token(operation, token, digest, answer, created_ms) VALUES(?, ?, ?, ?, ?)", "sssSi",
-			 operation, token, request_digest(a, in), json_text(a, answer), now);
+	int rc = db_exec(
+		turn_db(t), err,
+		"INSERT INTO pipeline_token(operation, token, digest, answer, created_ms) VALUES(?, ?, ?, ?, ?)",
+		"sssSi", operation, token, request_digest(a, in), json_text(a, answer), now);
 	return rc < 0 ? -1 : 0;
 }

@@ -1,6 +1,7 @@
 /* sagemaker.c - the room's constructor: one wire service made of the operations of pipelines and jobs.
  *
- * DESIGN: pipelines and jobs each bring a table of operations and register their actors and effects; here they are only put together. */
+ * DESIGN: pipelines and jobs each bring a table of operations and register their actors and effects; here they are only
+ * put together. */
 #include "sagemaker/room.h"
 
 static size_t ops_count(const struct wire_op *ops)

@@ -16,17 +16,20 @@
 static char *wrap(const char *parameters, const char *steps)
 {
 	struct buf b = BUF_INIT;
-	buf_printf(&b, "{\"Version\":\"2020-12-01\",\"Metadata\":{},\"Parameters\":[%s],\"PipelineExperimentConfig\":null,\"Steps\":[%s]}",
+	buf_printf(&b,
+		   "{\"Version\":\"2020-12-01\",\"Metadata\":{},\"Parameters\":[%s],\"PipelineExperimentConfig\":null,"
+		   "\"Steps\":[%s]}",
 		   parameters, steps);
 	return buf_detach(&b);
 }
 
 #define FAIL(name, rest) "{\"Name\":\"" name "\",\"Type\":\"Fail\",\"Arguments\":{\"ErrorMessage\":\"x\"}" rest "}"
 #define PROC(name, rest) "{\"Name\":\"" name "\",\"Type\":\"Processing\",\"Arguments\":{" rest "}}"
-#define PROC_AFTER(name, deps) "{\"Name\":\"" name "\",\"Type\":\"Processing\",\"Arguments\":{},\"DependsOn\":[" deps "]}"
-#define COND(name, conditions, yes, no)                                                                                        \
-	"{\"Name\":\"" name "\",\"Type\":\"Condition\",\"Arguments\":{\"Conditions\":[" conditions "],\"IfSteps\":[" yes \
-	"],\"ElseSteps\":[" no "]}}"
+#define PROC_AFTER(name, deps)                                                                                         \
+	"{\"Name\":\"" name "\",\"Type\":\"Processing\",\"Arguments\":{},\"DependsOn\":[" deps "]}"
+#define COND(name, conditions, yes, no)                                                                                \
+	"{\"Name\":\"" name "\",\"Type\":\"Condition\",\"Arguments\":{\"Conditions\":[" conditions                     \
+	"],\"IfSteps\":[" yes "],\"ElseSteps\":[" no "]}}"
 #define EQUAL(l, r) "{\"Type\":\"Equals\",\"LeftValue\":" l ",\"RightValue\":" r "}"
 #define GET(x) "{\"Get\":\"" x "\"}"
 
@@ -86,8 +89,10 @@ static void test_parameters(void **state)
 	assert_steps_refused("{\"Name\":\"a\",\"Type\":\"Integer\",\"DefaultValue\":\"1\"}", "", "not of type Integer");
 	assert_steps_refused("{\"Name\":\"a\",\"Type\":\"Integer\",\"DefaultValue\":1.5}", "", "not of type Integer");
 	assert_steps_refused("{\"Name\":\"a\",\"Type\":\"Boolean\",\"DefaultValue\":1}", "", "not of type Boolean");
-	assert_steps_refused("{\"Name\":\"a\",\"Type\":\"String\"},{\"Name\":\"a\",\"Type\":\"String\"}", "", "Duplicate parameter name 'a'");
-	assert_steps_refused("{\"Name\":\"a\",\"Type\":\"String\",\"DefaultValue\":\"z\",\"EnumValues\":[\"x\"]}", "", "EnumValues");
+	assert_steps_refused("{\"Name\":\"a\",\"Type\":\"String\"},{\"Name\":\"a\",\"Type\":\"String\"}", "",
+			     "Duplicate parameter name 'a'");
+	assert_steps_refused("{\"Name\":\"a\",\"Type\":\"String\",\"DefaultValue\":\"z\",\"EnumValues\":[\"x\"]}", "",
+			     "EnumValues");
 	assert_steps_refused("{\"Name\":\"a\",\"Type\":\"Integer\",\"EnumValues\":[1]}", "", "EnumValues");
 }
 
@@ -110,13 +115,16 @@ static void test_names(void **state)
 static void test_types(void **state)
 {
 	(void)state;
-	assert_steps_refused("", "{\"Name\":\"s\",\"Type\":\"Tuning\",\"Arguments\":{}}", "Step 's' has type 'Tuning', which is not supported yet");
+	assert_steps_refused("", "{\"Name\":\"s\",\"Type\":\"Tuning\",\"Arguments\":{}}",
+			     "Step 's' has type 'Tuning', which is not supported yet");
 	assert_steps_refused("", "{\"Name\":\"s\",\"Type\":\"Cooking\",\"Arguments\":{}}", "unknown type 'Cooking'");
 	assert_steps_refused("", "{\"Name\":\"s\",\"Arguments\":{}}", "unknown type");
 	assert_steps_refused("", "{\"Name\":\"s\",\"Type\":\"Processing\"}", "needs 'Arguments'");
 	assert_steps_refused("", "{\"Name\":\"s\",\"Type\":\"Processing\",\"Arguments\":[]}", "must be an object");
-	assert_steps_refused("", "{\"Name\":\"s\",\"Type\":\"Condition\",\"Arguments\":{}}", "needs a list 'Conditions'");
-	assert_steps_refused("", COND("c", "", "{\"Name\":\"m\",\"Type\":\"Model\",\"Arguments\":{}}", ""), "'Model', which is not supported yet");
+	assert_steps_refused("", "{\"Name\":\"s\",\"Type\":\"Condition\",\"Arguments\":{}}",
+			     "needs a list 'Conditions'");
+	assert_steps_refused("", COND("c", "", "{\"Name\":\"m\",\"Type\":\"Model\",\"Arguments\":{}}", ""),
+			     "'Model', which is not supported yet");
 }
 
 static void test_references(void **state)
@@ -127,22 +135,32 @@ static void test_references(void **state)
 	assert_steps_refused("", PROC("p", "\"a\":" GET("Steps.p.x")), "refers to itself");
 	assert_steps_refused("", PROC("p", "\"a\":" GET("Execution.Nothing")), "no execution variable");
 	assert_steps_refused("", PROC("p", "\"a\":" GET("PipelineExperimentConfig.Nothing")), "Invalid reference");
-	assert_steps_refused("", PROC("p", "\"a\":[{\"Std:Join\":{\"On\":\"\",\"Values\":[" GET("Steps.q.x") "]}}]"), "step 'q'");
+	assert_steps_refused("", PROC("p", "\"a\":[{\"Std:Join\":{\"On\":\"\",\"Values\":[" GET("Steps.q.x") "]}}]"),
+			     "step 'q'");
 	assert_steps_refused("", COND("c", EQUAL(GET("Steps.q.x"), "1"), "", ""), "step 'q'");
 	assert_steps_refused("", PROC_AFTER("p", "\"q\""), "depends on step 'q', which does not exist");
 	assert_steps_refused("", PROC_AFTER("p", "\"p\""), "depends on itself");
 	assert_steps_refused("", PROC_AFTER("p", "7"), "does not exist");
 	assert_steps_refused("", COND("c", "", "", "") "," PROC("p", "\"a\":" GET("Steps.c.Result")), "only 'Outcome'");
-	assert_steps_refused("", PROC("p", "") "," COND("c", EQUAL("{\"Std:JsonGet\":{\"PropertyFile\":" GET("Steps.p.PropertyFiles.F") ",\"Path\":\"a\"}}", "1"), "", ""),
+	assert_steps_refused("",
+			     PROC("p", "") "," COND("c",
+						    EQUAL("{\"Std:JsonGet\":{\"PropertyFile\":" GET(
+								  "Steps.p.PropertyFiles.F") ",\"Path\":\"a\"}}",
+							  "1"),
+						    "", ""),
 			     "no PropertyFile");
-	definition_free(accept("{\"Name\":\"N\",\"Type\":\"Integer\"}",
-			       PROC("p", "\"a\":" GET("Parameters.N") ",\"b\":" GET("Execution.ProcessingJobName") ",\"c\":" GET("PipelineExperimentConfig.TrialName"))));
+	definition_free(accept(
+		"{\"Name\":\"N\",\"Type\":\"Integer\"}",
+		PROC("p", "\"a\":" GET("Parameters.N") ",\"b\":" GET("Execution.ProcessingJobName") ",\"c\":" GET(
+				  "PipelineExperimentConfig.TrialName"))));
 }
 
 static void test_fail_is_a_leaf(void **state)
 {
 	(void)state;
-	assert_steps_refused("", "{\"Name\":\"CondStep\",\"Type\":\"Condition\",\"Arguments\":{\"Conditions\":[],\"IfSteps\":[],\"ElseSteps\":[]},\"DependsOn\":[\"FailStep\"]}," FAIL("FailStep", ""),
+	assert_steps_refused("",
+			     "{\"Name\":\"CondStep\",\"Type\":\"Condition\",\"Arguments\":{\"Conditions\":[],"
+			     "\"IfSteps\":[],\"ElseSteps\":[]},\"DependsOn\":[\"FailStep\"]}," FAIL("FailStep", ""),
 			     "CondStep can not depends on FailStep");
 	assert_steps_refused("", FAIL("f", "") "," PROC("p", "\"a\":" GET("Steps.f.x")), "p can not depends on f");
 }
@@ -150,17 +168,21 @@ static void test_fail_is_a_leaf(void **state)
 static void test_cycles(void **state)
 {
 	(void)state;
-	assert_steps_refused("", PROC_AFTER("a", "\"b\"") "," PROC_AFTER("b", "\"c\"") "," PROC_AFTER("c", "\"a\"") "," PROC_AFTER("d", "\"a\""),
+	assert_steps_refused("",
+			     PROC_AFTER("a", "\"b\"") "," PROC_AFTER("b", "\"c\"") "," PROC_AFTER(
+				     "c", "\"a\"") "," PROC_AFTER("d", "\"a\""),
 			     "a -> b -> c -> a");
 	/* through data only */
-	assert_steps_refused("", PROC("a", "\"x\":" GET("Steps.b.y")) "," PROC("b", "\"x\":" GET("Steps.a.y")), "a -> b -> a");
+	assert_steps_refused("", PROC("a", "\"x\":" GET("Steps.b.y")) "," PROC("b", "\"x\":" GET("Steps.a.y")),
+			     "a -> b -> a");
 	/* a condition that needs a step of its own branch */
 	assert_steps_refused("", COND("c", EQUAL(GET("Steps.p.x"), "1"), PROC("p", ""), ""), "c -> p -> c");
 }
 
 static bool depends(const struct definition *d, const char *from, const char *to)
 {
-	const struct definition_step *f = definition_step_find(d, str_from(from)), *t = definition_step_find(d, str_from(to));
+	const struct definition_step *f = definition_step_find(d, str_from(from)),
+				     *t = definition_step_find(d, str_from(to));
 	for (int k = 0; k < f->ndeps; k++)
 		if (f->deps[k] == t->index)
 			return true;
@@ -170,9 +192,11 @@ static bool depends(const struct definition *d, const char *from, const char *to
 static void test_graph(void **state)
 {
 	(void)state;
-	struct definition *d = accept(
-		"", PROC("p", "") "," PROC("q", "\"a\":" GET("Steps.p.x") ",\"b\":" GET("Steps.p.y")) "," COND(
-			    "c", EQUAL(GET("Steps.q.x"), "1"), COND("inner", "", PROC("deep", "\"a\":" GET("Steps.p.x")), ""), FAIL("no", "")) "," PROC_AFTER("after", "\"c\""));
+	struct definition *d =
+		accept("", PROC("p", "") "," PROC("q", "\"a\":" GET("Steps.p.x") ",\"b\":" GET("Steps.p.y")) "," COND(
+				   "c", EQUAL(GET("Steps.q.x"), "1"),
+				   COND("inner", "", PROC("deep", "\"a\":" GET("Steps.p.x")), ""),
+				   FAIL("no", "")) "," PROC_AFTER("after", "\"c\""));
 	assert_int_equal(d->nsteps, 7);
 	assert_true(depends(d, "q", "p"));
 	assert_int_equal(definition_step_find(d, STR("q"))->ndeps, 1);
@@ -203,9 +227,13 @@ static void test_policies(void **state)
 	definition_free(accept("", POLICY("\"ExceptionType\":\"Step.THROTTLING\"")));
 	assert_steps_refused("", FAIL("f", ",\"RetryPolicies\":[{" TYPED "}]"), "cannot have these RetryPolicies");
 	assert_steps_refused("", FAIL("f", ",\"CacheConfig\":{\"Enabled\":true}"), "cannot have this CacheConfig");
-	assert_steps_refused("", "{\"Name\":\"p\",\"Type\":\"Processing\",\"Arguments\":{},\"CacheConfig\":{\"Enabled\":true,\"ExpireAfter\":\"soon\"}}",
+	assert_steps_refused("",
+			     "{\"Name\":\"p\",\"Type\":\"Processing\",\"Arguments\":{},\"CacheConfig\":{\"Enabled\":"
+			     "true,\"ExpireAfter\":\"soon\"}}",
 			     "ExpireAfter");
-	assert_steps_refused("", "{\"Name\":\"p\",\"Type\":\"Processing\",\"Arguments\":{},\"PropertyFiles\":[{\"PropertyFileName\":\"x\"}]}",
+	assert_steps_refused("",
+			     "{\"Name\":\"p\",\"Type\":\"Processing\",\"Arguments\":{},\"PropertyFiles\":[{"
+			     "\"PropertyFileName\":\"x\"}]}",
 			     "OutputName");
 }
 
@@ -215,10 +243,26 @@ static void test_durations(void **state)
 	static const struct {
 		const char *text;
 		int64_t seconds; /* -1: malformed */
-	} cases[] = { { "30d", 30 * 86400 }, { "p30d", 30 * 86400 }, { "T12H", 43200 },	 { "30dT5h", 30 * 86400 + 18000 }, { "PT1H", 3600 },
-		      { "P1D", 86400 },	     { "P1W", 604800 },	     { "PT90S", 90 },	 { "P1Y", 365 * 86400 },	    { "P1M", 30 * 86400 },
-		      { "PT5M", 300 },	     { "", -1 },	     { "P", -1 },	 { "PT", -1 },			    { "5", -1 },
-		      { "1H", -1 },	     { "P1DT", -1 },	     { "PT1HT1H", -1 },	 { "P-1D", -1 },		    { "P1.5D", -1 },
+	} cases[] = { { "30d", 30 * 86400 },
+		      { "p30d", 30 * 86400 },
+		      { "T12H", 43200 },
+		      { "30dT5h", 30 * 86400 + 18000 },
+		      { "PT1H", 3600 },
+		      { "P1D", 86400 },
+		      { "P1W", 604800 },
+		      { "PT90S", 90 },
+		      { "P1Y", 365 * 86400 },
+		      { "P1M", 30 * 86400 },
+		      { "PT5M", 300 },
+		      { "", -1 },
+		      { "P", -1 },
+		      { "PT", -1 },
+		      { "5", -1 },
+		      { "1H", -1 },
+		      { "P1DT", -1 },
+		      { "PT1HT1H", -1 },
+		      { "P-1D", -1 },
+		      { "P1.5D", -1 },
 		      { "99999999999D", -1 } };
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		int64_t ms = -1000;
@@ -230,9 +274,11 @@ static void test_durations(void **state)
 
 /* ---- start parameters ---- */
 
-static const char bind_params[] = "{\"Name\":\"S\",\"Type\":\"String\",\"DefaultValue\":\"d\",\"EnumValues\":[\"d\",\"e\"]},"
-				  "{\"Name\":\"N\",\"Type\":\"Integer\",\"DefaultValue\":1},{\"Name\":\"F\",\"Type\":\"Float\",\"DefaultValue\":3},"
-				  "{\"Name\":\"B\",\"Type\":\"Boolean\",\"DefaultValue\":false},{\"Name\":\"R\",\"Type\":\"String\"}";
+static const char bind_params[] =
+	"{\"Name\":\"S\",\"Type\":\"String\",\"DefaultValue\":\"d\",\"EnumValues\":[\"d\",\"e\"]},"
+	"{\"Name\":\"N\",\"Type\":\"Integer\",\"DefaultValue\":1},{\"Name\":\"F\",\"Type\":\"Float\",\"DefaultValue\":"
+	"3},"
+	"{\"Name\":\"B\",\"Type\":\"Boolean\",\"DefaultValue\":false},{\"Name\":\"R\",\"Type\":\"String\"}";
 
 static void assert_bind(const char *given, const char *want)
 {
@@ -254,7 +300,8 @@ static void test_bind(void **state)
 {
 	(void)state;
 	assert_bind("[{\"Name\":\"R\",\"Value\":\"x\"}]", "{\"B\":false,\"F\":3.0,\"N\":1,\"R\":\"x\",\"S\":\"d\"}");
-	assert_bind("[{\"Name\":\"R\",\"Value\":\"x\"},{\"Name\":\"B\",\"Value\":\"True\"},{\"Name\":\"N\",\"Value\":\"-7\"},{\"Name\":\"F\",\"Value\":\"2\"},"
+	assert_bind("[{\"Name\":\"R\",\"Value\":\"x\"},{\"Name\":\"B\",\"Value\":\"True\"},{\"Name\":\"N\",\"Value\":"
+		    "\"-7\"},{\"Name\":\"F\",\"Value\":\"2\"},"
 		    "{\"Name\":\"S\",\"Value\":\"e\"}]",
 		    "{\"B\":true,\"F\":2.0,\"N\":-7,\"R\":\"x\",\"S\":\"e\"}");
 	assert_bind("[]", "Parameter 'R' is undefined.");
@@ -292,12 +339,8 @@ static bool names_unsupported(const json_t *v, const char *message)
 	const struct step_type *known = type && json_get(v, "Arguments") ? step_type_find(str_from(type)) : NULL;
 	if (known && !known->begin && strstr(message, type))
 		return true;
-	json_object_foreach((json_t *)v, key, member)
-		if (names_unsupported(member, message))
-			return true;
-	json_array_foreach(v, i, member)
-		if (names_unsupported(member, message))
-			return true;
+	json_object_foreach((json_t *)v, key, member) if (names_unsupported(member, message)) return true;
+	json_array_foreach(v, i, member) if (names_unsupported(member, message)) return true;
 	return false;
 }
 
@@ -328,7 +371,8 @@ static void test_golden(void **state)
 		}
 		CLEANUP_JSON json_t *root = json_loads(text, 0, NULL);
 		assert_string_equal(err.code, "ValidationException");
-		if (!strstr(error_text(&err), "not supported yet") || !names_unsupported(json_object_get(root, "Steps"), error_text(&err)))
+		if (!strstr(error_text(&err), "not supported yet") ||
+		    !names_unsupported(json_object_get(root, "Steps"), error_text(&err)))
 			fail_msg("%s: %s", e->d_name, error_text(&err));
 		refused++;
 	}
@@ -344,8 +388,10 @@ static void test_large(void **state)
 	(void)state;
 	struct buf b = BUF_INIT;
 	for (int i = 0; i < 2000; i++)
-		buf_printf(&b, "%s{\"Name\":\"s%d\",\"Type\":\"Processing\",\"Arguments\":{\"Environment\":{\"i\":\"%d\"}},\"DependsOn\":[%s%.*d%s]}", i ? "," : "", i, i,
-			   i ? "\"s" : "", i ? 1 : 0, i ? i - 1 : 0, i ? "\"" : "");
+		buf_printf(&b,
+			   "%s{\"Name\":\"s%d\",\"Type\":\"Processing\",\"Arguments\":{\"Environment\":{\"i\":\"%d\"}},"
+			   "\"DependsOn\":[%s%.*d%s]}",
+			   i ? "," : "", i, i, i ? "\"s" : "", i ? 1 : 0, i ? i - 1 : 0, i ? "\"" : "");
 	struct definition *d = accept("", b.ptr);
 	buf_release(&b);
 	assert_int_equal(d->nsteps, 2000);
@@ -356,10 +402,12 @@ static void test_large(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_envelope), cmocka_unit_test(test_parameters), cmocka_unit_test(test_names),
-		cmocka_unit_test(test_types),	 cmocka_unit_test(test_references), cmocka_unit_test(test_fail_is_a_leaf),
-		cmocka_unit_test(test_cycles),	 cmocka_unit_test(test_graph),	    cmocka_unit_test(test_policies),
-		cmocka_unit_test(test_durations), cmocka_unit_test(test_bind),	    cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_envelope),   cmocka_unit_test(test_parameters),
+		cmocka_unit_test(test_names),      cmocka_unit_test(test_types),
+		cmocka_unit_test(test_references), cmocka_unit_test(test_fail_is_a_leaf),
+		cmocka_unit_test(test_cycles),     cmocka_unit_test(test_graph),
+		cmocka_unit_test(test_policies),   cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_bind),       cmocka_unit_test(test_golden),
 		cmocka_unit_test(test_large),
 	};
 	return cmocka_run_group_tests_name("definition", tests, NULL, NULL);

@@ -40,7 +40,8 @@ static json_t *get(void *ctx, const struct ref *ref, struct error *err)
 	if (ref->kind == REF_EXECUTION)
 		v = json_object_getn(json_object_get(root, "Execution"), ref->name.ptr, ref->name.len);
 	if (ref->kind == REF_STEP)
-		v = path_get(json_object_getn(json_object_get(root, "Steps"), ref->name.ptr, ref->name.len), &ref->path, 0, true);
+		v = path_get(json_object_getn(json_object_get(root, "Steps"), ref->name.ptr, ref->name.len), &ref->path,
+			     0, true);
 	if (!v)
 		error_aws(err, "ValidationException", "no value for %.*s", STR_ARG(ref->text));
 	return json_incref(v);
@@ -62,7 +63,8 @@ static json_t *json_get_value(void *ctx, struct str uri, struct str path, struct
 static const char values_text[] =
 	"{\"Parameters\":{\"S\":\"text\",\"N\":3,\"F\":3.0,\"G\":0.1,\"B\":true},"
 	"\"Execution\":{\"PipelineExecutionId\":\"abc123\"},"
-	"\"Steps\":{\"P\":{\"ProcessingOutputConfig\":{\"Outputs\":[{\"OutputName\":\"train\",\"S3Output\":{\"S3Uri\":\"s3://b/t\"}},"
+	"\"Steps\":{\"P\":{\"ProcessingOutputConfig\":{\"Outputs\":[{\"OutputName\":\"train\",\"S3Output\":{\"S3Uri\":"
+	"\"s3://b/t\"}},"
 	"{\"OutputName\":\"test\",\"S3Output\":{\"S3Uri\":\"s3://b/x\"}}]},\"Environment\":{\"MODEL_NAME\":\"m\"},"
 	"\"ProcessingInputs\":[{\"InputName\":\"code\",\"S3Input\":{\"S3Uri\":\"s3://b/c\"}}]},"
 	"\"T\":{\"FinalMetricDataList\":[{\"MetricName\":\"val:acc\",\"Value\":0.75}],\"TrainingStartTime\":1.5e9},"
@@ -100,15 +102,17 @@ static void test_paths(void **state)
 	static const struct {
 		const char *path;
 		int parts; /* -1: malformed */
-	} cases[] = { { "a.b[0]['c']", 4 }, { "$.a", 1 }, { "$", 0 },	   { "", 0 },	  { "a", 1 },	       { "[0].x", 2 },
-		      { "[\"k\"]", 1 },	    { "a..b", -1 }, { "a.", -1 },  { "a[", -1 }, { "a[]", -1 },	       { "a[-1]", -1 },
-		      { "a['x]", -1 },	    { "a[x]", -1 }, { "a]b", -1 }, { ".a", 1 },	 { "a[0]b", -1 },      { "*", -1 },
-		      { "a['b.c'].d", 3 },  { ".", -1 },    { "a[1]x", -1 } };
+	} cases[] = { { "a.b[0]['c']", 4 }, { "$.a", 1 },     { "$", 0 },      { "", 0 },           { "a", 1 },
+		      { "[0].x", 2 },       { "[\"k\"]", 1 }, { "a..b", -1 },  { "a.", -1 },        { "a[", -1 },
+		      { "a[]", -1 },        { "a[-1]", -1 },  { "a['x]", -1 }, { "a[x]", -1 },      { "a]b", -1 },
+		      { ".a", 1 },          { "a[0]b", -1 },  { "*", -1 },     { "a['b.c'].d", 3 }, { ".", -1 },
+		      { "a[1]x", -1 } };
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct path p;
 		bool ok = path_parse(&arena, str_from(cases[i].path), &p);
 		if (ok != (cases[i].parts >= 0) || (ok && (int)p.count != cases[i].parts))
-			fail_msg("path '%s': %s, %zu parts", cases[i].path, ok ? "accepted" : "refused", ok ? p.count : 0);
+			fail_msg("path '%s': %s, %zu parts", cases[i].path, ok ? "accepted" : "refused",
+				 ok ? p.count : 0);
 	}
 }
 
@@ -139,16 +143,20 @@ static void test_lists_select_by_name(void **state)
 static void test_join_makes_text(void **state)
 {
 	(void)state;
-	assert_eval("{\"Std:Join\":{\"On\":\"/\",\"Values\":[\"s3:/\",{\"Get\":\"Parameters.S\"},{\"Get\":\"Parameters.N\"}]}}",
+	assert_eval("{\"Std:Join\":{\"On\":\"/\",\"Values\":[\"s3:/"
+		    "\",{\"Get\":\"Parameters.S\"},{\"Get\":\"Parameters.N\"}]}}",
 		    "\"s3://text/3\"");
-	assert_eval("{\"Std:Join\":{\"On\":\" \",\"Values\":[{\"Get\":\"Parameters.F\"},{\"Get\":\"Parameters.G\"},{\"Get\":\"Parameters.B\"},"
+	assert_eval("{\"Std:Join\":{\"On\":\" "
+		    "\",\"Values\":[{\"Get\":\"Parameters.F\"},{\"Get\":\"Parameters.G\"},{\"Get\":\"Parameters.B\"},"
 		    "{\"Get\":\"Steps.C.Outcome\"},1e300]}}",
 		    "\"3.0 0.1 true false 1e+300\"");
 	assert_eval("{\"Std:Join\":{\"On\":\"\",\"Values\":[{\"Get\":\"Parameters.N\"}]}}", "\"3\"");
-	assert_eval("{\"Std:Join\":{\"On\":\"-\",\"Values\":[{\"Std:Join\":{\"On\":\"+\",\"Values\":[1,2]}},3]}}", "\"1+2-3\"");
+	assert_eval("{\"Std:Join\":{\"On\":\"-\",\"Values\":[{\"Std:Join\":{\"On\":\"+\",\"Values\":[1,2]}},3]}}",
+		    "\"1+2-3\"");
 	assert_eval("{\"Std:Join\":{\"On\":\"x\",\"Values\":[]}}", "\"\"");
 	assert_eval("{\"Std:Join\":{\"Values\":[\"a\",\"b\"]}}", "\"ab\"");
-	assert_eval("{\"Std:Join\":{\"On\":\",\",\"Values\":[[1,\"a\"],{\"k\":2}]}}", "\"[1,\\\"a\\\"],{\\\"k\\\":2}\"");
+	assert_eval("{\"Std:Join\":{\"On\":\",\",\"Values\":[[1,\"a\"],{\"k\":2}]}}",
+		    "\"[1,\\\"a\\\"],{\\\"k\\\":2}\"");
 }
 
 static void test_json_get(void **state)
@@ -156,7 +164,8 @@ static void test_json_get(void **state)
 	(void)state;
 	assert_eval("{\"Std:JsonGet\":{\"PropertyFile\":{\"Get\":\"Steps.P.PropertyFiles.Report\"},\"Path\":\"a.b\"}}",
 		    "\"s3://files/Report#a.b\"");
-	assert_eval("{\"Std:JsonGet\":{\"S3Uri\":{\"Std:Join\":{\"On\":\"/\",\"Values\":[\"s3://b\",\"r.json\"]}},\"Path\":\"Result[0]\"}}",
+	assert_eval("{\"Std:JsonGet\":{\"S3Uri\":{\"Std:Join\":{\"On\":\"/\",\"Values\":[\"s3://"
+		    "b\",\"r.json\"]}},\"Path\":\"Result[0]\"}}",
 		    "\"s3://b/r.json#Result[0]\"");
 }
 
@@ -181,9 +190,12 @@ static void test_walk_finds_all(void **state)
 {
 	(void)state;
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	CLEANUP_JSON json_t *v = parse("{\"a\":[{\"Get\":\"Steps.x.y\"}],\"b\":{\"Std:Join\":{\"On\":\"\",\"Values\":[{\"Get\":\"Parameters.p\"},"
-				       "{\"Std:JsonGet\":{\"S3Uri\":{\"Std:Join\":{\"On\":\"\",\"Values\":[{\"Get\":\"Steps.z.q\"}]}},\"Path\":\"a\"}}]}},"
-				       "\"c\":{\"Std:JsonGet\":{\"PropertyFile\":{\"Get\":\"Steps.f.PropertyFiles.n\"},\"Path\":\"a\"}}}");
+	CLEANUP_JSON json_t *v = parse(
+		"{\"a\":[{\"Get\":\"Steps.x.y\"}],\"b\":{\"Std:Join\":{\"On\":\"\",\"Values\":[{\"Get\":\"Parameters."
+		"p\"},"
+		"{\"Std:JsonGet\":{\"S3Uri\":{\"Std:Join\":{\"On\":\"\",\"Values\":[{\"Get\":\"Steps.z.q\"}]}},"
+		"\"Path\":\"a\"}}]}},"
+		"\"c\":{\"Std:JsonGet\":{\"PropertyFile\":{\"Get\":\"Steps.f.PropertyFiles.n\"},\"Path\":\"a\"}}}");
 	int n = 0;
 	assert_int_equal(expr_walk(&arena, v, count_visit, &n, &err), 0);
 	assert_int_equal(n, 103);
@@ -225,9 +237,8 @@ static void assert_condition(const char *text, bool want)
 	struct expr_env env = { &arena, get, property_file, json_get_value, values };
 	size_t i;
 	json_t *c;
-	json_array_foreach(list, i, c)
-		if (condition_check(&arena, c, NULL, NULL, &err) < 0)
-			fail_msg("%s: %s", text, error_text(&err));
+	json_array_foreach(list, i, c) if (condition_check(&arena, c, NULL, NULL, &err) < 0)
+		fail_msg("%s: %s", text, error_text(&err));
 	bool got;
 	if (conditions_eval(&env, list, &got, &err) < 0)
 		fail_msg("%s: %s", text, error_text(&err));
@@ -257,23 +268,28 @@ static void test_combinations(void **state)
 {
 	(void)state;
 	assert_condition("[]", true);
-	assert_condition("[{\"Type\":\"Equals\",\"LeftValue\":1,\"RightValue\":1},{\"Type\":\"Equals\",\"LeftValue\":1,\"RightValue\":2}]", false);
-	assert_condition("[{\"Type\":\"Not\",\"Condition\":{\"Type\":\"Equals\",\"LeftValue\":1,\"RightValue\":2}}]", true);
+	assert_condition("[{\"Type\":\"Equals\",\"LeftValue\":1,\"RightValue\":1},{\"Type\":\"Equals\",\"LeftValue\":1,"
+			 "\"RightValue\":2}]",
+			 false);
+	assert_condition("[{\"Type\":\"Not\",\"Condition\":{\"Type\":\"Equals\",\"LeftValue\":1,\"RightValue\":2}}]",
+			 true);
 	assert_condition("[{\"Type\":\"Or\",\"Conditions\":[{\"Type\":\"Equals\",\"LeftValue\":1,\"RightValue\":2},"
 			 "{\"Type\":\"Equals\",\"LeftValue\":1,\"RightValue\":1}]}]",
 			 true);
 	assert_condition("[{\"Type\":\"In\",\"QueryValue\":{\"Get\":\"Parameters.N\"},\"Values\":[1,\"3\",3]}]", true);
 	assert_condition("[{\"Type\":\"In\",\"Value\":\"a\",\"In\":[\"b\"]}]", false);
 	assert_condition("[{\"Type\":\"NotIn\",\"QueryValue\":\"a\",\"Values\":[\"b\",1]}]", true);
-	assert_condition("[{\"Type\":\"Not\",\"Condition\":{\"Type\":\"Not\",\"Condition\":{\"Type\":\"Or\",\"Conditions\":"
-			 "[{\"Type\":\"In\",\"QueryValue\":1,\"Values\":[]}]}}}]",
-			 false);
+	assert_condition(
+		"[{\"Type\":\"Not\",\"Condition\":{\"Type\":\"Not\",\"Condition\":{\"Type\":\"Or\",\"Conditions\":"
+		"[{\"Type\":\"In\",\"QueryValue\":1,\"Values\":[]}]}}}]",
+		false);
 }
 
 static void test_mixed_types_fail(void **state)
 {
 	(void)state;
-	static const char *const bad[] = { CMP("Equals", "1", "\"1\""), CMP("GreaterThan", "true", "false"), CMP("LessThan", "\"a\"", "1"),
+	static const char *const bad[] = { CMP("Equals", "1", "\"1\""), CMP("GreaterThan", "true", "false"),
+					   CMP("LessThan", "\"a\"", "1"),
 					   CMP("Equals", "{\"Get\":\"Parameters.B\"}", "1") };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		CLEANUP_ERROR struct error err = ERROR_INIT;

@@ -1,6 +1,7 @@
 /* pipeline_large_test.c - 2000 steps: the cost of an execution grows with its steps, not with their square.
  *
- * DESIGN: time is measured for 500 and for 2000 steps of the same shape; four times the steps may cost at most ten times the time. */
+ * DESIGN: time is measured for 500 and for 2000 steps of the same shape; four times the steps may cost at most ten
+ * times the time. */
 #include "pipeline_rig.h"
 
 #include <stdio.h>
@@ -16,9 +17,12 @@ static double run(int n, bool chain)
 	rig_open();
 	for (int i = 0; i < n; i++) {
 		snprintf(deps, sizeof deps, i ? "'s%d'" : "", chain ? i - 1 : 0);
-		buf_printf(&steps, "%s{'Name':'s%d','Type':'Processing','DependsOn':[%s],'Arguments':{'ProcessingResources':{'ClusterConfig':{"
-				   "'InstanceType':'ml.m5.large','InstanceCount':1,'VolumeSizeInGB':1}},'AppSpecification':{'ImageUri':'i'},"
-				   "'RoleArn':'arn:aws:iam::123456789012:role/R'}}",
+		buf_printf(&steps,
+			   "%s{'Name':'s%d','Type':'Processing','DependsOn':[%s],'Arguments':{'ProcessingResources':{'"
+			   "ClusterConfig':{"
+			   "'InstanceType':'ml.m5.large','InstanceCount':1,'VolumeSizeInGB':1}},'AppSpecification':{'"
+			   "ImageUri':'i'},"
+			   "'RoleArn':'arn:aws:iam::123456789012:role/R'}}",
 			   i ? "," : "", i, deps);
 	}
 	rig_pipeline("", steps.ptr);

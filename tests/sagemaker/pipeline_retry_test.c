@@ -7,7 +7,8 @@
 static void test_job_internal_error_is_tried_again(void **state)
 {
 	(void)state;
-	rig_pipeline("", PROC("a", POLICIES("{'ExceptionType':['SageMaker.JOB_INTERNAL_ERROR','SageMaker.CAPACITY_ERROR'],'IntervalSeconds':10,"
+	rig_pipeline("", PROC("a", POLICIES("{'ExceptionType':['SageMaker.JOB_INTERNAL_ERROR','SageMaker.CAPACITY_"
+					    "ERROR'],'IntervalSeconds':10,"
 					    "'BackoffRate':3,'MaxAttempts':2}")));
 	const char *arn = rig_start("");
 	rig_job_end("a", "Failed", "InternalServerError: We encountered an internal error. Please try again.");
@@ -24,7 +25,8 @@ static void test_job_internal_error_is_tried_again(void **state)
 	assert_int_equal(rig_jobs_running(), 1);
 	rig_job_end("a", "Failed", "CapacityError: still none");
 	assert_string_equal(rig_steps(arn), "a:Failed");
-	assert_string_equal(json_get_text(rig_step(arn, "a"), "FailureReason"), "ClientError: CapacityError: still none");
+	assert_string_equal(json_get_text(rig_step(arn, "a"), "FailureReason"),
+			    "ClientError: CapacityError: still none");
 	assert_int_equal(json_get_int(rig_step(arn, "a"), "AttemptCount", -1), 2);
 	assert_int_equal(rig_jobs_created(), 3);
 }
@@ -41,8 +43,11 @@ static void test_user_errors_are_not_tried_again(void **state)
 static void test_each_policy_counts_for_itself(void **state)
 {
 	(void)state;
-	rig_pipeline("", PROC("a", POLICIES("{'ExceptionType':'SageMaker.CAPACITY_ERROR','IntervalSeconds':1,'MaxAttempts':1},"
-					    "{'ExceptionType':['SageMaker.JOB_INTERNAL_ERROR'],'IntervalSeconds':1,'MaxAttempts':1}")));
+	rig_pipeline(
+		"",
+		PROC("a", POLICIES("{'ExceptionType':'SageMaker.CAPACITY_ERROR','IntervalSeconds':1,'MaxAttempts':1},"
+				   "{'ExceptionType':['SageMaker.JOB_INTERNAL_ERROR'],'IntervalSeconds':1,'MaxAttempts'"
+				   ":1}")));
 	const char *arn = rig_start("");
 	rig_job_end("a", "Failed", "CapacityError: x");
 	rig_wait_ms(1000);
@@ -56,8 +61,11 @@ static void test_each_policy_counts_for_itself(void **state)
 static void test_expire_after(void **state)
 {
 	(void)state;
-	rig_pipeline("", PROC("a", POLICIES("{'ExceptionType':['SageMaker.JOB_INTERNAL_ERROR'],'IntervalSeconds':40,'BackoffRate':1,"
-					    "'ExpireAfterMin':2}")));
+	rig_pipeline(
+		"",
+		PROC("a",
+		     POLICIES("{'ExceptionType':['SageMaker.JOB_INTERNAL_ERROR'],'IntervalSeconds':40,'BackoffRate':1,"
+			      "'ExpireAfterMin':2}")));
 	const char *arn = rig_start("");
 	for (int i = 0; i < 3; i++) {
 		rig_job_end("a", "Failed", "InternalServerError: y");
@@ -87,7 +95,10 @@ static void test_service_faults_are_tried_again_by_default(void **state)
 static void test_refusals(void **state)
 {
 	(void)state;
-	rig_pipeline("", PROC("a", POLICIES("{'ExceptionType':['SageMaker.RESOURCE_LIMIT'],'IntervalSeconds':5,'MaxAttempts':1}")));
+	rig_pipeline(
+		"",
+		PROC("a",
+		     POLICIES("{'ExceptionType':['SageMaker.RESOURCE_LIMIT'],'IntervalSeconds':5,'MaxAttempts':1}")));
 	rig_refuse_jobs(1, "ResourceLimitExceeded", "The account-level service limit is 0 Instances.");
 	const char *arn = rig_start("");
 	assert_string_equal(rig_steps(arn), "a:Starting");
@@ -97,14 +108,16 @@ static void test_refusals(void **state)
 	rig_refuse_jobs(1, "ValidationException", "Bucket does not exist.");
 	arn = rig_start("");
 	assert_string_equal(rig_steps(arn), "a:Failed");
-	assert_string_equal(json_get_text(rig_step(arn, "a"), "FailureReason"),
-			    "ClientError: Failed to invoke sagemaker:CreateProcessingJob. Error Details: Bucket does not exist.");
+	assert_string_equal(
+		json_get_text(rig_step(arn, "a"), "FailureReason"),
+		"ClientError: Failed to invoke sagemaker:CreateProcessingJob. Error Details: Bucket does not exist.");
 }
 
 static void test_stop_during_backoff(void **state)
 {
 	(void)state;
-	rig_pipeline("", PROC("a", POLICIES("{'ExceptionType':['SageMaker.JOB_INTERNAL_ERROR'],'IntervalSeconds':100}")));
+	rig_pipeline("",
+		     PROC("a", POLICIES("{'ExceptionType':['SageMaker.JOB_INTERNAL_ERROR'],'IntervalSeconds':100}")));
 	const char *arn = rig_start("");
 	rig_job_end("a", "Failed", "InternalServerError: y");
 	rig_call("StopPipelineExecution", "{'PipelineExecutionArn':'%s'," TOK("stop") "}", arn);
@@ -116,8 +129,9 @@ static void test_stop_during_backoff(void **state)
 
 /* ---- caching ---- */
 
-#define CACHED(name, env, expire) \
-	"{'Name':'" name "','Type':'Processing','Arguments':" PROC_ARGS(name, ",'Environment':{'E':" env "}") ",'CacheConfig':{'Enabled':true" expire "}}"
+#define CACHED(name, env, expire)                                                                                      \
+	"{'Name':'" name "','Type':'Processing','Arguments':" PROC_ARGS(                                               \
+		name, ",'Environment':{'E':" env "}") ",'CacheConfig':{'Enabled':true" expire "}}"
 
 static void test_cache_hit(void **state)
 {
@@ -139,7 +153,8 @@ static void test_cache_hit(void **state)
 	rig_finish();
 	/* a hit of a hit names the run that really ran */
 	const char *third = rig_start("");
-	assert_string_equal(json_get_text(json_get(rig_step(third, "a"), "CacheHitResult"), "SourcePipelineExecutionArn"), first);
+	assert_string_equal(
+		json_get_text(json_get(rig_step(third, "a"), "CacheHitResult"), "SourcePipelineExecutionArn"), first);
 	rig_finish();
 	/* another value of a key attribute: no hit */
 	const char *other = rig_start("'PipelineParameters':[{'Name':'E','Value':'2'}]");
@@ -164,7 +179,9 @@ static void test_cache_takes_only_successes(void **state)
 	assert_null(json_get(rig_step(same, "a"), "CacheHitResult"));
 	rig_finish();
 	/* the newest wins */
-	assert_string_equal(json_get_text(json_get(rig_step(rig_start(""), "a"), "CacheHitResult"), "SourcePipelineExecutionArn"), same);
+	assert_string_equal(
+		json_get_text(json_get(rig_step(rig_start(""), "a"), "CacheHitResult"), "SourcePipelineExecutionArn"),
+		same);
 }
 
 static void test_cache_needs_opt_in(void **state)
@@ -179,7 +196,9 @@ static void test_cache_needs_opt_in(void **state)
 static void test_cached_step_feeds_the_next(void **state)
 {
 	(void)state;
-	rig_pipeline("", CACHED("a", "'1'", "") "," TRAIN("t", GET("Steps.a.ProcessingOutputConfig.Outputs[\\u0027out\\u0027].S3Output.S3Uri"), ""));
+	rig_pipeline("",
+		     CACHED("a", "'1'", "") "," TRAIN(
+			     "t", GET("Steps.a.ProcessingOutputConfig.Outputs[\\u0027out\\u0027].S3Output.S3Uri"), ""));
 	const char *first = rig_start("");
 	rig_finish();
 	rig_start("");
@@ -191,7 +210,9 @@ static void test_cached_step_feeds_the_next(void **state)
 
 /* ---- selective execution ---- */
 
-#define CHAIN PROC("a", "") "," PROC("b", AFTER("'a'")) "," PROC("c", AFTER("'b'")) "," PROC("d", AFTER("'c'")) "," PROC("x", "")
+#define CHAIN                                                                                                          \
+	PROC("a", "")                                                                                                  \
+	"," PROC("b", AFTER("'a'")) "," PROC("c", AFTER("'b'")) "," PROC("d", AFTER("'c'")) "," PROC("x", "")
 #define SELECT(source, steps) "'SelectiveExecutionConfig':{" source "'SelectedSteps':[" steps "]}"
 #define S(name) "{'StepName':'" name "'}"
 
@@ -206,7 +227,9 @@ static void test_selective_execution(void **state)
 	char rest[600];
 	rig_pipeline("", CHAIN);
 	const char *source = rig_start("");
-	assert_start_refused(SELECT("", S("b")), "Invalid SourcePipelineExecutionArn: null. The selected steps [b] have dependencies on [a]");
+	assert_start_refused(
+		SELECT("", S("b")),
+		"Invalid SourcePipelineExecutionArn: null. The selected steps [b] have dependencies on [a]");
 	snprintf(rest, sizeof rest, SELECT("'SourcePipelineExecutionArn':'%s',", S("b")), source);
 	assert_start_refused(rest, "Its status is Executing");
 	rig_finish();
@@ -218,10 +241,14 @@ static void test_selective_execution(void **state)
 	rig_finish();
 	assert_string_equal(rig_steps(arn), "a:Succeeded b:Succeeded c:Succeeded");
 	assert_string_equal(rig_status(arn), "Succeeded");
-	assert_string_equal(json_get_text(json_get(rig_step(arn, "a"), "SelectiveExecutionResult"), "SourcePipelineExecutionArn"), source);
+	assert_string_equal(
+		json_get_text(json_get(rig_step(arn, "a"), "SelectiveExecutionResult"), "SourcePipelineExecutionArn"),
+		source);
 	assert_null(json_get(rig_step(arn, "b"), "SelectiveExecutionResult"));
 	json_t *x = rig_call("DescribePipelineExecution", "{'PipelineExecutionArn':'%s'}", arn);
-	assert_string_equal(json_get_text(json_array_get(json_get_path(x, "SelectiveExecutionConfig.SelectedSteps"), 0), "StepName"), "b");
+	assert_string_equal(json_get_text(json_array_get(json_get_path(x, "SelectiveExecutionConfig.SelectedSteps"), 0),
+					  "StepName"),
+			    "b");
 	/* without dependencies no source is needed */
 	arn = rig_start(SELECT("", S("x")));
 	rig_finish();
@@ -272,10 +299,20 @@ static void test_selective_in_a_branch(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_job_internal_error_is_tried_again), T(test_user_errors_are_not_tried_again), T(test_each_policy_counts_for_itself),
-		T(test_expire_after), T(test_service_faults_are_tried_again_by_default), T(test_refusals), T(test_stop_during_backoff),
-		T(test_cache_hit), T(test_cache_takes_only_successes), T(test_cache_needs_opt_in), T(test_cached_step_feeds_the_next),
-		T(test_selective_execution), T(test_selective_needs_success_above), T(test_selective_in_a_branch),
+		T(test_job_internal_error_is_tried_again),
+		T(test_user_errors_are_not_tried_again),
+		T(test_each_policy_counts_for_itself),
+		T(test_expire_after),
+		T(test_service_faults_are_tried_again_by_default),
+		T(test_refusals),
+		T(test_stop_during_backoff),
+		T(test_cache_hit),
+		T(test_cache_takes_only_successes),
+		T(test_cache_needs_opt_in),
+		T(test_cached_step_feeds_the_next),
+		T(test_selective_execution),
+		T(test_selective_needs_success_above),
+		T(test_selective_in_a_branch),
 	};
 	return cmocka_run_group_tests_name("pipeline_retry", tests, NULL, NULL);
 }

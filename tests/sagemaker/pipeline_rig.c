@@ -21,7 +21,7 @@ static struct rig {
 	int break_s3;
 	int refuse_jobs;
 	char refuse_code[64], refuse_message[256];
-	json_t *out;	  /* of the last call */
+	json_t *out;      /* of the last call */
 	struct error err; /* of the last call */
 	int answered, rc;
 } rig;
@@ -30,7 +30,8 @@ static struct rig {
 
 const struct store_migration job_migrations[] = {
 	{ "fake.jobs", 1,
-	  "CREATE TABLE fake_job(num INTEGER PRIMARY KEY, kind INTEGER, name TEXT UNIQUE, request TEXT, parent TEXT, status TEXT);"
+	  "CREATE TABLE fake_job(num INTEGER PRIMARY KEY, kind INTEGER, name TEXT UNIQUE, request TEXT, parent TEXT, "
+	  "status TEXT);"
 	  "CREATE INDEX fake_job_status ON fake_job(status, num);"
 	  "CREATE TABLE fake_tag(arn TEXT, tags TEXT)" },
 	{ NULL, 0, NULL },
@@ -53,18 +54,20 @@ static const char *job_member(enum job_kind kind, const char *what)
 	return arena_printf(&rig.arena, "%s%s", kind == JOB_TRAINING ? "TrainingJob" : "ProcessingJob", what);
 }
 
-int job_create(struct sagemaker *s, struct turn *t, enum job_kind kind, const json_t *request, const char *parent, const char **arn,
-	       struct error *err)
+int job_create(struct sagemaker *s, struct turn *t, enum job_kind kind, const json_t *request, const char *parent,
+	       const char **arn, struct error *err)
 {
 	const char *name = json_get_text(request, job_member(kind, "Name"));
 	if (rig.refuse_jobs > 0) {
 		rig.refuse_jobs--;
-		return rig.refuse_code[0] ? error_aws(err, rig.refuse_code, "%s", rig.refuse_message) : error_set(err, "%s", rig.refuse_message);
+		return rig.refuse_code[0] ? error_aws(err, rig.refuse_code, "%s", rig.refuse_message)
+					  : error_set(err, "%s", rig.refuse_message);
 	}
 	*arn = sagemaker_arn(s, turn_arena(t), job_kind_name(kind), name);
 	CLEANUP_FREE char *text = json_text_dup(request);
-	return db_exec(turn_db(t), err, "INSERT INTO fake_job(kind, name, request, parent, status) VALUES(?, ?, ?, ?, 'InProgress')", "isss",
-		       (int64_t)kind, name, text, parent) < 0
+	return db_exec(turn_db(t), err,
+		       "INSERT INTO fake_job(kind, name, request, parent, status) VALUES(?, ?, ?, ?, 'InProgress')",
+		       "isss", (int64_t)kind, name, text, parent) < 0
 		       ? -1
 		       : 0;
 }
@@ -79,16 +82,22 @@ json_t *job_describe(struct sagemaker *s, struct db *db, enum job_kind kind, con
 		return NULL;
 	json_t *doc = json_parse(rows_str(&rows, 0), err);
 	json_set_text(doc, job_member(kind, "Arn"), sagemaker_arn(s, &rig.arena, job_kind_name(kind), name));
-	json_object_set_new(doc, job_member(kind, "Status"), json_stringn(rows_str(&rows, 1).ptr, rows_str(&rows, 1).len));
+	json_object_set_new(doc, job_member(kind, "Status"),
+			    json_stringn(rows_str(&rows, 1).ptr, rows_str(&rows, 1).len));
 	if (kind == JOB_TRAINING)
-		json_object_set_new(doc, "ModelArtifacts", json_pack("{s:o}", "S3ModelArtifacts", json_sprintf("s3://out/%s/model.tar.gz", name)));
+		json_object_set_new(
+			doc, "ModelArtifacts",
+			json_pack("{s:o}", "S3ModelArtifacts", json_sprintf("s3://out/%s/model.tar.gz", name)));
 	return doc;
 }
 
 int job_stop(struct sagemaker *s, struct turn *t, enum job_kind kind, const char *name, struct error *err)
 {
 	(void)s, (void)kind;
-	return db_exec(turn_db(t), err, "UPDATE fake_job SET status='Stopping' WHERE name=? AND status='InProgress'", "s", name) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "UPDATE fake_job SET status='Stopping' WHERE name=? AND status='InProgress'",
+		       "s", name) < 0
+		       ? -1
+		       : 0;
 }
 
 int job_tags_put(struct turn *t, const char *arn, const json_t *tags, struct error *err)
@@ -115,7 +124,8 @@ bool s3_parse_uri(struct str uri, struct str *bucket, struct str *key)
 	return bucket->len > 0;
 }
 
-int s3_read(struct s3 *s, struct db *db, struct str bucket, struct str key, int64_t max, struct arena *a, struct str *out, struct error *err)
+int s3_read(struct s3 *s, struct db *db, struct str bucket, struct str key, int64_t max, struct arena *a,
+	    struct str *out, struct error *err)
 {
 	(void)s, (void)db;
 	if (rig.break_s3 > 0) {
@@ -359,9 +369,16 @@ static const struct wire_op *operation_find(const char *name)
 
 static void call_do(const char *name, json_t *in)
 {
-	static const struct principal who = { "AK", "123456789012", "arn:aws:iam::123456789012:user/me", "AIDA", false };
-	struct call c = { .arena = &rig.arena, .who = &who, .region = "us-east-1", .account = "123456789012", .operation = name,
-			  .request_id = "r", .engine = rig.engine, .service_ctx = rig.sm };
+	static const struct principal who = { "AK", "123456789012", "arn:aws:iam::123456789012:user/me", "AIDA",
+					      false };
+	struct call c = { .arena = &rig.arena,
+			  .who = &who,
+			  .region = "us-east-1",
+			  .account = "123456789012",
+			  .operation = name,
+			  .request_id = "r",
+			  .engine = rig.engine,
+			  .service_ctx = rig.sm };
 	bool before = rig.died;
 	for (int tries = 0; tries < 2; tries++) {
 		const struct wire_op *op = operation_find(name);
@@ -391,7 +408,8 @@ static void call_checked(const char *name, json_t *in)
 	if (model_validate_shape(&rig.arena, m, arena_printf(&rig.arena, "%sRequest", name), in, NULL, &err) < 0)
 		fail_msg("%s: the test's request: %s", name, error_text(&err));
 	call_do(name, in);
-	if (rig.rc == 0 && model_validate_shape(&rig.arena, m, arena_printf(&rig.arena, "%sResponse", name), rig.out, NULL, &err) < 0)
+	if (rig.rc == 0 &&
+	    model_validate_shape(&rig.arena, m, arena_printf(&rig.arena, "%sResponse", name), rig.out, NULL, &err) < 0)
 		fail_msg("%s: the answer: %s", name, error_text(&err));
 }
 
@@ -431,15 +449,17 @@ static const char *token(void)
 
 void rig_pipeline(const char *parameters, const char *steps)
 {
-	char *text = arena_printf(&rig.arena,
-				  "{'Version':'2020-12-01','Parameters':[%s],'PipelineExperimentConfig':{'ExperimentName':"
-				  "{'Get':'Execution.PipelineName'},'TrialName':{'Get':'Execution.PipelineExecutionId'}},'Steps':[%s]}",
-				  parameters, steps);
+	char *text = arena_printf(
+		&rig.arena,
+		"{'Version':'2020-12-01','Parameters':[%s],'PipelineExperimentConfig':{'ExperimentName':"
+		"{'Get':'Execution.PipelineName'},'TrialName':{'Get':'Execution.PipelineExecutionId'}},'Steps':[%s]}",
+		parameters, steps);
 	for (char *p = text; *p; p++)
 		if (*p == '\'')
 			*p = '"';
-	CLEANUP_JSON json_t *in = json_pack("{s:s,s:s,s:s,s:s}", "PipelineName", "P", "PipelineDefinition", text, "RoleArn",
-					    "arn:aws:iam::123456789012:role/R", "ClientRequestToken", token());
+	CLEANUP_JSON json_t *in =
+		json_pack("{s:s,s:s,s:s,s:s}", "PipelineName", "P", "PipelineDefinition", text, "RoleArn",
+			  "arn:aws:iam::123456789012:role/R", "ClientRequestToken", token());
 	call_checked("CreatePipeline", in);
 	if (rig.rc < 0)
 		fail_msg("CreatePipeline: %s: %s", rig.err.code, error_text(&rig.err));
@@ -447,7 +467,8 @@ void rig_pipeline(const char *parameters, const char *steps)
 
 const char *rig_start(const char *rest)
 {
-	json_t *out = rig_call("StartPipelineExecution", "{'PipelineName':'P','ClientRequestToken':'%s'%s%s}", token(), *rest ? "," : "", rest);
+	json_t *out = rig_call("StartPipelineExecution", "{'PipelineName':'P','ClientRequestToken':'%s'%s%s}", token(),
+			       *rest ? "," : "", rest);
 	return arena_strdup(&rig.arena, json_get_str(out, "PipelineExecutionArn"));
 }
 
@@ -461,11 +482,12 @@ const char *rig_steps(const char *arn)
 {
 	struct buf b = BUF_INIT;
 	json_t *list = json_object_get(
-		rig_call("ListPipelineExecutionSteps", "{'PipelineExecutionArn':'%s','SortOrder':'Ascending'}", arn), "PipelineExecutionSteps");
+		rig_call("ListPipelineExecutionSteps", "{'PipelineExecutionArn':'%s','SortOrder':'Ascending'}", arn),
+		"PipelineExecutionSteps");
 	size_t i;
 	json_t *step;
-	json_array_foreach(list, i, step)
-		buf_printf(&b, "%s%s:%s", i ? " " : "", json_get_text(step, "StepName"), json_get_text(step, "StepStatus"));
+	json_array_foreach(list, i, step) buf_printf(&b, "%s%s:%s", i ? " " : "", json_get_text(step, "StepName"),
+						     json_get_text(step, "StepStatus"));
 	const char *text = arena_strdup(&rig.arena, buf_str(&b));
 	buf_release(&b);
 	return text;
@@ -473,12 +495,11 @@ const char *rig_steps(const char *arn)
 
 json_t *rig_step(const char *arn, const char *name)
 {
-	json_t *list = json_object_get(rig_call("ListPipelineExecutionSteps", "{'PipelineExecutionArn':'%s'}", arn), "PipelineExecutionSteps");
+	json_t *list = json_object_get(rig_call("ListPipelineExecutionSteps", "{'PipelineExecutionArn':'%s'}", arn),
+				       "PipelineExecutionSteps");
 	size_t i;
 	json_t *step;
-	json_array_foreach(list, i, step)
-		if (strcmp(json_get_text(step, "StepName"), name) == 0)
-			return step;
+	json_array_foreach(list, i, step) if (strcmp(json_get_text(step, "StepName"), name) == 0) return step;
 	return NULL;
 }
 
@@ -488,10 +509,11 @@ static const char *job_column(const char *step, const char *column)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	CLEANUP_ROWS struct rows rows = { 0 };
-	const char *sql = arena_printf(&rig.arena,
-				       "SELECT %s FROM fake_job WHERE request LIKE '%%\"sagemaker:pipeline-step-name\",\"Value\":\"%s\"%%'"
-				       " AND status IN ('InProgress', 'Stopping') ORDER BY num DESC",
-				       column, step);
+	const char *sql = arena_printf(
+		&rig.arena,
+		"SELECT %s FROM fake_job WHERE request LIKE '%%\"sagemaker:pipeline-step-name\",\"Value\":\"%s\"%%'"
+		" AND status IN ('InProgress', 'Stopping') ORDER BY num DESC",
+		column, step);
 	struct db *db = store_read_begin(rig.store, &err);
 	int rc = db_row(db, &rows, &err, sql, "");
 	const char *text = rc == 1 ? arena_strdup(&rig.arena, rows_str(&rows, 0)) : NULL;
@@ -523,7 +545,8 @@ static int ending_do(struct turn *t, void *arg, struct error *err)
 {
 	struct ending *e = arg;
 	CLEANUP_ROWS struct rows rows = { 0 };
-	if (db_row(turn_db(t), &rows, err, "SELECT parent, kind FROM fake_job WHERE name=? AND status IN ('InProgress', 'Stopping')", "s",
+	if (db_row(turn_db(t), &rows, err,
+		   "SELECT parent, kind FROM fake_job WHERE name=? AND status IN ('InProgress', 'Stopping')", "s",
 		   e->name) != 1)
 		return 0; /* the crash came after the commit */
 	const char *parent = arena_strdup(turn_arena(t), rows_str(&rows, 0));
@@ -531,8 +554,8 @@ static int ending_do(struct turn *t, void *arg, struct error *err)
 	rows_done(&rows);
 	if (db_exec(turn_db(t), err, "UPDATE fake_job SET status=? WHERE name=?", "ss", e->status, e->name) < 0)
 		return -1;
-	json_t *event = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s?}", "type", "job-ended", "kind", job_kind_name(kind), "name", e->name, "arn", "arn",
-				  "status", e->status, "reason", e->reason);
+	json_t *event = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s?}", "type", "job-ended", "kind", job_kind_name(kind),
+				  "name", e->name, "arn", "arn", "status", e->status, "reason", e->reason);
 	turn_send(t, parent, event);
 	return 0;
 }
@@ -593,7 +616,8 @@ static bool end_one(void)
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	CLEANUP_ROWS struct rows rows = { 0 };
 	struct db *db = store_read_begin(rig.store, &err);
-	int rc = db_row(db, &rows, &err, "SELECT name FROM fake_job WHERE status='InProgress' ORDER BY num LIMIT 1", "");
+	int rc =
+		db_row(db, &rows, &err, "SELECT name FROM fake_job WHERE status='InProgress' ORDER BY num LIMIT 1", "");
 	struct ending e = { rc == 1 ? arena_strdup(&rig.arena, rows_str(&rows, 0)) : NULL, "Completed", NULL };
 	rows_done(&rows);
 	store_read_end(rig.store, db);
