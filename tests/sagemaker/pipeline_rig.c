@@ -19,6 +19,7 @@ static struct rig {
 	bool dead, died;
 	struct map objects; /* uri -> text */
 	int break_s3;
+	bool break_describe;
 	int refuse_jobs;
 	char refuse_code[64], refuse_message[256];
 	json_t *out;      /* of the last call */
@@ -75,6 +76,10 @@ int job_create(struct sagemaker *s, struct turn *t, enum job_kind kind, const js
 json_t *job_describe(struct sagemaker *s, struct db *db, enum job_kind kind, const char *name, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
+	if (rig.break_describe) {
+		error_set(err, "the disk is on fire");
+		return NULL;
+	}
 	int rc = db_row(db, &rows, err, "SELECT request, status FROM fake_job WHERE name=?", "s", name);
 	if (rc == 0)
 		error_aws(err, "ValidationException", "Requested resource not found.");
@@ -609,6 +614,19 @@ void rig_refuse_jobs(int times, const char *code, const char *message)
 	rig.refuse_jobs = times;
 	snprintf(rig.refuse_code, sizeof rig.refuse_code, "%s", code);
 	snprintf(rig.refuse_message, sizeof rig.refuse_message, "%s", message);
+}
+
+void rig_break_describe(bool broken)
+{
+	rig.break_describe = broken;
+}
+
+void rig_sql(const char *sql)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct db *db = store_writer(rig.store);
+	if (db_begin(db, &err) < 0 || db_exec(db, &err, sql, "") < 0 || db_commit(db, &err) < 0)
+		fail_msg("%s: %s", sql, error_text(&err));
 }
 
 static bool end_one(void)

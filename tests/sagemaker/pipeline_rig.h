@@ -63,6 +63,10 @@ int rig_jobs_created(void);
 int rig_jobs_running(void);
 /* The next `times` creations fail so. code "" is a fault of ours. */
 void rig_refuse_jobs(int times, const char *code, const char *message);
+/* From now on Describe of a job fails as a fault of ours. */
+void rig_break_describe(bool broken);
+/* Runs one SQL statement behind everybody's back. */
+void rig_sql(const char *sql);
 /* Ends all running jobs as Completed until none runs. */
 void rig_finish(void);
 

@@ -364,6 +364,39 @@ static void test_pipeline_without_steps(void **state)
 	assert_string_equal(rig_status(rig_start("")), "Succeeded");
 }
 
+/* A fault of ours must not leave an execution hanging. */
+static void test_internal_fault_fails_the_execution(void **state)
+{
+	(void)state;
+	rig_pipeline("", PROC("a", "") "," PROC("side", "") "," TRAIN(
+				 "t", GET("Steps.a.ProcessingOutputConfig.Outputs[0].S3Output.S3Uri"), ""));
+	const char *arn = rig_start("");
+	rig_break_describe(true);
+	rig_job_end("a", "Completed", NULL);
+	assert_string_equal(rig_status(arn), "Failed");
+	json_t *x = rig_call("DescribePipelineExecution", "{'PipelineExecutionArn':'%s'}", arn);
+	assert_contains(json_get_text(x, "FailureReason"), "Internal error");
+	assert_contains(json_get_text(x, "FailureReason"), "the disk is on fire");
+	assert_string_equal(rig_steps(arn), "a:Stopped side:Stopped");
+	/* and it can be retried when the fault is gone */
+	rig_break_describe(false);
+	rig_finish();
+	rig_call("RetryPipelineExecution", "{'PipelineExecutionArn':'%s'," TOK("rtry") "}", arn);
+	rig_finish();
+	assert_string_equal(rig_status(arn), "Succeeded");
+}
+
+static void test_lost_definition_fails_the_execution(void **state)
+{
+	(void)state;
+	rig_pipeline("", PROC("a", ""));
+	const char *arn = rig_start("");
+	rig_sql("DELETE FROM pipeline_definition");
+	rig_crash(); /* the parsed form is gone too */
+	rig_job_end("a", "Completed", NULL);
+	assert_string_equal(rig_status(arn), "Failed");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
@@ -387,6 +420,8 @@ int main(void)
 		T(test_job_stopped_from_outside),
 		T(test_retry_after_failure_keeps_outcomes),
 		T(test_pipeline_without_steps),
+		T(test_internal_fault_fails_the_execution),
+		T(test_lost_definition_fails_the_execution),
 	};
 	return cmocka_run_group_tests_name("pipeline", tests, NULL, NULL);
 }
