@@ -14,12 +14,15 @@
 
 #include "base/log.h"
 #include "blob/blob.h"
+#include "ecr/ecr.h"
 #include "engine/engine.h"
 #include "iam/iam.h"
 #include "logs/logs.h"
 #include "s3/s3.h"
+#include "secrets/secrets.h"
 #include "sagemaker/jobs.h"
 #include "sagemaker/sagemaker.h"
+#include "ssm/ssm.h"
 #include "store/store.h"
 #include "task/task.h"
 #include "wire/wire.h"
@@ -32,6 +35,9 @@ struct daemon {
 	struct iam *iam;
 	struct logs *logs;
 	struct s3 *s3;
+	struct ssm *ssm;
+	struct secrets *secrets;
+	struct ecr *ecr;
 	struct task_client *tasks;
 	struct sagemaker *sagemaker;
 	struct wire_server *wire;
@@ -43,7 +49,8 @@ enum { GRACE_MS = 5000 };
 static struct store_migration *all_migrations(struct arena *a)
 {
 	static const struct store_migration *const rooms[] = {
-		engine_migrations, blob_migrations, iam_migrations, logs_migrations, s3_migrations, sagemaker_migrations, job_migrations,
+		engine_migrations, blob_migrations, iam_migrations, logs_migrations, s3_migrations, ssm_migrations,
+		secrets_migrations, ecr_migrations, sagemaker_migrations, job_migrations,
 	};
 	size_t n = 0;
 	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++)
@@ -78,6 +85,11 @@ static int open_services(struct daemon *d, struct error *err)
 		return -1;
 	if (s3_new(d->engine, d->blobs, &d->s3, err) < 0)
 		return -1;
+	if (ssm_new(d->engine, c->account, c->region, &d->ssm, err) < 0 || secrets_new(d->engine, c->account, c->region, &d->secrets, err) < 0)
+		return -1;
+	const struct ecr_options ecr = { d->engine, d->blobs, c->account, c->region, c->port };
+	if (ecr_new(&ecr, &d->ecr, err) < 0)
+		return -1;
 	if (task_client_new(config_path(c, "run/executor.sock"), d->engine, &d->tasks, err) < 0)
 		return -1;
 	const struct sagemaker_options sm = {
@@ -96,7 +108,11 @@ static int open_wire(struct daemon *d, struct error *err)
 	};
 	if (wire_server_new(&options, &d->wire, err) < 0)
 		return -1;
+	wire_add_service(d->wire, ecr_registry_service(d->ecr)); /* before s3, which takes every unsigned request that nobody claims */
 	wire_add_service(d->wire, s3_service(d->s3));
+	wire_add_service(d->wire, ecr_service(d->ecr));
+	wire_add_service(d->wire, ssm_service(d->ssm));
+	wire_add_service(d->wire, secrets_service(d->secrets));
 	wire_add_service(d->wire, sagemaker_service(d->sagemaker));
 	wire_add_service(d->wire, logs_service(d->logs));
 	wire_add_service(d->wire, iam_service(d->iam));
@@ -147,6 +163,9 @@ static void stop(struct daemon *d)
 		engine_stop(d->engine);
 	wire_server_free(d->wire);
 	sagemaker_free(d->sagemaker);
+	ecr_free(d->ecr);
+	secrets_free(d->secrets);
+	ssm_free(d->ssm);
 	s3_free(d->s3);
 	logs_free(d->logs);
 	iam_free(d->iam);
