@@ -23,7 +23,7 @@ struct path {
 bool path_parse(struct arena *a, struct str text, struct path *out);
 /* The value at the path from part `from` on, borrowed, or NULL. With `by_name` a key on a list selects the element
  * whose name member (OutputName, InputName, MetricName, ChannelName ...) has that value. */
-json_t *path_get(json_t *root, const struct path *path, size_t from, bool by_name);
+json_t *expr_path_get(json_t *root, const struct path *path, size_t from, bool by_name);
 
 /* ---- references ---- */
 enum ref_kind { REF_PARAMETER, REF_EXECUTION, REF_EXPERIMENT, REF_STEP };

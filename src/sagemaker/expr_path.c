@@ -99,7 +99,7 @@ static json_t *list_find(json_t *list, struct str key)
 	return NULL;
 }
 
-json_t *path_get(json_t *root, const struct path *path, size_t from, bool by_name)
+json_t *expr_path_get(json_t *root, const struct path *path, size_t from, bool by_name)
 {
 	json_t *v = root;
 	for (size_t i = from; v && i < path->count; i++) {

@@ -47,7 +47,7 @@ static json_t *env_get(void *ctx, const struct ref *ref, struct error *err)
 		json_t *properties = run_properties(r, ref->name, err);
 		if (!properties)
 			return NULL;
-		v = json_incref(path_get(properties, &ref->path, 0, true));
+		v = json_incref(expr_path_get(properties, &ref->path, 0, true));
 	}
 	if (!v)
 		error_aws(err, "ValidationException", "The reference '%.*s' has no value.",
@@ -80,7 +80,7 @@ static struct str env_property_file(void *ctx, const struct ref *ref, struct err
 				     { json_get_str(file, "OutputName"), 0 },
 				     { STR("S3Output"), 0 },
 				     { STR("S3Uri"), 0 } };
-	struct str base = json_str(path_get(properties, &(struct path){ parts, 5 }, 0, true));
+	struct str base = json_str(expr_path_get(properties, &(struct path){ parts, 5 }, 0, true));
 	struct str name = json_get_str(file, "FilePath");
 	if (!base.ptr) {
 		error_aws(err, "ValidationException", "Step '%s' has no S3 output '%.*s' for '%.*s'.", step->name,
@@ -262,7 +262,7 @@ static json_t *file_select(struct arena *a, const struct json_file *f, const cha
 	struct path p;
 	if (f->error)
 		return json_incref(f->error);
-	json_t *value = path_parse(a, str_from(path), &p) ? path_get(f->root, &p, 0, false) : NULL;
+	json_t *value = path_parse(a, str_from(path), &p) ? expr_path_get(f->root, &p, 0, false) : NULL;
 	if (!value || json_is_null(value))
 		return json_pack("{s:o}", "error",
 				 json_sprintf("Invalid json path '%.300s' of file %.300s.", path, f->uri));

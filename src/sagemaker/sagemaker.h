@@ -19,8 +19,8 @@ struct sagemaker_options {
 	struct iam *iam;
 	struct task_client *tasks; /* may be NULL in tests */
 	const char *account, *region;
-	const char *data_dir;  /* stage directories are made below tasks/ */
-	uint16_t api_port;     /* for AWS_ENDPOINT_URL inside containers */
+	const char *data_dir; /* stage directories are made below tasks/ */
+	uint16_t api_port;    /* for AWS_ENDPOINT_URL inside containers */
 };
 /* Registers actor and effect types with the engine (before engine_start). */
 int sagemaker_new(const struct sagemaker_options *options, struct sagemaker **out, struct error *err);

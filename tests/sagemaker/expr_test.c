@@ -40,7 +40,7 @@ static json_t *get(void *ctx, const struct ref *ref, struct error *err)
 	if (ref->kind == REF_EXECUTION)
 		v = json_object_getn(json_object_get(root, "Execution"), ref->name.ptr, ref->name.len);
 	if (ref->kind == REF_STEP)
-		v = path_get(json_object_getn(json_object_get(root, "Steps"), ref->name.ptr, ref->name.len), &ref->path,
+		v = expr_path_get(json_object_getn(json_object_get(root, "Steps"), ref->name.ptr, ref->name.len), &ref->path,
 			     0, true);
 	if (!v)
 		error_aws(err, "ValidationException", "no value for %.*s", STR_ARG(ref->text));
