@@ -13,7 +13,7 @@
 #include "base/log.h"
 
 /* What a parsed state takes is estimated from its text. */
-enum { EAGER_TEXT_BYTES = 8192, CACHE_BYTES = 48 << 20, ACTOR_BYTES = 600, TEXT_FACTOR = 4 };
+enum { EAGER_TEXT_BYTES = 8192, CACHE_BYTES = 48 << 20, ACTOR_BYTES = 600, TEXT_FACTOR = 4, SCRATCH_BYTES = 1 << 20 };
 
 /* ---- cache ---- */
 
@@ -128,16 +128,18 @@ int engine_actor_get(struct engine *e, const char *id, struct actor **out, struc
 
 static int make_text(struct engine *e, struct actor *a, bool *changed, struct error *err)
 {
-	char *text = engine_json_line(a->state, err);
-	if (!text)
+	struct buf *out = &e->scratch;
+	buf_clear(out);
+	if (engine_json_write(out, a->state, err) < 0)
 		return error_wrap(err, "state of actor `%s`", a->id);
-	size_t len = strlen(text);
-	*changed = len != a->text_len || memcmp(text, a->text, len) != 0;
-	if (*changed)
-		set_text(e, a, text, len);
-	else
-		free(text);
 	a->stale = false;
+	*changed = out->len != a->text_len || memcmp(out->ptr, a->text, out->len) != 0;
+	if (*changed && out->len == a->text_len)
+		memcpy(a->text, out->ptr, out->len);
+	else if (*changed)
+		set_text(e, a, mem_strndup(out->ptr, out->len), out->len);
+	if (out->cap > SCRATCH_BYTES)
+		buf_release(out);
 	return 0;
 }
 

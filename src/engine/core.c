@@ -310,7 +310,8 @@ static bool sleep_core(struct engine *e, int64_t ms)
 	return rc == ETIMEDOUT;
 }
 
-/* Nothing has happened for a while: the parsed states and SQLite's pages go, they are read again when they are wanted. */
+/* Nothing has happened for a while: the parsed states and SQLite's pages go, they are read again when they are wanted.
+ */
 static void trim(struct engine *e)
 {
 	engine_actors_evict(e, true);
@@ -517,6 +518,7 @@ void engine_free(struct engine *e)
 	map_release(&e->types);
 	map_release(&e->known_types);
 	map_release(&e->actors);
+	buf_release(&e->scratch);
 	free(e->txn.due);
 	free(atomic_load(&e->fault));
 	pthread_cond_destroy(&e->wake);

@@ -105,7 +105,6 @@ static void perform(struct engine *e, struct job *j)
 int engine_effects_perform(struct engine *e, struct jobs *jobs, struct error *err)
 {
 	struct job *j;
-	bool handed = false;
 	while ((j = jobs_pop(jobs))) {
 		if (e->opt.crash && e->opt.crash(e->opt.ctx, ENGINE_BEFORE_EFFECT)) {
 			e->crashed = true;
@@ -118,10 +117,8 @@ int engine_effects_perform(struct engine *e, struct jobs *jobs, struct error *er
 		}
 		pthread_mutex_lock(&e->jobs_lock);
 		engine_jobs_add(&e->worker_jobs, j);
-		if (!handed || e->nworkers > 1)
-			pthread_cond_signal(&e->jobs_wake);
+		pthread_cond_signal(&e->jobs_wake);
 		pthread_mutex_unlock(&e->jobs_lock);
-		handed = true;
 	}
 	return 0;
 }

@@ -58,7 +58,7 @@ struct engine_options {
 	uint64_t (*random)(void *ctx); /* NULL = kernel */
 	void *ctx;
 	bool manual;   /* no threads: the simulation calls engine_step */
-	int max_turns; /* turns in one transaction; 0 = 256 */
+	int max_turns; /* turns in one transaction; 0 = 1024, and at most 2 ms */
 	/* Tests only, manual engines: true = the process dies here (engine_step fails, the engine can only be freed).
 	 */
 	bool (*crash)(void *ctx, enum engine_crash at);

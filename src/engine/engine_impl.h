@@ -4,11 +4,13 @@
  *   txn.c     one transaction: what is let in, what is written, what follows the commit, taking it back
  *   actor.c   actors in memory, the running of a turn
  *   turn.c    what a turn may call
+ *   text.c    JSON as text, and who owns it
  *   timer.c   heap of timers
  *   effect.c  performing effects, worker threads */
 #ifndef QUERN_ENGINE_IMPL_H
 #define QUERN_ENGINE_IMPL_H
 
+#include "base/buf.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "engine/engine.h"
@@ -135,6 +137,7 @@ struct engine {
 	int64_t next_num, num_limit;
 	bool limit_dirty;
 	bool crashed, started;
+	struct buf scratch;
 	uint64_t random_pool[128];
 	unsigned random_left;
 	pthread_t core;
@@ -249,9 +252,12 @@ void turn_open(struct turn *t, struct engine *e, struct actor *a);
 void turn_apply(struct turn *t);
 void turn_discard(struct turn *t);
 void turn_close(struct turn *t);
+
+/* text.c */
 /* Makes `value` share no array or object with anybody: itself when it does not, else a deep copy (value is released).
  */
 json_t *engine_json_unshare(json_t *value);
+int engine_json_write(struct buf *out, const json_t *value, struct error *err);
 char *engine_json_line(const json_t *value, struct error *err); /* compact text, malloc'ed; NULL with err */
 json_t *engine_json_unline(const char *text, size_t len, struct error *err);
 

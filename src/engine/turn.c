@@ -12,54 +12,6 @@
 
 #include "base/id.h"
 
-/* ---- JSON ---- */
-
-/* Some array or object below (or at) `value` has a second owner. */
-static bool is_shared(json_t *value)
-{
-	const char *key;
-	json_t *child;
-	size_t i;
-	if (!json_is_object(value) && !json_is_array(value))
-		return false;
-	if (value->refcount > 1)
-		return true;
-	if (json_is_object(value)) {
-		json_object_foreach(value, key, child) if (is_shared(child)) return true;
-		return false;
-	}
-	json_array_foreach(value, i, child) if (is_shared(child)) return true;
-	return false;
-}
-
-json_t *engine_json_unshare(json_t *value)
-{
-	if (!value || !is_shared(value))
-		return value;
-	json_t *copy = json_deep_copy(value);
-	json_decref(value);
-	if (!copy)
-		BUG("a JSON value contains itself");
-	return copy;
-}
-
-char *engine_json_line(const json_t *value, struct error *err)
-{
-	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-	if (!text)
-		error_set(err, "write JSON: the value is missing, nested too deeply or contains itself");
-	return text;
-}
-
-json_t *engine_json_unline(const char *text, size_t len, struct error *err)
-{
-	json_error_t why;
-	json_t *value = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
-	if (!value)
-		error_set(err, "read JSON: %s at byte %d", why.text, why.position);
-	return value;
-}
-
 /* ---- life of a turn ---- */
 
 void turn_open(struct turn *t, struct engine *e, struct actor *a)

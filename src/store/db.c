@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 
-enum { STATEMENTS_MAX = 512, CHECKPOINT_PAGES = 4000 };
+enum { STATEMENTS_MAX = 512, CHECKPOINT_PAGES = 4000, RESTART_WAIT_MS = 50 };
 
 static void chain_free(struct statement *st)
 {
@@ -319,13 +319,21 @@ int db_begin(struct db *db, struct error *err)
 	return 0;
 }
 
-/* Moves the WAL into the file. The commit before it stands whatever happens here, but a failed sync ends further
- * writing. */
+/* Moves the WAL into the file, every CHECKPOINT_PAGES; when readers have kept it from starting over for long, it waits
+ * a moment for them. The commit before it stands whatever happens here, but a failed sync ends further writing. */
 static void checkpoint(struct db *db)
 {
-	int rc = sqlite3_wal_checkpoint_v2(db->conn, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	struct store *s = db->store;
+	bool wait = s->wal_pages >= 4 * CHECKPOINT_PAGES;
+	if (wait)
+		sqlite3_busy_timeout(db->conn, RESTART_WAIT_MS);
+	int rc = sqlite3_wal_checkpoint_v2(db->conn, NULL, wait ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE,
+					   NULL, NULL);
+	if (wait)
+		sqlite3_busy_timeout(db->conn, BUSY_TIMEOUT_MS);
 	if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_LOCKED)
 		db_fail(db, rc, "checkpoint", NULL);
+	s->checkpoint_at = s->wal_pages + CHECKPOINT_PAGES;
 }
 
 int db_commit(struct db *db, struct error *err)
@@ -337,7 +345,7 @@ int db_commit(struct db *db, struct error *err)
 		db_rollback(db);
 		return -1;
 	}
-	s->wal_pages = 0;
+	int before = s->wal_pages;
 	if (db_exec(db, err, "COMMIT", "") < 0) {
 		/* whether the bytes reached the disk is not known; no second try */
 		store_set_fault(s, sqlite3_errmsg(db->conn));
@@ -345,7 +353,9 @@ int db_commit(struct db *db, struct error *err)
 		return error_wrap(err, "commit");
 	}
 	db->in_transaction = false;
-	if (s->wal_pages >= CHECKPOINT_PAGES)
+	if (s->wal_pages < before || !s->checkpoint_at)
+		s->checkpoint_at = CHECKPOINT_PAGES; /* it has started over */
+	if (s->wal_pages >= s->checkpoint_at)
 		checkpoint(db);
 	return 0;
 }

@@ -8,6 +8,7 @@
  * errors, and a failed fsync must end writing. */
 #include "store/store_impl.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,7 +20,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { READERS_IDLE_MAX = 16, BUSY_TIMEOUT_MS = 10000 };
+#define SCRATCH_PREFIX "quern-scratch-"
+
+enum { READERS_IDLE_MAX = 16 };
 
 static void sqlite_setup(void)
 {
@@ -64,11 +67,43 @@ struct db *db_open(struct store *s, bool writer, struct error *err)
 	return db;
 }
 
+static void remove_files(const char *dir)
+{
+	static const char *const names[] = { "db", "db-wal", "db-shm", "db.lock" };
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		char file[600];
+		snprintf(file, sizeof(file), "%s/%s", dir, names[i]);
+		unlink(file);
+	}
+	rmdir(dir);
+}
+
+/* Scratch stores of processes that died: their lock is free. */
+static void sweep_scratch(const char *base)
+{
+	DIR *d = opendir(base);
+	struct dirent *entry;
+	while (d && (entry = readdir(d))) {
+		char dir[512], file[600];
+		if (strncmp(entry->d_name, SCRATCH_PREFIX, sizeof(SCRATCH_PREFIX) - 1))
+			continue;
+		snprintf(dir, sizeof(dir), "%.200s/%.200s", base, entry->d_name);
+		snprintf(file, sizeof(file), "%s/db.lock", dir);
+		CLEANUP_FD int fd = open(file, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+			remove_files(dir);
+	}
+	if (d)
+		closedir(d);
+}
+
 static int make_scratch(struct store *s, struct error *err)
 {
 	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : getenv("TMPDIR");
 	char dir[512];
-	snprintf(dir, sizeof(dir), "%s/quern-scratch-XXXXXX", base ? base : "/tmp");
+	base = base ? base : "/tmp";
+	sweep_scratch(base);
+	snprintf(dir, sizeof(dir), "%s/" SCRATCH_PREFIX "XXXXXX", base);
 	if (!mkdtemp(dir))
 		return error_errno(err, errno, "create scratch store `%s`", dir);
 	s->scratch_dir = mem_strdup(dir);
@@ -76,17 +111,6 @@ static int make_scratch(struct store *s, struct error *err)
 	s->path = mem_alloc(n);
 	snprintf(s->path, n, "%s/db", dir);
 	return 0;
-}
-
-static void remove_scratch(struct store *s)
-{
-	static const char *const suffixes[] = { "", "-wal", "-shm", ".lock" };
-	char file[600];
-	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
-		snprintf(file, sizeof(file), "%s%s", s->path, suffixes[i]);
-		unlink(file);
-	}
-	rmdir(s->scratch_dir);
 }
 
 static int take_lock(struct store *s, struct error *err)
@@ -163,7 +187,7 @@ void store_close(struct store *s)
 		db_close(s->writer);
 	}
 	if (s->scratch_dir)
-		remove_scratch(s);
+		remove_files(s->scratch_dir);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	pthread_mutex_destroy(&s->lock);

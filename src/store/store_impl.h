@@ -9,6 +9,8 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 
+enum { BUSY_TIMEOUT_MS = 10000 };
+
 /* A prepared statement. Those of the same text hang on one chain: a query may run inside another's rows. */
 struct statement {
 	sqlite3_stmt *stmt;
@@ -35,7 +37,8 @@ struct store {
 	struct db *idle;
 	int nidle;
 	_Atomic(char *) fault;
-	int wal_pages; /* after the last commit of the writer */
+	int wal_pages;     /* after the last commit of the writer */
+	int checkpoint_at; /* that many */
 };
 
 /* Opens one connection with its settings. */

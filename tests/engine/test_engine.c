@@ -9,9 +9,11 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -310,6 +312,8 @@ static void test_inbox(void **state)
 	struct life l;
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	life_open(&l);
+	l.max_turns = 256;
+	life_restart(&l);
 	spawn_ok(&l, "a");
 	spawn_ok(&l, "b");
 	json_t *event = js("{'type':'go','do':[]}"), *ops = json_object_get(event, "do");
@@ -627,6 +631,68 @@ static void test_failed_command(void **state)
 	life_close(&l);
 }
 
+struct told {
+	int calls, rc;
+	char text[200];
+};
+static void tell(void *arg, int rc, struct error *err)
+{
+	struct told *told = arg;
+	told->calls++;
+	told->rc = rc;
+	snprintf(told->text, sizeof(told->text), "%s", rc < 0 ? error_text(err) : "");
+}
+
+static int run_bulk(struct turn *t, void *arg, struct error *err)
+{
+	(void)arg; /* for `tell` */
+	CLEANUP_FREE char *bulk = calloc(1, 1 << 20);
+	memset(bulk, 'b', (1 << 20) - 1);
+	return db_exec(turn_db(t), err, "INSERT INTO toy(name) VALUES(?)", "s", bulk) < 0 ? -1 : 0;
+}
+
+/* The disk is full: everyone who waits hears of it, nothing is performed, and after a restart the old state is there.
+ */
+static void test_commit_fails(void **state)
+{
+	(void)state;
+	struct life l;
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct rlimit old, small;
+	struct told told[4] = { 0 };
+	life_open(&l);
+	spawn_ok(&l, "a");
+	int64_t before = commits(&l);
+	engine_post(l.engine, "a", js("{'type':'go','do':[{'op':'effect','name':'fx','payload':{'n':1}}]}"), tell,
+		    &told[1]);
+	engine_submit(l.engine, run_bulk, tell, &told[2]);
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &old);
+	small = old;
+	small.rlim_cur = 400000;
+	setrlimit(RLIMIT_FSIZE, &small);
+	assert_int_equal(engine_step(l.engine, &err), -1);
+	setrlimit(RLIMIT_FSIZE, &old);
+	assert_int_equal(commits(&l), before);
+	assert_int_equal(l.performed[1], 0);
+	assert_non_null(engine_fault(l.engine));
+	assert_non_null(store_fault(l.store));
+	for (int i = 1; i <= 2; i++) {
+		assert_int_equal(told[i].calls, 1);
+		assert_int_equal(told[i].rc, -1);
+		assert_true(strlen(told[i].text) > 10);
+	}
+	/* and from now on at once */
+	error_release(&err);
+	assert_int_equal(spawn(&l, "c", &err), -1);
+	assert_string_equal(error_text(&err), engine_fault(l.engine));
+	engine_post(l.engine, "a", js("{'type':'x'}"), tell, &told[3]);
+	engine_step(l.engine, NULL);
+	assert_int_equal(told[3].rc, -1);
+	assert_string_equal(log_of(&l, "a"), "start"); /* readers go on */
+	life_close(&l);
+}
+
 /* ---- isolation of JSON ---- */
 
 static int share_turn(struct turn *t, json_t *state, json_t *event, struct error *err)
@@ -805,6 +871,7 @@ int main(void)
 		cmocka_unit_test(test_failure_on_a_large_state),
 		cmocka_unit_test(test_failure_that_passes),
 		cmocka_unit_test(test_failed_command),
+		cmocka_unit_test(test_commit_fails),
 		cmocka_unit_test(test_actors_share_no_json),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_timer_wakes_core),

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/store.h"
@@ -456,16 +457,17 @@ static void test_checkpoint_fails(void **state)
 	struct db *db = store_writer(s);
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	must(db_begin(db, &err), &err);
-	for (int i = 0; i < 2000; i++)
+	for (int i = 0; i < 4000; i++)
 		must(db_exec(db, &err, "INSERT INTO fruit(body) VALUES(?)", "b", str_of(blob, sizeof(blob))), &err);
 	fail_sync = FAIL_MAIN;
 	must(db_commit(db, &err), &err); /* the WAL is synced, so the commit stands */
 	fail_sync = FAIL_NONE;
+	assert_non_null(store_fault(s));
 	assert_non_null(strstr(store_fault(s), "checkpoint"));
 	assert_int_equal(db_begin(db, &err), -1);
 	store_close(s);
 	s = open_ok(path, schema);
-	assert_int_equal(count(store_writer(s), "SELECT COUNT(*) FROM fruit"), 2000);
+	assert_int_equal(count(store_writer(s), "SELECT COUNT(*) FROM fruit"), 4000);
 	store_close(s);
 }
 
@@ -473,6 +475,7 @@ struct reader_job {
 	struct store *s;
 	atomic_bool stop;
 	atomic_int reads, bad;
+	unsigned hold_us;
 };
 
 /* The writer keeps two rows equal; a reader must never see them differ. */
@@ -494,10 +497,51 @@ static void *read_pairs(void *arg)
 		}
 		if (v[0] != v[1])
 			job->bad++;
+		if (job->hold_us)
+			usleep(job->hold_us);
 		job->reads++;
 		store_read_end(job->s, db);
 	}
 	return NULL;
+}
+
+/* Readers that always overlap must not let the WAL grow without end. */
+static void test_wal_is_bounded(void **state)
+{
+	(void)state;
+	char *path = in_dir("bounded"), wal[200], bytes[2000];
+	struct store *s = open_ok(path, schema);
+	add_fruit(s, "left");
+	add_fruit(s, "right");
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct db *db = store_writer(s);
+	must(db_exec(db, &err, "UPDATE fruit SET weight=0", ""), &err);
+	struct reader_job job = { .s = s, .hold_us = 500 };
+	pthread_t threads[3];
+	for (int i = 0; i < 3; i++)
+		pthread_create(&threads[i], NULL, read_pairs, &job);
+	memset(bytes, 'f', sizeof(bytes));
+	off_t largest = 0;
+	for (int i = 0; i < 100; i++) {
+		must(db_begin(db, &err), &err);
+		for (int k = 0; k < 1500; k++)
+			must(db_exec(db, &err, "INSERT INTO fruit(body) VALUES(?)", "b", str_of(bytes, sizeof(bytes))),
+			     &err);
+		must(db_commit(db, &err), &err);
+		must(db_begin(db, &err), &err);
+		must(db_exec(db, &err, "DELETE FROM fruit WHERE name IS NULL", ""), &err);
+		must(db_commit(db, &err), &err);
+		struct stat st;
+		snprintf(wal, sizeof(wal), "%s-wal", path);
+		if (stat(wal, &st) == 0 && st.st_size > largest)
+			largest = st.st_size;
+	}
+	job.stop = true;
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(job.bad, 0);
+	assert_true(largest < 120 << 20); /* 300 MB were written */
+	store_close(s);
 }
 
 static void test_readers_beside_writer(void **state)
@@ -542,6 +586,7 @@ int main(void)
 		cmocka_unit_test(test_backup),           cmocka_unit_test(test_commit_syncs),
 		cmocka_unit_test(test_sync_fails),       cmocka_unit_test(test_disk_full),
 		cmocka_unit_test(test_checkpoint_fails), cmocka_unit_test(test_readers_beside_writer),
+		cmocka_unit_test(test_wal_is_bounded),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 	char cmd[100];
