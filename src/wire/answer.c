@@ -1,9 +1,9 @@
 /* answer.c - answers, see wire.h and http.h.
  *
- * DESIGN: a handler's answer is only noted down here, from any thread; the http thread turns it into a libmicrohttpd response when the
- * protocol allows one. Bodies stay in the request's arena (not copied again), files go out by sendfile, streams are
- * pulled piece by piece and suspend the connection while they have nothing. Header values lose CR and LF, so that no client can
- * write headers through an echo. */
+ * DESIGN: a handler's answer is only noted down here, from any thread; the http thread turns it into a libmicrohttpd
+ * response when the protocol allows one. Bodies stay in the request's arena (not copied again), files go out by
+ * sendfile, streams are pulled piece by piece and suspend the connection while they have nothing. Header values lose CR
+ * and LF, so that no client can write headers through an echo. */
 #include "wire/http.h"
 
 #include <errno.h>
@@ -82,8 +82,8 @@ void wire_send_fd(struct wire_request *r, int status, int fd, int64_t offset, in
 		answer_discard(&a);
 }
 
-void wire_send_stream(struct wire_request *r, int status, ptrdiff_t (*fn)(void *ctx, char *p, size_t n), void (*done)(void *ctx),
-		      void *ctx)
+void wire_send_stream(struct wire_request *r, int status, ptrdiff_t (*fn)(void *ctx, char *p, size_t n),
+		      void (*done)(void *ctx), void *ctx)
 {
 	struct answer a = { .kind = ANSWER_STREAM, .status = status, .read = fn, .done = done, .ctx = ctx, .fd = -1 };
 	if (set_answer(r, &a))
@@ -116,7 +116,8 @@ static bool has_header(const struct wire_request *r, const char *name)
 void answer_codec(struct wire_request *r, const struct codec_response *rs)
 {
 	for (size_t i = 0; i < rs->nheaders; i++)
-		wire_set_header(r, arena_strdup(&r->arena, rs->headers[i].name), arena_strdup(&r->arena, rs->headers[i].value));
+		wire_set_header(r, arena_strdup(&r->arena, rs->headers[i].name),
+				arena_strdup(&r->arena, rs->headers[i].value));
 	if (rs->content_type && !has_header(r, "Content-Type"))
 		wire_set_header(r, "Content-Type", rs->content_type);
 	if (!has_header(r, "x-amzn-RequestId"))
@@ -154,12 +155,13 @@ static void error_plain(struct wire_request *r, const struct error *err)
 void answer_error(struct wire_request *r, struct error *err)
 {
 	if (!err->code[0]) {
-		log_error("wire", "request %s %.*s %.*s: %s", r->id, STR_ARG(r->http.method), STR_ARG(r->http.path), error_text(err));
+		log_error("wire", "request %s %.*s %.*s: %s", r->id, STR_ARG(r->http.method), STR_ARG(r->http.path),
+			  error_text(err));
 		error_release(err);
 		error_http(err, 500, r->style == AUTH_S3 ? "InternalError" : "InternalFailure", "%s",
-			   r->style == AUTH_S3
-				   ? "We encountered an internal error. Please try again."
-				   : "The request processing has failed because of an unknown error, exception or failure.");
+			   r->style == AUTH_S3 ? "We encountered an internal error. Please try again."
+					       : "The request processing has failed because of an unknown error, "
+						 "exception or failure.");
 	}
 	if (r->route == ROUTE_RAW && r->service->s->raw->fail) {
 		r->service->s->raw->fail(r, r->service->s->ctx, err);
@@ -250,8 +252,8 @@ static struct MHD_Response *make_response(struct wire_request *r)
 		int64_t length = is_head(r) ? stated_length(r) : -1;
 		request_pin(r);
 		a->taken = true;
-		m = MHD_create_response_from_callback(length >= 0 ? (uint64_t)length : MHD_SIZE_UNKNOWN, 16 * 1024, stream_read, r,
-						      stream_free);
+		m = MHD_create_response_from_callback(length >= 0 ? (uint64_t)length : MHD_SIZE_UNKNOWN, 16 * 1024,
+						      stream_read, r, stream_free);
 		if (!m)
 			stream_free(r);
 		return m;
@@ -262,6 +264,18 @@ static struct MHD_Response *make_response(struct wire_request *r)
 	return MHD_create_response_from_buffer(a->body.len, (void *)a->body.ptr, MHD_RESPMEM_PERSISTENT);
 }
 
+/* The Date header, made once a second and thread. */
+static const char *date_now(void)
+{
+	static __thread int64_t made_for;
+	static __thread char text[40];
+	int64_t second = clock_now_ms() / 1000;
+	if (second != made_for)
+		clock_http(second * 1000, text);
+	made_for = second;
+	return text;
+}
+
 enum MHD_Result answer_queue(struct wire_request *r)
 {
 	struct MHD_Response *m = make_response(r);
@@ -269,6 +283,8 @@ enum MHD_Result answer_queue(struct wire_request *r)
 		log_error("wire", "request %s: no response could be made", r->id);
 		return MHD_NO;
 	}
+	if (!has_header(r, "Date"))
+		MHD_add_response_header(m, "Date", date_now());
 	for (struct answer_header *h = r->answer.headers; h; h = h->next)
 		if (!str_eq_nocase(str_from(h->name), STR("content-length")) && *h->value)
 			MHD_add_response_header(m, h->name, h->value);
@@ -301,9 +317,8 @@ void answer_write_now(struct wire_request *r)
 	if (!info || r->answer.kind != ANSWER_BODY)
 		return;
 	CLEANUP_BUF struct buf b = BUF_INIT;
-	char date[40];
 	buf_printf(&b, "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\nContent-Length: %zu\r\n", r->answer.status,
-		   MHD_get_reason_phrase_for((unsigned)r->answer.status), clock_http(clock_now_ms(), date), r->answer.body.len);
+		   MHD_get_reason_phrase_for((unsigned)r->answer.status), date_now(), r->answer.body.len);
 	for (struct answer_header *h = r->answer.headers; h; h = h->next)
 		if (!str_eq_nocase(str_from(h->name), STR("content-length")))
 			buf_printf(&b, "%s: %s\r\n", h->name, h->value);

@@ -1,7 +1,8 @@
 /* auth.c - who signed this request? See http.h.
  *
- * DESIGN: the claims were read by sigv4_parse; here they are weighed: clock, signed headers, the key (looked up by the owner of identities
- * through wire_options.find_key), the signature. The order is fixed and nothing is trusted before the last step. */
+ * DESIGN: the claims were read by sigv4_parse; here they are weighed: clock, signed headers, the key (looked up by the
+ * owner of identities through wire_options.find_key), the signature. The order is fixed and nothing is trusted before
+ * the last step. */
 #include "base/clock.h"
 #include "base/id.h"
 #include "wire/http.h"
@@ -51,7 +52,8 @@ int auth_check(struct wire_request *r, struct db *db, struct str payload_hash, s
 		fault = find_key(r, db, &r->auth, now, &who, &secret, err);
 	if (fault < 0)
 		return -1;
-	if (fault == SIGV4_OK && !sigv4_verify(&r->arena, &r->http, &r->auth, secret, payload_hash, r->style == AUTH_S3))
+	if (fault == SIGV4_OK &&
+	    !sigv4_verify(&r->arena, &r->http, &r->auth, secret, payload_hash, r->style == AUTH_S3))
 		fault = SIGV4_MISMATCH;
 	if (fault != SIGV4_OK)
 		return auth_fault_error(r->style, (enum sigv4_fault)fault, &r->auth, now, err);
@@ -93,12 +95,14 @@ int auth_precheck(struct wire_request *r, struct error *err)
 
 void auth_anonymous(struct wire_request *r)
 {
-	r->who = (struct principal){ .access_key = "", .account = r->server->account, .arn = "", .user_id = "", .anonymous = true };
+	r->who = (struct principal){
+		.access_key = "", .account = r->server->account, .arn = "", .user_id = "", .anonymous = true
+	};
 	r->region = r->server->region;
 }
 
-int wire_check_policy(struct wire_request *r, struct str policy, struct str credential, struct str date, struct str signature,
-		      struct str token, struct error *err)
+int wire_check_policy(struct wire_request *r, struct str policy, struct str credential, struct str date,
+		      struct str signature, struct str token, struct error *err)
 {
 	/* The form's fields stand for a presigned query: the same parser reads them. */
 	struct sigv4 s = { .place = SIGV4_QUERY, .token = token.len ? token : STR_NULL };

@@ -17,9 +17,9 @@ struct chunked {
 	enum chunked_state state;
 	char line[LINE_MAX_BYTES];
 	size_t line_len;
-	int64_t left;	  /* of the chunk */
-	int64_t total;	  /* payload so far */
-	bool small;	  /* the last chunk was below the minimum */
+	int64_t left;      /* of the chunk */
+	int64_t total;     /* payload so far */
+	bool small;        /* the last chunk was below the minimum */
 	char previous[65]; /* signature the next one builds on, hex */
 	char claimed[65];  /* of this chunk */
 	struct evp_md_ctx_st *sha;
@@ -63,13 +63,15 @@ static int bad_framing(struct error *err)
 static int bad_signature(struct error *err)
 {
 	return error_http(err, 403, "SignatureDoesNotMatch",
-			  "The request signature we calculated does not match the signature you provided. Check your key and signing method.");
+			  "The request signature we calculated does not match the signature you provided. Check your "
+			  "key and signing method.");
 }
 
 static int bad_trailer(struct error *err)
 {
 	return error_http(err, 400, "MalformedTrailerError",
-			  "The request contained trailing data that was not well-formed or did not conform to our published schema.");
+			  "The request contained trailing data that was not well-formed or did not conform to our "
+			  "published schema.");
 }
 
 /* ---- signatures ---- */
@@ -80,8 +82,9 @@ static bool prove(struct chunked *c, bool trailer, const unsigned char sum[32], 
 	char text[1024], hex[65];
 	unsigned char mac[32];
 	hex_encode(hex, sum, 32);
-	int n = snprintf(text, sizeof(text), "AWS4-HMAC-SHA256-%s\n%.*s\n%.*s\n%s\n%s%s", trailer ? "TRAILER" : "PAYLOAD",
-			 STR_ARG(c->o.timestamp), STR_ARG(c->o.scope), c->previous, trailer ? "" : SIGV4_EMPTY_SHA256 "\n", hex);
+	int n = snprintf(text, sizeof(text), "AWS4-HMAC-SHA256-%s\n%.*s\n%.*s\n%s\n%s%s",
+			 trailer ? "TRAILER" : "PAYLOAD", STR_ARG(c->o.timestamp), STR_ARG(c->o.scope), c->previous,
+			 trailer ? "" : SIGV4_EMPTY_SHA256 "\n", hex);
 	if (n < 0 || (size_t)n >= sizeof(text))
 		return false;
 	sigv4_hmac(c->o.key, 32, str_of(text, (size_t)n), mac);
@@ -149,7 +152,8 @@ static int chunk_header(struct chunked *c, struct str line, struct error *err)
 				  "Only the last chunk is allowed to have a size less than 8192 bytes");
 	if (c->o.decoded_length >= 0 && n > c->o.decoded_length - c->total)
 		return error_http(err, 400, "IncompleteBody",
-				  "You did not provide the number of bytes specified by the x-amz-decoded-content-length HTTP header");
+				  "You did not provide the number of bytes specified by the "
+				  "x-amz-decoded-content-length HTTP header");
 	c->small = n > 0 && n < CHUNK_MIN;
 	c->left = n;
 	c->state = n ? CHUNK_DATA : CHUNK_TRAILERS;
@@ -239,7 +243,8 @@ static int line_done(struct chunked *c, struct error *err)
 /* ---- feeding ---- */
 
 /* Returns the sink's answer. */
-static int take_data(struct chunked *c, const char *p, size_t n, size_t *used, chunked_sink sink, void *ctx, struct error *err)
+static int take_data(struct chunked *c, const char *p, size_t n, size_t *used, chunked_sink sink, void *ctx,
+		     struct error *err)
 {
 	size_t take = (uint64_t)c->left < n ? (size_t)c->left : n;
 	if (c->o.is_signed)
@@ -297,7 +302,8 @@ int chunked_finish(struct chunked *c, struct error *err)
 		return error_http(err, 400, "IncompleteBody", "The request body terminated unexpectedly");
 	if (c->o.decoded_length >= 0 && c->total != c->o.decoded_length)
 		return error_http(err, 400, "IncompleteBody",
-				  "You did not provide the number of bytes specified by the x-amz-decoded-content-length HTTP header");
+				  "You did not provide the number of bytes specified by the "
+				  "x-amz-decoded-content-length HTTP header");
 	return 0;
 }
 

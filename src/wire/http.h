@@ -1,10 +1,11 @@
 /* http.h - what the files of the HTTP server share. Inside the wire room.
  *
- * DESIGN: one struct wire_request from the request line to the last byte of the answer, in its own arena. libmicrohttpd calls the access
- * handler (serve.c) on the thread of the connection: once when the headers are there, once a piece of body, once at the end. A
- * request that waits (worker job, command, late answer) is suspended, so it holds no thread, and its handler is called again when it
- * is resumed. Other threads never touch the connection except to resume it; all they share with the http thread is
- * under `lock`. A request outlives its connection when somebody still works on it (pending, owed, pins). */
+ * DESIGN: one struct wire_request from the request line to the last byte of the answer, in its own arena. libmicrohttpd
+ * calls the access handler (serve.c) on the thread of the connection: once when the headers are there, once a piece of
+ * body, once at the end. A request that waits (worker job, command, late answer) is suspended, so it holds no thread,
+ * and its handler is called again when it is resumed. Other threads never touch the connection except to resume it; all
+ * they share with the http thread is under `lock`. A request outlives its connection when somebody still works on it
+ * (pending, owed, pins). */
 #ifndef QUERN_WIRE_HTTP_H
 #define QUERN_WIRE_HTTP_H
 
@@ -19,12 +20,13 @@
 #include "wire/wire.h"
 
 enum {
-	HTTP_POOL_BYTES = 64 * 1024,	/* libmicrohttpd's memory a connection: bounds the header block */
-	HTTP_URL_MAX = 24 * 1024,	/* a presigned URL with a 1 KiB key and a session token takes 4 to 9 KiB */
+	HTTP_POOL_BYTES = 64 * 1024, /* libmicrohttpd's memory a connection: bounds the header block */
+	HTTP_URL_MAX = 24 * 1024,    /* a presigned URL with a 1 KiB key and a session token takes 4 to 9 KiB */
 	HTTP_HEADERS_MAX = 200,
 	HTTP_HEADERS_MAX_BYTES = 40 * 1024,
-	HTTP_DRAIN_MAX = 1024 * 1024,	/* a refused body up to this is read and dropped, so that the connection can go on */
-	HTTP_EARLY_AUTH = 64 * 1024,	/* JSON bodies above this: the key is looked up before the body is read */
+	/* A refused body up to this is read and dropped, so that the connection can go on. */
+	HTTP_DRAIN_MAX = 1024 * 1024,
+	HTTP_EARLY_AUTH = 64 * 1024, /* JSON bodies above this: the key is looked up before the body is read */
 };
 
 /* ---- worker threads (worker.c) ---- */
@@ -60,10 +62,12 @@ struct lingerer {
 	} sockets[64];
 	int count;
 	struct wire_server *server;
-	_Atomic bool watching; /* requests are waiting for their clients: look now and then whether those are still there */
+	_Atomic bool
+		watching; /* requests are waiting for their clients: look now and then whether those are still there */
 };
 void linger_init(struct lingerer *l, struct wire_server *w);
-/* The peer may still be sending: keeps a duplicate of `fd` open and reads it empty for a moment, so that the peer sees our answer and no reset. */
+/* The peer may still be sending: keeps a duplicate of `fd` open and reads it empty for a moment, so that the peer sees
+ * our answer and no reset. */
 void linger_add(struct lingerer *l, int fd);
 void linger_watch(struct lingerer *l);
 void linger_stop(struct lingerer *l);
@@ -90,7 +94,7 @@ struct wire_server {
 	pthread_mutex_t lock;
 	pthread_cond_t quiet;
 	struct wire_request *live; /* all requests */
-	int nlive, nactive;	   /* nactive: those whose headers are complete */
+	int nlive, nactive;        /* nactive: those whose headers are complete */
 	bool started, detaching, freed;
 	_Atomic bool stopping;
 };
@@ -133,14 +137,14 @@ struct wire_request {
 	char id[37];
 
 	struct sigv4_request http; /* method, raw path, raw query, headers */
-	struct str path;	   /* decoded */
+	struct str path;           /* decoded */
 	struct codec_pair *query;  /* decoded; read by request_query */
 	size_t nquery;
 	bool query_read, has_body, expects_continue, counted;
 	int64_t length; /* of the body as sent, -1 unknown */
 	_Atomic int64_t received;
 	_Atomic bool receiving; /* libmicrohttpd waits for more of the body */
-	int64_t received_then;	/* at the last look (linger.c) */
+	int64_t received_then;  /* at the last look (linger.c) */
 
 	enum route_kind route;
 	struct service *service;
@@ -152,13 +156,13 @@ struct wire_request {
 
 	/* raw services */
 	void *state;
-	bool raw_open; /* begin ran and did not answer: end or abort is owed to it */
+	bool raw_open;             /* begin ran and did not answer: end or abort is owed to it */
 	struct evp_md_ctx_st *sha; /* of a body whose hash was signed */
 	struct chunked *chunked;
-	bool chunked_wanted;	     /* a signed aws-chunked body: auth_check keeps the key */
+	bool chunked_wanted; /* a signed aws-chunked body: auth_check keeps the key */
 	unsigned char chunk_key[32];
 	int64_t body_length; /* decoded */
-	bool spool;	     /* raw, but the signature needs the hash of the whole body: buffered in `body` */
+	bool spool;          /* raw, but the signature needs the hash of the whole body: buffered in `body` */
 	int spool_step;
 
 	/* operations */
@@ -175,14 +179,14 @@ struct wire_request {
 
 	struct answer answer;
 
-	pthread_mutex_t lock; /* guards what follows */
-	bool suspended, want_answer; /* want_answer: only an answer ends the wait */
+	pthread_mutex_t lock;          /* guards what follows */
+	bool suspended, want_answer;   /* want_answer: only an answer ends the wait */
 	bool answered, gone, complete; /* complete: the answer was sent whole */
-	bool owed, ended;	/* owed: end ran, the answer is to come */
+	bool owed, ended;              /* owed: end ran, the answer is to come */
 	bool abort_due, streaming, woken, hung_up, detached;
-	int offloads;		/* wire_offload calls so far */
-	int pending;		/* worker jobs, commands, async calls */
-	int pins;		/* libmicrohttpd's response may still call us */
+	int offloads; /* wire_offload calls so far */
+	int pending;  /* worker jobs, commands, async calls */
+	int pins;     /* libmicrohttpd's response may still call us */
 };
 
 /* server.c */
@@ -226,7 +230,8 @@ int route_request(struct wire_request *r, struct error *err);
 void route_service(struct service *sv);
 
 /* auth.c */
-/* Who signed this? Fills who and region, or err in the words of the service's protocol. payload_hash: see sigv4_verify. */
+/* Who signed this? Fills who and region, or err in the words of the service's protocol. payload_hash: see sigv4_verify.
+ */
 int auth_check(struct wire_request *r, struct db *db, struct str payload_hash, struct error *err);
 /* Only what can be told without the body: claims, clock, headers, whether the key exists. */
 int auth_precheck(struct wire_request *r, struct error *err);
@@ -234,7 +239,8 @@ void auth_anonymous(struct wire_request *r);
 /* A snapshot for find_key and queries; NULL without an engine, or with err on a fault. */
 struct db *auth_snapshot(struct wire_request *r, struct error *err);
 void auth_snapshot_end(struct wire_request *r, struct db *db);
-int auth_fault_error(enum auth_style style, enum sigv4_fault fault, const struct sigv4 *s, int64_t now_ms, struct error *err);
+int auth_fault_error(enum auth_style style, enum sigv4_fault fault, const struct sigv4 *s, int64_t now_ms,
+		     struct error *err);
 /* The code and text for a body whose hash is not the signed one. */
 int auth_body_mismatch(enum auth_style style, struct error *err);
 
@@ -251,10 +257,11 @@ void operation_end(struct wire_request *r);
 
 /* serve.c */
 void *serve_uri(void *cls, const char *uri, struct MHD_Connection *conn);
-enum MHD_Result serve_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method, const char *version,
-			      const char *data, size_t *size, void **ctx);
+enum MHD_Result serve_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
+			      const char *version, const char *data, size_t *size, void **ctx);
 void serve_completed(void *cls, struct MHD_Connection *conn, void **ctx, enum MHD_RequestTerminationCode why);
-void serve_connection(void *cls, struct MHD_Connection *conn, void **socket_ctx, enum MHD_ConnectionNotificationCode code);
+void serve_connection(void *cls, struct MHD_Connection *conn, void **socket_ctx,
+		      enum MHD_ConnectionNotificationCode code);
 /* This connection is closed while its client may still be sending. */
 void serve_linger(struct MHD_Connection *conn);
 

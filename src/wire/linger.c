@@ -1,10 +1,11 @@
 /* linger.c - connections that need looking after, see http.h.
  *
- * DESIGN: one thread, made when first needed, that sleeps unless there is something to do. (1) Lingering close: when a request is refused
- * before its body was read, closing at once would make the kernel send a reset, and the peer could lose the answer. libmicrohttpd
- * closes its descriptor; a duplicate is read empty here until the peer closes, at most LINGER_US. (2) libmicrohttpd does not notice
- * that the client of a suspended connection went away, nor (0.9.75 with epoll) an end that came together with the last data: waiting
- * streams and stalled uploads are looked at twice a second. */
+ * DESIGN: one thread, made when first needed, that sleeps unless there is something to do. (1) Lingering close: when a
+ * request is refused before its body was read, closing at once would make the kernel send a reset, and the peer could
+ * lose the answer. libmicrohttpd closes its descriptor; a duplicate is read empty here until the peer closes, at most
+ * LINGER_US. (2) libmicrohttpd does not notice that the client of a suspended connection went away, nor (0.9.75 with
+ * epoll) an end that came together with the last data: waiting streams and stalled uploads are looked at twice a
+ * second. */
 #include "wire/http.h"
 
 #include <errno.h>
@@ -73,8 +74,8 @@ static void look_at_stream(struct wire_request *r)
 	MHD_resume_connection(r->conn);
 }
 
-/* Lock held. Nothing came since the last look, all that came was taken, and the peer will send no more: libmicrohttpd missed the end. A
- * shutdown makes the kernel tell it again. */
+/* Lock held. Nothing came since the last look, all that came was taken, and the peer will send no more: libmicrohttpd
+ * missed the end. A shutdown makes the kernel tell it again. */
 static void look_at_upload(struct wire_request *r)
 {
 	int fd, unread = 0;

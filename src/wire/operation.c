@@ -1,8 +1,9 @@
 /* operation.c - calls of the model-driven services: buffer, authenticate, decode, validate, handle, encode.
  *
- * DESIGN: a small body is buffered first and then everything happens in one go with one snapshot: signature, decoding, validation and,
- * for a query, the handler. A command goes to the core thread and an async handler wherever it likes; the connection is suspended
- * meanwhile and the answer encoded on its own thread. Bodies above HTTP_EARLY_AUTH are buffered only for keys that exist. */
+ * DESIGN: a small body is buffered first and then everything happens in one go with one snapshot: signature, decoding,
+ * validation and, for a query, the handler. A command goes to the core thread and an async handler wherever it likes;
+ * the connection is suspended meanwhile and the answer encoded on its own thread. Bodies above HTTP_EARLY_AUTH are
+ * buffered only for keys that exist. */
 #include "wire/http.h"
 
 #include <stdlib.h>
@@ -51,7 +52,8 @@ static int inflate_body(struct wire_request *r, struct error *err)
 	if (!coding.len || str_eq_nocase(coding, STR("identity")) || str_eq_nocase(coding, STR("amz-1.0")))
 		return 0;
 	if (!str_eq_nocase(coding, STR("gzip")))
-		return error_http(err, 415, "UnsupportedMediaTypeException", "Content-Encoding `%.*s` is not supported.", STR_ARG(coding));
+		return error_http(err, 415, "UnsupportedMediaTypeException",
+				  "Content-Encoding `%.*s` is not supported.", STR_ARG(coding));
 	CLEANUP_BUF struct buf plain = BUF_INIT;
 	z_stream z = { .next_in = (Bytef *)r->body.ptr, .avail_in = (uInt)r->body.len };
 	if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK)
@@ -112,7 +114,8 @@ static void keep_result(struct wire_request *r, int rc, const struct error *err)
 	if (err && err->code[0])
 		error_http(&r->op_error, err->status, err->code, "%s", error_text(err));
 	else
-		error_set(&r->op_error, "%s: %s", r->call.operation, err ? error_text(err) : "failed without saying why");
+		error_set(&r->op_error, "%s: %s", r->call.operation,
+			  err ? error_text(err) : "failed without saying why");
 }
 
 /* ---- the three kinds of handlers ---- */
@@ -191,8 +194,8 @@ static int decode(struct wire_request *r, struct error *err)
 	const char *name = model_op_name(r->op);
 	r->handler = map_get(&r->service->ops, str_from(name));
 	if (!r->handler)
-		return error_http(err, 501, "NotImplementedException", "Quern does not implement %s:%s yet.", model_name(r->service->model),
-				  name);
+		return error_http(err, 501, "NotImplementedException", "Quern does not implement %s:%s yet.",
+				  model_name(r->service->model), name);
 	r->call = (struct call){ .arena = &r->arena,
 				 .who = &r->who,
 				 .region = r->region,

@@ -1,9 +1,9 @@
 /* raw.c - services that handle HTTP themselves: authentication before the body, then the body as it streams.
  *
- * DESIGN: x-amz-content-sha256 says how the body is protected: a hash (checked while it streams), UNSIGNED-PAYLOAD, or one of the
- * aws-chunked forms (taken apart, chunk signatures checked). A signed request without that header (only S3 clients send it) signs the
- * hash of its body: it is buffered up to max_json_bytes, checked, and then played to the handler. begin is never called
- * before the signature is known to be good, end never before the body is. */
+ * DESIGN: x-amz-content-sha256 says how the body is protected: a hash (checked while it streams), UNSIGNED-PAYLOAD, or
+ * one of the aws-chunked forms (taken apart, chunk signatures checked). A signed request without that header (only S3
+ * clients send it) signs the hash of its body: it is buffered up to max_json_bytes, checked, and then played to the
+ * handler. begin is never called before the signature is known to be good, end never before the body is. */
 #include "wire/http.h"
 
 #include <openssl/crypto.h>
@@ -66,7 +66,8 @@ static int read_payload_kind(struct wire_request *r, struct error *err)
 	if (!plain && !trailer && !unsigned_trailer)
 		return error_http(err, 400, "InvalidArgument",
 				  "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, "
-				  "STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.");
+				  "STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a "
+				  "valid sha256 value.");
 	if (decoded_length(r, err) < 0)
 		return -1;
 	r->chunked_wanted = true;
@@ -130,7 +131,8 @@ static int start_signed(struct wire_request *r, struct error *err)
 	struct str payload = signed_payload(r);
 	if (r->auth_fault == SIGV4_OK && !payload.ptr) {
 		if (r->style == AUTH_S3)
-			return error_http(err, 400, "InvalidRequest", "Missing required header for this request: x-amz-content-sha256");
+			return error_http(err, 400, "InvalidRequest",
+					  "Missing required header for this request: x-amz-content-sha256");
 		r->spool = true;
 		if (r->length > r->server->o.max_json_bytes)
 			return error_http(err, 413, "RequestEntityTooLargeException", "The request body is too large.");

@@ -1,8 +1,9 @@
 /* request.c - the life of a request and what handlers may read of it, see http.h and wire.h.
  *
- * DESIGN: everything a handler can see is copied into the request's arena when the headers are complete, so it stays readable when the
- * connection is gone. A request is freed when its connection is done with it and nobody works on it any more; every change of those
- * facts ends in `settle`, which also tells a raw service of an abort and resumes the connection. */
+ * DESIGN: everything a handler can see is copied into the request's arena when the headers are complete, so it stays
+ * readable when the connection is gone. A request is freed when its connection is done with it and nobody works on it
+ * any more; every change of those facts ends in `settle`, which also tells a raw service of an abort and resumes the
+ * connection. */
 #include "wire/http.h"
 
 #include <stdlib.h>
@@ -24,6 +25,18 @@ static struct str target_path(struct str uri)
 	return slash < 0 ? STR("/") : str_skip(rest, (size_t)slash);
 }
 
+/* Request ids are many and no secret: kernel randomness is fetched for 32 of them at a time. */
+static uint64_t next_word(void *ctx)
+{
+	static __thread uint64_t pool[64];
+	static __thread size_t left;
+	if (left == 0) {
+		random_bytes(pool, sizeof(pool));
+		left = sizeof(pool) / sizeof(pool[0]);
+	}
+	return pool[--left];
+}
+
 struct wire_request *request_new(struct wire_server *w, struct MHD_Connection *conn, const char *uri)
 {
 	struct arena a = ARENA_INIT;
@@ -34,7 +47,7 @@ struct wire_request *request_new(struct wire_server *w, struct MHD_Connection *c
 	r->answer.fd = -1;
 	r->body_length = r->length = -1;
 	pthread_mutex_init(&r->lock, NULL);
-	id_uuid(r->id, NULL, NULL);
+	id_uuid(r->id, next_word, NULL);
 	struct str path = target_path(arena_str(&r->arena, str_head(str_from(uri), HTTP_URL_MAX + 1)));
 	ptrdiff_t mark = str_find_char(path, '?');
 	r->http.path = mark < 0 ? path : str_head(path, (size_t)mark);
@@ -218,8 +231,8 @@ struct header_copy {
 	bool bad, too_much;
 };
 
-static enum MHD_Result copy_header(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_size, const char *value,
-				   size_t value_size)
+static enum MHD_Result copy_header(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_size,
+				   const char *value, size_t value_size)
 {
 	struct header_copy *c = cls;
 	struct str n = str_of(name, name_size), v = str_trim(str_of(value ? value : "", value ? value_size : 0));
@@ -246,7 +259,8 @@ static int check_framing(struct wire_request *r, const struct header_copy *c, st
 		return error_http(err, 400, "BadRequest", "The request's framing is ambiguous.");
 	struct str coding = sigv4_header(&r->http, "transfer-encoding");
 	if (coding.ptr && !str_eq_nocase(coding, STR("chunked")))
-		return error_http(err, 501, "NotImplemented", "Transfer-Encoding `%.*s` is not supported.", STR_ARG(coding));
+		return error_http(err, 501, "NotImplemented", "Transfer-Encoding `%.*s` is not supported.",
+				  STR_ARG(coding));
 	struct str length = sigv4_header(&r->http, "content-length");
 	r->length = coding.ptr ? -1 : 0;
 	if (length.ptr && (!str_to_i64(length, &r->length) || r->length < 0))
@@ -270,9 +284,11 @@ int request_headers(struct wire_request *r, const char *method, struct error *er
 	r->has_body = true; /* until the framing is understood: whatever follows is not a request */
 	r->length = -1;
 	if (c.too_much)
-		return error_http(err, 431, "RequestHeaderSectionTooLarge", "Your request header section exceeds the maximum allowed size.");
+		return error_http(err, 431, "RequestHeaderSectionTooLarge",
+				  "Your request header section exceeds the maximum allowed size.");
 	if (r->http.path.len + r->http.query.len > HTTP_URL_MAX)
-		return error_http(err, 414, "RequestURITooLong", "The request's URI is longer than %d bytes.", HTTP_URL_MAX);
+		return error_http(err, 414, "RequestURITooLong", "The request's URI is longer than %d bytes.",
+				  HTTP_URL_MAX);
 	if (c.bad || !is_token(r->http.method))
 		return error_http(err, 400, "BadRequest", "The request has a malformed header.");
 	if (!r->http.path.len || (r->http.path.ptr[0] != '/' && !str_eqz(r->http.path, "*")))
@@ -299,8 +315,8 @@ void request_query(struct wire_request *r)
 		ptrdiff_t eq = str_find_char(piece, '=');
 		struct str name = eq < 0 ? piece : str_head(piece, (size_t)eq);
 		struct str value = eq < 0 ? STR("") : str_skip(piece, (size_t)eq + 1);
-		r->query[r->nquery++] = (struct codec_pair){ uri_decoded(&r->arena, name, true),
-							     uri_decoded(&r->arena, value, true) };
+		r->query[r->nquery++] =
+			(struct codec_pair){ uri_decoded(&r->arena, name, true), uri_decoded(&r->arena, value, true) };
 	}
 }
 

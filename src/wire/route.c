@@ -1,9 +1,10 @@
 /* route.c - which service a request is for.
  *
  * DESIGN: a signed request names its service in the credential scope. Several services may share a scope (sagemaker,
- * sagemaker-runtime and others are all "sagemaker"): then X-Amz-Target, a raw service's claim or the path of a REST operation decides.
- * An unsigned request goes to a raw service that authenticates itself, then to the service of X-Amz-Target (which will
- * refuse it in its own words), then to a raw service that claims it. The Host never matters here. */
+ * sagemaker-runtime and others are all "sagemaker"): then X-Amz-Target, a raw service's claim or the path of a REST
+ * operation decides. An unsigned request goes to a raw service that authenticates itself, then to the service of
+ * X-Amz-Target (which will refuse it in its own words), then to a raw service that claims it. The Host never matters
+ * here. */
 #include "wire/http.h"
 
 #include "base/log.h"
@@ -107,12 +108,14 @@ static int by_scope(struct wire_request *r, struct error *err)
 		return take(r, first);
 	for (size_t i = 0; i < w->nservices && count; i++) {
 		struct service *sv = &w->services[i];
-		if (str_eq(r->auth.service, str_from(sv->s->scope)) && (claims(r, sv) || (!target.len && has_path(r, sv))))
+		if (str_eq(r->auth.service, str_from(sv->s->scope)) &&
+		    (claims(r, sv) || (!target.len && has_path(r, sv))))
 			return take(r, sv);
 	}
 	if (count)
 		return take(r, first);
-	return error_http(err, 501, "NotImplementedException", "Quern has no service `%.*s`.", STR_ARG(str_head(r->auth.service, 64)));
+	return error_http(err, 501, "NotImplementedException", "Quern has no service `%.*s`.",
+			  STR_ARG(str_head(r->auth.service, 64)));
 }
 
 static int by_claim(struct wire_request *r, struct error *err)

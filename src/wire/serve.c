@@ -1,10 +1,10 @@
 /* serve.c - libmicrohttpd's callbacks: the steps of a request, see http.h.
  *
- * DESIGN: libmicrohttpd calls serve_request at the headers, for each piece of body and at the end. An answer can be queued only at the
- * first and the last of these, and one queued at the first closes the connection, so: a request without body is handled
- * wholly at the last call; an answer that is there before the body is read either waits until a short body has been dropped, or
- * (Expect: 100-continue, or a long body) is queued at once and the connection closed, lingering; an answer that comes up
- * in the middle of a long body is written to the socket by us. */
+ * DESIGN: libmicrohttpd calls serve_request at the headers, for each piece of body and at the end. An answer can be
+ * queued only at the first and the last of these, and one queued at the first closes the connection, so: a request
+ * without body is handled wholly at the last call; an answer that is there before the body is read either waits until a
+ * short body has been dropped, or (Expect: 100-continue, or a long body) is queued at once and the connection closed,
+ * lingering; an answer that comes up in the middle of a long body is written to the socket by us. */
 #include "wire/http.h"
 
 #include <stdlib.h>
@@ -31,7 +31,8 @@ void serve_linger(struct MHD_Connection *conn)
 		c->linger = true;
 }
 
-void serve_connection(void *cls, struct MHD_Connection *conn, void **socket_ctx, enum MHD_ConnectionNotificationCode code)
+void serve_connection(void *cls, struct MHD_Connection *conn, void **socket_ctx,
+		      enum MHD_ConnectionNotificationCode code)
 {
 	struct wire_server *w = cls;
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
@@ -186,8 +187,8 @@ static enum MHD_Result body_call(struct wire_request *r, const char *data, size_
 	return drain(r, size);
 }
 
-enum MHD_Result serve_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method, const char *version,
-			      const char *data, size_t *size, void **ctx)
+enum MHD_Result serve_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
+			      const char *version, const char *data, size_t *size, void **ctx)
 {
 	struct wire_request *r = *ctx;
 	if (!r)

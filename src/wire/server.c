@@ -1,8 +1,8 @@
 /* server.c - the server's life: options, socket, threads, stop. See wire.h.
  *
- * DESIGN: our own listening socket (any address, port 0, backlog) is handed to libmicrohttpd, which runs one epoll thread a CPU. Stopping:
- * new connections and requests are refused, running requests get the grace, what is left is cut off, then the threads
- * end. A request that somebody still works on keeps the server's memory until it is let go. */
+ * DESIGN: our own listening socket (any address, port 0, backlog) is handed to libmicrohttpd, which runs one epoll
+ * thread a CPU. Stopping: new connections and requests are refused, running requests get the grace, what is left is cut
+ * off, then the threads end. A request that somebody still works on keeps the server's memory until it is let go. */
 #include "wire/http.h"
 
 #include <arpa/inet.h>
@@ -107,7 +107,8 @@ static int open_socket(struct wire_server *w, const struct addrinfo *ai, struct 
 	socklen_t len = sizeof(name);
 	if (getsockname(fd, (struct sockaddr *)&name, &len) < 0)
 		return error_errno(err, errno, "name of the socket on %s", w->bind);
-	w->port = ntohs(name.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&name)->sin6_port : ((struct sockaddr_in *)&name)->sin_port);
+	w->port = ntohs(name.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&name)->sin6_port
+						   : ((struct sockaddr_in *)&name)->sin_port);
 	w->listen_fd = fd;
 	fd = -1;
 	return 0;
@@ -117,7 +118,9 @@ static int open_listener(struct wire_server *w, struct error *err)
 {
 	char port[16];
 	snprintf(port, sizeof(port), "%u", w->o.port);
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *ai = NULL;
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+				  .ai_socktype = SOCK_STREAM },
+			*ai = NULL;
 	int rc = getaddrinfo(w->bind, port, &hints, &ai);
 	if (rc != 0)
 		return error_set(err, "`%s` is not an address to listen on: %s", w->bind, gai_strerror(rc));
@@ -152,13 +155,16 @@ int wire_start(struct wire_server *w, struct error *err)
 	if (open_listener(w, err) < 0)
 		return -1;
 	MHD_set_panic_func(mhd_panic, NULL);
-	struct MHD_OptionItem pool[] = { { MHD_OPTION_THREAD_POOL_SIZE, w->o.threads, NULL }, { MHD_OPTION_END, 0, NULL } };
+	struct MHD_OptionItem pool[] = { { MHD_OPTION_THREAD_POOL_SIZE, w->o.threads, NULL },
+					 { MHD_OPTION_END, 0, NULL } };
 	if (w->o.threads < 2)
 		pool[0] = pool[1];
 	w->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG, 0, NULL, NULL, serve_request, w,
-		MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, w->listen_fd, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, (unsigned)w->o.max_connections,
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG |
+			MHD_USE_SUPPRESS_DATE_NO_CLOCK,
+		0, NULL, NULL, serve_request, w, MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+		w->listen_fd, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, (unsigned)w->o.max_connections,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)w->o.idle_timeout_s, MHD_OPTION_URI_LOG_CALLBACK, serve_uri, w,
 		MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED, serve_completed, w,
 		MHD_OPTION_NOTIFY_CONNECTION, serve_connection, w, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);

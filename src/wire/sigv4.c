@@ -79,7 +79,8 @@ static char *put_query(struct arena *a, char *p, struct str query, bool as_sent,
 		struct str value = eq < 0 ? STR("") : str_skip(piece, (size_t)eq + 1);
 		if (presigned && str_eqz(name, "X-Amz-Signature"))
 			continue;
-		pairs[n++] = (struct query_pair){ as_sent ? name : reencode(a, name), as_sent ? value : reencode(a, value) };
+		pairs[n++] =
+			(struct query_pair){ as_sent ? name : reencode(a, name), as_sent ? value : reencode(a, value) };
 	}
 	if (n > 1)
 		qsort(pairs, n, sizeof(pairs[0]), pair_cmp);
@@ -147,8 +148,8 @@ static size_t headers_bound(const struct sigv4_request *rq, struct str names)
 	return bound;
 }
 
-struct str sigv4_canonical(struct arena *a, const struct sigv4_request *rq, const struct sigv4 *s, struct str payload_hash, bool s3,
-			   bool as_sent)
+struct str sigv4_canonical(struct arena *a, const struct sigv4_request *rq, const struct sigv4 *s,
+			   struct str payload_hash, bool s3, bool as_sent)
 {
 	/* Encoding makes at most three bytes of one; a name without '=' gains one. */
 	size_t bound = rq->method.len + 3 * rq->path.len + 4 * rq->query.len + headers_bound(rq, s->signed_headers) +
@@ -190,8 +191,8 @@ static bool matches(const struct sigv4 *s, const unsigned char key[32], struct s
 	return sigv4_same(s->signature, sum);
 }
 
-bool sigv4_verify(struct arena *a, const struct sigv4_request *rq, const struct sigv4 *s, struct str secret, struct str payload_hash,
-		  bool s3)
+bool sigv4_verify(struct arena *a, const struct sigv4_request *rq, const struct sigv4 *s, struct str secret,
+		  struct str payload_hash, bool s3)
 {
 	unsigned char key[32];
 	sigv4_key(s, secret, key);

@@ -1,11 +1,11 @@
 /* sigv4.h - AWS Signature Version 4, the verifying side. Inside the wire room.
  *
- * DESIGN: three steps, so that a request can be routed before its key is known and its body is there: sigv4_parse reads what the
- * client claims (Authorization header or presigned query), sigv4_check_time compares it with the clock, sigv4_verify recomputes
- * the signature with the key's secret. Faults are values, not texts: each AWS protocol words them its own way (auth_error.c).
- * The canonical request follows "Create a signed AWS API request" of the IAM user guide: S3 paths are encoded once and never
- * normalised, all others are normalised and encoded again. A client that signed its path or query exactly as it
- * sent them, without normalising, is accepted too: both spell the same request.
+ * DESIGN: three steps, so that a request can be routed before its key is known and its body is there: sigv4_parse reads
+ * what the client claims (Authorization header or presigned query), sigv4_check_time compares it with the clock,
+ * sigv4_verify recomputes the signature with the key's secret. Faults are values, not texts: each AWS protocol words
+ * them its own way (auth_error.c). The canonical request follows "Create a signed AWS API request" of the IAM user
+ * guide: S3 paths are encoded once and never normalised, all others are normalised and encoded again. A client that
+ * signed its path or query exactly as it sent them, without normalising, is accepted too: both spell the same request.
  * Derived keys are cached per thread; signatures are compared in constant time. */
 #ifndef QUERN_WIRE_SIGV4_H
 #define QUERN_WIRE_SIGV4_H
@@ -16,21 +16,26 @@
 #define SIGV4_SKEW_MS (15 * 60 * 1000)
 #define SIGV4_MAX_EXPIRES_S 604800
 
-enum sigv4_place { SIGV4_NOWHERE, SIGV4_HEADER, SIGV4_QUERY, SIGV4_OTHER /* an Authorization header of another scheme */ };
+enum sigv4_place {
+	SIGV4_NOWHERE,
+	SIGV4_HEADER,
+	SIGV4_QUERY,
+	SIGV4_OTHER /* an Authorization header of another scheme */
+};
 
 enum sigv4_fault {
 	SIGV4_OK,
-	SIGV4_MISSING,	       /* the request is not signed */
+	SIGV4_MISSING,         /* the request is not signed */
 	SIGV4_UNSUPPORTED,     /* another algorithm or scheme */
 	SIGV4_INCOMPLETE,      /* a part of the Authorization header or query is missing: detail names it */
 	SIGV4_MALFORMED,       /* the header cannot be taken apart */
 	SIGV4_BAD_CREDENTIAL,  /* the Credential has not five parts, or not the right end */
-	SIGV4_NO_DATE,	       /* no or an unreadable X-Amz-Date or Date */
+	SIGV4_NO_DATE,         /* no or an unreadable X-Amz-Date or Date */
 	SIGV4_DATE_MISMATCH,   /* the credential's day is not the request's */
 	SIGV4_BAD_EXPIRES,     /* X-Amz-Expires: detail says what */
-	SIGV4_TOO_OLD,	       /* more than 15 minutes behind */
-	SIGV4_TOO_NEW,	       /* more than 15 minutes ahead */
-	SIGV4_EXPIRED,	       /* a presigned request after its time */
+	SIGV4_TOO_OLD,         /* more than 15 minutes behind */
+	SIGV4_TOO_NEW,         /* more than 15 minutes ahead */
+	SIGV4_EXPIRED,         /* a presigned request after its time */
 	SIGV4_HOST_UNSIGNED,   /* Host is not among the signed headers */
 	SIGV4_HEADER_UNSIGNED, /* an x-amz-* header is not signed: detail names it */
 	SIGV4_UNKNOWN_KEY,
@@ -50,7 +55,7 @@ struct sigv4_request {
 struct sigv4 {
 	enum sigv4_place place;
 	struct str credential, access_key, date, region, service;
-	struct str scope;	   /* "20150830/us-east-1/iam/aws4_request" */
+	struct str scope;          /* "20150830/us-east-1/iam/aws4_request" */
 	struct str signed_headers; /* "host;x-amz-date" */
 	struct str signature;
 	struct str timestamp; /* "20150830T123600Z" */
@@ -68,11 +73,11 @@ enum sigv4_fault sigv4_check_time(const struct sigv4 *s, int64_t now_ms);
 /* Host and every x-amz-* header must be signed. */
 enum sigv4_fault sigv4_check_headers(struct arena *a, const struct sigv4_request *rq, struct sigv4 *s);
 /* Recomputes the signature. `payload_hash` is the last line of the canonical request. `s3`: the path rules of S3. */
-bool sigv4_verify(struct arena *a, const struct sigv4_request *rq, const struct sigv4 *s, struct str secret, struct str payload_hash,
-		  bool s3);
+bool sigv4_verify(struct arena *a, const struct sigv4_request *rq, const struct sigv4 *s, struct str secret,
+		  struct str payload_hash, bool s3);
 /* The canonical request itself (for tests and error details). `as_sent`: without normalising. */
-struct str sigv4_canonical(struct arena *a, const struct sigv4_request *rq, const struct sigv4 *s, struct str payload_hash, bool s3,
-			   bool as_sent);
+struct str sigv4_canonical(struct arena *a, const struct sigv4_request *rq, const struct sigv4 *s,
+			   struct str payload_hash, bool s3, bool as_sent);
 /* The derived signing key for s's scope, from this thread's cache. */
 void sigv4_key(const struct sigv4 *s, struct str secret, unsigned char key[32]);
 /* HMAC-SHA256 and SHA-256 with the prefetched algorithms and this thread's contexts. */

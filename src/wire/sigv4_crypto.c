@@ -1,9 +1,9 @@
 /* sigv4_crypto.c - hashes and derived keys, see sigv4.h.
  *
- * DESIGN: algorithms are fetched once for the process (an implicit fetch costs more than the hash of a small request). Each thread owns
- * its contexts and a small direct-mapped cache of derived keys, so nothing is locked. A cache entry is found by
- * access key, day, region, service and secret: a key whose secret changed is another entry. Entries are wiped when they go.
- * OpenSSL failing here means the library itself is broken: BUG. */
+ * DESIGN: algorithms are fetched once for the process (an implicit fetch costs more than the hash of a small request).
+ * Each thread owns its contexts and a small direct-mapped cache of derived keys, so nothing is locked. A cache entry is
+ * found by access key, day, region, service and secret: a key whose secret changed is another entry. Entries are wiped
+ * when they go. OpenSSL failing here means the library itself is broken: BUG. */
 #include "wire/sigv4.h"
 
 #include <openssl/core_names.h>
@@ -63,7 +63,8 @@ static void fetch(void)
 static EVP_MAC_CTX *mac_new(void)
 {
 	char digest[] = "SHA256";
-	OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end() };
+	OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+				OSSL_PARAM_construct_end() };
 	EVP_MAC_CTX *c = EVP_MAC_CTX_new(hmac);
 	if (!c || !EVP_MAC_CTX_set_params(c, params))
 		BUG("OpenSSL: HMAC context");

@@ -1,7 +1,8 @@
 /* sigv4_parse.c - what the client claims, see sigv4.h.
  *
- * DESIGN: reads the Authorization header or the X-Amz-* query arguments into struct sigv4 without judging the key or the signature. When
- * something is missing it still fills what it could read, because the credential scope also routes the request. */
+ * DESIGN: reads the Authorization header or the X-Amz-* query arguments into struct sigv4 without judging the key or
+ * the signature. When something is missing it still fills what it could read, because the credential scope also routes
+ * the request. */
 #include "wire/sigv4.h"
 
 #include "base/clock.h"
@@ -87,10 +88,10 @@ static enum sigv4_fault parse_fields(struct sigv4 *s, struct str rest)
 		if (eq <= 0)
 			return SIGV4_MALFORMED;
 		struct str name = str_head(piece, (size_t)eq), value = str_skip(piece, (size_t)eq + 1);
-		struct str *to = str_eqz(name, "Credential")	    ? &s->credential
+		struct str *to = str_eqz(name, "Credential")      ? &s->credential
 				 : str_eqz(name, "SignedHeaders") ? &s->signed_headers
-				 : str_eqz(name, "Signature")	    ? &s->signature
-								    : NULL;
+				 : str_eqz(name, "Signature")     ? &s->signature
+								  : NULL;
 		if (!to || to->ptr)
 			return SIGV4_MALFORMED;
 		*to = value;
@@ -142,10 +143,14 @@ static void take(struct str name, struct str value, struct sigv4 *s, struct quer
 		const char *name;
 		struct str *to;
 	} fields[] = {
-		{ "X-Amz-Algorithm", &q->algorithm },	 { "X-Amz-Credential", &s->credential },
-		{ "X-Amz-Date", &q->date },		 { "X-Amz-Expires", &q->expires },
-		{ "X-Amz-SignedHeaders", &s->signed_headers }, { "X-Amz-Signature", &s->signature },
-		{ "X-Amz-Security-Token", &s->token },	 { "X-Amz-Content-Sha256", &s->payload },
+		{ "X-Amz-Algorithm", &q->algorithm },
+		{ "X-Amz-Credential", &s->credential },
+		{ "X-Amz-Date", &q->date },
+		{ "X-Amz-Expires", &q->expires },
+		{ "X-Amz-SignedHeaders", &s->signed_headers },
+		{ "X-Amz-Signature", &s->signature },
+		{ "X-Amz-Security-Token", &s->token },
+		{ "X-Amz-Content-Sha256", &s->payload },
 	};
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
 		if (str_eq_nocase(name, str_from(fields[i].name)) && !fields[i].to->ptr)
@@ -253,7 +258,8 @@ enum sigv4_fault sigv4_check_headers(struct arena *a, const struct sigv4_request
 		return SIGV4_HOST_UNSIGNED;
 	for (size_t i = 0; i < rq->nheaders; i++) {
 		struct str name = rq->headers[i].name;
-		if (name.len < 6 || !str_eq_nocase(str_head(name, 6), STR("x-amz-")) || is_signed(s->signed_headers, name))
+		if (name.len < 6 || !str_eq_nocase(str_head(name, 6), STR("x-amz-")) ||
+		    is_signed(s->signed_headers, name))
 			continue;
 		s->detail = arena_strdup(a, name);
 		return SIGV4_HEADER_UNSIGNED;

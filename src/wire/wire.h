@@ -1,10 +1,11 @@
 /* wire.h - HTTP in, AWS protocols, one port.
  *
- * DESIGN: libmicrohttpd (epoll, thread pool). A request is routed by the SigV4 credential scope's service (header, query or
- * form), else by X-Amz-Target, path or host. Each service is a table of operations. Before a handler runs the request is
- * authenticated (SigV4, constant time, +-15 min), decoded by the service's protocol (json 1.0/1.1, rest-json, query, rest-xml) and validated
- * against the model generated from botocore (required members, limits, patterns, enums, unknown operation) with AWS's error
- * texts; a handler never checks again what the model says. Timestamps in `in` and `out` are epoch seconds (JSON real or integer), blobs are base64 text, whatever the protocol.
+ * DESIGN: libmicrohttpd (epoll, thread pool). A request is routed by the SigV4 credential scope's service (header,
+ * query or form), else by X-Amz-Target, path or host. Each service is a table of operations. Before a handler runs the
+ * request is authenticated (SigV4, constant time, +-15 min), decoded by the service's protocol (json 1.0/1.1,
+ * rest-json, query, rest-xml) and validated against the model generated from botocore (required members, limits,
+ * patterns, enums, unknown operation) with AWS's error texts; a handler never checks again what the model says.
+ * Timestamps in `in` and `out` are epoch seconds (JSON real or integer), blobs are base64 text, whatever the protocol.
  * Reads run on the http thread on a store snapshot. Writes run on the core thread and are answered after the commit.
  * A service that streams bodies (S3, the registry) gives a raw handler instead. */
 #ifndef QUERN_WIRE_WIRE_H
@@ -32,12 +33,12 @@ struct principal {
 struct call {
 	struct arena *arena;
 	const struct principal *who;
-	const char *region;    /* of the credential scope */
+	const char *region; /* of the credential scope */
 	const char *account;
 	const char *operation;
 	const char *request_id;
 	struct engine *engine;
-	void *service_ctx; /* of wire_service */
+	void *service_ctx;            /* of wire_service */
 	struct wire_request *request; /* headers, host, for the rare handler that needs them */
 };
 
@@ -49,7 +50,7 @@ typedef void (*wire_async)(struct call *c, json_t *in);
 
 struct wire_op {
 	const char *name; /* as in the model: "CreatePipeline" */
-	wire_query query;     /* exactly one of the three */
+	wire_query query; /* exactly one of the three */
 	wire_command command;
 	wire_async async;
 };
@@ -57,16 +58,19 @@ struct wire_op {
 /* Ends an async call: takes out (NULL with rc < 0). err borrowed. */
 void wire_answer(struct call *c, int rc, json_t *out, struct error *err);
 
-/* A raw service handles HTTP itself. The order of calls: begin; when it set an answer, nothing more (the body is refused: no 100-continue).
- * Else body for each piece, then exactly one of end and abort; abort also comes after end when the answer could not be sent whole.
- * Calls for one request never overlap, and none is made while a wire_offload of it runs. */
+/* A raw service handles HTTP itself. The order of calls: begin; when it set an answer, nothing more (the body is
+ * refused: no 100-continue). Else body for each piece, then exactly one of end and abort; abort also comes after end
+ * when the answer could not be sent whole. Calls for one request never overlap, and none is made while a wire_offload
+ * of it runs. */
 struct raw_handler {
 	/* Called when the headers are complete and authenticated. Decide where the body goes. */
 	void (*begin)(struct wire_request *r, void *ctx);
-	/* A piece of the body (aws-chunked already taken apart). Its signatures and hashes are proved only when end is called: nothing
-	 * may become visible before. p is valid during the call. < 0 stops the body (abort follows); the answer must be set. */
+	/* A piece of the body (aws-chunked already taken apart). Its signatures and hashes are proved only when end is
+	 * called: nothing may become visible before. p is valid during the call. < 0 stops the body (abort follows);
+	 * the answer must be set. */
 	int (*body)(struct wire_request *r, void *ctx, const void *p, size_t n);
-	/* The body is complete and its signature/sha256 is good (else the wire layer answers through `fail` and calls `abort`). Set the answer now or later. */
+	/* The body is complete and its signature/sha256 is good (else the wire layer answers through `fail` and calls
+	 * `abort`). Set the answer now or later. */
 	void (*end)(struct wire_request *r, void *ctx);
 	/* The client went away, the body was bad, or there was an answer before the end: release what begin opened. */
 	void (*abort)(struct wire_request *r, void *ctx);
@@ -75,30 +79,33 @@ struct raw_handler {
 };
 
 struct wire_service {
-	const char *model;       /* model name in the generated tables ("sagemaker"), NULL for a raw service */
-	const char *scope;       /* credential-scope service name ("sagemaker", "s3", "ecr" ...) */
+	const char *model;         /* model name in the generated tables ("sagemaker"), NULL for a raw service */
+	const char *scope;         /* credential-scope service name ("sagemaker", "s3", "ecr" ...) */
 	const struct wire_op *ops; /* ends with a NULL name */
 	const struct raw_handler *raw;
-	/* Raw services: claims an unsigned or otherwise unrouted request (S3 anonymous/POST form, /v2/ registry). May be NULL. */
+	/* Raw services: claims an unsigned or otherwise unrouted request (S3 anonymous/POST form, /v2/ registry). May
+	 * be NULL. */
 	bool (*claims)(struct wire_request *r, void *ctx);
 	bool own_auth; /* raw: the handler authenticates itself (registry bearer tokens) */
 	void *ctx;
 };
 
 struct wire_options {
-	const char *bind;  /* default "127.0.0.1" */
-	uint16_t port;     /* default 4566 */
-	int threads;       /* 0 = number of CPUs */
-	const char *region;  /* default region when a request has none */
+	const char *bind;   /* default "127.0.0.1" */
+	uint16_t port;      /* default 4566 */
+	int threads;        /* 0 = number of CPUs */
+	const char *region; /* default region when a request has none */
 	const char *account;
 	struct engine *engine;
-	/* Looks an access key up: fills who and secret (arena). False: unknown key. Called on http threads. `token` may be null. */
-	bool (*find_key)(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token, int64_t now_ms,
-			 struct principal *who, struct str *secret, struct error *err);
+	/* Looks an access key up: fills who and secret (arena). False: unknown key. Called on http threads. `token` may
+	 * be null. */
+	bool (*find_key)(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token,
+			 int64_t now_ms, struct principal *who, struct str *secret, struct error *err);
 	void *find_key_ctx;
 	int64_t max_json_bytes; /* default 16 MiB */
-	int max_connections;	/* default 4096 */
-	int idle_timeout_s;	/* a connection without traffic is closed; default 75. Waiting for an answer does not count. */
+	int max_connections;    /* default 4096 */
+	int idle_timeout_s; /* a connection without traffic is closed; default 75. Waiting for an answer does not count.
+			     */
 };
 
 int wire_server_new(const struct wire_options *options, struct wire_server **out, struct error *err);
@@ -113,8 +120,8 @@ void wire_server_free(struct wire_server *w);
 /* ---- raw requests ---- */
 struct arena *wire_arena(struct wire_request *r);
 struct str wire_method(struct wire_request *r);
-struct str wire_path(struct wire_request *r);     /* percent-decoded */
-struct str wire_raw_path(struct wire_request *r); /* as sent, without query */
+struct str wire_path(struct wire_request *r);                                       /* percent-decoded */
+struct str wire_raw_path(struct wire_request *r);                                   /* as sent, without query */
 struct str wire_query_arg(struct wire_request *r, const char *name, bool *present); /* decoded */
 /* Calls fn for each decoded query argument. */
 void wire_each_query(struct wire_request *r, void (*fn)(void *ctx, struct str name, struct str value), void *ctx);
@@ -130,21 +137,25 @@ struct str wire_trailer(struct wire_request *r, const char *name);
 struct engine *wire_engine(struct wire_request *r);
 void wire_set_state(struct wire_request *r, void *state); /* the handler's own pointer */
 void *wire_state(struct wire_request *r);
-/* S3 POST form: checks the form's signature over its policy (base64 text) and makes the signer wire_who. err: S3 codes. The policy's own
- * expiry and conditions are the caller's matter. */
-int wire_check_policy(struct wire_request *r, struct str policy, struct str credential, struct str date, struct str signature,
-		      struct str token, struct error *err);
+/* S3 POST form: checks the form's signature over its policy (base64 text) and makes the signer wire_who. err: S3 codes.
+ * The policy's own expiry and conditions are the caller's matter. */
+int wire_check_policy(struct wire_request *r, struct str policy, struct str credential, struct str date,
+		      struct str signature, struct str token, struct error *err);
 
-/* ---- answers: headers first, then exactly one of the send functions; from any thread, once. Outside of a handler's callback or a
- * wire_offload, r may be gone when the send function returns. For HEAD, set Content-Length and send an empty body. ---- */
+/* ---- answers: headers first, then exactly one of the send functions; from any thread, once. Outside of a handler's
+ * callback or a wire_offload, r may be gone when the send function returns. For HEAD, set Content-Length and send an
+ * empty body. ---- */
 void wire_set_header(struct wire_request *r, const char *name, const char *value); /* copied */
 void wire_send(struct wire_request *r, int status, struct str body);               /* body copied */
 /* Sends `length` bytes of fd from offset with sendfile; takes fd. */
 void wire_send_fd(struct wire_request *r, int status, int fd, int64_t offset, int64_t length);
-/* Body produced piece by piece: fn fills p (up to n bytes) and returns the count, 0 = nothing now (call wire_wake), -1 = end, -2 = fault. done(ctx) at the end. Length unknown. */
-void wire_send_stream(struct wire_request *r, int status, ptrdiff_t (*fn)(void *ctx, char *p, size_t n), void (*done)(void *ctx), void *ctx);
+/* Body produced piece by piece: fn fills p (up to n bytes) and returns the count, 0 = nothing now (call wire_wake), -1
+ * = end, -2 = fault. done(ctx) at the end. Length unknown. */
+void wire_send_stream(struct wire_request *r, int status, ptrdiff_t (*fn)(void *ctx, char *p, size_t n),
+		      void (*done)(void *ctx), void *ctx);
 void wire_wake(struct wire_request *r);
-/* Runs fn(arg) on one of the server's worker threads (for fdatasync and other blocking work); the request stays suspended meanwhile. */
+/* Runs fn(arg) on one of the server's worker threads (for fdatasync and other blocking work); the request stays
+ * suspended meanwhile. */
 void wire_offload(struct wire_request *r, void (*fn)(struct wire_request *r, void *arg), void *arg);
 
 /* ---- XML output (S3, STS, IAM) ---- */

@@ -1,7 +1,7 @@
 /* worker.c - threads for blocking work, see http.h.
  *
- * DESIGN: a queue and up to eight threads, made when first needed and kept. Jobs of one request never overlap (its handler is
- * suspended meanwhile); jobs of different requests run in any order. */
+ * DESIGN: a queue and up to eight threads, made when first needed and kept. Jobs of one request never overlap (its
+ * handler is suspended meanwhile); jobs of different requests run in any order. */
 #include "wire/http.h"
 
 #include <stdlib.h>

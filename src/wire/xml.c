@@ -1,8 +1,8 @@
 /* xml.c - XML output, see wire.h.
  *
- * DESIGN: writes elements into a buffer; text is escaped so that any byte string gives well-formed XML 1.0: the control characters
- * XML cannot carry become U+FFFD, and CR is written as a reference because parsers would turn it into LF. It builds no tree
- * and knows no schema. */
+ * DESIGN: writes elements into a buffer; text is escaped so that any byte string gives well-formed XML 1.0: the control
+ * characters XML cannot carry become U+FFFD, and CR is written as a reference because parsers would turn it into LF. It
+ * builds no tree and knows no schema. */
 #include "base/buf.h"
 #include "wire/wire.h"
 

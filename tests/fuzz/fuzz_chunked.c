@@ -1,5 +1,6 @@
-/* fuzz_chunked.c - the aws-chunked decoder on arbitrary bytes. The first byte says how: signed, with trailers, the size of the pieces, whether the
- * sink pauses. Checked: the same bytes in one piece give the same answer and the same payload. */
+/* fuzz_chunked.c - the aws-chunked decoder on arbitrary bytes. The first byte says how: signed, with trailers, the size
+ * of the pieces, whether the sink pauses. Checked: the same bytes in one piece give the same answer and the same
+ * payload. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -48,7 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				     .trailer = data[0] & 2,
 				     .timestamp = STR("20130524T000000Z"),
 				     .scope = STR("20130524/us-east-1/s3/aws4_request"),
-				     .signature = STR("4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"),
+				     .signature =
+					     STR("4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"),
 				     .decoded_length = data[0] & 4 ? data[1] : -1 };
 	struct taken pieces = { .pauses = data[0] & 8 }, whole = { 0 };
 	char code_pieces[64], code_whole[64];
@@ -57,7 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int b = decode(&o, p, size - 2, size, &whole, code_whole);
 	if (a != b || strcmp(code_pieces, code_whole) != 0)
 		abort();
-	if (a == 0 && (pieces.data.len != whole.data.len || (whole.data.len && memcmp(pieces.data.ptr, whole.data.ptr, whole.data.len) != 0)))
+	if (a == 0 && (pieces.data.len != whole.data.len ||
+		       (whole.data.len && memcmp(pieces.data.ptr, whole.data.ptr, whole.data.len) != 0)))
 		abort();
 	buf_release(&pieces.data);
 	buf_release(&whole.data);

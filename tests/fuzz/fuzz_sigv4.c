@@ -1,5 +1,6 @@
-/* fuzz_sigv4.c - signature claims and canonical requests of arbitrary requests: "METHOD target\n" and then "name:value\n" lines. Checked: a request
- * signed by us with whatever it claims verifies, and one with another key does not; normalising a path twice changes nothing. */
+/* fuzz_sigv4.c - signature claims and canonical requests of arbitrary requests: "METHOD target\n" and then
+ * "name:value\n" lines. Checked: a request signed by us with whatever it claims verifies, and one with another key does
+ * not; normalising a path twice changes nothing. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -26,7 +27,8 @@ static struct sigv4_request parse(struct arena *a, struct str text)
 	while (rq.nheaders < 64 && str_split(&rest, '\n', &line)) {
 		ptrdiff_t colon = str_find_char(line, ':');
 		if (colon > 0)
-			h[rq.nheaders++] = (struct codec_pair){ str_head(line, (size_t)colon), str_skip(line, (size_t)colon + 1) };
+			h[rq.nheaders++] =
+				(struct codec_pair){ str_head(line, (size_t)colon), str_skip(line, (size_t)colon + 1) };
 	}
 	rq.headers = h;
 	return rq;
@@ -40,7 +42,8 @@ static void sign(struct arena *a, const struct sigv4_request *rq, struct sigv4 *
 	sigv4_sha256(sigv4_canonical(a, rq, s, STR("UNSIGNED-PAYLOAD"), s3, false), sum);
 	hex_encode(hex, sum, 32);
 	sigv4_key(s, secret, key);
-	const char *text = arena_printf(a, "AWS4-HMAC-SHA256\n%.*s\n%.*s\n%s", STR_ARG(s->timestamp), STR_ARG(s->scope), hex);
+	const char *text =
+		arena_printf(a, "AWS4-HMAC-SHA256\n%.*s\n%.*s\n%s", STR_ARG(s->timestamp), STR_ARG(s->scope), hex);
 	sigv4_hmac(key, 32, str_from(text), sum);
 	char *out = arena_alloc(a, 65);
 	hex_encode(out, sum, 32);

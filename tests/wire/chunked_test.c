@@ -1,4 +1,5 @@
-/* chunked_test.c - the aws-chunked decoder: the example AWS publishes, every split of the input, and every kind of damage. */
+/* chunked_test.c - the aws-chunked decoder: the example AWS publishes, every split of the input, and every kind of
+ * damage. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,9 +52,13 @@ static struct chunked_options example_options(void)
 	struct chunked_options o = { .is_signed = true,
 				     .timestamp = STR("20130524T000000Z"),
 				     .scope = STR("20130524/us-east-1/s3/aws4_request"),
-				     .signature = STR("4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"),
+				     .signature =
+					     STR("4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"),
 				     .decoded_length = 66560 };
-	struct sigv4 s = { .access_key = STR("AKIAIOSFODNN7EXAMPLE"), .date = STR("20130524"), .region = STR("us-east-1"), .service = STR("s3") };
+	struct sigv4 s = { .access_key = STR("AKIAIOSFODNN7EXAMPLE"),
+			   .date = STR("20130524"),
+			   .region = STR("us-east-1"),
+			   .service = STR("s3") };
 	sigv4_key(&s, STR("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), o.key);
 	return o;
 }
@@ -136,8 +141,8 @@ static void sign(struct maker *m, const char *kind, struct str data, char out[65
 	sigv4_sha256(data, sum);
 	hex_encode(hex, sum, 32);
 	CLEANUP_BUF struct buf b = BUF_INIT;
-	buf_printf(&b, "AWS4-HMAC-SHA256-%s\n%.*s\n%.*s\n%s\n%s%s", kind, STR_ARG(m->o.timestamp), STR_ARG(m->o.scope), m->previous,
-		   strcmp(kind, "PAYLOAD") == 0 ? SIGV4_EMPTY_SHA256 "\n" : "", hex);
+	buf_printf(&b, "AWS4-HMAC-SHA256-%s\n%.*s\n%.*s\n%s\n%s%s", kind, STR_ARG(m->o.timestamp), STR_ARG(m->o.scope),
+		   m->previous, strcmp(kind, "PAYLOAD") == 0 ? SIGV4_EMPTY_SHA256 "\n" : "", hex);
 	sigv4_hmac(m->o.key, 32, buf_str(&b), sum);
 	hex_encode(out, sum, 32);
 	memcpy(m->previous, out, 65);
@@ -291,7 +296,7 @@ static void limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(aws_example),	 cmocka_unit_test(tampering), cmocka_unit_test(unsigned_trailer),
+		cmocka_unit_test(aws_example),    cmocka_unit_test(tampering), cmocka_unit_test(unsigned_trailer),
 		cmocka_unit_test(signed_trailer), cmocka_unit_test(framing),   cmocka_unit_test(limits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,10 @@
 /* http_server.c - a server for the tests: toy services on the real wire layer, store and engine.
  *
- * DESIGN: raw service "s3" (keeps only a digest of what is put), self-authenticating raw service for /v2/, raw service of a scope without body
- * hashes, and toy operations of sts, sagemaker and sagemaker-runtime: one query, one command, one async, one that fails inside.
- * Keys: AKIDTEST / secret; ASIATEST / secret with token "good-token"; ASIAOLD with an expired one.
- * Usage: http_server [seconds of idle timeout] [data directory]. Prints its port; a line on stdin: "stop" (graceful, 300 ms), "stats". */
+ * DESIGN: raw service "s3" (keeps only a digest of what is put), self-authenticating raw service for /v2/, raw service
+ * of a scope without body hashes, and toy operations of sts, sagemaker and sagemaker-runtime: one query, one command,
+ * one async, one that fails inside. Keys: AKIDTEST / secret; ASIATEST / secret with token "good-token"; ASIAOLD with an
+ * expired one. Usage: http_server [seconds of idle timeout] [data directory]. Prints its port; a line on stdin: "stop"
+ * (graceful, 300 ms), "stats". */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -27,7 +28,8 @@ static _Atomic int begun, ended, aborted, stream_done;
 static bool find_key(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token, int64_t now_ms,
 		     struct principal *who, struct str *secret, struct error *err)
 {
-	bool root = str_eqz(access_key, "AKIDTEST"), temporary = str_eqz(access_key, "ASIATEST"), old = str_eqz(access_key, "ASIAOLD");
+	bool root = str_eqz(access_key, "AKIDTEST"), temporary = str_eqz(access_key, "ASIATEST"),
+	     old = str_eqz(access_key, "ASIAOLD");
 	if (str_eqz(access_key, "AKIDBROKEN"))
 		return error_set(err, "the key table is broken") == 0;
 	if (!root && !temporary && !old)
@@ -152,8 +154,9 @@ static void echo(struct wire_request *r)
 {
 	CLEANUP_BUF struct buf b = BUF_INIT;
 	const struct principal *who = wire_who(r);
-	buf_printf(&b, "%.*s %.*s who=%s account=%s region=%s anonymous=%d length=%" PRId64 "\n", STR_ARG(wire_method(r)), STR_ARG(wire_path(r)),
-		   who->access_key, who->account, wire_region(r), who->anonymous, wire_body_length(r));
+	buf_printf(&b, "%.*s %.*s who=%s account=%s region=%s anonymous=%d length=%" PRId64 "\n",
+		   STR_ARG(wire_method(r)), STR_ARG(wire_path(r)), who->access_key, who->account, wire_region(r),
+		   who->anonymous, wire_body_length(r));
 	wire_each_query(r, describe_arg, &b);
 	wire_set_header(r, "x-echo", arena_strdup(wire_arena(r), wire_header(r, "x-amz-meta-echo")));
 	wire_send(r, 200, buf_str(&b));
@@ -267,15 +270,17 @@ static void s3_end(struct wire_request *r, void *ctx)
 static void s3_abort(struct wire_request *r, void *ctx)
 {
 	struct upload *u = wire_state(r);
-	if (u)
-		upload_free(u);
+	if (!u)
+		return; /* ended before, the client did not take the answer */
+	upload_free(u);
 	wire_set_state(r, NULL);
 	aborted++;
 }
 
 static bool s3_claims(struct wire_request *r, void *ctx)
 {
-	return !wire_header(r, "x-amz-target").ptr && !str_starts(wire_header(r, "content-type"), STR("application/x-www-form-urlencoded"));
+	return !wire_header(r, "x-amz-target").ptr &&
+	       !str_starts(wire_header(r, "content-type"), STR("application/x-www-form-urlencoded"));
 }
 
 static const struct raw_handler s3_raw = { s3_begin, s3_body, s3_end, s3_abort, s3_fail };
@@ -348,7 +353,8 @@ static void *later_main(void *arg)
 	usleep(50000);
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	if (strcmp(l->name, "missing") == 0)
-		wire_answer(l->c, error_aws(&err, "ResourceNotFound", "Experiment %s does not exist.", l->name), NULL, &err);
+		wire_answer(l->c, error_aws(&err, "ResourceNotFound", "Experiment %s does not exist.", l->name), NULL,
+			    &err);
 	else
 		wire_answer(l->c, 0, json_pack("{s:s}", "ExperimentName", l->name), NULL);
 	free(l->name);
@@ -417,7 +423,8 @@ static void print_stats(void)
 	int fds = 0;
 	for (int i = 0; i < 1024; i++)
 		fds += fcntl(i, F_GETFD) >= 0;
-	printf("{\"begun\":%d,\"ended\":%d,\"aborted\":%d,\"stream_done\":%d,\"rss_kib\":%ld,\"peak_kib\":%ld,\"fds\":%d,\"cpu_us\":%lld}\n",
+	printf("{\"begun\":%d,\"ended\":%d,\"aborted\":%d,\"stream_done\":%d,\"rss_kib\":%ld,\"peak_kib\":%ld,\"fds\":%"
+	       "d,\"cpu_us\":%lld}\n",
 	       begun, ended, aborted, stream_done, rss, peak, fds,
 	       (long long)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 + u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 	fflush(stdout);
@@ -439,9 +446,12 @@ int main(int argc, char **argv)
 	if (store_open(path, engine_migrations, &store, &err) < 0)
 		die(&err);
 	struct engine_options eo = { .store = store };
-	if (engine_new(&eo, &engine, &err) < 0 || engine_start(engine, &err) < 0 || engine_call(engine, make_table, NULL, &err) < 0)
+	if (engine_new(&eo, &engine, &err) < 0 || engine_start(engine, &err) < 0 ||
+	    engine_call(engine, make_table, NULL, &err) < 0)
 		die(&err);
-	struct wire_options wo = { .engine = engine, .find_key = find_key, .threads = 2, .region = "us-east-1", .account = "123456789012" };
+	struct wire_options wo = {
+		.engine = engine, .find_key = find_key, .threads = 2, .region = "us-east-1", .account = "123456789012"
+	};
 	if (argc > 1)
 		wo.idle_timeout_s = atoi(argv[1]);
 	struct wire_server *w;

@@ -1,5 +1,5 @@
-/* sigv4_test.c - canonical requests and signatures against the examples AWS publishes (Signature Version 4 test suite; Amazon S3 API
- * reference, "Examples: Signature calculations"), and what the parser says to broken claims. */
+/* sigv4_test.c - canonical requests and signatures against the examples AWS publishes (Signature Version 4 test suite;
+ * Amazon S3 API reference, "Examples: Signature calculations"), and what the parser says to broken claims. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,8 +18,8 @@ struct header {
 };
 
 /* The request with its headers; `authorization` may be NULL. */
-static struct sigv4_request make(struct arena *a, const char *method, const char *path, const char *query, const struct header *h,
-				 const char *authorization)
+static struct sigv4_request make(struct arena *a, const char *method, const char *path, const char *query,
+				 const struct header *h, const char *authorization)
 {
 	struct codec_pair *p = ARENA_ARRAY(a, struct codec_pair, 20);
 	size_t n = 0;
@@ -37,8 +37,8 @@ static void assert_str(struct str got, const char *want)
 	assert_string_equal(text, want);
 }
 
-static bool verifies(const char *method, const char *path, const char *query, const struct header *h, const char *authorization,
-		     const char *payload, const char *secret, bool s3)
+static bool verifies(const char *method, const char *path, const char *query, const struct header *h,
+		     const char *authorization, const char *payload, const char *secret, bool s3)
 {
 	struct arena a = ARENA_INIT;
 	struct sigv4_request rq = make(&a, method, path, query, h, authorization);
@@ -51,8 +51,8 @@ static bool verifies(const char *method, const char *path, const char *query, co
 	return good;
 }
 
-#define SUITE_AUTH(signed, signature)                                                            \
-	"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, "       \
+#define SUITE_AUTH(signed, signature)                                                                                  \
+	"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, "                            \
 	"SignedHeaders=" signed ", Signature=" signature
 
 static void suite_vectors(void **state)
@@ -76,8 +76,8 @@ static void suite_vectors(void **state)
 	assert_true(verifies("POST", "/", "", h, post, EMPTY, SUITE_SECRET, false));
 }
 
-#define S3_AUTH(signed, signature)                                                             \
-	"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,"  \
+#define S3_AUTH(signed, signature)                                                                                     \
+	"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,"                         \
 	"SignedHeaders=" signed ",Signature=" signature
 
 static void s3_vectors(void **state)
@@ -117,17 +117,17 @@ static void s3_vectors(void **state)
 	assert_true(verifies("GET", "/", "prefix=%4a&max-keys=2", life, list, EMPTY, S3_SECRET, true));
 }
 
-#define PRESIGNED                                                                                              \
-	"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2F" \
+#define PRESIGNED                                                                                                      \
+	"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2F"        \
 	"aws4_request&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host"
 
 static void presigned_vector(void **state)
 {
 	struct arena a = ARENA_INIT;
 	struct header h[] = { { "Host", "examplebucket.s3.amazonaws.com" }, { 0 } };
-	struct sigv4_request rq = make(&a, "GET", "/test.txt",
-				       PRESIGNED "&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404", h,
-				       NULL);
+	struct sigv4_request rq = make(
+		&a, "GET", "/test.txt",
+		PRESIGNED "&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404", h, NULL);
 	struct sigv4 s;
 	assert_int_equal(sigv4_parse(&a, &rq, &s), SIGV4_OK);
 	assert_int_equal(s.place, SIGV4_QUERY);
@@ -147,8 +147,8 @@ static void presigned_vector(void **state)
 static void canonical_headers(void **state)
 {
 	struct arena a = ARENA_INIT;
-	struct header h[] = { { "Host", "h:4566" }, { "My-Header", "  a   b  c " }, { "my-header", "value2" },
-			      { "My-Header", "" },   { "X-Amz-Date", "20150830T123600Z" }, { 0 } };
+	struct header h[] = { { "Host", "h:4566" }, { "My-Header", "  a   b  c " },       { "my-header", "value2" },
+			      { "My-Header", "" },  { "X-Amz-Date", "20150830T123600Z" }, { 0 } };
 	struct sigv4_request rq = make(&a, "GET", "/a b/%c3%a4+*", "b=2&a=x+y&a&c=%7e%2f&&a=%41", h,
 				       SUITE_AUTH("host;missing;my-header;x-amz-date", "00"));
 	struct sigv4 s;
@@ -161,7 +161,8 @@ static void canonical_headers(void **state)
 	assert_str(sigv4_canonical(&a, &rq, &s, STR("P"), true, false), want);
 	snprintf(want, sizeof(want), "GET\n/a%%20b/%%25c3%%25a4%%2B%%2A\n%s", tail);
 	assert_str(sigv4_canonical(&a, &rq, &s, STR("P"), false, false), want);
-	assert_str(str_head(sigv4_canonical(&a, &rq, &s, STR("P"), true, true), 45), "GET\n/a b/%c3%a4+*\na=&a=%41&a=x+y&b=2&c=%7e%2f");
+	assert_str(str_head(sigv4_canonical(&a, &rq, &s, STR("P"), true, true), 45),
+		   "GET\n/a b/%c3%a4+*\na=&a=%41&a=x+y&b=2&c=%7e%2f");
 	arena_release(&a);
 }
 
@@ -185,24 +186,31 @@ static void broken_headers(void **state)
 	} cases[] = {
 		{ "AWS4-HMAC-SHA256 " CRED ", SignedHeaders=host, Signature=00", "20150830T123600Z", SIGV4_OK },
 		{ "AWS4-HMAC-SHA256 " CRED ",SignedHeaders=host,Signature=00,", "20150830T123600Z", SIGV4_OK },
-		{ "AWS4-HMAC-SHA256 Credential=A/K/20150830/r/s/aws4_request,SignedHeaders=host,Signature=00", "20150830T123600Z", SIGV4_OK },
+		{ "AWS4-HMAC-SHA256 Credential=A/K/20150830/r/s/aws4_request,SignedHeaders=host,Signature=00",
+		  "20150830T123600Z", SIGV4_OK },
 		{ "AWS4-HMAC-SHA256 " CRED ", SignedHeaders=host", "20150830T123600Z", SIGV4_INCOMPLETE },
 		{ "AWS4-HMAC-SHA256 " CRED ", Signature=00", "20150830T123600Z", SIGV4_INCOMPLETE },
 		{ "AWS4-HMAC-SHA256 SignedHeaders=host, Signature=00", "20150830T123600Z", SIGV4_INCOMPLETE },
 		{ "AWS4-HMAC-SHA256", "20150830T123600Z", SIGV4_INCOMPLETE },
-		{ "AWS4-HMAC-SHA256 " CRED ", " CRED ", SignedHeaders=host, Signature=00", "20150830T123600Z", SIGV4_MALFORMED },
-		{ "AWS4-HMAC-SHA256 " CRED ", SignedHeaders=host;host, Signature=00", "20150830T123600Z", SIGV4_MALFORMED },
-		{ "AWS4-HMAC-SHA256 " CRED ", SignedHeaders=x;host, Signature=00", "20150830T123600Z", SIGV4_MALFORMED },
-		{ "AWS4-HMAC-SHA256 " CRED ", Other=1, SignedHeaders=host, Signature=00", "20150830T123600Z", SIGV4_MALFORMED },
+		{ "AWS4-HMAC-SHA256 " CRED ", " CRED ", SignedHeaders=host, Signature=00", "20150830T123600Z",
+		  SIGV4_MALFORMED },
+		{ "AWS4-HMAC-SHA256 " CRED ", SignedHeaders=host;host, Signature=00", "20150830T123600Z",
+		  SIGV4_MALFORMED },
+		{ "AWS4-HMAC-SHA256 " CRED ", SignedHeaders=x;host, Signature=00", "20150830T123600Z",
+		  SIGV4_MALFORMED },
+		{ "AWS4-HMAC-SHA256 " CRED ", Other=1, SignedHeaders=host, Signature=00", "20150830T123600Z",
+		  SIGV4_MALFORMED },
 		{ "AWS4-HMAC-SHA256 nonsense", "20150830T123600Z", SIGV4_MALFORMED },
-		{ "AWS4-HMAC-SHA256 Credential=AK/20150830/r/s/aws4, SignedHeaders=host, Signature=00", "20150830T123600Z",
+		{ "AWS4-HMAC-SHA256 Credential=AK/20150830/r/s/aws4, SignedHeaders=host, Signature=00",
+		  "20150830T123600Z", SIGV4_BAD_CREDENTIAL },
+		{ "AWS4-HMAC-SHA256 Credential=AK, SignedHeaders=host, Signature=00", "20150830T123600Z",
 		  SIGV4_BAD_CREDENTIAL },
-		{ "AWS4-HMAC-SHA256 Credential=AK, SignedHeaders=host, Signature=00", "20150830T123600Z", SIGV4_BAD_CREDENTIAL },
-		{ "AWS4-HMAC-SHA256 Credential=/20150830/r/s/aws4_request, SignedHeaders=host, Signature=00", "20150830T123600Z",
-		  SIGV4_BAD_CREDENTIAL },
+		{ "AWS4-HMAC-SHA256 Credential=/20150830/r/s/aws4_request, SignedHeaders=host, Signature=00",
+		  "20150830T123600Z", SIGV4_BAD_CREDENTIAL },
 		{ "AWS4-HMAC-SHA256 " CRED ", SignedHeaders=host, Signature=00", NULL, SIGV4_NO_DATE },
 		{ "AWS4-HMAC-SHA256 " CRED ", SignedHeaders=host, Signature=00", "yesterday", SIGV4_NO_DATE },
-		{ "AWS4-HMAC-SHA256 " CRED ", SignedHeaders=host, Signature=00", "20150831T123600Z", SIGV4_DATE_MISMATCH },
+		{ "AWS4-HMAC-SHA256 " CRED ", SignedHeaders=host, Signature=00", "20150831T123600Z",
+		  SIGV4_DATE_MISMATCH },
 		{ "AWS4-HMAC-SHA256x " CRED, "20150830T123600Z", SIGV4_UNSUPPORTED },
 		{ "AWS AKIA:sig", "20150830T123600Z", SIGV4_UNSUPPORTED },
 		{ "Basic QQ==", "20150830T123600Z", SIGV4_UNSUPPORTED },
@@ -231,10 +239,14 @@ static void broken_queries(void **state)
 	assert_int_equal(parse_query(PRESIGNED), SIGV4_INCOMPLETE);
 	assert_int_equal(parse_query("a=b&prefix=X-Amz-Algorithm"), SIGV4_MISSING);
 	assert_int_equal(parse_query("X-Amz-Algorithm=AWS4-HMAC-SHA256"), SIGV4_INCOMPLETE);
-	assert_int_equal(parse_query("X-Amz-Signature=00&X-Amz-Algorithm=AWS3&X-Amz-Credential=AK%2F20130524%2Fr%2Fs%2Faws4_request&"
-				     "X-Amz-Date=20130524T000000Z&X-Amz-SignedHeaders=host"),
-			 SIGV4_UNSUPPORTED);
-#define REST "&X-Amz-Signature=00&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AK/20130524/r/s/aws4_request&X-Amz-SignedHeaders=host"
+	assert_int_equal(
+		parse_query(
+			"X-Amz-Signature=00&X-Amz-Algorithm=AWS3&X-Amz-Credential=AK%2F20130524%2Fr%2Fs%2Faws4_request&"
+			"X-Amz-Date=20130524T000000Z&X-Amz-SignedHeaders=host"),
+		SIGV4_UNSUPPORTED);
+#define REST                                                                                                           \
+	"&X-Amz-Signature=00&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AK/20130524/r/s/"                       \
+	"aws4_request&X-Amz-SignedHeaders=host"
 	assert_int_equal(parse_query("X-Amz-Date=20130524T000000Z" REST), SIGV4_OK);
 	assert_int_equal(parse_query("X-Amz-Date=20130524T000000Z&X-Amz-Expires=604800" REST), SIGV4_OK);
 	assert_int_equal(parse_query("X-Amz-Date=20130524T000000Z&X-Amz-Expires=604801" REST), SIGV4_BAD_EXPIRES);
@@ -277,7 +289,10 @@ static void key_cache(void **state)
 		for (int i = 0; i < 200; i++) {
 			char key[32];
 			snprintf(key, sizeof(key), "AKID%d", i % 100);
-			struct sigv4 s = { .access_key = str_from(key), .date = STR("20150830"), .region = STR("us-east-1"), .service = STR("iam") };
+			struct sigv4 s = { .access_key = str_from(key),
+					   .date = STR("20150830"),
+					   .region = STR("us-east-1"),
+					   .service = STR("iam") };
 			sigv4_key(&s, i < 100 ? STR(SUITE_SECRET) : str_from(key), round ? got : want[i]);
 			if (round)
 				assert_memory_equal(got, want[i], 32);
@@ -292,9 +307,15 @@ static void key_cache(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(suite_vectors),   cmocka_unit_test(s3_vectors),     cmocka_unit_test(presigned_vector),
-		cmocka_unit_test(canonical_headers), cmocka_unit_test(broken_headers), cmocka_unit_test(broken_queries),
-		cmocka_unit_test(skew),		   cmocka_unit_test(signed_headers), cmocka_unit_test(key_cache),
+		cmocka_unit_test(suite_vectors),
+		cmocka_unit_test(s3_vectors),
+		cmocka_unit_test(presigned_vector),
+		cmocka_unit_test(canonical_headers),
+		cmocka_unit_test(broken_headers),
+		cmocka_unit_test(broken_queries),
+		cmocka_unit_test(skew),
+		cmocka_unit_test(signed_headers),
+		cmocka_unit_test(key_cache),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
