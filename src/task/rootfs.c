@@ -206,6 +206,10 @@ static int make_scratch(struct sup_container *c, const struct spec_mount *m, str
 		close(fd);
 		return error_errno(err, errno, "give scratch directory `%s` to user %u", m->name, (unsigned)c->uid);
 	}
+	if (made && m->seed && sup_seed_scratch(c, m->seed, fd, err) < 0) {
+		close(fd);
+		return -1;
+	}
 	return fd;
 }
 

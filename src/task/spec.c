@@ -211,7 +211,9 @@ static int parse_mount(const struct at *at, const json_t *obj, struct spec_mount
 		m->writable = true;
 		if (get_text(at, obj, "name", true, &m->name) < 0)
 			return -1;
-		return name_ok(m->name, 64) ? 0 : bad(at, "name", "must match [A-Za-z0-9][A-Za-z0-9._-]{0,63}");
+		if (!name_ok(m->name, 64))
+			return bad(at, "name", "must match [A-Za-z0-9][A-Za-z0-9._-]{0,63}");
+		return get_host_path(at, obj, "seed", false, &m->seed);
 	}
 	if (!strcmp(type, "tmpfs")) {
 		m->kind = SPEC_TMPFS;

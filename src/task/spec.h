@@ -17,6 +17,7 @@ struct spec_mount {
 	enum spec_mount_kind kind;
 	const char *source; /* stage, bind: relative to the data directory */
 	const char *name;   /* scratch */
+	const char *seed;   /* scratch: what it holds at the start, relative to the data directory; NULL = nothing */
 	const char *target;
 	bool writable;
 	int64_t size_bytes; /* tmpfs */

@@ -87,6 +87,8 @@ struct sup {
 int sup_private_mounts(struct sup *s, struct error *err);
 /* Root, mounts and files of one container. Error texts are complete ("CannotPullContainerError: ..."). */
 int sup_prepare_container(struct sup_container *c, struct error *err);
+/* seed.c: copies the directory `seed` (relative to the data directory) into a new scratch directory. */
+int sup_seed_scratch(struct sup_container *c, const char *seed, int scratch, struct error *err);
 /* At most `max` bytes of a regular file as the container sees it; NULL when there is none. Always valid UTF-8. In the arena. */
 const char *sup_read_text(struct sup_container *c, const char *path, size_t max);
 /* The scratch directory `name`, or < 0. Caller closes. */

@@ -16,6 +16,7 @@
  *      "essential": true,
  *      "mounts": [ {"type":"stage", "source":"<host dir of hard links>", "target":"/opt/ml/input/data/train", "writable":true},
  *                  {"type":"scratch", "name":"model", "target":"/opt/ml/model"},      shared by name inside the task, empty at start
+ *                                                         (or a copy of the host dir "seed")
  *                  {"type":"bind", "source":"…", "target":"…", "readonly":true},
  *                  {"type":"tmpfs", "target":"…", "size":n} ],
  *      "files": [ {"path":"/opt/ml/input/config/hyperparameters.json", "text":"…", "mode":420} ],   written before the start
