@@ -194,7 +194,7 @@ int serve_main(struct config *c, int ready_fd)
 	sigaddset(&wanted, SIGINT);
 	sigprocmask(SIG_BLOCK, &wanted, NULL); /* before any thread exists, so that all inherit it */
 	signal(SIGPIPE, SIG_IGN);
-	umask(022); /* staged files must be readable by any user inside a container; the data directory itself is closed to others */
+	umask(022); /* staged files must be readable by any user inside a container; the data directory itself is closed (0700) */
 	if (start(&d, &err) < 0) {
 		log_error("serve", "%s", error_text(&err));
 		tell(ready_fd, error_text(&err));

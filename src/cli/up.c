@@ -45,7 +45,7 @@ static int make_data_dir(struct config *c, struct error *err)
 			return error_errno(err, errno, "make directory `%s`", path);
 		*p = '/';
 	}
-	if (make_dir(c->data_dir, 0711, c->uid, c->gid, err) < 0)
+	if (make_dir(c->data_dir, 0700, c->uid, c->gid, err) < 0)
 		return -1;
 	return make_dir(config_path(c, "run"), 0755, c->uid, c->gid, err);
 }
