@@ -143,10 +143,14 @@ static void ask_start(struct job_turn *jt)
 	turn_effect(jt->t, "sagemaker.job-start", id, json_incref(json_get(jt->state, "start")));
 }
 
-static void ask_stop(struct job_turn *jt)
+/* `remove`: nothing more is expected of the task; its stage may go. */
+static void ask_stop(struct job_turn *jt, bool remove)
 {
 	json_t *payload = json_object();
+	if (!json_get(jt->state, "task"))
+		return;
 	json_set_text(payload, "task", json_get_text(jt->state, "task"));
+	json_set_bool(payload, "remove", remove);
 	turn_effect(jt->t, "sagemaker.job-stop", arena_printf(jt->a, "%s/stop/%s", json_get_text(jt->state, "task"), turn_id(jt->t, 8)), payload);
 }
 
@@ -180,14 +184,23 @@ static int begin(struct job_turn *jt, struct error *err)
 	return 0;
 }
 
+/* The end of a job whose task may or may not be with the executor. */
+static int give_up(struct job_turn *jt, const char *reason, struct error *err)
+{
+	ask_stop(jt, true);
+	return reason ? end_failed(jt, reason, err) : end_stopped(jt, err);
+}
+
 static int on_start_retry(struct job_turn *jt, const json_t *event, struct error *err)
 {
 	int64_t tries = json_get_int(jt->state, "tries", 0), wait = RETRY_FIRST_MS << (tries < 6 ? tries : 6);
+	if (!str_eqz(json_get_str(jt->state, "phase"), "starting"))
+		return 0; /* it had the task all the same */
 	if (json_get_bool(jt->state, "stop", false))
-		return end_stopped(jt, err);
+		return give_up(jt, NULL, err);
 	job_note(jt->job, arena_printf(jt->a, "the executor could not be reached: %s", json_get_text(event, "error")));
 	if (tries >= TRIES_MAX)
-		return end_failed(jt, JOB_INTERNAL_ERROR, err);
+		return give_up(jt, JOB_INTERNAL_ERROR, err);
 	json_set_text(jt->state, "phase", "waiting");
 	turn_timer(jt->t, "start", jt->now_ms + (wait > RETRY_LAST_MS ? RETRY_LAST_MS : wait), event_of("start-again"));
 	return 0;
@@ -209,7 +222,7 @@ static void on_accepted(struct job_turn *jt)
 	if (str_eqz(json_get_str(jt->state, "phase"), "starting"))
 		json_set_text(jt->state, "phase", "running");
 	if (json_get_bool(jt->state, "stop", false))
-		ask_stop(jt);
+		ask_stop(jt, false);
 }
 
 static int on_stop(struct job_turn *jt, struct error *err)
@@ -217,9 +230,9 @@ static int on_stop(struct job_turn *jt, struct error *err)
 	struct str phase = json_get_str(jt->state, "phase");
 	json_set_bool(jt->state, "stop", true);
 	if (str_eqz(phase, "waiting"))
-		return end_stopped(jt, err);
+		return give_up(jt, NULL, err);
 	if (!str_eqz(phase, "uploading") && !str_eqz(phase, "new"))
-		ask_stop(jt);
+		ask_stop(jt, false);
 	return 0;
 }
 
@@ -237,6 +250,7 @@ static void take_notes(struct job_turn *jt, const json_t *event)
 static void on_task_started(struct job_turn *jt, int64_t at_ms)
 {
 	json_set_int(jt->state, "started_ms", at_ms);
+	json_set_text(jt->state, "phase", "running");
 	job_set_time(jt->job->doc, jt->type->start_key, at_ms);
 	progress(jt, "Training", "Training image download completed. Training in progress.");
 }
@@ -268,15 +282,13 @@ static int retry(struct job_turn *jt, struct error *err)
 {
 	json_set_int(jt->state, "attempt", json_get_int(jt->state, "attempt", 0) + 1);
 	json_set_text(jt->state, "phase", "new");
+	json_object_del(jt->state, "started_ms");
 	progress(jt, "Restarting", "Restarting the training job");
 	return begin(jt, err);
 }
 
 static int on_task_stopped(struct job_turn *jt, const json_t *event, struct error *err)
 {
-	if (str_eqz(json_get_str(jt->state, "phase"), "uploading") ||
-	    !str_eqz(json_get_str(event, "task"), json_get_text(jt->state, "task")))
-		return 0; /* told again */
 	const char *command = jt->type->kind == JOB_TRAINING ? "train" : "";
 	struct job_outcome o = job_outcome_of(jt->a, event, json_get_bool(jt->state, "stop", false), command);
 	take_notes(jt, event);
@@ -305,6 +317,8 @@ static int on_task_stopped(struct job_turn *jt, const json_t *event, struct erro
 static int on_task(struct job_turn *jt, const json_t *event, struct error *err)
 {
 	struct str type = json_get_str(event, "type");
+	if (!str_eqz(json_get_str(event, "task"), json_get_text(jt->state, "task")) || str_eqz(json_get_str(jt->state, "phase"), "uploading"))
+		return 0; /* of an earlier attempt, or told again */
 	if (str_eqz(type, "started"))
 		on_task_started(jt, json_get_int(event, "at", jt->now_ms));
 	else if (str_eqz(type, "queued"))
@@ -379,15 +393,16 @@ static int on_finished(struct job_turn *jt, const json_t *event, struct error *e
 static int dispatch(struct job_turn *jt, const json_t *event, struct error *err)
 {
 	struct str type = json_get_str(event, "type");
+	bool started = json_get_int(jt->state, "started_ms", 0) != 0;
 	if (str_eqz(type, "start"))
 		return begin(jt, err);
-	if (str_eqz(type, "staging"))
+	if (str_eqz(type, "staging") && !started)
 		progress(jt, "Downloading", "Downloading input data");
 	else if (str_eqz(type, "accepted"))
 		on_accepted(jt);
 	else if (str_eqz(type, "start-retry"))
 		return on_start_retry(jt, event, err);
-	else if (str_eqz(type, "start-again"))
+	else if (str_eqz(type, "start-again") && str_eqz(json_get_str(jt->state, "phase"), "waiting"))
 		ask_start(jt);
 	else if (str_eqz(type, "start-failed"))
 		return on_start_failed(jt, event, err);
@@ -398,7 +413,7 @@ static int dispatch(struct job_turn *jt, const json_t *event, struct error *err)
 	else if (str_eqz(type, "finished"))
 		return on_finished(jt, event, err);
 	else if (str_eqz(type, "engine.poison"))
-		return end_failed(jt, JOB_INTERNAL_ERROR, err);
+		return give_up(jt, JOB_INTERNAL_ERROR, err);
 	return 0;
 }
 

@@ -153,6 +153,8 @@ static void perform_stop(void *ctx, struct engine *e, const struct effect *fx)
 		err = ERROR_INIT;
 		usleep(500000);
 	}
+	if (json_get_bool(fx->payload, "remove", false))
+		stage_remove(s->o.data_dir, task);
 	engine_effect_done(e, fx->seq, NULL);
 }
 

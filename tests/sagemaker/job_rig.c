@@ -236,14 +236,14 @@ const char *sagemaker_arn(struct sagemaker *s, struct arena *a, const char *kind
 int task_start(struct task_client *c, const char *owner, json_t *spec, struct error *err)
 {
 	rig.starts++;
-	if (rig.break_start > 0) {
+	if (rig.break_start > 0 && strcmp(rig.break_code, "taken") != 0) {
 		rig.break_start--;
 		return *rig.break_code ? error_aws(err, rig.break_code, "%s", rig.break_message) : error_set(err, "%s", rig.break_message);
 	}
 	json_decref(rig.spec);
 	rig.spec = json_deep_copy(spec);
 	snprintf(rig.owner, sizeof(rig.owner), "%s", owner);
-	return 0;
+	return rig.break_start-- > 0 ? error_set(err, "%s", rig.break_message) : 0;
 }
 
 int task_stop(struct task_client *c, const char *task, const char *reason, struct error *err)

@@ -56,7 +56,7 @@ void rig_break_prepare(int n);
 json_t *rig_spec(void);
 int rig_starts(void);
 const char *rig_stopped_task(void); /* the id last asked to stop, or NULL */
-/* The next n starts fail: code "" = out of reach. */
+/* The next n starts fail: code "" = out of reach; "taken" = the executor has the task but its answer is lost. */
 void rig_break_start(int n, const char *code, const char *message);
 /* Says an event of the last task (single quotes; "task" is added) to its owner. */
 void rig_task(const char *event, ...) __attribute__((format(printf, 1, 2)));

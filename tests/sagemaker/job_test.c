@@ -194,6 +194,31 @@ static void test_executor_away(void **state)
 	assert_string_equal(json_get_text(rig_training("a4"), "FailureReason"), "ClientError: bad target");
 }
 
+/* The executor took the task, but its answer was lost. */
+static void test_answer_lost(void **state)
+{
+	rig_break_start(1, "taken", "connection reset");
+	rig_start_training("l1", "");
+	end_with("l1", "exited", 0, "");
+	assert_string_equal(status("l1"), "Completed");
+	rig_wait_ms(60000);
+	assert_int_equal(rig_starts(), 1);
+	rig_break_start(1, "taken", "connection reset");
+	rig_start_training("l2", "");
+	rig_task("{'type':'started','at':%lld}", (long long)rig_now_ms());
+	rig_wait_ms(60000);
+	assert_int_equal(rig_starts(), 2);
+	assert_string_equal(json_get_text(rig_training("l2"), "SecondaryStatus"), "Training");
+	rig_task_stopped("exited", 0, "");
+	assert_string_equal(status("l2"), "Completed");
+	/* a stop reaches a task that may be there */
+	rig_break_start(1, "taken", "connection reset");
+	rig_start_training("l3", "");
+	rig_call("StopTrainingJob", "{'TrainingJobName':'l3'}");
+	assert_string_equal(status("l3"), "Stopped");
+	assert_string_equal(rig_stopped_task(), json_get_text(rig_spec(), "id"));
+}
+
 static void test_crashes(void **state)
 {
 	rig_start_training("c1", "");
@@ -331,6 +356,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_training_failures, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_stop, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_executor_away, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(test_answer_lost, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_crashes, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_retry_strategy, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_uploads_that_fail, rig_setup, rig_teardown),
