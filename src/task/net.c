@@ -1,22 +1,168 @@
-/* net.c - networks of tasks (being built). */
+/* net.c - networks of tasks.
+ *
+ * DESIGN: "host": the machine's own. "none": the runtime makes an empty namespace. "private": a namespace a container, made here; when there are
+ * several, a bridge in one more namespace of its own joins them (nothing of it is seen on the host), and /etc/hosts names them. The only
+ * way out is the API: 169.254.170.2:<api_port> listens on each container's loopback and is carried to the host by the proxy. The namespaces are
+ * made by a thread that enters them and ends there, so that we never have to come back (which rootless may not). */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "task/netlink.h"
+#include "task/proxy.h"
 #include "task/sup.h"
+
+#define API_ADDRESS 0xa9feaa02u	 /* 169.254.170.2 */
+#define TASK_NETWORK 0x0ac80000u /* 10.200.0.0/24: seen only inside the task */
+
+struct net {
+	struct proxy *proxy;
+	int hub; /* namespace of the bridge, or -1 */
+};
+
+struct setup {
+	struct sup *sup;
+	int *listeners; /* one a container, -1 = none */
+	struct error err;
+	int rc;
+};
+
+/* A fresh namespace that this thread is in now. */
+static int new_namespace(struct error *err)
+{
+	if (unshare(CLONE_NEWNET) < 0)
+		return error_errno(err, errno, "make a network namespace");
+	int fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? error_errno(err, errno, "open the network namespace") : fd;
+}
+
+static int enter(int ns, struct error *err)
+{
+	return setns(ns, CLONE_NEWNET) < 0 ? error_errno(err, errno, "enter a network namespace") : 0;
+}
+
+static int listen_api(uint16_t port, struct error *err)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(API_ADDRESS) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return error_errno(err, errno, "make a socket");
+	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 256) < 0) {
+		int e = errno;
+		close(fd);
+		return error_errno(err, e, "listen on 169.254.170.2:%u", port);
+	}
+	return fd;
+}
+
+static int make_hub(struct setup *x)
+{
+	struct net *net = x->sup->net;
+	net->hub = new_namespace(&x->err);
+	CLEANUP_FD int nl = net->hub < 0 ? -1 : netlink_open(&x->err);
+	if (nl < 0)
+		return -1;
+	return netlink_add_bridge(nl, "br0", &x->err) < 0 ? -1 : netlink_up(nl, "br0", &x->err);
+}
+
+static int make_container_net(struct setup *x, size_t i)
+{
+	struct sup *s = x->sup;
+	struct sup_container *c = &s->containers[i];
+	c->netns = new_namespace(&x->err);
+	CLEANUP_FD int nl = c->netns < 0 ? -1 : netlink_open(&x->err);
+	if (nl < 0 || netlink_up(nl, "lo", &x->err) < 0 || netlink_add_address(nl, "lo", API_ADDRESS, 32, &x->err) < 0)
+		return -1;
+	if (s->api_port && (x->listeners[i] = listen_api(s->api_port, &x->err)) < 0)
+		return -1;
+	return 0;
+}
+
+static int join_hub(struct setup *x, size_t i)
+{
+	struct sup_container *c = &x->sup->containers[i];
+	char name[16];
+	snprintf(name, sizeof(name), "v%zu", i);
+	if (enter(x->sup->net->hub, &x->err) < 0)
+		return -1;
+	CLEANUP_FD int hub = netlink_open(&x->err);
+	if (hub < 0 || netlink_add_veth(hub, name, "br0", "eth0", c->netns, &x->err) < 0 || netlink_up(hub, name, &x->err) < 0)
+		return -1;
+	if (enter(c->netns, &x->err) < 0)
+		return -1;
+	CLEANUP_FD int own = netlink_open(&x->err);
+	if (own < 0 || netlink_add_address(own, "eth0", TASK_NETWORK + 2 + (uint32_t)i, 24, &x->err) < 0)
+		return -1;
+	return netlink_up(own, "eth0", &x->err);
+}
+
+static void *make_all(void *arg)
+{
+	struct setup *x = arg;
+	size_t n = x->sup->spec.ncontainers;
+	x->rc = n > 1 ? make_hub(x) : 0;
+	for (size_t i = 0; i < n && x->rc == 0; i++)
+		x->rc = make_container_net(x, i);
+	for (size_t i = 0; i < n && n > 1 && x->rc == 0; i++)
+		x->rc = join_hub(x, i);
+	return NULL;
+}
 
 int net_setup(struct sup *s, struct error *err)
 {
-	return s->spec.network == NETWORK_PRIVATE ? error_set(err, "network \"private\" is not built yet") : 0;
+	size_t n = s->spec.ncontainers, open = 0;
+	pthread_t thread;
+	if (s->spec.network != NETWORK_PRIVATE)
+		return 0;
+	s->net = ARENA_NEW(&s->arena, struct net);
+	s->net->hub = -1;
+	struct setup x = { .sup = s, .listeners = ARENA_ARRAY(&s->arena, int, n) };
+	for (size_t i = 0; i < n; i++)
+		x.listeners[i] = -1;
+	int rc = pthread_create(&thread, NULL, make_all, &x);
+	if (rc)
+		return error_errno(err, rc, "start a thread");
+	pthread_join(thread, NULL);
+	for (size_t i = 0; i < n; i++)
+		if (x.listeners[i] >= 0)
+			x.listeners[open++] = x.listeners[i];
+	if (x.rc < 0) {
+		for (size_t i = 0; i < open; i++)
+			close(x.listeners[i]);
+		error_move(err, &x.err);
+		return error_wrap(err, "private network");
+	}
+	return open ? proxy_start(x.listeners, open, s->api_port, &s->net->proxy, err) : 0;
 }
 
 void net_teardown(struct sup *s)
 {
+	if (!s->net)
+		return;
+	proxy_stop(s->net->proxy);
+	for (size_t i = 0; i < s->spec.ncontainers; i++)
+		if (s->containers[i].netns >= 0)
+			close(s->containers[i].netns);
+	if (s->net->hub >= 0)
+		close(s->net->hub);
 }
 
 const char *net_hosts(struct sup_container *c)
 {
 	struct sup *s = c->sup;
 	CLEANUP_BUF struct buf text = BUF_INIT;
+	bool joined = s->spec.network == NETWORK_PRIVATE && s->spec.ncontainers > 1;
 	buf_addz(&text, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-	for (size_t i = 0; i < s->spec.ncontainers; i++)
-		buf_printf(&text, "127.0.0.1\t%s\n", s->spec.containers[i].name);
+	for (size_t i = 0; i < s->spec.ncontainers; i++) {
+		struct in_addr at = { htonl(joined ? TASK_NETWORK + 2 + (uint32_t)i : INADDR_LOOPBACK) };
+		char ip[INET_ADDRSTRLEN];
+		buf_printf(&text, "%s\t%s\n", inet_ntop(AF_INET, &at, ip, sizeof(ip)), s->spec.containers[i].name);
+	}
 	return arena_strdup(&s->arena, buf_str(&text));
 }
