@@ -215,7 +215,8 @@ static void set_stored(void *ctx, struct str name, struct str value)
 			return;
 	if (str_eq_nocase(name, STR("Content-Type")))
 		h->typed = true;
-	wire_set_header(h->c->r, arena_strdup(h->c->a, name), arena_strdup(h->c->a, value));
+	/* a header without a value doesn't leave the server; a space is no value either */
+	wire_set_header(h->c->r, arena_strdup(h->c->a, name), value.len ? arena_strdup(h->c->a, value) : " ");
 }
 
 static int set_headers(struct s3_call *c, const struct s3_object *o, const struct span *s, struct error *err)
@@ -259,8 +260,10 @@ static void set_checksum(struct s3_call *c, const struct s3_object *o, const str
 	const struct s3_checksum whole = s3_checksum_parse(o->checksum);
 	if (!s->partial)
 		s3_checksum_headers(c, o->checksum);
-	else if (s->part && s->part_sum.len && whole.algo != CHECKSUM_NONE)
+	else if (s->part && s->part_sum.len && whole.algo != CHECKSUM_NONE) {
 		s3_call_sethdr(c, checksum_header(whole.algo), s->part_sum);
+		wire_set_header(c->r, "x-amz-checksum-type", whole.composite ? "COMPOSITE" : "FULL_OBJECT");
+	}
 }
 
 static void not_modified(struct s3_call *c, const struct s3_object *o)
@@ -355,7 +358,7 @@ static int parts_xml(struct s3_call *c, struct buf *b, const struct s3_object *o
 		max = 1000;
 	const int count = parts_count(o->parts);
 	xml_open(b, "ObjectParts");
-	xml_int(b, "TotalPartsCount", count);
+	xml_int(b, "PartsCount", count);
 	xml_int(b, "PartNumberMarker", marker);
 	last = marker;
 	struct buf list = BUF_INIT;

@@ -133,8 +133,6 @@ static void percent_encode(struct buf *out, struct str s)
 		const unsigned char ch = (unsigned char)s.ptr[i];
 		if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || (ch && strchr("-_.*/", ch)))
 			buf_add_char(out, (char)ch);
-		else if (ch == ' ')
-			buf_add_char(out, '+');
 		else
 			buf_printf(out, "%%%02X", ch);
 	}
@@ -156,7 +154,9 @@ int s3_page_read(struct s3_call *c, const char *max_name, struct s3_page *p, str
 	bool present;
 	*p = (struct s3_page){ .c = c };
 	p->scan = (struct s3_scan){ .a = c->a, .ctx = p, .group = s3_page_group };
-	p->scan.prefix = s3_call_arg(c, "prefix", NULL);
+	p->scan.prefix = s3_call_arg(c, "prefix", &present);
+	if (!present)
+		p->scan.prefix = STR("");
 	p->scan.delimiter = s3_call_arg(c, "delimiter", NULL);
 	p->scan.marker = STR("");
 	const struct str encoding = s3_call_arg(c, "encoding-type", &present);
@@ -242,11 +242,15 @@ static void finish(struct s3_call *c, struct s3_page *p, struct buf *b, const ch
 	s3_call_send_xml(c, 200, b);
 }
 
-static void start(struct s3_call *c, struct s3_page *p, struct buf *b, const char *root)
+static void start(struct s3_call *c, struct s3_page *p, struct buf *b, const char *root, bool v1)
 {
 	s3_xml_start(b, root);
 	xml_text(b, "Name", c->bucket.name);
-	s3_page_name(p, b, "Prefix", p->scan.prefix);
+	/* botocore doesn't decode the prefix of version 1 */
+	if (v1)
+		xml_text(b, "Prefix", p->scan.prefix);
+	else
+		s3_page_name(p, b, "Prefix", p->scan.prefix);
 	if (p->scan.delimiter.len)
 		s3_page_name(p, b, "Delimiter", p->scan.delimiter);
 	xml_int(b, "MaxKeys", p->scan.max);
@@ -261,7 +265,7 @@ static void list_v1(struct s3_call *c, struct s3_page *p)
 	if (!s3_page_run(c, p))
 		return;
 	struct buf b = BUF_INIT;
-	start(c, p, &b, "ListBucketResult");
+	start(c, p, &b, "ListBucketResult", true);
 	s3_page_name(p, &b, "Marker", p->scan.marker);
 	if (p->scan.truncated && p->scan.delimiter.len)
 		s3_page_name(p, &b, "NextMarker", p->scan.last);
@@ -303,7 +307,7 @@ static void list_v2(struct s3_call *c, struct s3_page *p)
 	const struct str token = s3_call_arg(c, "continuation-token", &resumed), start_after = s3_call_arg(c, "start-after", &after);
 	p->owner = str_eqz(s3_call_arg(c, "fetch-owner", NULL), "true");
 	p->scan.marker = start_after;
-	if (resumed && !from_token(c->a, token, &p->scan.marker)) {
+	if (resumed && token.len && !from_token(c->a, token, &p->scan.marker)) {
 		s3_error_argument(c, &err, "continuation-token", token, "The continuation token provided is incorrect");
 		s3_call_fail(c, &err);
 		return;
@@ -311,7 +315,7 @@ static void list_v2(struct s3_call *c, struct s3_page *p)
 	if (!s3_page_run(c, p))
 		return;
 	struct buf b = BUF_INIT;
-	start(c, p, &b, "ListBucketResult");
+	start(c, p, &b, "ListBucketResult", false);
 	if (after)
 		s3_page_name(p, &b, "StartAfter", start_after);
 	if (resumed)
@@ -409,7 +413,7 @@ static void list_versions(struct s3_call *c, struct s3_page *p)
 	if (!s3_page_run(c, p))
 		return;
 	struct buf b = BUF_INIT;
-	start(c, p, &b, "ListVersionsResult");
+	start(c, p, &b, "ListVersionsResult", false);
 	s3_page_name(p, &b, "KeyMarker", p->scan.marker);
 	xml_text(&b, "VersionIdMarker", version_marker);
 	if (p->scan.truncated) {

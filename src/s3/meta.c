@@ -85,14 +85,13 @@ static struct str without_chunked(struct arena *a, struct str value)
 	struct buf out = BUF_INIT;
 	struct str piece;
 	while (value.ptr && str_split(&value, ',', &piece)) {
-		piece = str_trim(piece);
-		if (!piece.len || str_eq_nocase(piece, STR("aws-chunked")))
+		if (!str_trim(piece).len || str_eq_nocase(str_trim(piece), STR("aws-chunked")))
 			continue;
 		if (out.len)
 			buf_addz(&out, ",");
 		buf_add_str(&out, piece);
 	}
-	const struct str kept = arena_str(a, buf_str(&out));
+	const struct str kept = arena_str(a, str_trim(buf_str(&out)));
 	buf_release(&out);
 	return kept;
 }
@@ -225,15 +224,11 @@ int s3_meta_write_conditions(struct s3_call *c, struct db *db, struct error *err
 	const struct str match = s3_call_header(c, "if-match"), none = s3_call_header(c, "if-none-match");
 	if (!match.ptr && !none.ptr)
 		return 0;
-	if (none.ptr && !str_eqz(bare_etag(none), "*")) {
-		s3_call_detail(c, "Header", STR("If-None-Match"));
-		return s3_error(err, "NotImplemented");
-	}
 	struct s3_object now;
 	const int found = s3_object_find(db, c->a, c->bucket.id, c->key, STR_NULL, false, &now, err);
 	if (found < 0)
 		return -1;
-	if (none.ptr && found)
+	if (none.ptr && found && etag_listed(none, now.etag))
 		return precondition(c, "If-None-Match", err);
 	if (match.ptr && !found)
 		return s3_error(err, "NoSuchKey");

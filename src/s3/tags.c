@@ -1,9 +1,10 @@
 /* tags.c - tags of objects and buckets: reading, checking, operations.
  *
- * DESIGN: tags are kept as "k=v&k=v" with percent-encoding, in the order given: the form of the x-amz-tagging header. */
+ * DESIGN: tags are kept as "k=v&k=v" with percent-encoding, sorted by key: the form of the x-amz-tagging header. */
 #include "s3/room.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 
 /* ---- encoding ---- */
 
@@ -54,10 +55,12 @@ static size_t utf8_length(struct str s)
 
 /* ---- checking ---- */
 
+struct tag {
+	struct str key, value;
+};
 struct tag_list {
-	struct str keys[S3_BUCKET_TAGS_MAX];
+	struct tag tags[S3_BUCKET_TAGS_MAX];
 	int n, max;
-	struct buf text;
 };
 
 /* Letters, digits, space and + - = . _ : / @ of ASCII; all that is not ASCII. */
@@ -87,25 +90,31 @@ static int add_tag(struct s3_call *c, struct tag_list *l, struct str key, struct
 		return s3_error_text(err, "InvalidTag", "The TagValue you have provided is invalid");
 	}
 	for (int i = 0; i < l->n; i++)
-		if (str_eq(l->keys[i], key)) {
+		if (str_eq(l->tags[i].key, key)) {
 			s3_call_detail(c, "TagKey", key);
 			return s3_error_text(err, "InvalidTag", "Cannot provide multiple Tags with the same key");
 		}
-	l->keys[l->n++] = key;
-	if (l->text.len)
-		buf_add_char(&l->text, '&');
-	encode(&l->text, key);
-	buf_add_char(&l->text, '=');
-	encode(&l->text, value);
+	l->tags[l->n++] = (struct tag){ key, value };
 	return 0;
 }
 
-static int finish(struct s3_call *c, struct tag_list *l, int rc, struct str *out)
+static int by_key(const void *a, const void *b)
 {
-	if (rc == 0)
-		*out = arena_str(c->a, buf_str(&l->text));
-	buf_release(&l->text);
-	return rc;
+	return str_cmp(((const struct tag *)a)->key, ((const struct tag *)b)->key);
+}
+
+static struct str stored_form(struct s3_call *c, struct tag_list *l)
+{
+	CLEANUP_BUF struct buf text = BUF_INIT;
+	qsort(l->tags, (size_t)l->n, sizeof(l->tags[0]), by_key);
+	for (int i = 0; i < l->n; i++) {
+		if (i > 0)
+			buf_add_char(&text, '&');
+		encode(&text, l->tags[i].key);
+		buf_add_char(&text, '=');
+		encode(&text, l->tags[i].value);
+	}
+	return arena_str(c->a, buf_str(&text));
 }
 
 int s3_tags_parse_header(struct s3_call *c, struct str text, struct str *out, struct error *err)
@@ -124,7 +133,9 @@ int s3_tags_parse_header(struct s3_call *c, struct str text, struct str *out, st
 		else
 			rc = add_tag(c, &l, key, value, err);
 	}
-	return finish(c, &l, rc, out);
+	if (rc == 0)
+		*out = stored_form(c, &l);
+	return rc;
 }
 
 int s3_tags_parse_xml(struct s3_call *c, const struct xml_node *tagging, int max, struct str *out, struct error *err)
@@ -141,7 +152,9 @@ int s3_tags_parse_xml(struct s3_call *c, const struct xml_node *tagging, int max
 		else
 			rc = add_tag(c, &l, key, value, err);
 	}
-	return finish(c, &l, rc, out);
+	if (rc == 0)
+		*out = stored_form(c, &l);
+	return rc;
 }
 
 int s3_tags_count(struct str tags)
