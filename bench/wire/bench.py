@@ -96,8 +96,8 @@ def measure(directory, bare, quern, nginx):
     form = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
     host = f"127.0.0.1:{quern.port}"
 
-    def signed(name, method, body, service, headers):
-        target, all_headers = sign(host, method, "/", body, service=service, headers=headers)
+    def signed(name, method, body, service, headers, key="AKIDROOT"):
+        target, all_headers = sign(host, method, "/", body, service=service, headers=headers, key=key)
         return script(directory, name, method, target, all_headers, body)
 
     describe = {**json_headers, "x-amz-target": "SageMaker.DescribeExperiment"}
@@ -112,6 +112,8 @@ def measure(directory, bare, quern, nginx):
         ("quern: s3 GET, signed", quern, signed("s3", "GET", b"", "s3", {})),
         ("quern: sts GetCallerIdentity", quern, signed("sts", "POST", b"Action=GetCallerIdentity&Version=2011-06-15", "sts", form)),
         ("quern: sagemaker Describe, store read", quern, signed("describe", "POST", body, "sagemaker", describe)),
+        ("quern: the same, key read from the store", quern,
+         signed("key", "POST", body, "sagemaker", describe, key="AKIDTEST")),
         ("quern: sagemaker Update, durable", quern, signed("update", "POST", body, "sagemaker", update)),
     ]
     best = {}

@@ -17,14 +17,23 @@ static enum sigv4_fault weigh_claims(struct wire_request *r, int64_t now_ms)
 	return fault != SIGV4_OK ? fault : sigv4_check_headers(&r->arena, &r->http, &r->auth);
 }
 
-/* Fills who and secret. SIGV4_OK, a fault, or -1 with err (an internal fault). */
-static int find_key(struct wire_request *r, struct db *db, const struct sigv4 *s, int64_t now_ms, struct principal *who,
-		    struct str *secret, struct error *err)
+struct db *auth_snapshot(struct wire_request *r, struct error *err)
+{
+	return r->server->o.engine ? store_read_begin(engine_store(r->server->o.engine), err) : NULL;
+}
+
+void auth_snapshot_end(struct wire_request *r, struct db *db)
+{
+	if (db)
+		store_read_end(engine_store(r->server->o.engine), db);
+}
+
+/* One look-up. SIGV4_OK with who and secret, a fault, or -1 with err (an internal fault). */
+static int look_up(struct wire_request *r, struct db *db, const struct sigv4 *s, int64_t now_ms, struct principal *who,
+		   struct str *secret, struct error *err)
 {
 	const struct wire_options *o = &r->server->o;
 	CLEANUP_ERROR struct error why = ERROR_INIT;
-	if (!o->find_key)
-		return SIGV4_UNKNOWN_KEY;
 	if (o->find_key(o->find_key_ctx, &r->arena, db, s->access_key, s->token, now_ms, who, secret, &why))
 		return SIGV4_OK;
 	if (why.message && !why.code[0])
@@ -32,6 +41,23 @@ static int find_key(struct wire_request *r, struct db *db, const struct sigv4 *s
 	if (str_find(str_from(why.code), STR("Expired")) >= 0)
 		return SIGV4_EXPIRED_TOKEN;
 	return str_starts(str_from(why.code), STR("InvalidToken")) ? SIGV4_BAD_TOKEN : SIGV4_UNKNOWN_KEY;
+}
+
+/* Most keys are known in memory; only for another one a snapshot is taken. */
+static int find_key(struct wire_request *r, const struct sigv4 *s, int64_t now_ms, struct principal *who,
+		    struct str *secret, struct error *err)
+{
+	if (!r->server->o.find_key)
+		return SIGV4_UNKNOWN_KEY;
+	int fault = look_up(r, NULL, s, now_ms, who, secret, err);
+	if (fault != SIGV4_UNKNOWN_KEY || !r->server->o.engine)
+		return fault;
+	struct db *db = auth_snapshot(r, err);
+	if (!db)
+		return -1;
+	fault = look_up(r, db, s, now_ms, who, secret, err);
+	auth_snapshot_end(r, db);
+	return fault;
 }
 
 static void admit(struct wire_request *r, const struct principal *who, const struct sigv4 *s)
@@ -42,14 +68,14 @@ static void admit(struct wire_request *r, const struct principal *who, const str
 		r->who.account = r->server->account;
 }
 
-int auth_check(struct wire_request *r, struct db *db, struct str payload_hash, struct error *err)
+int auth_check(struct wire_request *r, struct str payload_hash, struct error *err)
 {
 	int64_t now = clock_now_ms();
 	struct principal who = { 0 };
 	struct str secret = STR_NULL;
 	int fault = weigh_claims(r, now);
 	if (fault == SIGV4_OK)
-		fault = find_key(r, db, &r->auth, now, &who, &secret, err);
+		fault = find_key(r, &r->auth, now, &who, &secret, err);
 	if (fault < 0)
 		return -1;
 	if (fault == SIGV4_OK &&
@@ -63,31 +89,14 @@ int auth_check(struct wire_request *r, struct db *db, struct str payload_hash, s
 	return 0;
 }
 
-struct db *auth_snapshot(struct wire_request *r, struct error *err)
-{
-	return r->server->o.engine ? store_read_begin(engine_store(r->server->o.engine), err) : NULL;
-}
-
-void auth_snapshot_end(struct wire_request *r, struct db *db)
-{
-	if (db)
-		store_read_end(engine_store(r->server->o.engine), db);
-}
-
 int auth_precheck(struct wire_request *r, struct error *err)
 {
 	int64_t now = clock_now_ms();
 	struct principal who = { 0 };
 	struct str secret = STR_NULL;
 	int fault = weigh_claims(r, now);
-	if (fault == SIGV4_OK) {
-		CLEANUP_ERROR struct error why = ERROR_INIT;
-		struct db *db = auth_snapshot(r, &why);
-		if (why.message)
-			return error_move(err, &why);
-		fault = find_key(r, db, &r->auth, now, &who, &secret, err);
-		auth_snapshot_end(r, db);
-	}
+	if (fault == SIGV4_OK)
+		fault = find_key(r, &r->auth, now, &who, &secret, err);
 	if (fault < 0)
 		return -1;
 	return fault == SIGV4_OK ? 0 : auth_fault_error(r->style, (enum sigv4_fault)fault, &r->auth, now, err);
@@ -111,14 +120,8 @@ int wire_check_policy(struct wire_request *r, struct str policy, struct str cred
 	struct principal who = { 0 };
 	struct str secret = STR_NULL;
 	int fault = parsed;
-	if (fault == SIGV4_OK) {
-		CLEANUP_ERROR struct error why = ERROR_INIT;
-		struct db *db = auth_snapshot(r, &why);
-		if (why.message)
-			return error_move(err, &why);
-		fault = find_key(r, db, &s, now, &who, &secret, err);
-		auth_snapshot_end(r, db);
-	}
+	if (fault == SIGV4_OK)
+		fault = find_key(r, &s, now, &who, &secret, err);
 	if (fault < 0)
 		return -1;
 	if (fault == SIGV4_OK) {

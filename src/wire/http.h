@@ -232,11 +232,11 @@ void route_service(struct service *sv);
 /* auth.c */
 /* Who signed this? Fills who and region, or err in the words of the service's protocol. payload_hash: see sigv4_verify.
  */
-int auth_check(struct wire_request *r, struct db *db, struct str payload_hash, struct error *err);
+int auth_check(struct wire_request *r, struct str payload_hash, struct error *err);
 /* Only what can be told without the body: claims, clock, headers, whether the key exists. */
 int auth_precheck(struct wire_request *r, struct error *err);
 void auth_anonymous(struct wire_request *r);
-/* A snapshot for find_key and queries; NULL without an engine, or with err on a fault. */
+/* A snapshot; NULL without an engine, or with err on a fault. */
 struct db *auth_snapshot(struct wire_request *r, struct error *err);
 void auth_snapshot_end(struct wire_request *r, struct db *db);
 int auth_fault_error(enum auth_style style, enum sigv4_fault fault, const struct sigv4 *s, int64_t now_ms,

@@ -1,8 +1,8 @@
 /* operation.c - calls of the model-driven services: buffer, authenticate, decode, validate, handle, encode.
  *
- * DESIGN: a small body is buffered first and then everything happens in one go with one snapshot: signature, decoding,
- * validation and, for a query, the handler. A command goes to the core thread and an async handler wherever it likes;
- * the connection is suspended meanwhile and the answer encoded on its own thread. Bodies above HTTP_EARLY_AUTH are
+ * DESIGN: a small body is buffered first and then everything happens in one go: signature, decoding, validation and,
+ * for a query, the handler on a snapshot. A command goes to the core thread and an async handler wherever it likes; the
+ * connection is suspended meanwhile and the answer encoded on its own thread. Bodies above HTTP_EARLY_AUTH are
  * buffered only for keys that exist. */
 #include "wire/http.h"
 
@@ -164,14 +164,14 @@ static void handle_later(struct wire_request *r)
 
 /* ---- one call ---- */
 
-static int check_signature(struct wire_request *r, struct db *db, struct error *err)
+static int check_signature(struct wire_request *r, struct error *err)
 {
 	unsigned char sum[32];
 	char hex[65];
 	sigv4_sha256(buf_str(&r->body), sum);
 	hex_encode(hex, sum, 32);
 	struct str claimed = r->auth.payload;
-	if (auth_check(r, db, claimed.ptr ? claimed : str_from(hex), err) < 0)
+	if (auth_check(r, claimed.ptr ? claimed : str_from(hex), err) < 0)
 		return -1;
 	return !claimed.ptr || sigv4_same(claimed, sum) ? 0 : auth_body_mismatch(r->style, err);
 }
@@ -208,29 +208,31 @@ static int decode(struct wire_request *r, struct error *err)
 	return model_validate(&r->arena, r->model, r->op, r->in, err);
 }
 
-static int run(struct wire_request *r, struct db *db, struct error *err)
+static int run_query(struct wire_request *r, struct error *err)
 {
-	if (check_signature(r, db, err) < 0 || decode(r, err) < 0)
-		return -1;
-	if (!r->handler->query)
-		return 0;
-	if (r->handler->query(&r->call, db, r->in, &r->out, err) < 0) {
-		if (!err->code[0])
-			error_wrap(err, "%s", r->call.operation);
-		return -1;
-	}
-	encode(r);
-	return 0;
+	CLEANUP_ERROR struct error why = ERROR_INIT;
+	struct db *db = auth_snapshot(r, &why);
+	if (why.message)
+		return error_move(err, &why);
+	int rc = r->handler->query(&r->call, db, r->in, &r->out, err);
+	auth_snapshot_end(r, db);
+	if (rc < 0 && !err->code[0])
+		error_wrap(err, "%s", r->call.operation);
+	return rc < 0 ? -1 : 0;
 }
 
 void operation_end(struct wire_request *r)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct db *db = auth_snapshot(r, &err);
-	int rc = err.message ? -1 : run(r, db, &err);
-	auth_snapshot_end(r, db);
+	int rc = check_signature(r, &err);
+	if (rc == 0)
+		rc = decode(r, &err);
+	if (rc == 0 && r->handler->query)
+		rc = run_query(r, &err);
 	if (rc < 0)
 		answer_error(r, &err);
-	else if (!r->handler->query)
+	else if (r->handler->query)
+		encode(r);
+	else
 		handle_later(r);
 }

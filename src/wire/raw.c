@@ -115,17 +115,6 @@ static struct str signed_payload(struct wire_request *r)
 	return STR_NULL;
 }
 
-static int authenticate(struct wire_request *r, struct str payload, struct error *err)
-{
-	CLEANUP_ERROR struct error why = ERROR_INIT;
-	struct db *db = auth_snapshot(r, &why);
-	if (why.message)
-		return error_move(err, &why);
-	int rc = auth_check(r, db, payload, err);
-	auth_snapshot_end(r, db);
-	return rc;
-}
-
 static int start_signed(struct wire_request *r, struct error *err)
 {
 	struct str payload = signed_payload(r);
@@ -140,7 +129,7 @@ static int start_signed(struct wire_request *r, struct error *err)
 	}
 	if (r->auth_fault == SIGV4_OK && read_payload_kind(r, err) < 0)
 		return -1;
-	return authenticate(r, payload, err);
+	return auth_check(r, payload, err);
 }
 
 static int start_unsigned(struct wire_request *r, struct error *err)
@@ -268,7 +257,7 @@ static void play(struct wire_request *r)
 			char hex[65];
 			sigv4_sha256(buf_str(&r->body), sum);
 			hex_encode(hex, sum, 32);
-			if (authenticate(r, str_from(hex), &err) < 0) {
+			if (auth_check(r, str_from(hex), &err) < 0) {
 				answer_error(r, &err);
 				return;
 			}

@@ -97,8 +97,10 @@ struct wire_options {
 	const char *region; /* default region when a request has none */
 	const char *account;
 	struct engine *engine;
-	/* Looks an access key up: fills who and secret (arena). False: unknown key. Called on http threads. `token` may
-	 * be null. */
+	/* Looks an access key up: fills who and secret (arena). Called on http threads. `token` may be null. False: an
+	 * unknown key, or with err: code "InvalidToken...", "Expired...", or none (an internal fault). It is first
+	 * called with a null db and answers from memory if it can; when the key is not known there, again with a
+	 * snapshot. */
 	bool (*find_key)(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token,
 			 int64_t now_ms, struct principal *who, struct str *secret, struct error *err);
 	void *find_key_ctx;
