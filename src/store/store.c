@@ -37,6 +37,13 @@ static int wal_hook(void *arg, sqlite3 *conn, const char *name, int pages)
 	return SQLITE_OK;
 }
 
+/* The store holds secret keys: nobody else reads it. SQLite gives its other files the same mode. */
+static int make_private(const char *path, int flags, struct error *err)
+{
+	CLEANUP_FD int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | flags, 0600);
+	return fd < 0 ? error_errno(err, errno, "create `%s`", path) : 0;
+}
+
 struct db *db_open(struct store *s, bool writer, struct error *err)
 {
 	struct db *db = mem_calloc(1, sizeof(*db));
@@ -142,6 +149,8 @@ int store_open(const char *path, const struct store_migration *migrations, struc
 		rc = make_scratch(s, err);
 	if (rc == 0)
 		rc = take_lock(s, err);
+	if (rc == 0)
+		rc = make_private(s->path, 0, err);
 	if (rc == 0)
 		rc = (s->writer = db_open(s, true, err)) ? 0 : -1;
 	if (rc == 0 && migrations)
@@ -343,6 +352,8 @@ static int sync_parent(const char *path, struct error *err)
 
 int store_backup(struct store *s, const char *path, struct error *err)
 {
+	if (make_private(path, O_EXCL, err) < 0)
+		return -1;
 	struct db *db = db_open(s, false, err);
 	if (!db)
 		return -1;
@@ -354,5 +365,8 @@ int store_backup(struct store *s, const char *path, struct error *err)
 		rc = sync_path(path, O_RDWR, err);
 	if (rc == 0)
 		rc = sync_parent(path, err);
-	return rc < 0 ? error_wrap(err, "back up the store to `%s`", path) : 0;
+	if (rc == 0)
+		return 0;
+	unlink(path);
+	return error_wrap(err, "back up the store to `%s`", path);
 }

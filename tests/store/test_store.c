@@ -353,6 +353,9 @@ static void test_one_process(void **state)
 	(void)state;
 	char *path = in_dir("locked");
 	struct store *s = open_ok(path, schema), *second = NULL;
+	struct stat st;
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	assert_int_equal(store_open(path, schema, &second, &err), -1);
 	assert_non_null(strstr(error_text(&err), "another process"));
@@ -377,6 +380,9 @@ static void test_backup(void **state)
 	db_rollback(store_writer(s));
 	assert_int_equal(store_backup(s, path, &err), -1); /* never over a file that is there */
 	store_close(s);
+	struct stat st;
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
 	s = open_ok(path, schema);
 	assert_int_equal(count(store_writer(s), "SELECT COUNT(*) FROM fruit"), 100);
 	store_close(s);
