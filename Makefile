@@ -16,6 +16,7 @@ $(BUILD)/build.ninja:
 build: packages $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
 	@meson install -C $(BUILD) --quiet --no-rebuild
+	@images/assemble.sh $(DIST)/libexec/quern/images $(BUILD)/images/xgboost/quern-xgboost
 	@scripts/jsonata $(DIST)/libexec/quern
 
 # Installs, builds, starts, and runs the article's pipeline for real.
