@@ -191,7 +191,9 @@ static json_t *prepare_body(struct sagemaker *s, const char *path, const char *l
 		}
 		link_path = path; /* no second name: moved at once */
 	}
-	return s3_prepare(s->o.s3, link_path, err);
+	json_t *body = s3_prepare(s->o.s3, link_path, err);
+	unlink(link_path); /* a small body is read, not moved */
+	return body;
 }
 
 static int prepare_uploads(struct sagemaker *s, const json_t *payload, json_t *bodies, struct error *err)
