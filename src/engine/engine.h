@@ -46,7 +46,9 @@ struct effect_type {
 	const char *name; /* "task.start" */
 	void (*perform)(void *ctx, struct engine *e, const struct effect *fx);
 	void *ctx;
-	bool blocking; /* true: on one of the engine's worker threads, may read files and block */
+	/* true: on one of the engine's few worker threads, may read files and block for a while; what takes minutes
+	 * belongs on a thread of the performer's own. false: on the core thread, must be quick */
+	bool blocking;
 };
 
 enum engine_crash { ENGINE_BEFORE_COMMIT, ENGINE_AFTER_COMMIT, ENGINE_BEFORE_EFFECT };
