@@ -10,9 +10,10 @@ const s3 = new S3Client({ forcePathStyle: true });
 const sagemaker = new sm.SageMakerClient({});
 const name = process.argv[2] ?? "DataToModelJs";
 
-await s3.send(new CreateBucketCommand({ Bucket: "my-bucket" })).catch((error) => {
-  if (error.name !== "BucketAlreadyOwnedByYou") throw error;
-});
+for (const Bucket of ["my-bucket", `sagemaker-us-east-1-${account}`])
+  await s3.send(new CreateBucketCommand({ Bucket })).catch((error) => {
+    if (error.name !== "BucketAlreadyOwnedByYou") throw error;
+  });
 for (const [key, file] of [["code/preprocess.py", "preprocess.py"], ["raw-data/abalone-dataset.csv", "data/abalone-dataset.csv"]])
   await s3.send(new PutObjectCommand({ Bucket: "my-bucket", Key: key, Body: readFileSync(new URL(file, here)) }));
 

@@ -13,9 +13,19 @@ def client(service):
     return boto3.client(service, endpoint_url=endpoint)
 
 
+def make_bucket(name):
+    s3 = client("s3")
+    try:
+        s3.create_bucket(Bucket=name)
+    except s3.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
+            raise
+
+
 def main():
     account = client("sts").get_caller_identity()["Account"]
     role = f"arn:aws:iam::{account}:role/service-role/QuernExecutionRole"
+    make_bucket(f"sagemaker-us-east-1-{account}")  # where the SDK puts what a step hands on
     client("s3").upload_file(os.path.join(here, "preprocess.py"), "my-bucket", "code/preprocess.py")
     with open(os.path.join(here, "definition.json"), encoding="utf-8") as f:
         definition = f.read().replace("${AccountId}", account)
