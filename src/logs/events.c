@@ -1,8 +1,8 @@
 /* events.c - GetLogEvents.
  *
- * DESIGN: a token is "f/<offset>" (go on forwards from here) or "b/<offset>" (backwards from here) in the stream's file, the offset of a record's
- * start; at an end the same token comes back, which is how clients know. A page holds at most `limit` events and 1 MiB.
- * Only a window of the file is in memory. */
+ * DESIGN: a token is "f/<offset>" (go on forwards from here) or "b/<offset>" (backwards from here) in the stream's
+ * file, the offset of a record's start; at an end the same token comes back, which is how clients know. A page holds at
+ * most `limit` events and 1 MiB. Only a window of the file is in memory. */
 #include "logs/room.h"
 #include "logs/text.h"
 
@@ -83,7 +83,8 @@ static void reverse(json_t *list)
 	}
 }
 
-/* Reads back from `off`. *prev: the start of the earliest record taken (or looked at), where the page before this one ends. */
+/* Reads back from `off`. *prev: the start of the earliest record taken (or looked at), where the page before this one
+ * ends. */
 static int read_backward(struct page *p, int64_t off, int64_t *prev, struct error *err)
 {
 	struct str line;
@@ -117,7 +118,8 @@ static int parse_token(struct page *p, struct str text, struct token *out, struc
 	if (!text.ptr)
 		return 0;
 	int64_t offset = 0;
-	bool good = text.len > 2 && text.ptr[1] == '/' && (text.ptr[0] == 'f' || text.ptr[0] == 'b') && str_to_i64(str_skip(text, 2), &offset);
+	bool good = text.len > 2 && text.ptr[1] == '/' && (text.ptr[0] == 'f' || text.ptr[0] == 'b') &&
+		    str_to_i64(str_skip(text, 2), &offset);
 	if (good) {
 		/* Records before the head have expired since the token was given. */
 		int rc = offset < p->file->head ? 1 : log_file_is_start(p->file, offset, err);
@@ -127,7 +129,9 @@ static int parse_token(struct page *p, struct str text, struct token *out, struc
 	}
 	if (!good)
 		return error_aws(err, "InvalidParameterException", "The specified nextToken is invalid.");
-	*out = (struct token){ .given = true, .backward = text.ptr[0] == 'b', .offset = offset < p->file->head ? p->file->head : offset };
+	*out = (struct token){ .given = true,
+			       .backward = text.ptr[0] == 'b',
+			       .offset = offset < p->file->head ? p->file->head : offset };
 	return 0;
 }
 
@@ -177,7 +181,8 @@ int logs_op_get_events(struct call *c, struct db *db, json_t *in, json_t **out, 
 	struct str group;
 	CLEANUP_LOG_FILE struct log_file f = LOG_FILE_INIT;
 	if (logs_request_group(in, &group, err) < 0 || logs_need_group(db, c->arena, group, &g, err) < 0 ||
-	    logs_need_stream(l, db, c->arena, group, json_get_str(in, "logStreamName"), &s, err) < 0 || logs_open(&s, &f, err) < 0)
+	    logs_need_stream(l, db, c->arena, group, json_get_str(in, "logStreamName"), &s, err) < 0 ||
+	    logs_open(&s, &f, err) < 0)
 		return -1;
 	CLEANUP_JSON json_t *events = json_array();
 	struct page p = { .file = &f, .stream = &s, .arena = c->arena, .events = events };

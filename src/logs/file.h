@@ -1,8 +1,9 @@
 /* file.h - reading a log file. Inside the logs room.
  *
- * DESIGN: a window of 64 KiB moves over the file with pread, so a file of any size is read in flat memory. Positions are byte offsets
- * of line starts. The file is seen as it was when opened: [head, end), where `end` is behind the last whole line (a torn last line
- * is not there yet). Lines are in order of time up to SLOP_MS (clocks step), so a time is found by halving. */
+ * DESIGN: a window of 64 KiB moves over the file with pread, so a file of any size is read in flat memory. Positions
+ * are byte offsets of line starts. The file is seen as it was when opened: [head, end), where `end` is behind the last
+ * whole line (a torn last line is not there yet). Lines are in order of time up to SLOP_MS (clocks step), so a time is
+ * found by halving. */
 #ifndef QUERN_LOGS_FILE_H
 #define QUERN_LOGS_FILE_H
 

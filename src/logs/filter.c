@@ -30,7 +30,8 @@ static int take_quoted(struct arena *a, struct str *s, struct str *out, struct e
 		p[n++] = s->ptr[i];
 	}
 	if (i == s->len)
-		return error_aws(err, "InvalidParameterException", "Invalid filter pattern: a quoted term is not closed");
+		return error_aws(err, "InvalidParameterException",
+				 "Invalid filter pattern: a quoted term is not closed");
 	*out = str_of(p, n);
 	*s = str_skip(*s, i + 1);
 	return 0;
@@ -45,7 +46,8 @@ static int take_word(struct str *s, struct str *out, struct error *err)
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)word.ptr[i];
 		if (!isalnum(c) && c != '_' && c < 0x80)
-			return error_aws(err, "InvalidParameterException", "Invalid character(s) in term '%.*s'", STR_ARG(word));
+			return error_aws(err, "InvalidParameterException", "Invalid character(s) in term '%.*s'",
+					 STR_ARG(word));
 	}
 	*out = word;
 	*s = str_skip(*s, n);
@@ -60,7 +62,8 @@ static int take_term(struct arena *a, struct log_filter *f, struct str *s, struc
 		*s = str_skip(*s, 1);
 	}
 	if (s->len && s->ptr[0] == '%')
-		return error_aws(err, "InvalidParameterException", "Regular expressions in filter patterns are not supported by Quern");
+		return error_aws(err, "InvalidParameterException",
+				 "Regular expressions in filter patterns are not supported by Quern");
 	int rc;
 	if (s->len && s->ptr[0] == '"') {
 		*s = str_skip(*s, 1);
@@ -88,7 +91,8 @@ struct log_filter *log_filter_new(struct arena *a, struct str pattern, struct er
 		return f->json ? f : NULL;
 	}
 	if (pattern.len && pattern.ptr[0] == '[') {
-		error_aws(err, "InvalidParameterException", "Space-delimited filter patterns ([a, b]) are not supported by Quern");
+		error_aws(err, "InvalidParameterException",
+			  "Space-delimited filter patterns ([a, b]) are not supported by Quern");
 		return NULL;
 	}
 	while (pattern.len) {

@@ -1,9 +1,11 @@
 /* filter.h - CloudWatch Logs filter patterns. Inside the logs room.
  *
- * DESIGN: a pattern is compiled once and then asked for each event. Known forms: empty (everything); terms `error "not found"` (all of them, case
- * matters, anywhere in the text); `-term` (none of them); `?term` (any of them; not looked at beside plain terms, as on AWS); and JSON
- * `{ $.a.b[0] = "x*" && ($.n >= 3 || $.c IS NULL) }` with = != < <= > >=, EXISTS, NOT EXISTS, IS NULL, IS TRUE, IS FALSE. Space-delimited `[a, b]` and
- * regular expressions `%...%` are refused with a clear error. Source: CloudWatch Logs user guide, "Filter pattern syntax". */
+ * DESIGN: a pattern is compiled once and then asked for each event. Known forms: empty (everything); terms `error "not
+ * found"` (all of them, case matters, anywhere in the text); `-term` (none of them); `?term` (any of them; not looked
+ * at beside plain terms, as on AWS); and JSON
+ * `{ $.a.b[0] = "x*" && ($.n >= 3 || $.c IS NULL) }` with = != < <= > >=, EXISTS, NOT EXISTS, IS NULL, IS TRUE, IS
+ * FALSE. Space-delimited `[a, b]` and regular expressions `%...%` are refused with a clear error. Source: CloudWatch
+ * Logs user guide, "Filter pattern syntax". */
 #ifndef QUERN_LOGS_FILTER_H
 #define QUERN_LOGS_FILTER_H
 

@@ -1,7 +1,8 @@
 /* filter_json.c - `{ $.a = 1 && ... }`.
  *
- * DESIGN: a recursive-descent parser (|| below && below a comparison), depth-limited, and a walk over the event's JSON. A comparison of a number
- * that the event holds as text compares nothing: types must agree, as on AWS. `*` in a string matches any run of characters. */
+ * DESIGN: a recursive-descent parser (|| below && below a comparison), depth-limited, and a walk over the event's JSON.
+ * A comparison of a number that the event holds as text compares nothing: types must agree, as on AWS. `*` in a string
+ * matches any run of characters. */
 #include "logs/filter_json.h"
 
 #include "base/json.h"
@@ -11,7 +12,21 @@
 
 #define DEPTH_MAX 32
 
-enum node_kind { NODE_OR, NODE_AND, NODE_EQ, NODE_NE, NODE_LT, NODE_LE, NODE_GT, NODE_GE, NODE_NULL, NODE_TRUE, NODE_FALSE, NODE_EXISTS, NODE_ABSENT };
+enum node_kind {
+	NODE_OR,
+	NODE_AND,
+	NODE_EQ,
+	NODE_NE,
+	NODE_LT,
+	NODE_LE,
+	NODE_GT,
+	NODE_GE,
+	NODE_NULL,
+	NODE_TRUE,
+	NODE_FALSE,
+	NODE_EXISTS,
+	NODE_ABSENT
+};
 
 struct hop {
 	struct str key; /* ptr NULL: an index */
@@ -144,8 +159,12 @@ static bool parse_value(struct parser *p, struct json_filter *node)
 
 static struct json_filter *parse_comparison(struct parser *p)
 {
-	static const struct { const char *token; enum node_kind kind; } ops[] = {
-		{ "!=", NODE_NE }, { "<=", NODE_LE }, { ">=", NODE_GE }, { "=", NODE_EQ }, { "<", NODE_LT }, { ">", NODE_GT },
+	static const struct {
+		const char *token;
+		enum node_kind kind;
+	} ops[] = {
+		{ "!=", NODE_NE }, { "<=", NODE_LE }, { ">=", NODE_GE },
+		{ "=", NODE_EQ },  { "<", NODE_LT },  { ">", NODE_GT },
 	};
 	struct json_filter *node = ARENA_NEW(p->arena, struct json_filter);
 	if (!accept(p, "$"))
@@ -197,7 +216,8 @@ static struct json_filter *parse_single(struct parser *p)
 	return node;
 }
 
-static struct json_filter *join(struct parser *p, enum node_kind kind, struct json_filter *left, struct json_filter *right)
+static struct json_filter *join(struct parser *p, enum node_kind kind, struct json_filter *left,
+				struct json_filter *right)
 {
 	struct json_filter *node = ARENA_NEW(p->arena, struct json_filter);
 	node->kind = kind;

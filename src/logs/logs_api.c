@@ -1,7 +1,7 @@
 /* logs_api.c - operations on groups and streams.
  *
- * DESIGN: decode, check, one statement or two, encode. Events are in events.c, search.c and put.c. What the model says (patterns, limits) is
- * checked before a handler runs. Error texts follow CloudWatch Logs. */
+ * DESIGN: decode, check, one statement or two, encode. Events are in events.c, search.c and put.c. What the model says
+ * (patterns, limits) is checked before a handler runs. Error texts follow CloudWatch Logs. */
 #include "logs/room.h"
 
 #include <stdlib.h>
@@ -40,9 +40,11 @@ int logs_request_group(json_t *in, struct str *name, struct error *err)
 {
 	struct str plain = json_get_str(in, "logGroupName"), id = json_get_str(in, "logGroupIdentifier");
 	if (plain.ptr && id.ptr)
-		return error_aws(err, "InvalidParameterException", "LogGroupName and LogGroupIdentifier cannot both be given.");
+		return error_aws(err, "InvalidParameterException",
+				 "LogGroupName and LogGroupIdentifier cannot both be given.");
 	if (!plain.ptr && !id.ptr)
-		return error_aws(err, "InvalidParameterException", "Either LogGroupName or LogGroupIdentifier must be given.");
+		return error_aws(err, "InvalidParameterException",
+				 "Either LogGroupName or LogGroupIdentifier must be given.");
 	*name = plain.ptr ? plain : id;
 	if (!plain.ptr && str_starts(id, STR("arn:")) && !name_of_arn(id, name))
 		return error_aws(err, "InvalidParameterException", "LogGroupIdentifier is not the ARN of a log group.");
@@ -57,9 +59,12 @@ static int create_group(struct call *c, struct turn *t, json_t *in, json_t **out
 	json_t *tags = json_get(in, "tags");
 	struct str tag_text = tags ? json_text(c->arena, tags) : STR("{}");
 	if (json_get_bool(in, "deletionProtectionEnabled", false))
-		return error_aws(err, "InvalidParameterException", "Deletion protection of log groups is not supported by Quern.");
-	if (db_exec(turn_db(t), err, "INSERT INTO logs_group (name, created_ms, class, kms_key, tags) VALUES (?, ?, ?, ?, ?)", "SiSSS",
-		    json_get_str(in, "logGroupName"), turn_now_ms(t), class, json_get_str(in, "kmsKeyId"), tag_text) >= 0)
+		return error_aws(err, "InvalidParameterException",
+				 "Deletion protection of log groups is not supported by Quern.");
+	if (db_exec(turn_db(t), err,
+		    "INSERT INTO logs_group (name, created_ms, class, kms_key, tags) VALUES (?, ?, ?, ?, ?)", "SiSSS",
+		    json_get_str(in, "logGroupName"), turn_now_ms(t), class, json_get_str(in, "kmsKeyId"),
+		    tag_text) >= 0)
 		return 0;
 	if (!error_is(err, "conflict"))
 		return -1;
@@ -91,7 +96,8 @@ static int delete_group(struct call *c, struct turn *t, json_t *in, json_t **out
 	CLEANUP_ROWS struct rows rows = { 0 };
 	struct db *db = turn_db(t);
 	struct str name = json_get_str(in, "logGroupName");
-	if (db_query(db, &rows, err, "SELECT file FROM logs_stream WHERE group_name=?", "S", name) < 0 || forget_files(t, &rows, err) < 0)
+	if (db_query(db, &rows, err, "SELECT file FROM logs_stream WHERE group_name=?", "S", name) < 0 ||
+	    forget_files(t, &rows, err) < 0)
 		return -1;
 	rows_done(&rows);
 	if (db_exec(db, err, "DELETE FROM logs_stream WHERE group_name=?", "S", name) < 0)
@@ -148,7 +154,8 @@ static bool group_wanted(json_t *in, struct str name, struct str class)
 		return false;
 	if (!ids)
 		return true;
-	json_array_foreach(ids, i, id) {
+	json_array_foreach(ids, i, id)
+	{
 		struct str wanted = json_str(id);
 		if (str_starts(wanted, STR("arn:")))
 			name_of_arn(wanted, &wanted);
@@ -164,11 +171,13 @@ int logs_op_describe_groups(struct call *c, struct db *db, json_t *in, json_t **
 	struct str prefix = json_get_str(in, "logGroupNamePrefix"), token = json_get_str(in, "nextToken");
 	int64_t limit = json_get_int(in, "limit", 50);
 	if (prefix.ptr && json_get(in, "logGroupNamePattern"))
-		return error_aws(err, "InvalidParameterException", "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.");
+		return error_aws(err, "InvalidParameterException",
+				 "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.");
 	prefix = text_or(prefix, STR(""));
 	struct str end = logs_prefix_end(c->arena, prefix);
-	if (db_query(db, &rows, err, "SELECT name, class FROM logs_group WHERE name>=? AND name<? AND name>? ORDER BY name", "SSS", prefix,
-		     end.ptr ? end : STR("\xff"), text_or(token, STR(""))) < 0)
+	if (db_query(db, &rows, err,
+		     "SELECT name, class FROM logs_group WHERE name>=? AND name<? AND name>? ORDER BY name", "SSS",
+		     prefix, end.ptr ? end : STR("\xff"), text_or(token, STR(""))) < 0)
 		return -1;
 	json_t *list = json_array();
 	*out = json_object();
@@ -199,14 +208,18 @@ static int set_retention(struct turn *t, struct str group, int64_t days, struct 
 
 static int put_retention(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
-	static const int allowed[] = { 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653 };
+	static const int allowed[] = { 1,   3,   5,   7,   14,   30,   60,   90,   120,  150,  180,
+				       365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653 };
 	int64_t days = json_get_int(in, "retentionInDays", 0);
 	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
 		if (allowed[i] == days)
 			return set_retention(t, json_get_str(in, "logGroupName"), days, err);
 	return error_aws(err, "InvalidParameterException",
-			 "1 validation error detected: Value '%lld' at 'retentionInDays' failed to satisfy constraint: Member must satisfy enum value set: "
-			 "[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]", (long long)days);
+			 "1 validation error detected: Value '%lld' at 'retentionInDays' failed to satisfy constraint: "
+			 "Member must satisfy enum value set: "
+			 "[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, "
+			 "2922, 3288, 3653]",
+			 (long long)days);
 }
 
 static int delete_retention(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -222,8 +235,9 @@ static int create_stream(struct call *c, struct turn *t, json_t *in, json_t **ou
 	struct str group = json_get_str(in, "logGroupName");
 	if (logs_need_group(turn_db(t), c->arena, group, &g, err) < 0)
 		return -1;
-	if (db_exec(turn_db(t), err, "INSERT INTO logs_stream (group_name, name, created_ms, file) VALUES (?, ?, ?, ?)", "SSis", group,
-		    json_get_str(in, "logStreamName"), turn_now_ms(t), turn_id(t, LOGS_FILE_ID_LEN)) >= 0)
+	if (db_exec(turn_db(t), err, "INSERT INTO logs_stream (group_name, name, created_ms, file) VALUES (?, ?, ?, ?)",
+		    "SSis", group, json_get_str(in, "logStreamName"), turn_now_ms(t),
+		    turn_id(t, LOGS_FILE_ID_LEN)) >= 0)
 		return 0;
 	if (!error_is(err, "conflict"))
 		return -1;
@@ -238,11 +252,14 @@ static int delete_stream(struct call *c, struct turn *t, json_t *in, json_t **ou
 	struct str group = json_get_str(in, "logGroupName"), name = json_get_str(in, "logStreamName");
 	if (logs_need_stream(ctx(c), turn_db(t), c->arena, group, name, &s, err) < 0)
 		return -1;
-	if (db_query(turn_db(t), &rows, err, "SELECT file FROM logs_stream WHERE group_name=? AND name=?", "SS", group, name) < 0 ||
+	if (db_query(turn_db(t), &rows, err, "SELECT file FROM logs_stream WHERE group_name=? AND name=?", "SS", group,
+		     name) < 0 ||
 	    forget_files(t, &rows, err) < 0)
 		return -1;
 	rows_done(&rows);
-	return db_exec(turn_db(t), err, "DELETE FROM logs_stream WHERE group_name=? AND name=?", "SS", group, name) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "DELETE FROM logs_stream WHERE group_name=? AND name=?", "SS", group, name) < 0
+		       ? -1
+		       : 0;
 }
 
 struct described {
@@ -293,7 +310,9 @@ static json_t *stream_json(struct call *c, const struct described *d)
 		json_set_int(o, "lastIngestionTime", d->last_ms);
 	}
 	json_set_text(o, "uploadSequenceToken", arena_printf(c->arena, "%056lld", (long long)d->stream.created_ms));
-	json_set_text(o, "arn", arena_printf(c->arena, "%s:log-stream:%.*s", logs_group_arn(c, d->stream.group), STR_ARG(d->stream.name)));
+	json_set_text(o, "arn",
+		      arena_printf(c->arena, "%s:log-stream:%.*s", logs_group_arn(c, d->stream.group),
+				   STR_ARG(d->stream.name)));
 	json_set_int(o, "storedBytes", d->bytes);
 	return o;
 }
@@ -302,14 +321,16 @@ static json_t *stream_json(struct call *c, const struct described *d)
 static int by_last_event(const void *x, const void *y)
 {
 	const struct described *a = x, *b = y;
-	int64_t ta = a->has_events ? a->last_ms : a->stream.created_ms, tb = b->has_events ? b->last_ms : b->stream.created_ms;
+	int64_t ta = a->has_events ? a->last_ms : a->stream.created_ms,
+		tb = b->has_events ? b->last_ms : b->stream.created_ms;
 	if (ta != tb)
 		return ta < tb ? -1 : 1;
 	return str_cmp(a->stream.name, b->stream.name);
 }
 
 /* Fills *out with at most `limit` items from `from`, in the direction asked for. */
-static void stream_page(struct call *c, const struct listing *l, size_t from, size_t limit, bool backwards, bool by_name, json_t *out)
+static void stream_page(struct call *c, const struct listing *l, size_t from, size_t limit, bool backwards,
+			bool by_name, json_t *out)
 {
 	json_t *list = json_array();
 	size_t n = 0;
@@ -319,7 +340,8 @@ static void stream_page(struct call *c, const struct listing *l, size_t from, si
 	if (n == 0 || from + n >= l->count)
 		return;
 	if (by_name)
-		json_set_text(out, "nextToken", arena_printf(c->arena, "n/%.*s", STR_ARG(l->items[from + n - 1].stream.name)));
+		json_set_text(out, "nextToken",
+			      arena_printf(c->arena, "n/%.*s", STR_ARG(l->items[from + n - 1].stream.name)));
 	else
 		json_object_set_new(out, "nextToken", json_sprintf("t/%zu", from + n));
 }
@@ -328,15 +350,20 @@ int logs_op_describe_streams(struct call *c, struct db *db, json_t *in, json_t *
 {
 	struct log_group g;
 	struct str group, prefix = json_get_str(in, "logStreamNamePrefix"), token = json_get_str(in, "nextToken");
-	bool by_time = str_eqz(json_get_str(in, "orderBy"), "LastEventTime"), descending = json_get_bool(in, "descending", false);
+	bool by_time = str_eqz(json_get_str(in, "orderBy"), "LastEventTime"),
+	     descending = json_get_bool(in, "descending", false);
 	int64_t limit = json_get_int(in, "limit", 50), from = 0;
 	if (logs_request_group(in, &group, err) < 0 || logs_need_group(db, c->arena, group, &g, err) < 0)
 		return -1;
 	if (by_time && prefix.ptr)
-		return error_aws(err, "InvalidParameterException", "Cannot order by LastEventTime with a logStreamNamePrefix.");
-	if (token.ptr && (token.len < 2 || token.ptr[0] != (by_time ? 't' : 'n') || (by_time && !str_to_i64(str_skip(token, 2), &from))))
+		return error_aws(err, "InvalidParameterException",
+				 "Cannot order by LastEventTime with a logStreamNamePrefix.");
+	if (token.ptr && (token.len < 2 || token.ptr[0] != (by_time ? 't' : 'n') ||
+			  (by_time && !str_to_i64(str_skip(token, 2), &from))))
 		return error_aws(err, "InvalidParameterException", "The specified nextToken is invalid.");
-	struct stream_range range = { .group = group, .prefix = text_or(prefix, STR("")), .descending = !by_time && descending,
+	struct stream_range range = { .group = group,
+				      .prefix = text_or(prefix, STR("")),
+				      .descending = !by_time && descending,
 				      .limit = by_time ? INT64_MAX : limit + 1 };
 	if (token.ptr && !by_time)
 		range.after = str_skip(token, 2);

@@ -1,6 +1,7 @@
 /* logs_store.c - groups and streams: the tables, and where a stream's file is.
  *
- * DESIGN: rows hold what clients named; events are in files (<dir>/<2 hex>/<id>.log) that rows point to by an opaque id. */
+ * DESIGN: rows hold what clients named; events are in files (<dir>/<2 hex>/<id>.log) that rows point to by an opaque
+ * id. */
 #include "logs/room.h"
 
 #include "base/id.h"
@@ -15,9 +16,11 @@
 
 const struct store_migration logs_migrations[] = {
 	{ "logs", 1,
-	  "CREATE TABLE logs_group (name TEXT PRIMARY KEY, created_ms INTEGER NOT NULL, retention_days INTEGER NOT NULL DEFAULT 0,"
+	  "CREATE TABLE logs_group (name TEXT PRIMARY KEY, created_ms INTEGER NOT NULL, retention_days INTEGER NOT "
+	  "NULL DEFAULT 0,"
 	  " class TEXT NOT NULL DEFAULT 'STANDARD', kms_key TEXT, tags TEXT NOT NULL DEFAULT '{}');"
-	  "CREATE TABLE logs_stream (group_name TEXT NOT NULL, name TEXT NOT NULL, created_ms INTEGER NOT NULL, file TEXT NOT NULL,"
+	  "CREATE TABLE logs_stream (group_name TEXT NOT NULL, name TEXT NOT NULL, created_ms INTEGER NOT NULL, file "
+	  "TEXT NOT NULL,"
 	  " head INTEGER NOT NULL DEFAULT 0, unordered INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (group_name, name));" },
 	{ 0 },
 };
@@ -54,10 +57,14 @@ int64_t logs_cutoff(const struct log_group *g, int64_t now_ms)
 int logs_get_group(struct db *db, struct arena *a, struct str name, struct log_group *out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(db, &rows, err, "SELECT created_ms, retention_days, class, kms_key, tags FROM logs_group WHERE name=?", "S", name);
+	int rc = db_row(db, &rows, err,
+			"SELECT created_ms, retention_days, class, kms_key, tags FROM logs_group WHERE name=?", "S",
+			name);
 	if (rc <= 0)
 		return rc;
-	*out = (struct log_group){ .name = arena_str(a, name), .created_ms = rows_int(&rows, 0), .retention_days = rows_int(&rows, 1),
+	*out = (struct log_group){ .name = arena_str(a, name),
+				   .created_ms = rows_int(&rows, 0),
+				   .retention_days = rows_int(&rows, 1),
 				   .class = arena_strdup(a, rows_str(&rows, 2)),
 				   .kms_key = rows_null(&rows, 3) ? NULL : arena_strdup(a, rows_str(&rows, 3)),
 				   .tags = arena_strdup(a, rows_str(&rows, 4)) };
@@ -74,21 +81,28 @@ int logs_need_group(struct db *db, struct arena *a, struct str name, struct log_
 
 static void read_stream(struct logs *l, struct arena *a, struct rows *rows, struct str group, struct log_stream *out)
 {
-	*out = (struct log_stream){ .group = group, .name = arena_str(a, rows_str(rows, 0)), .created_ms = rows_int(rows, 1),
-				    .path = logs_path(l, a, rows_str(rows, 2)), .head = rows_int(rows, 3), .unordered = rows_int(rows, 4) != 0 };
+	*out = (struct log_stream){ .group = group,
+				    .name = arena_str(a, rows_str(rows, 0)),
+				    .created_ms = rows_int(rows, 1),
+				    .path = logs_path(l, a, rows_str(rows, 2)),
+				    .head = rows_int(rows, 3),
+				    .unordered = rows_int(rows, 4) != 0 };
 }
 
-int logs_get_stream(struct logs *l, struct db *db, struct arena *a, struct str group, struct str name, struct log_stream *out, struct error *err)
+int logs_get_stream(struct logs *l, struct db *db, struct arena *a, struct str group, struct str name,
+		    struct log_stream *out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(db, &rows, err, "SELECT name, created_ms, file, head, unordered FROM logs_stream WHERE group_name=? AND name=?",
+	int rc = db_row(db, &rows, err,
+			"SELECT name, created_ms, file, head, unordered FROM logs_stream WHERE group_name=? AND name=?",
 			"SS", group, name);
 	if (rc > 0)
 		read_stream(l, a, &rows, arena_str(a, group), out);
 	return rc;
 }
 
-int logs_need_stream(struct logs *l, struct db *db, struct arena *a, struct str group, struct str name, struct log_stream *out, struct error *err)
+int logs_need_stream(struct logs *l, struct db *db, struct arena *a, struct str group, struct str name,
+		     struct log_stream *out, struct error *err)
 {
 	struct log_group g;
 	if (logs_need_group(db, a, group, &g, err) < 0)
@@ -108,15 +122,20 @@ int logs_each_stream(struct logs *l, struct db *db, struct arena *a, const struc
 	struct str top = end.ptr ? end : STR("\xf4\x8f\xbf\xbf\xff");
 	int rc;
 	if (r->descending)
-		rc = db_query(db, &rows, err, "SELECT name, created_ms, file, head, unordered FROM logs_stream"
+		rc = db_query(db, &rows, err,
+			      "SELECT name, created_ms, file, head, unordered FROM logs_stream"
 			      " WHERE group_name=? AND name>=? AND name<? ORDER BY name DESC LIMIT ?",
 			      "SSSi", r->group, prefix, r->after.ptr ? r->after : top, r->limit);
 	else if (r->after.ptr)
-		rc = db_query(db, &rows, err, "SELECT name, created_ms, file, head, unordered FROM logs_stream"
-			      " WHERE group_name=? AND name>? AND name<? ORDER BY name LIMIT ?", "SSSi", r->group, r->after, top, r->limit);
+		rc = db_query(db, &rows, err,
+			      "SELECT name, created_ms, file, head, unordered FROM logs_stream"
+			      " WHERE group_name=? AND name>? AND name<? ORDER BY name LIMIT ?",
+			      "SSSi", r->group, r->after, top, r->limit);
 	else
-		rc = db_query(db, &rows, err, "SELECT name, created_ms, file, head, unordered FROM logs_stream"
-			      " WHERE group_name=? AND name>=? AND name<? ORDER BY name LIMIT ?", "SSSi", r->group, prefix, top, r->limit);
+		rc = db_query(db, &rows, err,
+			      "SELECT name, created_ms, file, head, unordered FROM logs_stream"
+			      " WHERE group_name=? AND name>=? AND name<? ORDER BY name LIMIT ?",
+			      "SSSi", r->group, prefix, top, r->limit);
 	if (rc < 0)
 		return -1;
 	struct str group = arena_str(a, r->group);
@@ -139,9 +158,12 @@ int logs_open(const struct log_stream *s, struct log_file *f, struct error *err)
 static int ensure_stream(struct turn *t, struct str group, struct str stream, struct error *err)
 {
 	struct db *db = turn_db(t);
-	if (db_exec(db, err, "INSERT INTO logs_group (name, created_ms) VALUES (?, ?) ON CONFLICT DO NOTHING", "Si", group, turn_now_ms(t)) < 0)
+	if (db_exec(db, err, "INSERT INTO logs_group (name, created_ms) VALUES (?, ?) ON CONFLICT DO NOTHING", "Si",
+		    group, turn_now_ms(t)) < 0)
 		return -1;
-	return db_exec(db, err, "INSERT INTO logs_stream (group_name, name, created_ms, file) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+	return db_exec(db, err,
+		       "INSERT INTO logs_stream (group_name, name, created_ms, file) VALUES (?, ?, ?, ?) ON CONFLICT "
+		       "DO NOTHING",
 		       "SSis", group, stream, turn_now_ms(t), turn_id(t, LOGS_FILE_ID_LEN));
 }
 
@@ -229,7 +251,9 @@ int logs_new(struct engine *e, const char *dir, struct logs **out, struct error 
 	pthread_cond_init(&l->wake, &attr);
 	pthread_condattr_destroy(&attr);
 	l->service = (struct wire_service){ .model = "logs", .scope = "logs", .ops = logs_ops, .ctx = l };
-	engine_add_effect(e, &(struct effect_type){ .name = "logs.unlink", .perform = logs_perform_unlink, .ctx = l, .blocking = true });
+	engine_add_effect(e,
+			  &(struct effect_type){
+				  .name = "logs.unlink", .perform = logs_perform_unlink, .ctx = l, .blocking = true });
 	if (logs_thread_start(l, err) < 0) {
 		logs_free(l);
 		return -1;

@@ -1,9 +1,9 @@
 /* put.c - PutLogEvents, and the room's thread.
  *
- * DESIGN: an accepted batch is queued to one thread, which appends it in one write, fdatasyncs and then answers: a 2xx means it is on
- * disk, and neither an http thread nor the core waits for the disk. A batch is checked whole before any of it is written.
- * Sources: API reference of PutLogEvents (1,048,576 bytes counted as text + 26 an event, in order of time, span of 24 h, not over
- * 2 h ahead nor 14 days or the retention back; the sequence token is ignored). */
+ * DESIGN: an accepted batch is queued to one thread, which appends it in one write, fdatasyncs and then answers: a 2xx
+ * means it is on disk, and neither an http thread nor the core waits for the disk. A batch is checked whole before any
+ * of it is written. Sources: API reference of PutLogEvents (1,048,576 bytes counted as text + 26 an event, in order of
+ * time, span of 24 h, not over 2 h ahead nor 14 days or the retention back; the sequence token is ignored). */
 #include "logs/room.h"
 
 #include "base/clock.h"
@@ -56,10 +56,12 @@ static int check_batch(json_t *events, int64_t now_ms, int64_t cutoff_ms, struct
 			v->too_new_start = (int64_t)i;
 	}
 	if (bytes > BATCH_MAX_BYTES)
-		return error_aws(err, "InvalidParameterException", "Upload too large: %lld bytes exceeds limit of %d", (long long)bytes, BATCH_MAX_BYTES);
+		return error_aws(err, "InvalidParameterException", "Upload too large: %lld bytes exceeds limit of %d",
+				 (long long)bytes, BATCH_MAX_BYTES);
 	if (last - first > LOGS_DAY_MS)
-		return error_aws(err, "InvalidParameterException",
-				 "The batch of log events in a single PutLogEvents request cannot span more than 24 hours.");
+		return error_aws(
+			err, "InvalidParameterException",
+			"The batch of log events in a single PutLogEvents request cannot span more than 24 hours.");
 	if (v->too_old_end > 0)
 		v->first = (size_t)v->too_old_end;
 	if (v->expired_end > (int64_t)v->first)
@@ -76,7 +78,10 @@ struct disorder {
 static int mark_unordered(struct turn *t, void *arg, struct error *err)
 {
 	struct disorder *d = arg;
-	return db_exec(turn_db(t), err, "UPDATE logs_stream SET unordered=1 WHERE group_name=? AND name=?", "SS", d->group, d->stream) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "UPDATE logs_stream SET unordered=1 WHERE group_name=? AND name=?", "SS",
+		       d->group, d->stream) < 0
+		       ? -1
+		       : 0;
 }
 
 static int write_all(int fd, struct str data, struct error *err)
@@ -140,7 +145,8 @@ static json_t *answer(const struct verdict *v, const char *token)
 	return out;
 }
 
-static int put_find(struct logs *l, struct arena *a, json_t *in, struct log_stream *s, int64_t *cutoff, struct error *err)
+static int put_find(struct logs *l, struct arena *a, json_t *in, struct log_stream *s, int64_t *cutoff,
+		    struct error *err)
 {
 	struct db *db = store_read_begin(engine_store(l->engine), err);
 	if (!db)
@@ -239,7 +245,8 @@ static void *thread_main(void *arg)
 		} else if (l->stop) {
 			break;
 		} else if (!sweep) {
-			struct timespec ts = { .tv_sec = l->next_sweep_us / 1000000, .tv_nsec = l->next_sweep_us % 1000000 * 1000 };
+			struct timespec ts = { .tv_sec = l->next_sweep_us / 1000000,
+					       .tv_nsec = l->next_sweep_us % 1000000 * 1000 };
 			pthread_cond_timedwait(&l->wake, &l->lock, &ts);
 			continue;
 		}

@@ -1,8 +1,8 @@
 /* record.h - one log event on disk. Inside the logs room.
  *
- * DESIGN: a log file holds one record a line. A supervisor writes "<epoch ms> <text>\n" (task.h). PutLogEvents, whose messages may hold
- * newlines, writes "<epoch ms>\<ingestion ms> <escaped text>\n", where "\n" stands for a newline and "\\" for a backslash.
- * A line of neither form (torn by a crash, or foreign) is no event and is skipped. */
+ * DESIGN: a log file holds one record a line. A supervisor writes "<epoch ms> <text>\n" (task.h). PutLogEvents, whose
+ * messages may hold newlines, writes "<epoch ms>\<ingestion ms> <escaped text>\n", where "\n" stands for a newline and
+ * "\\" for a backslash. A line of neither form (torn by a crash, or foreign) is no event and is skipped. */
 #ifndef QUERN_LOGS_RECORD_H
 #define QUERN_LOGS_RECORD_H
 

@@ -31,22 +31,25 @@ struct logs {
 struct log_group {
 	struct str name; /* in the arena, as all texts here */
 	int64_t created_ms;
-	int64_t retention_days; /* 0 = for ever */
+	int64_t retention_days;             /* 0 = for ever */
 	const char *class, *kms_key, *tags; /* tags: a JSON object */
 };
 struct log_stream {
 	struct str group, name;
 	int64_t created_ms, head;
-	bool unordered; /* a batch with earlier times than the file's last came in: the times can't be searched by halving */
+	bool unordered; /* a batch with earlier times than the file's last came in: the times can't be searched by
+			   halving */
 	const char *path;
 };
 
 /* 1 found, 0 not, < 0 a fault. */
 int logs_get_group(struct db *db, struct arena *a, struct str name, struct log_group *out, struct error *err);
-int logs_get_stream(struct logs *l, struct db *db, struct arena *a, struct str group, struct str name, struct log_stream *out, struct error *err);
+int logs_get_stream(struct logs *l, struct db *db, struct arena *a, struct str group, struct str name,
+		    struct log_stream *out, struct error *err);
 /* As above, but absence is the error ResourceNotFoundException. */
 int logs_need_group(struct db *db, struct arena *a, struct str name, struct log_group *out, struct error *err);
-int logs_need_stream(struct logs *l, struct db *db, struct arena *a, struct str group, struct str name, struct log_stream *out, struct error *err);
+int logs_need_stream(struct logs *l, struct db *db, struct arena *a, struct str group, struct str name,
+		     struct log_stream *out, struct error *err);
 /* Streams of a group whose names start with `prefix`, by name, at most `limit`. fn returns nonzero to stop. */
 struct stream_range {
 	struct str group, prefix;

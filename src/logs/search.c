@@ -1,9 +1,9 @@
 /* search.c - FilterLogEvents.
  *
- * DESIGN: the streams of a group are merged by time: the order of all events is (time, stream name, offset), and a token names the next
- * event in it, so a search goes on exactly where it stopped, whatever was written meanwhile. A stream's file is opened when the
- * merge reaches its first event in the time range and closed behind its last. A call looks at no more than SCAN_BYTES of text; then it
- * answers what it found with a token, as AWS does. */
+ * DESIGN: the streams of a group are merged by time: the order of all events is (time, stream name, offset), and a
+ * token names the next event in it, so a search goes on exactly where it stopped, whatever was written meanwhile. A
+ * stream's file is opened when the merge reaches its first event in the time range and closed behind its last. A call
+ * looks at no more than SCAN_BYTES of text; then it answers what it found with a token, as AWS does. */
 #include "logs/filter.h"
 #include "logs/room.h"
 #include "logs/text.h"
@@ -181,7 +181,9 @@ static int add_cursor(void *ctx, const struct log_stream *stream)
 		s->cap = s->cap ? s->cap * 2 : 16;
 	}
 	/* A stream out of order is opened at once: its first event in the file need not be its earliest. */
-	s->cursors[s->count++] = (struct cursor){ .stream = *stream, .file = LOG_FILE_INIT, .at_ms = stream->unordered ? 0 : first - LOG_SLOP_MS };
+	s->cursors[s->count++] = (struct cursor){ .stream = *stream,
+						  .file = LOG_FILE_INIT,
+						  .at_ms = stream->unordered ? 0 : first - LOG_SLOP_MS };
 	return 0;
 }
 
@@ -190,12 +192,15 @@ static int find_streams(struct search *s, struct str group, json_t *in)
 	json_t *names = json_get(in, "logStreamNames"), *name;
 	size_t i;
 	if (!names) {
-		struct stream_range range = { .group = group, .prefix = json_get_str(in, "logStreamNamePrefix"), .limit = INT64_MAX };
+		struct stream_range range = { .group = group,
+					      .prefix = json_get_str(in, "logStreamNamePrefix"),
+					      .limit = INT64_MAX };
 		if (logs_each_stream(s->l, s->db, s->arena, &range, add_cursor, s, s->err) < 0)
 			return -1;
 		return s->rc;
 	}
-	json_array_foreach(names, i, name) {
+	json_array_foreach(names, i, name)
+	{
 		struct log_stream stream;
 		if (logs_need_stream(s->l, s->db, s->arena, group, json_str(name), &stream, s->err) < 0)
 			return -1;
@@ -214,7 +219,8 @@ static int pick(struct search *s, struct cursor **out)
 			struct cursor *c = &s->cursors[i];
 			if (c->ended)
 				continue;
-			if (!best || c->at_ms < best->at_ms || (c->at_ms == best->at_ms && str_cmp(c->stream.name, best->stream.name) < 0))
+			if (!best || c->at_ms < best->at_ms ||
+			    (c->at_ms == best->at_ms && str_cmp(c->stream.name, best->stream.name) < 0))
 				best = c;
 		}
 		*out = best;
@@ -232,8 +238,9 @@ static json_t *found_json(struct arena *a, const struct cursor *c, size_t *size)
 	json_set_int(e, "timestamp", c->record.at_ms);
 	json_object_set_new(e, "message", log_text_json(log_record_text(a, &c->record), size));
 	json_set_int(e, "ingestionTime", c->record.ingested_ms);
-	json_object_set_new(e, "eventId", json_sprintf("%013lld%020llu%019lld", (long long)c->at_ms,
-						       (unsigned long long)logs_digest(c->stream.name), (long long)c->off));
+	json_object_set_new(e, "eventId",
+			    json_sprintf("%013lld%020llu%019lld", (long long)c->at_ms,
+					 (unsigned long long)logs_digest(c->stream.name), (long long)c->off));
 	*size += EVENT_OVERHEAD_BYTES;
 	return e;
 }
@@ -264,8 +271,10 @@ static int run(struct search *s, json_t *events, json_t **token)
 	for (bool began = false; pick(s, &c) == 0; began = true) {
 		if (!c)
 			return 0;
-		if ((int64_t)json_array_size(events) >= s->limit || (began && s->scanned > SCAN_BYTES) || !take(s, c, events)) {
-			*token = json_sprintf("%lld/%lld/%.*s", (long long)c->at_ms, (long long)c->off, STR_ARG(c->stream.name));
+		if ((int64_t)json_array_size(events) >= s->limit || (began && s->scanned > SCAN_BYTES) ||
+		    !take(s, c, events)) {
+			*token = json_sprintf("%lld/%lld/%.*s", (long long)c->at_ms, (long long)c->off,
+					      STR_ARG(c->stream.name));
 			return 0;
 		}
 		if (cursor_read(s, c, c->next) < 0)
@@ -281,8 +290,8 @@ static int parse_token(struct search *s, struct str text)
 		return 0;
 	s->resume = true;
 	s->token_stream = text;
-	if (str_split(&s->token_stream, '/', &ms) && str_to_i64(ms, &s->token_ms) && str_split(&s->token_stream, '/', &off) &&
-	    str_to_i64(off, &s->token_off) && s->token_stream.ptr)
+	if (str_split(&s->token_stream, '/', &ms) && str_to_i64(ms, &s->token_ms) &&
+	    str_split(&s->token_stream, '/', &off) && str_to_i64(off, &s->token_off) && s->token_stream.ptr)
 		return 0;
 	return error_aws(s->err, "InvalidParameterException", "The specified nextToken is invalid.");
 }
@@ -293,7 +302,8 @@ static int prepare(struct search *s, struct str group, json_t *in)
 	if (logs_need_group(s->db, s->arena, group, &g, s->err) < 0)
 		return -1;
 	if (json_get(in, "logStreamNames") && json_get(in, "logStreamNamePrefix"))
-		return error_aws(s->err, "InvalidParameterException", "logStreamNames and logStreamNamePrefix cannot be given together.");
+		return error_aws(s->err, "InvalidParameterException",
+				 "logStreamNames and logStreamNamePrefix cannot be given together.");
 	s->from_ms = json_get_int(in, "startTime", 0);
 	s->until_ms = json_get_int(in, "endTime", INT64_MAX - 2 * LOG_SLOP_MS);
 	s->limit = json_get_int(in, "limit", PAGE_EVENTS);

@@ -1,8 +1,9 @@
 /* sweep.c - expiry and removal.
  *
- * DESIGN: readers drop expired events by time at once, so expiry is exact whenever this runs. The sweep gives the space back: it moves the stream's
- * head on to the first live record (a row, committed first) and then punches a hole over what lies before it. Byte offsets, and so
- * clients' tokens, stay valid. On a file system without holes the space stays taken until the stream is deleted. */
+ * DESIGN: readers drop expired events by time at once, so expiry is exact whenever this runs. The sweep gives the space
+ * back: it moves the stream's head on to the first live record (a row, committed first) and then punches a hole over
+ * what lies before it. Byte offsets, and so clients' tokens, stay valid. On a file system without holes the space stays
+ * taken until the stream is deleted. */
 #include "logs/room.h"
 
 #include "base/log.h"
@@ -66,8 +67,8 @@ static int look(void *ctx, const struct log_stream *s)
 static int commit_moves(struct turn *t, void *arg, struct error *err)
 {
 	for (struct move *m = arg; m; m = m->next)
-		if (db_exec(turn_db(t), err, "UPDATE logs_stream SET head=? WHERE group_name=? AND name=? AND head<?", "iSSi", m->head, m->group,
-			    m->name, m->head) < 0)
+		if (db_exec(turn_db(t), err, "UPDATE logs_stream SET head=? WHERE group_name=? AND name=? AND head<?",
+			    "iSSi", m->head, m->group, m->name, m->head) < 0)
 			return -1;
 	return 0;
 }
@@ -79,7 +80,8 @@ static void punch(const struct move *m)
 		log_warn("logs", "free the expired part of `%s`: %s", m->path, strerror(errno));
 }
 
-static int sweep_group(struct logs *l, struct db *db, struct arena *a, const struct log_group *g, int64_t now_ms, struct move **moves, struct error *err)
+static int sweep_group(struct logs *l, struct db *db, struct arena *a, const struct log_group *g, int64_t now_ms,
+		       struct move **moves, struct error *err)
 {
 	struct sweep sw = { .arena = a, .cutoff = logs_cutoff(g, now_ms), .moves = *moves, .err = err };
 	struct stream_range all = { .group = g->name, .limit = INT64_MAX };
@@ -89,7 +91,8 @@ static int sweep_group(struct logs *l, struct db *db, struct arena *a, const str
 	return 0;
 }
 
-static int find_moves(struct logs *l, struct db *db, struct arena *a, int64_t now_ms, struct move **moves, struct error *err)
+static int find_moves(struct logs *l, struct db *db, struct arena *a, int64_t now_ms, struct move **moves,
+		      struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc;
@@ -126,7 +129,8 @@ void logs_perform_unlink(void *ctx, struct engine *e, const struct effect *fx)
 	struct arena a = ARENA_INIT;
 	size_t i;
 	json_t *file;
-	json_array_foreach(json_get(fx->payload, "files"), i, file) {
+	json_array_foreach(json_get(fx->payload, "files"), i, file)
+	{
 		const char *path = logs_path(l, &a, json_str(file));
 		if (unlink(path) < 0 && errno != ENOENT)
 			log_warn("logs", "remove `%s`: %s", path, strerror(errno));

@@ -1,4 +1,5 @@
-/* tags.c - tags of log groups, by name (TagLogGroup, the old way) or by ARN (TagResource). Kept as one JSON object in the group's row. */
+/* tags.c - tags of log groups, by name (TagLogGroup, the old way) or by ARN (TagResource). Kept as one JSON object in
+ * the group's row. */
 #include "logs/room.h"
 
 #define TAGS_MAX 50
@@ -29,7 +30,10 @@ static int load_tags(struct call *c, struct db *db, json_t *in, struct str *name
 
 static int save_tags(struct call *c, struct turn *t, struct str name, json_t *tags, struct error *err)
 {
-	return db_exec(turn_db(t), err, "UPDATE logs_group SET tags=? WHERE name=?", "SS", json_text(c->arena, tags), name) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "UPDATE logs_group SET tags=? WHERE name=?", "SS", json_text(c->arena, tags),
+		       name) < 0
+		       ? -1
+		       : 0;
 }
 
 int logs_op_tag(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -54,8 +58,7 @@ int logs_op_untag(struct call *c, struct turn *t, json_t *in, json_t **out, stru
 		return -1;
 	if (!keys)
 		keys = json_get(in, "tags"); /* UntagLogGroup calls the list of keys "tags" */
-	json_array_foreach(keys, i, key)
-		json_object_del(tags, json_string_value(key));
+	json_array_foreach(keys, i, key) json_object_del(tags, json_string_value(key));
 	return save_tags(c, t, name, tags, err);
 }
 

@@ -1,6 +1,7 @@
 /* text.c - log text as JSON.
  *
- * DESIGN: a container writes any bytes; the answer must be UTF-8. Good text is passed on as it is, without a copy of ours. */
+ * DESIGN: a container writes any bytes; the answer must be UTF-8. Good text is passed on as it is, without a copy of
+ * ours. */
 #include "logs/text.h"
 
 #include "base/buf.h"
@@ -19,7 +20,8 @@ static size_t sequence(const unsigned char *p, size_t n)
 	for (size_t i = 1; i < len; i++)
 		if ((p[i] & 0xc0) != 0x80)
 			return 0;
-	if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f) || (c == 0xf0 && p[1] < 0x90) || (c == 0xf4 && p[1] > 0x8f))
+	if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f) || (c == 0xf0 && p[1] < 0x90) ||
+	    (c == 0xf4 && p[1] > 0x8f))
 		return 0;
 	return len;
 }

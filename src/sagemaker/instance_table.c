@@ -1,7 +1,8 @@
 /* instance_table.c - the shapes of ml.* instance types: vCPUs, memory, GPUs.
  *
- * DESIGN: facts only, sorted by name for bsearch. They are those of the EC2 type of the same name (public EC2 instance type data); the list of names is
- * the union of what the SageMaker API takes for training, processing, transform, hosting and notebooks. */
+ * DESIGN: facts only, sorted by name for bsearch. They are those of the EC2 type of the same name (public EC2 instance
+ * type data); the list of names is the union of what the SageMaker API takes for training, processing, transform,
+ * hosting and notebooks. */
 #include "sagemaker/instance.h"
 
 const struct instance_shape instance_table[] = {

@@ -1,9 +1,10 @@
 /* job_actor.c - the life of a job, one event at a time.
  *
- * DESIGN: see job_impl.h. The row's document is what clients see; the actor's state holds only what the next turns need:
- *   { "kind", "name", "phase": "new"|"starting"|"waiting"|"running"|"uploading", "task", "stop": bool, "tries", "attempt",
- *     "start": payload until the executor has the task, "logs": [paths], "started_ms", "outcome": {...}, "uploads": [...], "at": n }
- * Events may come in any order that a crash allows ("started" before "accepted", "stopped" twice): each is taken by what it says. */
+ * DESIGN: see job_impl.h. The row's document is what clients see; the actor's state holds only what the next turns
+ * need: { "kind", "name", "phase": "new"|"starting"|"waiting"|"running"|"uploading", "task", "stop": bool, "tries",
+ * "attempt", "start": payload until the executor has the task, "logs": [paths], "started_ms", "outcome": {...},
+ * "uploads": [...], "at": n } Events may come in any order that a crash allows ("started" before "accepted", "stopped"
+ * twice): each is taken by what it says. */
 #include "sagemaker/job_impl.h"
 
 #define UPLOAD_BATCH 1000
@@ -96,9 +97,10 @@ static int end_job(struct job_turn *jt, const struct job_outcome *o, struct erro
 {
 	json_t *doc = jt->job->doc;
 	const char *secondary = o->timeout ? "MaxRuntimeExceeded" : o->status;
-	const char *message = o->timeout ? "Training job runtime exceeded MaxRuntimeInSeconds provided" :
-			      str_eqz(str_from(o->status), "Completed") ? "Training job completed" :
-			      str_eqz(str_from(o->status), "Failed") ? "Training job failed" : "Training job stopped";
+	const char *message = o->timeout ? "Training job runtime exceeded MaxRuntimeInSeconds provided"
+			      : str_eqz(str_from(o->status), "Completed") ? "Training job completed"
+			      : str_eqz(str_from(o->status), "Failed")    ? "Training job failed"
+									  : "Training job stopped";
 	job_transition(jt->job, secondary, message, jt->now_ms);
 	if (jt->type->kind == JOB_TRAINING) {
 		json_t *list = json_get(doc, "SecondaryStatusTransitions");
@@ -151,15 +153,15 @@ static void ask_stop(struct job_turn *jt, bool remove)
 		return;
 	json_set_text(payload, "task", json_get_text(jt->state, "task"));
 	json_set_bool(payload, "remove", remove);
-	turn_effect(jt->t, "sagemaker.job-stop", arena_printf(jt->a, "%s/stop/%s", json_get_text(jt->state, "task"), turn_id(jt->t, 8)), payload);
+	turn_effect(jt->t, "sagemaker.job-stop",
+		    arena_printf(jt->a, "%s/stop/%s", json_get_text(jt->state, "task"), turn_id(jt->t, 8)), payload);
 }
 
 static json_t *log_paths(const json_t *payload)
 {
 	json_t *list = json_array(), *c;
 	size_t i;
-	json_array_foreach(json_get_path(payload, "spec.containers"), i, c)
-		json_array_append(list, json_get(c, "log"));
+	json_array_foreach(json_get_path(payload, "spec.containers"), i, c) json_array_append(list, json_get(c, "log"));
 	return list;
 }
 
@@ -242,9 +244,8 @@ static void take_notes(struct job_turn *jt, const json_t *event)
 {
 	size_t i;
 	json_t *note;
-	json_array_foreach(json_get(event, "notes"), i, note)
-		if (json_is_string(note))
-			job_note(jt->job, json_string_value(note));
+	json_array_foreach(json_get(event, "notes"), i, note) if (json_is_string(note))
+		job_note(jt->job, json_string_value(note));
 }
 
 static void on_task_started(struct job_turn *jt, int64_t at_ms)
@@ -269,7 +270,8 @@ static void ask_finish(struct job_turn *jt)
 	json_set_bool(payload, "last", at + UPLOAD_BATCH >= n);
 	json_object_set_new(payload, "uploads", slice);
 	json_object_set(payload, "logs", json_get(jt->state, "logs"));
-	turn_effect(jt->t, "sagemaker.job-finish", arena_printf(jt->a, "%s/finish/%zu", json_get_text(jt->state, "task"), at), payload);
+	turn_effect(jt->t, "sagemaker.job-finish",
+		    arena_printf(jt->a, "%s/finish/%zu", json_get_text(jt->state, "task"), at), payload);
 }
 
 static bool may_retry(struct job_turn *jt, const struct job_outcome *o)
@@ -317,7 +319,8 @@ static int on_task_stopped(struct job_turn *jt, const json_t *event, struct erro
 static int on_task(struct job_turn *jt, const json_t *event, struct error *err)
 {
 	struct str type = json_get_str(event, "type");
-	if (!str_eqz(json_get_str(event, "task"), json_get_text(jt->state, "task")) || str_eqz(json_get_str(jt->state, "phase"), "uploading"))
+	if (!str_eqz(json_get_str(event, "task"), json_get_text(jt->state, "task")) ||
+	    str_eqz(json_get_str(jt->state, "phase"), "uploading"))
 		return 0; /* of an earlier attempt, or told again */
 	if (str_eqz(type, "started"))
 		on_task_started(jt, json_get_int(event, "at", jt->now_ms));
@@ -336,12 +339,14 @@ static int commit_uploads(struct job_turn *jt, const json_t *event, struct error
 	json_t *bodies = json_get(event, "bodies"), *body, *outcome = json_get(jt->state, "outcome");
 	size_t i, at = (size_t)json_get_int(event, "at", 0);
 	const char *failed = json_get_text(event, "error");
-	json_array_foreach(bodies, i, body) {
+	json_array_foreach(bodies, i, body)
+	{
 		CLEANUP_ERROR struct error why = ERROR_INIT;
 		const json_t *u = json_array_get(json_get(jt->state, "uploads"), at + i);
 		if (!json_is_object(body))
 			continue; /* an empty archive */
-		if (s3_commit(jt->t, json_get_str(u, "bucket"), json_get_str(u, "key"), body, "binary/octet-stream", &why) >= 0)
+		if (s3_commit(jt->t, json_get_str(u, "bucket"), json_get_str(u, "key"), body, "binary/octet-stream",
+			      &why) >= 0)
 			continue;
 		if (!*why.code)
 			return error_move(err, &why);
@@ -381,7 +386,8 @@ static int on_finished(struct job_turn *jt, const json_t *event, struct error *e
 		ask_finish(jt);
 		return 0;
 	}
-	struct job_outcome o = { .status = json_get_text(outcome, "status"), .reason = json_get_text(outcome, "reason"),
+	struct job_outcome o = { .status = json_get_text(outcome, "status"),
+				 .reason = json_get_text(outcome, "reason"),
 				 .timeout = json_get_bool(outcome, "timeout", false) };
 	if (jt->type->kind == JOB_TRAINING)
 		set_results(jt, event, &o);
@@ -427,7 +433,9 @@ static int run_turn(const struct job_type *type, struct turn *t, json_t *state, 
 		turn_end(t);
 		return 0;
 	}
-	struct job_turn jt = { .t = t, .a = turn_arena(t), .state = state, .job = &j, .type = type, .now_ms = turn_now_ms(t) };
+	struct job_turn jt = {
+		.t = t, .a = turn_arena(t), .state = state, .job = &j, .type = type, .now_ms = turn_now_ms(t)
+	};
 	if (dispatch(&jt, event, err) < 0)
 		return -1;
 	return jt.ended ? 0 : job_save(t, &j, err);

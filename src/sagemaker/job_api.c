@@ -51,7 +51,8 @@ static int stop(struct call *c, struct turn *t, enum job_kind kind, json_t *in, 
 	if (find(t, kind, in, &j, err) < 0)
 		return -1;
 	if (!str_eqz(str_from(job_status(&j)), "InProgress"))
-		return error_aws(err, "ValidationException", "The request was rejected because the %s is in status %s.", j.type->words, job_status(&j));
+		return error_aws(err, "ValidationException", "The request was rejected because the %s is in status %s.",
+				 j.type->words, job_status(&j));
 	return job_stop(c->service_ctx, t, kind, j.name, err);
 }
 
@@ -65,24 +66,25 @@ static int stop_training(struct call *c, struct turn *t, json_t *in, json_t **ou
 	return stop(c, t, JOB_TRAINING, in, err);
 }
 
-static int delete(struct call *c, struct turn *t, enum job_kind kind, json_t *in, struct error *err)
+static int delete (struct call *c, struct turn *t, enum job_kind kind, json_t *in, struct error *err)
 {
 	CLEANUP_JOB struct job j = JOB_INIT;
 	if (find(t, kind, in, &j, err) < 0)
 		return -1;
 	if (!job_ended(&j))
-		return error_aws(err, "ResourceInUse", "The request was rejected because the %s is in status %s.", j.type->words, job_status(&j));
+		return error_aws(err, "ResourceInUse", "The request was rejected because the %s is in status %s.",
+				 j.type->words, job_status(&j));
 	return job_delete(t, &j, err);
 }
 
 static int delete_processing(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
-	return delete(c, t, JOB_PROCESSING, in, err);
+	return delete (c, t, JOB_PROCESSING, in, err);
 }
 
 static int delete_training(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
-	return delete(c, t, JOB_TRAINING, in, err);
+	return delete (c, t, JOB_TRAINING, in, err);
 }
 
 const struct wire_op job_ops[] = {

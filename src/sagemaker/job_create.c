@@ -1,7 +1,7 @@
 /* job_create.c - making a job of a request: checks that the model doesn't make, the row, the actor.
  *
- * DESIGN: what is refused here costs the user nothing; what would fail at the end of a long run (no bucket for the model) is looked at now. An
- * option that this platform does not have is refused by name, never ignored. */
+ * DESIGN: what is refused here costs the user nothing; what would fail at the end of a long run (no bucket for the
+ * model) is looked at now. An option that this platform does not have is refused by name, never ignored. */
 #include "sagemaker/job_impl.h"
 
 #include <stdarg.h>
@@ -23,17 +23,15 @@ json_t *job_without_nulls(const json_t *value)
 	size_t i;
 	if (json_is_object(value)) {
 		copy = json_object();
-		json_object_foreach((json_t *)value, key, item)
-			if (!json_is_null(item))
-				json_object_set_new_nocheck(copy, key, job_without_nulls(item));
+		json_object_foreach((json_t *)value, key, item) if (!json_is_null(item))
+			json_object_set_new_nocheck(copy, key, job_without_nulls(item));
 		return copy;
 	}
 	if (!json_is_array(value))
 		return json_incref((json_t *)value);
 	copy = json_array();
-	json_array_foreach((json_t *)value, i, item)
-		if (!json_is_null(item))
-			json_array_append_new(copy, job_without_nulls(item));
+	json_array_foreach((json_t *)value, i, item) if (!json_is_null(item))
+		json_array_append_new(copy, job_without_nulls(item));
 	return copy;
 }
 
@@ -61,12 +59,15 @@ int job_check_output(struct turn *t, const char *what, struct str uri, struct er
 int job_check_instance(const struct job_type *type, const char *instance, int64_t count, struct error *err)
 {
 	if (!instance || !instance_find(str_from(instance)))
-		return job_refuse(err, "The requested resource %s/%s is not available in this region", type->kind_name, instance ? instance : "");
+		return job_refuse(err, "The requested resource %s/%s is not available in this region", type->kind_name,
+				  instance ? instance : "");
 	if (count < 1)
 		return job_refuse(err, "InstanceCount must be at least 1.");
 	if (count > JOB_HOSTS_MAX)
-		return job_refuse(err, "Quern runs the instances of a job on one machine, at most %d of them; %lld were asked for.", JOB_HOSTS_MAX,
-				  (long long)count);
+		return job_refuse(
+			err,
+			"Quern runs the instances of a job on one machine, at most %d of them; %lld were asked for.",
+			JOB_HOSTS_MAX, (long long)count);
 	return 0;
 }
 
@@ -87,7 +88,8 @@ static json_t *make_doc(const struct job_type *type, const json_t *request, cons
 		json_copy_key(doc, request, *key);
 	json_set_text(doc, type->status_key, "InProgress");
 	if (!json_get_path(doc, "StoppingCondition.MaxRuntimeInSeconds")) {
-		json_t *stopping = json_get(doc, "StoppingCondition") ? json_copy(json_get(doc, "StoppingCondition")) : json_object();
+		json_t *stopping = json_get(doc, "StoppingCondition") ? json_copy(json_get(doc, "StoppingCondition"))
+								      : json_object();
 		json_set_int(stopping, "MaxRuntimeInSeconds", JOB_MAX_RUNTIME_S);
 		json_object_set_new(doc, "StoppingCondition", stopping);
 	}
@@ -103,7 +105,8 @@ static json_t *first_state(const struct job_type *type, const char *name)
 	return state;
 }
 
-int job_create(struct sagemaker *s, struct turn *t, enum job_kind kind, const json_t *given, const char *parent, const char **arn, struct error *err)
+int job_create(struct sagemaker *s, struct turn *t, enum job_kind kind, const json_t *given, const char *parent,
+	       const char **arn, struct error *err)
 {
 	const struct job_type *type = job_type_of(kind);
 	struct arena *a = turn_arena(t);
@@ -113,13 +116,16 @@ int job_create(struct sagemaker *s, struct turn *t, enum job_kind kind, const js
 		return job_refuse(err, "%s is missing.", type->name_key);
 	if (type->check(s, t, request, err) < 0)
 		return -1;
-	CLEANUP_JOB struct job j = { .type = type, .name = arena_strdup(a, str_from(name)), .parent = parent, .notes = json_array() };
+	CLEANUP_JOB struct job j = {
+		.type = type, .name = arena_strdup(a, str_from(name)), .parent = parent, .notes = json_array()
+	};
 	j.arn = sagemaker_arn(s, a, type->kind_name, name);
 	j.doc = make_doc(type, request, j.name, j.arn);
 	job_transition(&j, "Starting", "Starting the training job", turn_now_ms(t));
 	if (job_insert(t, &j, err) < 0 || job_tags_put(t, j.arn, json_get(request, "Tags"), err) < 0)
 		return -1;
-	if (turn_spawn(t, type->actor, arena_printf(a, "%s/%s", type->kind_name, j.name), first_state(type, j.name), err) < 0)
+	if (turn_spawn(t, type->actor, arena_printf(a, "%s/%s", type->kind_name, j.name), first_state(type, j.name),
+		       err) < 0)
 		return -1;
 	*arn = j.arn;
 	return 0;

@@ -1,7 +1,9 @@
-/* job_effects.c - what jobs do outside the store: staging, the executor, reading logs, preparing outputs. On worker threads.
+/* job_effects.c - what jobs do outside the store: staging, the executor, reading logs, preparing outputs. On worker
+ * threads.
  *
- * DESIGN: each performer may run again after a crash. Starting is idempotent by the task's id, staging by its marker; an output file is
- * linked before it is prepared, so that a second run finds it still in its place (the first run's body is litter that the blob store collects). */
+ * DESIGN: each performer may run again after a crash. Starting is idempotent by the task's id, staging by its marker;
+ * an output file is linked before it is prepared, so that a second run finds it still in its place (the first run's
+ * body is litter that the blob store collects). */
 #include "sagemaker/job_impl.h"
 #include "sagemaker/metrics.h"
 
@@ -31,8 +33,8 @@ static bool still_wanted(struct sagemaker *s, const json_t *payload)
 	if (!db)
 		return true;
 	struct rows rows = { 0 };
-	if (db_row(db, &rows, NULL, "SELECT status FROM sagemaker_job WHERE kind=? AND name=?", "ss", json_get_text(payload, "kind"),
-		   json_get_text(payload, "name")) > 0)
+	if (db_row(db, &rows, NULL, "SELECT status FROM sagemaker_job WHERE kind=? AND name=?", "ss",
+		   json_get_text(payload, "kind"), json_get_text(payload, "name")) > 0)
 		wanted = str_eqz(rows_str(&rows, 0), "InProgress");
 	rows_done(&rows);
 	store_read_end(engine_store(s->o.engine), db);
@@ -41,7 +43,8 @@ static bool still_wanted(struct sagemaker *s, const json_t *payload)
 
 static void set_threads(json_t *container, double cpus)
 {
-	static const char *const names[] = { "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS" };
+	static const char *const names[] = { "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+					     "NUMEXPR_MAX_THREADS" };
 	json_t *env = json_get(container, "env");
 	double quota = json_get_real(container, "cpu_quota", 1);
 	char text[24];
@@ -58,17 +61,15 @@ static void size_threads(struct sagemaker *s, json_t *spec)
 	double cpus = json_get_real(machine, "cpus", 1 << 20);
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_get(spec, "containers"), i, c)
-		set_threads(c, cpus < 1 ? 1 : cpus);
+	json_array_foreach(json_get(spec, "containers"), i, c) set_threads(c, cpus < 1 ? 1 : cpus);
 }
 
 static int touch_logs(const json_t *spec, struct error *err)
 {
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_get(spec, "containers"), i, c)
-		if (json_get_text(c, "log") && logs_touch(json_get_text(c, "log"), err) < 0)
-			return -1;
+	json_array_foreach(json_get(spec, "containers"), i,
+			   c) if (json_get_text(c, "log") && logs_touch(json_get_text(c, "log"), err) < 0) return -1;
 	return 0;
 }
 
@@ -87,7 +88,10 @@ static json_t *stage_failed(const json_t *payload, const struct error *why)
 	bool training = str_eqz(json_get_str(payload, "kind"), "training-job");
 	json_t *e;
 	if (error_is(why, STAGE_CLIENT_ERROR))
-		e = start_failed(job_reason(&a, "ClientError: %s %s", training ? "Data download failed:" : "Failed to download data.", error_text(why)), NULL);
+		e = start_failed(job_reason(&a, "ClientError: %s %s",
+					    training ? "Data download failed:" : "Failed to download data.",
+					    error_text(why)),
+				 NULL);
 	else
 		e = start_failed(NULL, error_text(why));
 	arena_release(&a);
@@ -143,7 +147,8 @@ static void perform_stop(void *ctx, struct engine *e, const struct effect *fx)
 	struct sagemaker *s = ctx;
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	const char *task = json_get_text(fx->payload, "task");
-	/* Without an executor nothing runs that could be stopped; when it is away only for now it gets the wish again. */
+	/* Without an executor nothing runs that could be stopped; when it is away only for now it gets the wish again.
+	 */
 	for (int i = 0; s->o.tasks && task_stop(s->o.tasks, task, "stop", &err) < 0; i++) {
 		if (i == 20) {
 			log_error("sagemaker", "stop %s: %s", task, error_text(&err));
@@ -203,7 +208,8 @@ static int prepare_uploads(struct sagemaker *s, const json_t *payload, json_t *b
 	size_t i;
 	json_t *u;
 	int rc = 0;
-	json_array_foreach(json_get(payload, "uploads"), i, u) {
+	json_array_foreach(json_get(payload, "uploads"), i, u)
+	{
 		json_t *body = prepare_body(s, json_get_text(u, "path"), arena_printf(&a, "%s.up", dir), err);
 		if (!body) {
 			rc = -1;
@@ -236,14 +242,16 @@ static json_t *read_metrics(struct sagemaker *s, const json_t *payload)
 		return NULL;
 	CLEANUP_JSON json_t *doc = job_describe(s, db, JOB_TRAINING, json_get_text(payload, "name"), &err);
 	store_read_end(engine_store(s->o.engine), db);
-	struct metrics *m = doc ? metrics_new(json_get_path(doc, "AlgorithmSpecification.MetricDefinitions"), is_xgboost(doc), &err) : NULL;
+	struct metrics *m =
+		doc ? metrics_new(json_get_path(doc, "AlgorithmSpecification.MetricDefinitions"), is_xgboost(doc), &err)
+		    : NULL;
 	if (!m)
 		return NULL;
 	size_t i;
 	json_t *path;
-	json_array_foreach(json_get(payload, "logs"), i, path)
-		if (logs_each(json_string_value(path), take_line, m, &err) < 0)
-			log_warn("sagemaker", "metrics of %s: %s", json_get_text(payload, "name"), error_text(&err));
+	json_array_foreach(json_get(payload, "logs"), i,
+			   path) if (logs_each(json_string_value(path), take_line, m, &err) < 0)
+		log_warn("sagemaker", "metrics of %s: %s", json_get_text(payload, "name"), error_text(&err));
 	json_t *final = metrics_final(m);
 	metrics_free(m);
 	return final;
@@ -279,9 +287,14 @@ void job_add_effects(struct sagemaker *s)
 	static const struct {
 		const char *name;
 		void (*perform)(void *ctx, struct engine *e, const struct effect *fx);
-	} kinds[] = { { "sagemaker.job-start", perform_start }, { "sagemaker.job-stop", perform_stop }, { "sagemaker.job-finish", perform_finish } };
+	} kinds[] = { { "sagemaker.job-start", perform_start },
+		      { "sagemaker.job-stop", perform_stop },
+		      { "sagemaker.job-finish", perform_finish } };
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		engine_add_effect(s->o.engine, &(struct effect_type){ .name = kinds[i].name, .perform = kinds[i].perform, .ctx = s, .blocking = true });
+		engine_add_effect(s->o.engine, &(struct effect_type){ .name = kinds[i].name,
+								      .perform = kinds[i].perform,
+								      .ctx = s,
+								      .blocking = true });
 }
 
 int sagemaker_jobs_init(struct sagemaker *s, struct error *err)

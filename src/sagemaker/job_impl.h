@@ -1,9 +1,10 @@
 /* job_impl.h - what the job_*.c files share.
  *
- * A job's life: job_create (row, actor) -> "start" turn: builds the task spec and the stage plan, asks for effect "sagemaker.job-start" ->
- * worker: stages, gives the task to the executor -> task events (queued, started, stopped) -> effect "sagemaker.job-finish" on a worker: prepares
- * the outputs as object bodies, reads metrics from the logs -> the turn of its answer makes the objects current and ends the job, in one
- * transaction. Stop: the row is Stopping at once; effect "sagemaker.job-stop" asks the executor. */
+ * A job's life: job_create (row, actor) -> "start" turn: builds the task spec and the stage plan, asks for effect
+ * "sagemaker.job-start" -> worker: stages, gives the task to the executor -> task events (queued, started, stopped) ->
+ * effect "sagemaker.job-finish" on a worker: prepares the outputs as object bodies, reads metrics from the logs -> the
+ * turn of its answer makes the objects current and ends the job, in one transaction. Stop: the row is Stopping at once;
+ * effect "sagemaker.job-stop" asks the executor. */
 #ifndef QUERN_SAGEMAKER_JOB_IMPL_H
 #define QUERN_SAGEMAKER_JOB_IMPL_H
 
@@ -26,9 +27,9 @@ struct job_plan;
 /* How the two kinds differ where they are otherwise the same. */
 struct job_type {
 	enum job_kind kind;
-	const char *kind_name;	 /* "training-job" */
-	const char *words;	 /* "training job" */
-	const char *actor;	 /* "sagemaker.training-job" */
+	const char *kind_name;                                             /* "training-job" */
+	const char *words;                                                 /* "training job" */
+	const char *actor;                                                 /* "sagemaker.training-job" */
 	const char *name_key, *arn_key, *status_key, *start_key, *end_key; /* members of Describe */
 	const char *log_group;
 	const char *task_prefix; /* "tj-" */
@@ -45,8 +46,8 @@ const struct job_type *job_type_of(enum job_kind kind);
 struct job {
 	const struct job_type *type;
 	const char *name, *arn, *parent; /* in the arena; parent may be NULL */
-	json_t *doc;	    /* the Describe answer; owned */
-	json_t *notes;	    /* list of texts; owned */
+	json_t *doc;                     /* the Describe answer; owned */
+	json_t *notes;                   /* list of texts; owned */
 };
 void job_release(struct job *j);
 #define CLEANUP_JOB __attribute__((cleanup(job_release)))
@@ -55,7 +56,8 @@ void job_release(struct job *j);
 /* ---- job_store.c ---- */
 int job_insert(struct turn *t, struct job *j, struct error *err);
 /* 1 found, 0 not, < 0 a fault. */
-int job_load(struct db *db, struct arena *a, const struct job_type *type, const char *name, struct job *out, struct error *err);
+int job_load(struct db *db, struct arena *a, const struct job_type *type, const char *name, struct job *out,
+	     struct error *err);
 /* Writes doc and notes, with LastModifiedTime of this turn. */
 int job_save(struct turn *t, struct job *j, struct error *err);
 int job_delete(struct turn *t, struct job *j, struct error *err);
@@ -101,13 +103,16 @@ json_t *job_plan_make(struct sagemaker *s, struct turn *t, struct job *j, const 
 /* For the kinds' plan functions. */
 int job_plan_hosts(struct job_plan *p, const json_t *config, struct error *err);
 /* Starts each host's container: image, entrypoint, command, quotas, environment, log. */
-int job_plan_containers(struct job_plan *p, const char *image, const json_t *entrypoint, const json_t *command, struct error *err);
+int job_plan_containers(struct job_plan *p, const char *image, const json_t *entrypoint, const json_t *command,
+			struct error *err);
 void job_plan_env(struct job_plan *p, const char *key, const char *value);
 void job_plan_file(struct job_host *h, const char *path, const json_t *content);
 void job_plan_scratch(struct job_plan *p, const char *name, const char *target);
 void job_plan_output(struct job_plan *p, const char *name, const char *form, const char *when);
-/* Stages one S3 input for the hosts of `groups` (NULL = all) at `target`. `input`: {S3Uri, S3DataType, S3DataDistributionType}. */
-void job_plan_stage(struct job_plan *p, const json_t *input, const json_t *groups, const char *target, bool gzip, bool writable);
+/* Stages one S3 input for the hosts of `groups` (NULL = all) at `target`. `input`: {S3Uri, S3DataType,
+ * S3DataDistributionType}. */
+void job_plan_stage(struct job_plan *p, const json_t *input, const json_t *groups, const char *target, bool gzip,
+		    bool writable);
 
 /* What is at the S3 prefix `uri` already is put into scratch `name` before the start. */
 void job_plan_seed(struct job_plan *p, const char *name, const char *uri);
@@ -116,8 +121,8 @@ void job_plan_seed(struct job_plan *p, const char *name, const char *uri);
 struct job_outcome {
 	const char *status; /* "Completed", "Failed", "Stopped" */
 	const char *reason; /* FailureReason, or NULL; in the arena */
-	bool timeout;	    /* stopped by MaxRuntimeInSeconds */
-	bool internal;	    /* our fault: may be tried again */
+	bool timeout;       /* stopped by MaxRuntimeInSeconds */
+	bool internal;      /* our fault: may be tried again */
 };
 /* `event`: the task's "stopped" event. `stopping`: a stop was asked for. */
 struct job_outcome job_outcome_of(struct arena *a, const json_t *event, bool stopping, const char *command);

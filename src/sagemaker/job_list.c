@@ -1,7 +1,8 @@
 /* job_list.c - ListTrainingJobs, ListProcessingJobs.
  *
- * DESIGN: pages by key: the token is the sort value and name of the last row given, so a page costs the same wherever it is, and jobs made meanwhile
- * shift nothing. Newest first unless asked otherwise, as AWS answers (its documentation says Ascending when SortBy is given). */
+ * DESIGN: pages by key: the token is the sort value and name of the last row given, so a page costs the same wherever
+ * it is, and jobs made meanwhile shift nothing. Newest first unless asked otherwise, as AWS answers (its documentation
+ * says Ascending when SortBy is given). */
 #include "sagemaker/job_impl.h"
 
 #define PAGE 10
@@ -35,13 +36,18 @@ static int64_t bound(json_t *in, const char *key, int64_t fallback)
 static const char *make_sql(struct arena *a, const struct listing *l, bool token)
 {
 	const char *cmp = l->descending ? "<" : ">", *dir = l->descending ? "DESC" : "ASC";
-	const char *from = token ? arena_printf(a, " AND (%s%s? OR (%s=? AND name%s?))", l->column, cmp, l->column, cmp) : "";
-	return arena_printf(a, "SELECT name, doc, created_ms, status FROM sagemaker_job WHERE kind=? AND created_ms>=? AND created_ms<=?"
-			    " AND modified_ms>=? AND modified_ms<=? AND name LIKE ? AND (status=? OR ?='')%s ORDER BY %s %s, name %s LIMIT ?",
+	const char *from =
+		token ? arena_printf(a, " AND (%s%s? OR (%s=? AND name%s?))", l->column, cmp, l->column, cmp) : "";
+	return arena_printf(a,
+			    "SELECT name, doc, created_ms, status FROM sagemaker_job WHERE kind=? AND created_ms>=? "
+			    "AND created_ms<=?"
+			    " AND modified_ms>=? AND modified_ms<=? AND name LIKE ? AND (status=? OR ?='')%s ORDER BY "
+			    "%s %s, name %s LIMIT ?",
 			    from, l->column, dir, dir);
 }
 
-static int query(struct db *db, struct arena *a, const struct listing *l, json_t *in, struct rows *rows, struct error *err)
+static int query(struct db *db, struct arena *a, const struct listing *l, json_t *in, struct rows *rows,
+		 struct error *err)
 {
 	struct str status = json_get_str(in, "StatusEquals"), token = json_get_str(in, "NextToken"), value = STR_NULL;
 	struct str contains = json_get_str(in, "NameContains");
@@ -54,11 +60,13 @@ static int query(struct db *db, struct arena *a, const struct listing *l, json_t
 		return job_refuse(err, "The NextToken is not valid.");
 	const char *sql = make_sql(a, l, token.ptr != NULL);
 	if (!token.ptr)
-		return db_query(db, rows, err, sql, "siiiisSSi", l->type->kind_name, c0, c1, m0, m1, like, status, status, l->limit + 1);
+		return db_query(db, rows, err, sql, "siiiisSSi", l->type->kind_name, c0, c1, m0, m1, like, status,
+				status, l->limit + 1);
 	if (l->by_text)
-		return db_query(db, rows, err, sql, "siiiisSSSSSi", l->type->kind_name, c0, c1, m0, m1, like, status, status, value, value, token,
-				l->limit + 1);
-	return db_query(db, rows, err, sql, "siiiisSSiiSi", l->type->kind_name, c0, c1, m0, m1, like, status, status, at, at, token, l->limit + 1);
+		return db_query(db, rows, err, sql, "siiiisSSSSSi", l->type->kind_name, c0, c1, m0, m1, like, status,
+				status, value, value, token, l->limit + 1);
+	return db_query(db, rows, err, sql, "siiiisSSiiSi", l->type->kind_name, c0, c1, m0, m1, like, status, status,
+			at, at, token, l->limit + 1);
 }
 
 static json_t *summary(const struct job_type *type, const json_t *doc)
@@ -79,7 +87,8 @@ static json_t *summary(const struct job_type *type, const json_t *doc)
 	return o;
 }
 
-static int list_jobs(struct call *c, struct db *db, const struct job_type *type, const char *member, json_t *in, json_t **out, struct error *err)
+static int list_jobs(struct call *c, struct db *db, const struct job_type *type, const char *member, json_t *in,
+		     json_t **out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	struct listing l = listing_of(type, in);
@@ -103,7 +112,8 @@ static int list_jobs(struct call *c, struct db *db, const struct job_type *type,
 		if (!l.by_text)
 			token = arena_printf(c->arena, "%lld/%.*s", (long long)rows_int(&rows, 2), STR_ARG(name));
 		else
-			token = arena_printf(c->arena, "%.*s/%.*s", STR_ARG(l.column[0] == 'n' ? name : status), STR_ARG(name));
+			token = arena_printf(c->arena, "%.*s/%.*s", STR_ARG(l.column[0] == 'n' ? name : status),
+					     STR_ARG(name));
 	}
 	return rc;
 }

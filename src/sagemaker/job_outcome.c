@@ -1,13 +1,17 @@
 /* job_outcome.c - from a task's end to a job's status and FailureReason.
  *
- * DESIGN: pure. The texts are AWS's where they are known: "AlgorithmError: <text>, exit code: N" for the user's code, "ClientError: ..." for what the
- * user can put right, "InternalServerError: ..." for us. */
+ * DESIGN: pure. The texts are AWS's where they are known: "AlgorithmError: <text>, exit code: N" for the user's code,
+ * "ClientError: ..." for what the user can put right, "InternalServerError: ..." for us. */
 #include "sagemaker/job_impl.h"
 
 #include <stdarg.h>
 
-#define OUT_OF_MEMORY "ClientError: Please use an instance type with more memory, or reduce the size of job data processed on an instance."
-#define NO_IMAGE "ClientError: Cannot pull algorithm container. Either the image does not exist or its permissions are incorrect."
+#define OUT_OF_MEMORY                                                                                                  \
+	"ClientError: Please use an instance type with more memory, or reduce the size of job data processed on an "   \
+	"instance."
+#define NO_IMAGE                                                                                                       \
+	"ClientError: Cannot pull algorithm container. Either the image does not exist or its permissions are "        \
+	"incorrect."
 
 static const char *cut(struct arena *a, const char *text, size_t max)
 {
@@ -32,7 +36,8 @@ const char *job_text_of(const json_t *event, const char *key)
 {
 	const char *name;
 	json_t *texts;
-	json_object_foreach(json_get(event, "texts"), name, texts) {
+	json_object_foreach(json_get(event, "texts"), name, texts)
+	{
 		const char *text = json_get_text(texts, key);
 		if (text && *text)
 			return text;
@@ -52,7 +57,8 @@ static const json_t *first_failed(const json_t *event)
 	const json_t *found = NULL;
 	json_t *c;
 	size_t i;
-	json_array_foreach(json_get(event, "containers"), i, c) {
+	json_array_foreach(json_get(event, "containers"), i, c)
+	{
 		if (exit_code(c) == 0)
 			continue;
 		if (!found || json_get_int(c, "finished_at", INT64_MAX) < json_get_int(found, "finished_at", INT64_MAX))
@@ -63,7 +69,8 @@ static const json_t *first_failed(const json_t *event)
 
 static const char *algorithm_error(struct arena *a, const json_t *event, const json_t *container)
 {
-	const char *text = json_get_text(json_get(json_get(event, "texts"), json_get_text(container, "name")), "failure");
+	const char *text =
+		json_get_text(json_get(json_get(event, "texts"), json_get_text(container, "name")), "failure");
 	const char *tail = arena_printf(a, ", exit code: %lld", (long long)exit_code(container));
 	static const char head[] = "AlgorithmError: ";
 	if (!text || !*text)
@@ -77,9 +84,8 @@ static const char *container_error(const json_t *event)
 {
 	json_t *c;
 	size_t i;
-	json_array_foreach(json_get(event, "containers"), i, c)
-		if (json_get_text(c, "error"))
-			return json_get_text(c, "error");
+	json_array_foreach(json_get(event, "containers"), i,
+			   c) if (json_get_text(c, "error")) return json_get_text(c, "error");
 	return NULL;
 }
 
@@ -93,7 +99,9 @@ static const char *start_error(struct arena *a, const json_t *event, const char 
 	if (str_starts(text, STR("CannotPullContainerError")))
 		return job_reason(a, NO_IMAGE " (%s)", error);
 	if (str_starts(text, STR("CannotStartContainerError")))
-		return job_reason(a, "ClientError: CannotStartContainerError. Please make sure the container can be run with 'docker run <image>%s%s'. (%s)",
+		return job_reason(a,
+				  "ClientError: CannotStartContainerError. Please make sure the container can be run "
+				  "with 'docker run <image>%s%s'. (%s)",
 				  *command ? " " : "", command, error);
 	return NULL;
 }
@@ -108,7 +116,9 @@ struct job_outcome job_outcome_of(struct arena *a, const json_t *event, bool sto
 		return (struct job_outcome){ .status = "Stopped" };
 	if (str_eqz(reason, "start-failed") || (failed && exit_code(failed) < 0)) {
 		const char *text = start_error(a, event, command);
-		return (struct job_outcome){ .status = "Failed", .reason = text ? text : JOB_INTERNAL_ERROR, .internal = !text };
+		return (struct job_outcome){ .status = "Failed",
+					     .reason = text ? text : JOB_INTERNAL_ERROR,
+					     .internal = !text };
 	}
 	if (!str_eqz(reason, "exited"))
 		return (struct job_outcome){ .status = "Failed", .reason = JOB_INTERNAL_ERROR, .internal = true };

@@ -1,8 +1,8 @@
 /* job_outputs.c - which file of an ended task becomes which object.
  *
- * DESIGN: pure. Training: model and output data of jobs that completed or were stopped (of a failed one the output data only: a half-trained model
- * never becomes an artifact), checkpoints always. Processing: outputs of jobs that completed; those with S3UploadMode Continuous always. An
- * output directory inside another one's belongs to both. */
+ * DESIGN: pure. Training: model and output data of jobs that completed or were stopped (of a failed one the output data
+ * only: a half-trained model never becomes an artifact), checkpoints always. Processing: outputs of jobs that
+ * completed; those with S3UploadMode Continuous always. An output directory inside another one's belongs to both. */
 #include "sagemaker/job_impl.h"
 
 struct uploads {
@@ -31,7 +31,8 @@ static void add_files(struct uploads *u, const json_t *event, const char *name, 
 {
 	size_t i, k;
 	json_t *output, *file;
-	json_array_foreach(json_get(event, "outputs"), i, output) {
+	json_array_foreach(json_get(event, "outputs"), i, output)
+	{
 		if (!str_eqz(json_get_str(output, "name"), name))
 			continue;
 		json_array_foreach(json_get(output, "files"), k, file)
@@ -75,7 +76,8 @@ void job_output_dirs(struct arena *a, const json_t *doc, struct job_dirs *out)
 	size_t i, k;
 	json_t *output;
 	out->count = 0;
-	json_array_foreach(json_get_path(doc, "ProcessingOutputConfig.Outputs"), i, output) {
+	json_array_foreach(json_get_path(doc, "ProcessingOutputConfig.Outputs"), i, output)
+	{
 		const char *path = local_path_of(a, output);
 		for (k = 0; path && k < out->count && strcmp(out->paths[k], path) != 0; k++)
 			;
@@ -102,7 +104,8 @@ static void processing_uploads(struct uploads *u, const struct job *j, const jso
 	json_t *output;
 	bool good = str_eqz(str_from(o->status), "Completed");
 	job_output_dirs(u->a, j->doc, &dirs);
-	json_array_foreach(json_get_path(j->doc, "ProcessingOutputConfig.Outputs"), i, output) {
+	json_array_foreach(json_get_path(j->doc, "ProcessingOutputConfig.Outputs"), i, output)
+	{
 		const json_t *s3 = json_get(output, "S3Output");
 		const char *path = local_path_of(u->a, output);
 		if (!path || (!good && !str_eqz(json_get_str(s3, "S3UploadMode"), "Continuous")))

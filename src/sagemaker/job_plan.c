@@ -1,9 +1,10 @@
 /* job_plan.c - from a job's request to a task spec (task.h) and a stage plan (stage.h): what both kinds have in common.
  *
- * DESIGN: one container a host, named algo-1 ... algo-n. Quotas are the real shape of the instance type; the executor scales them to the machine and
- * says so. One host shares the machine's network (as a script expects that installs packages); several get a private one in which
- * their names resolve; isolation is no network at all. Scratch directories have one name for all hosts, so what hosts write to a model or output
- * directory is merged. Credentials are a session of the job's role, which outlives the job. */
+ * DESIGN: one container a host, named algo-1 ... algo-n. Quotas are the real shape of the instance type; the executor
+ * scales them to the machine and says so. One host shares the machine's network (as a script expects that installs
+ * packages); several get a private one in which their names resolve; isolation is no network at all. Scratch
+ * directories have one name for all hosts, so what hosts write to a model or output directory is merged. Credentials
+ * are a session of the job's role, which outlives the job. */
 #include "sagemaker/job_impl.h"
 
 #define SESSION_SPARE_MS (2 * 86400000LL) /* waiting for a free machine, and the way down */
@@ -20,10 +21,12 @@ int job_plan_hosts(struct job_plan *p, const json_t *config, struct error *err)
 {
 	json_t *groups = json_get(config, "InstanceGroups"), *group;
 	size_t i;
-	json_array_foreach(groups, i, group)
-		for (int64_t n = json_get_int(group, "InstanceCount", 0); n > 0; n--)
-			if (p->nhosts == JOB_HOSTS_MAX || add_host(p, json_get_text(group, "InstanceType"), json_get_text(group, "InstanceGroupName")) < 0)
-				return error_set(err, "job with unusable instance groups");
+	json_array_foreach(groups, i,
+			   group) for (int64_t n = json_get_int(group, "InstanceCount", 0); n > 0;
+				       n--) if (p->nhosts == JOB_HOSTS_MAX ||
+						add_host(p, json_get_text(group, "InstanceType"),
+							 json_get_text(group, "InstanceGroupName")) <
+							0) return error_set(err, "job with unusable instance groups");
 	if (p->nhosts)
 		return 0;
 	for (int64_t n = json_get_int(config, "InstanceCount", 1); n > 0; n--)
@@ -50,11 +53,13 @@ void job_plan_env(struct job_plan *p, const char *key, const char *value)
 static int add_credentials(struct job_plan *p, struct error *err)
 {
 	struct iam_session session;
-	int64_t run_ms = json_get_int(json_get(p->doc, "StoppingCondition"), "MaxRuntimeInSeconds", JOB_MAX_RUNTIME_S) * 1000;
+	int64_t run_ms =
+		json_get_int(json_get(p->doc, "StoppingCondition"), "MaxRuntimeInSeconds", JOB_MAX_RUNTIME_S) * 1000;
 	const char *role = json_get_text(p->doc, "RoleArn");
 	if (iam_new_session(p->s->o.iam, p->t, role, "SageMaker", run_ms + SESSION_SPARE_MS, &session, err) < 0)
 		return error_wrap(err, "credentials of role `%s`", role);
-	const char *url = arena_printf(p->a, "http://%s:%u", p->nhosts > 1 ? "169.254.170.2" : "127.0.0.1", (unsigned)p->s->o.api_port);
+	const char *url = arena_printf(p->a, "http://%s:%u", p->nhosts > 1 ? "169.254.170.2" : "127.0.0.1",
+				       (unsigned)p->s->o.api_port);
 	job_plan_env(p, "AWS_ACCESS_KEY_ID", session.access_key);
 	job_plan_env(p, "AWS_SECRET_ACCESS_KEY", session.secret_key);
 	job_plan_env(p, "AWS_SESSION_TOKEN", session.token);
@@ -68,11 +73,11 @@ static void add_environment(struct job_plan *p)
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach(json_get(p->doc, "Environment"), key, value)
-		job_plan_env(p, key, json_string_value(value));
+	json_object_foreach(json_get(p->doc, "Environment"), key, value) job_plan_env(p, key, json_string_value(value));
 }
 
-static json_t *new_container(struct job_plan *p, struct job_host *h, const char *image, const json_t *entrypoint, const json_t *command)
+static json_t *new_container(struct job_plan *p, struct job_host *h, const char *image, const json_t *entrypoint,
+			     const json_t *command)
 {
 	json_t *c = json_object();
 	int64_t memory = h->shape->memory_mib * 1024 * 1024;
@@ -98,7 +103,8 @@ static json_t *new_container(struct job_plan *p, struct job_host *h, const char 
 
 static int add_log(struct job_plan *p, struct job_host *h, struct error *err)
 {
-	const char *stream = arena_printf(p->a, "%s/%s-%lld", p->job->name, h->name, (long long)(turn_now_ms(p->t) / 1000));
+	const char *stream =
+		arena_printf(p->a, "%s/%s-%lld", p->job->name, h->name, (long long)(turn_now_ms(p->t) / 1000));
 	const char *path = logs_stream(p->s->o.logs, p->t, p->job->type->log_group, stream);
 	if (!path)
 		return error_set(err, "make log stream `%s`", stream);
@@ -106,7 +112,8 @@ static int add_log(struct job_plan *p, struct job_host *h, struct error *err)
 	return 0;
 }
 
-int job_plan_containers(struct job_plan *p, const char *image, const json_t *entrypoint, const json_t *command, struct error *err)
+int job_plan_containers(struct job_plan *p, const char *image, const json_t *entrypoint, const json_t *command,
+			struct error *err)
 {
 	json_t *list = json_array(), *resources = json_object();
 	double cpus = 0;
@@ -127,7 +134,8 @@ int job_plan_containers(struct job_plan *p, const char *image, const json_t *ent
 	json_set_int(resources, "memory", memory);
 	json_object_set_new(p->spec, "resources", resources);
 	if (gpus)
-		job_note(p->job, arena_printf(p->a, "the instance type has %d GPU%s; jobs get none on this machine", gpus, gpus > 1 ? "s" : ""));
+		job_note(p->job, arena_printf(p->a, "the instance type has %d GPU%s; jobs get none on this machine",
+					      gpus, gpus > 1 ? "s" : ""));
 	job_plan_env(p, "AWS_REGION", p->s->o.region);
 	job_plan_env(p, "AWS_DEFAULT_REGION", p->s->o.region);
 	/* Spinning OpenMP threads cost more than they give where CPUs are shared. */
@@ -183,9 +191,7 @@ static bool in_groups(const struct job_host *h, const json_t *groups)
 	json_t *group;
 	if (!json_array_size(groups) || !h->group)
 		return true;
-	json_array_foreach((json_t *)groups, i, group)
-		if (str_eqz(json_str(group), h->group))
-			return true;
+	json_array_foreach((json_t *)groups, i, group) if (str_eqz(json_str(group), h->group)) return true;
 	return false;
 }
 
@@ -203,7 +209,8 @@ static const char *add_source(struct job_plan *p, const json_t *input, bool gzip
 	return arena_printf(p->a, "%s/%s", stage_dir(p->a, p->s->o.data_dir, p->task), dir);
 }
 
-void job_plan_stage(struct job_plan *p, const json_t *input, const json_t *groups, const char *target, bool gzip, bool writable)
+void job_plan_stage(struct job_plan *p, const json_t *input, const json_t *groups, const char *target, bool gzip,
+		    bool writable)
 {
 	bool sharded = str_eqz(json_get_str(input, "S3DataDistributionType"), "ShardedByS3Key");
 	size_t members = 0, n = 0;
@@ -237,9 +244,8 @@ void job_plan_seed(struct job_plan *p, const char *name, const char *uri)
 	for (size_t i = 0; i < p->nhosts; i++) {
 		size_t k;
 		json_t *m;
-		json_array_foreach(json_get(p->hosts[i].container, "mounts"), k, m)
-			if (str_eqz(json_get_str(m, "name"), name))
-				json_set_text(m, "seed", dir);
+		json_array_foreach(json_get(p->hosts[i].container, "mounts"), k,
+				   m) if (str_eqz(json_get_str(m, "name"), name)) json_set_text(m, "seed", dir);
 	}
 }
 
@@ -261,13 +267,22 @@ static json_t *payload_of(struct job_plan *p)
 
 json_t *job_plan_make(struct sagemaker *s, struct turn *t, struct job *j, const char *task, struct error *err)
 {
-	struct job_plan p = { .s = s, .t = t, .a = turn_arena(t), .job = j, .doc = j->doc, .task = task, .spec = json_object(), .sources = json_array() };
+	struct job_plan p = { .s = s,
+			      .t = t,
+			      .a = turn_arena(t),
+			      .job = j,
+			      .doc = j->doc,
+			      .task = task,
+			      .spec = json_object(),
+			      .sources = json_array() };
 	json_t *payload = NULL;
-	p.isolated = json_get_bool(j->type->kind == JOB_TRAINING ? j->doc : json_get(j->doc, "NetworkConfig"), "EnableNetworkIsolation", false);
+	p.isolated = json_get_bool(j->type->kind == JOB_TRAINING ? j->doc : json_get(j->doc, "NetworkConfig"),
+				   "EnableNetworkIsolation", false);
 	json_set_text(p.spec, "id", task);
 	json_object_set_new(p.spec, "outputs", json_array());
 	json_set_int(p.spec, "max_runtime_ms",
-		     json_get_int(json_get(j->doc, "StoppingCondition"), "MaxRuntimeInSeconds", JOB_MAX_RUNTIME_S) * 1000);
+		     json_get_int(json_get(j->doc, "StoppingCondition"), "MaxRuntimeInSeconds", JOB_MAX_RUNTIME_S) *
+			     1000);
 	if (j->type->plan(&p, err) >= 0) {
 		json_set_text(p.spec, "network", network_of(&p));
 		payload = payload_of(&p);

@@ -1,16 +1,18 @@
 /* job_store.c - the table of jobs.
  *
- * DESIGN: one row a job. `doc` is the Describe answer as JSON; the columns beside it are what lists filter and sort by, kept equal to the
- * document by job_save. */
+ * DESIGN: one row a job. `doc` is the Describe answer as JSON; the columns beside it are what lists filter and sort by,
+ * kept equal to the document by job_save. */
 #include "sagemaker/job_impl.h"
 
 const struct store_migration job_migrations[] = {
 	{ "sagemaker.jobs", 1,
 	  "CREATE TABLE sagemaker_job (kind TEXT NOT NULL, name TEXT NOT NULL, arn TEXT NOT NULL, status TEXT NOT NULL,"
-	  " created_ms INTEGER NOT NULL, modified_ms INTEGER NOT NULL, parent TEXT, doc TEXT NOT NULL, notes TEXT NOT NULL,"
+	  " created_ms INTEGER NOT NULL, modified_ms INTEGER NOT NULL, parent TEXT, doc TEXT NOT NULL, notes TEXT NOT "
+	  "NULL,"
 	  " PRIMARY KEY (kind, name));"
 	  "CREATE INDEX sagemaker_job_created ON sagemaker_job (kind, created_ms, name);"
-	  "CREATE TABLE sagemaker_tag (arn TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (arn, key));" },
+	  "CREATE TABLE sagemaker_tag (arn TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (arn, "
+	  "key));" },
 	{ 0 },
 };
 
@@ -40,9 +42,7 @@ void job_note(struct job *j, const char *text)
 {
 	size_t i;
 	json_t *note;
-	json_array_foreach(j->notes, i, note)
-		if (str_eqz(json_str(note), text))
-			return;
+	json_array_foreach(j->notes, i, note) if (str_eqz(json_str(note), text)) return;
 	json_array_append_new(j->notes, json_string(text));
 }
 
@@ -59,25 +59,34 @@ int job_insert(struct turn *t, struct job *j, struct error *err)
 	int64_t now = turn_now_ms(t);
 	job_set_time(j->doc, "CreationTime", now);
 	job_set_time(j->doc, "LastModifiedTime", now);
-	if (db_exec(turn_db(t), err, "INSERT INTO sagemaker_job (kind, name, arn, status, created_ms, modified_ms, parent, doc, notes)"
-		    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", "ssssiisSS", j->type->kind_name, j->name, j->arn, job_status(j), now, now, j->parent,
+	if (db_exec(turn_db(t), err,
+		    "INSERT INTO sagemaker_job (kind, name, arn, status, created_ms, modified_ms, parent, doc, notes)"
+		    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		    "ssssiisSS", j->type->kind_name, j->name, j->arn, job_status(j), now, now, j->parent,
 		    json_text(a, j->doc), json_text(a, j->notes)) >= 0)
 		return 0;
 	if (!error_is(err, "conflict"))
 		return -1;
 	error_release(err);
 	bool training = j->type->kind == JOB_TRAINING;
-	return error_aws(err, "ResourceInUse", "%s unique within an AWS account and region, and a %s with this name already exists (%s)",
-			 training ? "Training job names must be" : "Job name must be", training ? "training job" : "job", j->arn);
+	return error_aws(err, "ResourceInUse",
+			 "%s unique within an AWS account and region, and a %s with this name already exists (%s)",
+			 training ? "Training job names must be" : "Job name must be",
+			 training ? "training job" : "job", j->arn);
 }
 
-int job_load(struct db *db, struct arena *a, const struct job_type *type, const char *name, struct job *out, struct error *err)
+int job_load(struct db *db, struct arena *a, const struct job_type *type, const char *name, struct job *out,
+	     struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(db, &rows, err, "SELECT name, arn, parent, doc, notes FROM sagemaker_job WHERE kind=? AND name=?", "ss", type->kind_name, name);
+	int rc = db_row(db, &rows, err,
+			"SELECT name, arn, parent, doc, notes FROM sagemaker_job WHERE kind=? AND name=?", "ss",
+			type->kind_name, name);
 	if (rc <= 0)
 		return rc;
-	*out = (struct job){ .type = type, .name = arena_strdup(a, rows_str(&rows, 0)), .arn = arena_strdup(a, rows_str(&rows, 1)) };
+	*out = (struct job){ .type = type,
+			     .name = arena_strdup(a, rows_str(&rows, 0)),
+			     .arn = arena_strdup(a, rows_str(&rows, 1)) };
 	if (!rows_null(&rows, 2))
 		out->parent = arena_strdup(a, rows_str(&rows, 2));
 	out->doc = json_parse(rows_str(&rows, 3), err);
@@ -92,15 +101,22 @@ int job_save(struct turn *t, struct job *j, struct error *err)
 	struct arena *a = turn_arena(t);
 	int64_t now = turn_now_ms(t);
 	job_set_time(j->doc, "LastModifiedTime", now);
-	return db_exec(turn_db(t), err, "UPDATE sagemaker_job SET status=?, modified_ms=?, doc=?, notes=? WHERE kind=? AND name=?", "siSSss",
-		       job_status(j), now, json_text(a, j->doc), json_text(a, j->notes), j->type->kind_name, j->name) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err,
+		       "UPDATE sagemaker_job SET status=?, modified_ms=?, doc=?, notes=? WHERE kind=? AND name=?",
+		       "siSSss", job_status(j), now, json_text(a, j->doc), json_text(a, j->notes), j->type->kind_name,
+		       j->name) < 0
+		       ? -1
+		       : 0;
 }
 
 int job_delete(struct turn *t, struct job *j, struct error *err)
 {
 	if (job_tags_drop(t, j->arn, err) < 0)
 		return -1;
-	return db_exec(turn_db(t), err, "DELETE FROM sagemaker_job WHERE kind=? AND name=?", "ss", j->type->kind_name, j->name) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "DELETE FROM sagemaker_job WHERE kind=? AND name=?", "ss", j->type->kind_name,
+		       j->name) < 0
+		       ? -1
+		       : 0;
 }
 
 json_t *job_describe(struct sagemaker *s, struct db *db, enum job_kind kind, const char *name, struct error *err)

@@ -1,6 +1,7 @@
 /* job_tags.c - tags of sagemaker resources, kept by ARN.
  *
- * DESIGN: one table for all kinds of resources. The operations know which ARNs exist for jobs (a row); for other kinds the ARN's form is checked. */
+ * DESIGN: one table for all kinds of resources. The operations know which ARNs exist for jobs (a row); for other kinds
+ * the ARN's form is checked. */
 #include "sagemaker/job_impl.h"
 
 #define TAGS_MAX 50
@@ -19,16 +20,19 @@ int job_tags_put(struct turn *t, const char *arn, const json_t *tags, struct err
 	size_t i;
 	json_t *tag;
 	int64_t n;
-	json_array_foreach((json_t *)tags, i, tag)
-		if (db_exec(turn_db(t), err, "INSERT INTO sagemaker_tag (arn, key, value) VALUES (?, ?, ?)"
-			    " ON CONFLICT (arn, key) DO UPDATE SET value=excluded.value", "sSS", arn, json_get_str(tag, "Key"),
-			    json_get_str(tag, "Value")) < 0)
-			return -1;
+	json_array_foreach((json_t *)tags, i,
+			   tag) if (db_exec(turn_db(t), err,
+					    "INSERT INTO sagemaker_tag (arn, key, value) VALUES (?, ?, ?)"
+					    " ON CONFLICT (arn, key) DO UPDATE SET value=excluded.value",
+					    "sSS", arn, json_get_str(tag, "Key"),
+					    json_get_str(tag, "Value")) < 0) return -1;
 	if (!json_array_size(tags))
 		return 0;
 	if (tag_count(turn_db(t), arn, &n, err) < 0)
 		return -1;
-	return n > TAGS_MAX ? job_refuse(err, "A resource can have at most %d tags; %s would have %lld.", TAGS_MAX, arn, (long long)n) : 0;
+	return n > TAGS_MAX ? job_refuse(err, "A resource can have at most %d tags; %s would have %lld.", TAGS_MAX, arn,
+					 (long long)n)
+			    : 0;
 }
 
 int job_tags_drop(struct turn *t, const char *arn, struct error *err)
@@ -39,7 +43,9 @@ int job_tags_drop(struct turn *t, const char *arn, struct error *err)
 static json_t *tags_page(struct db *db, const char *arn, struct str after, int64_t limit, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_query(db, &rows, err, "SELECT key, value FROM sagemaker_tag WHERE arn=? AND key>? ORDER BY key LIMIT ?", "sSi", arn, after, limit);
+	int rc = db_query(db, &rows, err,
+			  "SELECT key, value FROM sagemaker_tag WHERE arn=? AND key>? ORDER BY key LIMIT ?", "sSi", arn,
+			  after, limit);
 	json_t *list = json_array();
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		json_t *tag = json_object();
@@ -75,8 +81,11 @@ static int check_arn(struct sagemaker *s, struct db *db, const char *arn, struct
 		if (!str_starts(rest, str_from(name)) || rest.len <= n + 1 || rest.ptr[n] != '/')
 			continue;
 		CLEANUP_ROWS struct rows rows = { 0 };
-		int rc = db_row(db, &rows, err, "SELECT 1 FROM sagemaker_job WHERE kind=? AND name=?", "sS", name, str_skip(rest, n + 1));
-		return rc == 0 ? error_aws(err, "ValidationException", "Requested resource not found.") : rc < 0 ? -1 : 0;
+		int rc = db_row(db, &rows, err, "SELECT 1 FROM sagemaker_job WHERE kind=? AND name=?", "sS", name,
+				str_skip(rest, n + 1));
+		return rc == 0  ? error_aws(err, "ValidationException", "Requested resource not found.")
+		       : rc < 0 ? -1
+				: 0;
 	}
 	return 0;
 }
@@ -101,9 +110,8 @@ int job_op_delete_tags(struct call *c, struct turn *t, json_t *in, json_t **out,
 	size_t i;
 	if (check_arn(c->service_ctx, turn_db(t), arn, err) < 0)
 		return -1;
-	json_array_foreach(keys, i, key)
-		if (db_exec(turn_db(t), err, "DELETE FROM sagemaker_tag WHERE arn=? AND key=?", "sS", arn, json_str(key)) < 0)
-			return -1;
+	json_array_foreach(keys, i, key) if (db_exec(turn_db(t), err, "DELETE FROM sagemaker_tag WHERE arn=? AND key=?",
+						     "sS", arn, json_str(key)) < 0) return -1;
 	return 0;
 }
 

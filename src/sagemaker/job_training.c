@@ -1,22 +1,43 @@
 /* job_training.c - what is particular to training jobs: checks, and the container contract under /opt/ml.
  *
- * Sources: SageMaker developer guide, "How Amazon SageMaker Provides Training Information" and "... Processes Training Output";
- * sagemaker-training-toolkit (environment.py, files.py). */
+ * Sources: SageMaker developer guide, "How Amazon SageMaker Provides Training Information" and "... Processes Training
+ * Output"; sagemaker-training-toolkit (environment.py, files.py). */
 #include "sagemaker/job_impl.h"
 #include "sagemaker/metrics.h"
 
 static const char *const echoed[] = {
-	"HyperParameters", "AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "VpcConfig", "StoppingCondition",
-	"EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining", "CheckpointConfig", "DebugHookConfig",
-	"DebugRuleConfigurations", "TensorBoardOutputConfig", "ExperimentConfig", "ProfilerConfig", "ProfilerRuleConfigurations", "Environment",
-	"RetryStrategy", "RemoteDebugConfig", "InfraCheckConfig", NULL,
+	"HyperParameters",
+	"AlgorithmSpecification",
+	"RoleArn",
+	"InputDataConfig",
+	"OutputDataConfig",
+	"ResourceConfig",
+	"VpcConfig",
+	"StoppingCondition",
+	"EnableNetworkIsolation",
+	"EnableInterContainerTrafficEncryption",
+	"EnableManagedSpotTraining",
+	"CheckpointConfig",
+	"DebugHookConfig",
+	"DebugRuleConfigurations",
+	"TensorBoardOutputConfig",
+	"ExperimentConfig",
+	"ProfilerConfig",
+	"ProfilerRuleConfigurations",
+	"Environment",
+	"RetryStrategy",
+	"RemoteDebugConfig",
+	"InfraCheckConfig",
+	NULL,
 };
 /* Members that would have to do something here and can't. */
-static const char *const refused[] = { "SessionChainingConfig", "ServerlessJobConfig", "MlflowConfig", "ModelPackageConfig", NULL };
+static const char *const refused[] = { "SessionChainingConfig", "ServerlessJobConfig", "MlflowConfig",
+				       "ModelPackageConfig", NULL };
 
 /* ---- checks ---- */
 
-static int check_channel(struct sagemaker *s, struct turn *t, const json_t *ch, const json_t *request, struct error *err)
+static int check_channel(struct sagemaker *s, struct turn *t, const json_t *ch, const json_t *request,
+			 struct error *err)
 {
 	const char *name = json_get_text(ch, "ChannelName");
 	const json_t *data = json_get_path(ch, "DataSource.S3DataSource");
@@ -24,19 +45,26 @@ static int check_channel(struct sagemaker *s, struct turn *t, const json_t *ch, 
 	if (!mode.ptr)
 		mode = json_get_str(json_get(request, "AlgorithmSpecification"), "TrainingInputMode");
 	if (str_eqz(mode, "Pipe"))
-		return job_refuse(err, "Channel %s: Pipe input mode is not supported by Quern. Use File or FastFile.", name);
+		return job_refuse(err, "Channel %s: Pipe input mode is not supported by Quern. Use File or FastFile.",
+				  name);
 	if (!data)
 		return job_refuse(err, "Channel %s: only S3DataSource is supported by Quern.", name);
 	struct str type = json_get_str(data, "S3DataType"), uri = json_get_str(data, "S3Uri"), bucket, key;
 	if (str_eqz(type, "AugmentedManifestFile"))
-		return job_refuse(err, "Channel %s: AugmentedManifestFile can only be used with Pipe input mode, which is not supported by Quern.", name);
+		return job_refuse(err,
+				  "Channel %s: AugmentedManifestFile can only be used with Pipe input mode, which is "
+				  "not supported by Quern.",
+				  name);
 	if (!str_eqz(type, "S3Prefix") && !str_eqz(type, "ManifestFile"))
 		return job_refuse(err, "Channel %s: S3DataType %.*s is not supported by Quern.", name, STR_ARG(type));
 	if (!s3_parse_uri(uri, &bucket, &key))
-		return job_refuse(err, "Channel %s: S3Uri must be an S3 URI (s3://bucket/prefix): \"%.*s\"", name, STR_ARG(uri));
+		return job_refuse(err, "Channel %s: S3Uri must be an S3 URI (s3://bucket/prefix): \"%.*s\"", name,
+				  STR_ARG(uri));
 	int rc = stage_has_objects(turn_db(t), uri, str_eqz(type, "ManifestFile"), err);
 	if (rc == 0)
-		return job_refuse(err, "%s", stage_missing_text(turn_arena(t), uri, s->o.region, json_get_text(request, "RoleArn")));
+		return job_refuse(
+			err, "%s",
+			stage_missing_text(turn_arena(t), uri, s->o.region, json_get_text(request, "RoleArn")));
 	return rc < 0 ? -1 : 0;
 }
 
@@ -44,9 +72,11 @@ static int check_channels(struct sagemaker *s, struct turn *t, const json_t *req
 {
 	size_t i, k;
 	json_t *list = json_get(request, "InputDataConfig"), *ch;
-	json_array_foreach(list, i, ch) {
+	json_array_foreach(list, i, ch)
+	{
 		for (k = 0; k < i; k++)
-			if (str_eq(json_get_str(json_array_get(list, k), "ChannelName"), json_get_str(ch, "ChannelName")))
+			if (str_eq(json_get_str(json_array_get(list, k), "ChannelName"),
+				   json_get_str(ch, "ChannelName")))
 				return job_refuse(err, "Duplicate channel name: %s", json_get_text(ch, "ChannelName"));
 		if (check_channel(s, t, ch, request, err) < 0)
 			return -1;
@@ -62,10 +92,13 @@ static int check_resources(const json_t *config, struct error *err)
 	if (!config)
 		return job_refuse(err, "ResourceConfig is missing.");
 	if (groups && json_get(config, "InstanceType"))
-		return job_refuse(err, "ResourceConfig can have InstanceGroups or InstanceType and InstanceCount, not both.");
+		return job_refuse(
+			err, "ResourceConfig can have InstanceGroups or InstanceType and InstanceCount, not both.");
 	if (!groups)
-		return job_check_instance(&job_training, json_get_text(config, "InstanceType"), json_get_int(config, "InstanceCount", 1), err);
-	json_array_foreach(groups, i, group) {
+		return job_check_instance(&job_training, json_get_text(config, "InstanceType"),
+					  json_get_int(config, "InstanceCount", 1), err);
+	json_array_foreach(groups, i, group)
+	{
 		int64_t count = json_get_int(group, "InstanceCount", 0);
 		if (job_check_instance(&job_training, json_get_text(group, "InstanceType"), count, err) < 0)
 			return -1;
@@ -78,7 +111,8 @@ static int check_algorithm(const json_t *request, struct error *err)
 {
 	const json_t *algorithm = json_get(request, "AlgorithmSpecification");
 	if (json_get(algorithm, "AlgorithmName"))
-		return job_refuse(err, "AlgorithmSpecification.AlgorithmName (algorithm resources) is not supported by Quern. Use TrainingImage.");
+		return job_refuse(err, "AlgorithmSpecification.AlgorithmName (algorithm resources) is not supported by "
+				       "Quern. Use TrainingImage.");
 	if (!json_get_text(algorithm, "TrainingImage"))
 		return job_refuse(err, "AlgorithmSpecification must have a TrainingImage.");
 	for (const char *const *key = refused; *key; key++)
@@ -93,9 +127,11 @@ static int check_algorithm(const json_t *request, struct error *err)
 
 static int check(struct sagemaker *s, struct turn *t, const json_t *request, struct error *err)
 {
-	const json_t *output = json_get(request, "OutputDataConfig"), *checkpoint = json_get(request, "CheckpointConfig");
+	const json_t *output = json_get(request, "OutputDataConfig"),
+		     *checkpoint = json_get(request, "CheckpointConfig");
 	if (check_algorithm(request, err) < 0 || check_resources(json_get(request, "ResourceConfig"), err) < 0 ||
-	    job_check_runtime(json_get(request, "StoppingCondition"), err) < 0 || check_channels(s, t, request, err) < 0)
+	    job_check_runtime(json_get(request, "StoppingCondition"), err) < 0 ||
+	    check_channels(s, t, request, err) < 0)
 		return -1;
 	if (job_check_output(t, "OutputDataConfig.S3OutputPath", json_get_str(output, "S3OutputPath"), err) < 0)
 		return -1;
@@ -109,7 +145,8 @@ static json_t *input_config(const struct job_plan *p)
 	json_t *config = json_object(), *ch;
 	size_t i;
 	const char *mode = json_get_text(json_get(p->doc, "AlgorithmSpecification"), "TrainingInputMode");
-	json_array_foreach(json_get(p->doc, "InputDataConfig"), i, ch) {
+	json_array_foreach(json_get(p->doc, "InputDataConfig"), i, ch)
+	{
 		json_t *o = json_object();
 		const json_t *data = json_get_path(ch, "DataSource.S3DataSource");
 		const char *own = json_get_text(ch, "InputMode"), *wrapper = json_get_text(ch, "RecordWrapperType");
@@ -160,7 +197,8 @@ static json_t *resource_config(const struct job_plan *p, const struct job_host *
 	json_set_text(o, "current_instance_type", h->instance);
 	json_set_text(o, "current_group_name", h->group ? h->group : "homogeneousCluster");
 	json_object_set_new(o, "hosts", host_names(p, NULL));
-	json_array_foreach(json_get_path(p->doc, "ResourceConfig.InstanceGroups"), i, group) {
+	json_array_foreach(json_get_path(p->doc, "ResourceConfig.InstanceGroups"), i, group)
+	{
 		const char *name = json_get_text(group, "InstanceGroupName");
 		json_array_append_new(groups, group_json(p, name, json_get_text(group, "InstanceType"), name));
 	}
@@ -195,13 +233,15 @@ static void add_channels(struct job_plan *p)
 	size_t i;
 	json_t *ch;
 	const char *mode = json_get_text(json_get(p->doc, "AlgorithmSpecification"), "TrainingInputMode");
-	json_array_foreach(json_get(p->doc, "InputDataConfig"), i, ch) {
+	json_array_foreach(json_get(p->doc, "InputDataConfig"), i, ch)
+	{
 		const json_t *data = json_get_path(ch, "DataSource.S3DataSource");
 		const char *own = json_get_text(ch, "InputMode");
 		struct str used = str_from(own ? own : mode);
 		bool gzip = str_eqz(json_get_str(ch, "CompressionType"), "Gzip");
 		job_plan_stage(p, data, json_get(data, "InstanceGroupNames"),
-			       arena_printf(p->a, "/opt/ml/input/data/%s", json_get_text(ch, "ChannelName")), gzip, !str_eqz(used, "FastFile"));
+			       arena_printf(p->a, "/opt/ml/input/data/%s", json_get_text(ch, "ChannelName")), gzip,
+			       !str_eqz(used, "FastFile"));
 	}
 }
 
@@ -231,10 +271,13 @@ static json_t *one_word(const char *word)
 static int plan(struct job_plan *p, struct error *err)
 {
 	const json_t *algorithm = json_get(p->doc, "AlgorithmSpecification");
-	const json_t *entrypoint = json_get(algorithm, "ContainerEntrypoint"), *arguments = json_get(algorithm, "ContainerArguments");
+	const json_t *entrypoint = json_get(algorithm, "ContainerEntrypoint"),
+		     *arguments = json_get(algorithm, "ContainerArguments");
 	CLEANUP_JSON json_t *train = one_word("train"), *none = json_array();
 	const json_t *command = arguments ? arguments : entrypoint ? none : train;
-	const char *form = str_eqz(json_get_str(json_get(p->doc, "OutputDataConfig"), "CompressionType"), "NONE") ? "files" : "tar.gz";
+	const char *form = str_eqz(json_get_str(json_get(p->doc, "OutputDataConfig"), "CompressionType"), "NONE")
+				   ? "files"
+				   : "tar.gz";
 	if (job_plan_hosts(p, json_get(p->doc, "ResourceConfig"), err) < 0 ||
 	    job_plan_containers(p, json_get_text(algorithm, "TrainingImage"), entrypoint, command, err) < 0)
 		return -1;
@@ -248,7 +291,8 @@ static int plan(struct job_plan *p, struct error *err)
 	job_plan_output(p, "output", form, "always");
 	add_checkpoints(p);
 	if (json_get_bool(p->doc, "EnableManagedSpotTraining", false))
-		job_note(p->job, "EnableManagedSpotTraining has no effect: there is no spot capacity on hardware of one's own");
+		job_note(p->job,
+			 "EnableManagedSpotTraining has no effect: there is no spot capacity on hardware of one's own");
 	return 0;
 }
 

@@ -51,10 +51,12 @@ static int add_rule(struct metrics *m, const json_t *definition, struct error *e
 	PCRE2_UCHAR why[160];
 	int code;
 	PCRE2_SIZE at;
-	r->code = pcre2_compile((PCRE2_SPTR)(regex.ptr ? regex.ptr : ""), regex.len, PCRE2_NEVER_UTF | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
+	r->code = pcre2_compile((PCRE2_SPTR)(regex.ptr ? regex.ptr : ""), regex.len,
+				PCRE2_NEVER_UTF | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
 	if (!r->code) {
 		pcre2_get_error_message(code, why, sizeof(why));
-		return error_aws(err, "ValidationException", "The regular expression of metric definition `%.*s` is not valid at position %zu: %s.",
+		return error_aws(err, "ValidationException",
+				 "The regular expression of metric definition `%.*s` is not valid at position %zu: %s.",
 				 STR_ARG(name), at, (char *)why);
 	}
 	pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE);
@@ -143,9 +145,11 @@ static bool try_rule(struct metrics *m, struct rule *r, struct str text, int64_t
 	int rc = pcre2_match(r->code, (PCRE2_SPTR)text.ptr, text.len, 0, 0, r->match, m->context);
 	if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
 		rc = pcre2_match(r->code, (PCRE2_SPTR)text.ptr, text.len, 0, PCRE2_NO_JIT, r->match, m->context);
-	if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT || rc == PCRE2_ERROR_JIT_STACKLIMIT) {
+	if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT ||
+	    rc == PCRE2_ERROR_JIT_STACKLIMIT) {
 		if (++r->strikes == STRIKES_MAX)
-			log_warn("sagemaker", "metric `%s`: its regular expression takes too long and is given up", r->name);
+			log_warn("sagemaker", "metric `%s`: its regular expression takes too long and is given up",
+				 r->name);
 		return false;
 	}
 	if (rc <= 0)

@@ -54,8 +54,10 @@ static int make_dirs(struct stager *st, const char *rel)
 		if (slash)
 			*slash = 0;
 		if (mkdir(path, 0755) < 0 && errno != EEXIST)
-			return errno == ENOTDIR ? client_error(st, "\"%s\" is both an object and the directory of another one.", rel) :
-						  error_errno(st->err, errno, "create directory `%s`", path);
+			return errno == ENOTDIR
+				       ? client_error(st, "\"%s\" is both an object and the directory of another one.",
+						      rel)
+				       : error_errno(st->err, errno, "create directory `%s`", path);
 		if (slash)
 			*slash = '/';
 		p = slash ? slash + 1 : NULL;
@@ -89,8 +91,8 @@ static int unzip(struct stager *st, const char *from, const char *to, struct str
 	CLEANUP_FD int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	int n = -1, rc = 0;
 	if (!in || out < 0) {
-		rc = errno == EEXIST ? client_error(st, "Two objects have the file name of \"%.*s\".", STR_ARG(key)) :
-				       error_errno(st->err, errno, "unzip `%s`", to);
+		rc = errno == EEXIST ? client_error(st, "Two objects have the file name of \"%.*s\".", STR_ARG(key))
+				     : error_errno(st->err, errno, "unzip `%s`", to);
 	} else {
 		gzbuffer(in, sizeof(piece));
 		while (rc == 0 && (n = gzread(in, piece, sizeof(piece))) > 0)
@@ -233,9 +235,7 @@ static int fill(struct engine *e, struct s3 *s3, const char *dir, const json_t *
 	int rc = 0;
 	size_t i;
 	json_t *source, *sources = json_get(plan, "sources");
-	json_array_foreach(sources, i, source)
-		if (rc == 0)
-			rc = fill_source(&st, dir, source);
+	json_array_foreach(sources, i, source) if (rc == 0) rc = fill_source(&st, dir, source);
 	store_read_end(engine_store(e), db);
 	free(st.last_parent);
 	arena_release(&a);
@@ -294,7 +294,8 @@ static int make_dir(const char *path, struct error *err)
 	return 0;
 }
 
-int stage_task(struct engine *e, struct s3 *s3, const char *data_dir, const char *task, const json_t *plan, struct error *err)
+int stage_task(struct engine *e, struct s3 *s3, const char *data_dir, const char *task, const json_t *plan,
+	       struct error *err)
 {
 	struct arena a = ARENA_INIT;
 	const char *dir = stage_dir(&a, data_dir, task), *marker = arena_printf(&a, "%s.ready", dir);
@@ -329,7 +330,8 @@ void stage_remove(const char *data_dir, const char *task)
 	const char *dir = stage_dir(&a, data_dir, task), *of_task = arena_printf(&a, "%s/tasks/%s", data_dir, task);
 	unlink(arena_printf(&a, "%s.ready", dir));
 	remove_tree(dir);
-	/* Outputs that nobody took (the executor leaves them to us), then the task's directory when the executor is done with it. */
+	/* Outputs that nobody took (the executor leaves them to us), then the task's directory when the executor is
+	 * done with it. */
 	remove_tree(arena_printf(&a, "%s/out", of_task));
 	rmdir(of_task);
 	arena_release(&a);

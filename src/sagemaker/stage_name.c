@@ -14,7 +14,8 @@ static int clean(struct arena *a, struct str rest, struct str key, struct str *o
 		if (part.len == 0)
 			continue;
 		if (str_eqz(part, "..") || str_eqz(part, ".") || str_find_char(part, 0) >= 0 || part.len > 255)
-			return error_aws(err, STAGE_CLIENT_ERROR, "The object key \"%.*s\" cannot be a file name.", STR_ARG(key));
+			return error_aws(err, STAGE_CLIENT_ERROR, "The object key \"%.*s\" cannot be a file name.",
+					 STR_ARG(key));
 		if (n)
 			p[n++] = '/';
 		memcpy(p + n, part.ptr, part.len);
@@ -32,7 +33,8 @@ int stage_file_name(struct arena *a, struct str prefix, struct str key, struct s
 	size_t cut = prefix.len;
 	if (!str_starts(key, prefix))
 		return error_set(err, "object `%.*s` is not below `%.*s`", STR_ARG(key), STR_ARG(prefix));
-	bool at_border = prefix.len == 0 || prefix.ptr[prefix.len - 1] == '/' || (key.len > prefix.len && key.ptr[prefix.len] == '/');
+	bool at_border = prefix.len == 0 || prefix.ptr[prefix.len - 1] == '/' ||
+			 (key.len > prefix.len && key.ptr[prefix.len] == '/');
 	if (!at_border)
 		while (cut && prefix.ptr[cut - 1] != '/')
 			cut--;
@@ -44,7 +46,8 @@ static int bad_manifest(struct error *err, const char *why)
 	return error_aws(err, STAGE_CLIENT_ERROR, "The manifest file is not valid: %s.", why);
 }
 
-int stage_each_in_manifest(struct str text, int (*fn)(void *ctx, struct str prefix, struct str name), void *ctx, struct error *err)
+int stage_each_in_manifest(struct str text, int (*fn)(void *ctx, struct str prefix, struct str name), void *ctx,
+			   struct error *err)
 {
 	CLEANUP_ERROR struct error why = ERROR_INIT;
 	CLEANUP_JSON json_t *list = json_parse(text, &why);
@@ -68,9 +71,13 @@ const char *stage_missing_text(struct arena *a, struct str uri, const char *regi
 {
 	struct str bucket = STR(""), key;
 	s3_parse_uri(uri, &bucket, &key);
-	return arena_printf(a, "No S3 objects found under S3 URL \"%.*s\" given in input data source. Please ensure that the bucket exists in the "
-			    "selected region (%s), that objects exist under that S3 prefix, and that the role \"%s\" has \"s3:ListBucket\" "
-			    "permissions on bucket \"%.*s\".", STR_ARG(uri), region, role, STR_ARG(bucket));
+	return arena_printf(a,
+			    "No S3 objects found under S3 URL \"%.*s\" given in input data source. Please ensure that "
+			    "the bucket exists in the "
+			    "selected region (%s), that objects exist under that S3 prefix, and that the role \"%s\" "
+			    "has \"s3:ListBucket\" "
+			    "permissions on bucket \"%.*s\".",
+			    STR_ARG(uri), region, role, STR_ARG(bucket));
 }
 
 static int seen_one(void *ctx, const struct s3_entry *e)
@@ -99,7 +106,8 @@ int stage_has_objects(struct db *db, struct str uri, bool manifest, struct error
 	if (!s3_parse_uri(uri, &bucket, &key))
 		return 0;
 	struct exact exact = { .key = key };
-	int rc = manifest ? s3_each(db, bucket, key, seen_exact, &exact, &why) : s3_each(db, bucket, key, seen_one, &any, &why);
+	int rc = manifest ? s3_each(db, bucket, key, seen_exact, &exact, &why)
+			  : s3_each(db, bucket, key, seen_one, &any, &why);
 	if (rc < 0)
 		return error_is(&why, "NoSuchBucket") ? 0 : error_move(err, &why);
 	return manifest ? exact.found : any;

@@ -1,7 +1,7 @@
 /* seed.c - the first content of a scratch directory (checkpoints of an earlier run).
  *
- * DESIGN: the container will write to these files, so they are copied (shared extents where the file system can): a hard link would let it
- * change the store's bytes. Only regular files and directories; nothing is followed. */
+ * DESIGN: the container will write to these files, so they are copied (shared extents where the file system can): a
+ * hard link would let it change the store's bytes. Only regular files and directories; nothing is followed. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,5 @@
-/* fuzz_logs.c - what the logs and jobs rooms read from outside: log files, filter patterns, metric patterns, manifests, object keys.
+/* fuzz_logs.c - what the logs and jobs rooms read from outside: log files, filter patterns, metric patterns, manifests,
+ * object keys.
  *
  * First byte: which. Then two parts, divided by the first NUL: the pattern and the text. */
 #include <stdio.h>
@@ -110,7 +111,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	struct str all = str_of(data + 1, size - 1);
 	ptrdiff_t nul = str_find_char(all, 0);
-	struct str left = nul < 0 ? STR("") : str_head(all, (size_t)nul), right = nul < 0 ? all : str_skip(all, (size_t)nul + 1);
+	struct str left = nul < 0 ? STR("") : str_head(all, (size_t)nul),
+		   right = nul < 0 ? all : str_skip(all, (size_t)nul + 1);
 	switch (data[0] % 4) {
 	case 0:
 		fuzz_file(all);
@@ -134,7 +136,8 @@ bool s3_parse_uri(struct str uri, struct str *bucket, struct str *key)
 	return true;
 }
 
-int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void *ctx, const struct s3_entry *e), void *ctx, struct error *err)
+int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void *ctx, const struct s3_entry *e),
+	    void *ctx, struct error *err)
 {
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* logs_server.c - the logs service alone on a real store, engine and HTTP server, for test_logs_api.py.
  *
- * Usage: logs_server DIR. Prints its port. Lines on stdin: "stream GROUP NAME" (what a job does: prints the file's path), "sweep" (expiry, prints "ok"),
- * "rss" (prints KiB of memory in use now); end of input stops it. Key AKIDTEST / secret. */
+ * Usage: logs_server DIR. Prints its port. Lines on stdin: "stream GROUP NAME" (what a job does: prints the file's
+ * path), "sweep" (expiry, prints "ok"), "rss" (prints KiB of memory in use now); end of input stops it. Key AKIDTEST /
+ * secret. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +13,13 @@
 static struct logs *logs;
 static struct engine *engine;
 
-static bool find_key(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token, int64_t now_ms, struct principal *who,
-		     struct str *secret, struct error *err)
+static bool find_key(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token, int64_t now_ms,
+		     struct principal *who, struct str *secret, struct error *err)
 {
-	*who = (struct principal){ .access_key = "AKIDTEST", .account = "123456789012", .arn = "arn:aws:iam::123456789012:root", .user_id = "123456789012" };
+	*who = (struct principal){ .access_key = "AKIDTEST",
+				   .account = "123456789012",
+				   .arn = "arn:aws:iam::123456789012:root",
+				   .user_id = "123456789012" };
 	*secret = STR("secret");
 	return str_eqz(access_key, "AKIDTEST");
 }
@@ -99,8 +103,15 @@ int main(int argc, char **argv)
 	snprintf(path, sizeof(path), "%s/logs", argc > 1 ? argv[1] : ".");
 	check(logs_new(engine, path, &logs, &err), &err);
 	check(engine_start(engine, &err), &err);
-	check(wire_server_new(&(struct wire_options){ .bind = "127.0.0.1", .port = 0, .threads = 2, .region = "us-east-1", .account = "123456789012",
-						      .engine = engine, .find_key = find_key }, &wire, &err), &err);
+	check(wire_server_new(&(struct wire_options){ .bind = "127.0.0.1",
+						      .port = 0,
+						      .threads = 2,
+						      .region = "us-east-1",
+						      .account = "123456789012",
+						      .engine = engine,
+						      .find_key = find_key },
+			      &wire, &err),
+	      &err);
 	wire_add_service(wire, logs_service(logs));
 	check(wire_start(wire, &err), &err);
 	printf("%u\n", (unsigned)wire_port(wire));

@@ -30,14 +30,17 @@ static void test_record_parse(void **state)
 	struct arena a = ARENA_INIT;
 	assert_true(str_eqz(log_record_text(&a, &r), "a\\nb"));
 	arena_release(&a);
-	static const char *const torn[] = { "", "12", "12x", " 12 a", "-1 a", "12\\", "12\\7", "12\\x a", "1234567890123456 a", "no record" };
+	static const char *const torn[] = {
+		"", "12", "12x", " 12 a", "-1 a", "12\\", "12\\7", "12\\x a", "1234567890123456 a", "no record"
+	};
 	for (size_t i = 0; i < sizeof(torn) / sizeof(torn[0]); i++)
 		assert_false(log_record_parse(str_from(torn[i]), &r));
 }
 
 static void test_record_round_trip(void **state)
 {
-	static const struct str texts[] = { STR(""), STR("plain"), STR("two\nlines\n"), STR("back\\slash \\n \\\\"), STR("nul\0in") };
+	static const struct str texts[] = { STR(""), STR("plain"), STR("two\nlines\n"), STR("back\\slash \\n \\\\"),
+					    STR("nul\0in") };
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		CLEANUP_BUF struct buf b = BUF_INIT;
 		struct arena a = ARENA_INIT;
@@ -269,7 +272,8 @@ static void test_filter_terms(void **state)
 
 static void test_filter_json(void **state)
 {
-	const char *event = "{\"a\":{\"b\":[1,2.5,{\"c\":\"xyz\"}]},\"n\":7,\"s\":\"hello\",\"t\":true,\"z\":null,\"k.d\":1}";
+	const char *event =
+		"{\"a\":{\"b\":[1,2.5,{\"c\":\"xyz\"}]},\"n\":7,\"s\":\"hello\",\"t\":true,\"z\":null,\"k.d\":1}";
 	assert_true(matches("{ $.n = 7 }", event));
 	assert_true(matches("{ $.n != 8 }", event));
 	assert_true(matches("{ $.n >= 7 && $.n < 7.5 }", event));
@@ -304,7 +308,10 @@ static void test_filter_json(void **state)
 static void test_text_json(void **state)
 {
 	size_t size;
-	static const struct { struct str in; const char *out; } cases[] = {
+	static const struct {
+		struct str in;
+		const char *out;
+	} cases[] = {
 		{ STR("plain \xc3\xa9 \xf0\x9f\x98\x80"), "plain \xc3\xa9 \xf0\x9f\x98\x80" },
 		{ STR("bad \xff\xfe end"), "bad \xef\xbf\xbd\xef\xbf\xbd end" },
 		{ STR("cut \xc3"), "cut \xef\xbf\xbd" },

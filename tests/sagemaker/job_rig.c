@@ -59,7 +59,8 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void *ctx, const struct s3_entry *e), void *ctx, struct error *err)
+int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void *ctx, const struct s3_entry *e),
+	    void *ctx, struct error *err)
 {
 	if (!s3_bucket_exists(db, bucket))
 		return error_aws(err, "NoSuchBucket", "The specified bucket does not exist");
@@ -67,12 +68,12 @@ int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void 
 	json_t *value;
 	size_t n = 0, skip = strlen(uri_of(bucket, STR("")));
 	const char **keys = mem_calloc(json_object_size(rig.objects) + 1, sizeof(*keys));
-	json_object_foreach(rig.objects, key, value)
-		if (strncmp(key, head, strlen(head)) == 0)
-			keys[n++] = key;
+	json_object_foreach(rig.objects, key, value) if (strncmp(key, head, strlen(head)) == 0) keys[n++] = key;
 	qsort(keys, n, sizeof(*keys), by_text);
 	for (size_t i = 0; i < n; i++) {
-		struct s3_entry e = { .key = str_from(keys[i] + skip), .size_bytes = (int64_t)json_string_length(json_object_get(rig.objects, keys[i])) };
+		struct s3_entry e = { .key = str_from(keys[i] + skip),
+				      .size_bytes =
+					      (int64_t)json_string_length(json_object_get(rig.objects, keys[i])) };
 		if (fn(ctx, &e))
 			break;
 	}
@@ -80,7 +81,8 @@ int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void 
 	return 0;
 }
 
-int s3_read(struct s3 *s, struct db *db, struct str bucket, struct str key, int64_t max, struct arena *a, struct str *out, struct error *err)
+int s3_read(struct s3 *s, struct db *db, struct str bucket, struct str key, int64_t max, struct arena *a,
+	    struct str *out, struct error *err)
 {
 	json_t *value = json_object_get(rig.objects, uri_of(bucket, key));
 	if (!value)
@@ -119,7 +121,8 @@ int s3_link(struct s3 *s, struct db *db, struct str bucket, struct str key, cons
 		rig.vanish -= rig.vanish > 0;
 		return error_aws(err, "NoSuchKey", "The specified key does not exist.");
 	}
-	return write_file(path, bytes_of(uri_of(bucket, key), value)) < 0 ? error_errno(err, errno, "link `%s`", path) : 0;
+	return write_file(path, bytes_of(uri_of(bucket, key), value)) < 0 ? error_errno(err, errno, "link `%s`", path)
+									  : 0;
 }
 
 static const char *read_file(const char *path)
@@ -153,7 +156,8 @@ json_t *s3_prepare(struct s3 *s, const char *path, struct error *err)
 	return body;
 }
 
-int s3_commit(struct turn *t, struct str bucket, struct str key, const json_t *prepared, const char *content_type, struct error *err)
+int s3_commit(struct turn *t, struct str bucket, struct str key, const json_t *prepared, const char *content_type,
+	      struct error *err)
 {
 	if (!s3_bucket_exists(turn_db(t), bucket))
 		return error_aws(err, "NoSuchBucket", "The specified bucket does not exist");
@@ -219,9 +223,13 @@ void rig_break_prepare(int n)
 
 /* ---- credentials and ARNs, played ---- */
 
-int iam_new_session(struct iam *i, struct turn *t, const char *role, const char *name, int64_t duration_ms, struct iam_session *out, struct error *err)
+int iam_new_session(struct iam *i, struct turn *t, const char *role, const char *name, int64_t duration_ms,
+		    struct iam_session *out, struct error *err)
 {
-	*out = (struct iam_session){ .access_key = "ASIARIG", .secret_key = "rig-secret", .role_arn = role, .expires_ms = turn_now_ms(t) + duration_ms };
+	*out = (struct iam_session){ .access_key = "ASIARIG",
+				     .secret_key = "rig-secret",
+				     .role_arn = role,
+				     .expires_ms = turn_now_ms(t) + duration_ms };
 	out->token = arena_printf(turn_arena(t), "token of %s for %lld s", role, (long long)(duration_ms / 1000));
 	return 0;
 }
@@ -238,7 +246,8 @@ int task_start(struct task_client *c, const char *owner, json_t *spec, struct er
 	rig.starts++;
 	if (rig.break_start > 0 && strcmp(rig.break_code, "taken") != 0) {
 		rig.break_start--;
-		return *rig.break_code ? error_aws(err, rig.break_code, "%s", rig.break_message) : error_set(err, "%s", rig.break_message);
+		return *rig.break_code ? error_aws(err, rig.break_code, "%s", rig.break_message)
+				       : error_set(err, "%s", rig.break_message);
 	}
 	json_decref(rig.spec);
 	rig.spec = json_deep_copy(spec);
@@ -308,8 +317,10 @@ void rig_task(const char *fmt, ...)
 
 void rig_task_stopped(const char *reason, int exit_code, const char *more)
 {
-	rig_task("{'type':'stopped','at':%lld,'started_at':%lld,'reason':'%s','containers':[{'name':'algo-1','exit_code':%d,'signal':null,"
-		 "'oom':false,'finished_at':%lld}]%s%s}", (long long)rig.now_ms, (long long)rig.now_ms - 1500, reason, exit_code, (long long)rig.now_ms,
+	rig_task("{'type':'stopped','at':%lld,'started_at':%lld,'reason':'%s','containers':[{'name':'algo-1','exit_"
+		 "code':%d,'signal':null,"
+		 "'oom':false,'finished_at':%lld}]%s%s}",
+		 (long long)rig.now_ms, (long long)rig.now_ms - 1500, reason, exit_code, (long long)rig.now_ms,
 		 *more ? "," : "", more);
 }
 
@@ -327,7 +338,8 @@ static void make_dirs(const char *path)
 
 const char *rig_output(const char *output, const char *key, const char *text)
 {
-	const char *path = arena_printf(&rig.arena, "%s/tasks/%s/out/%s/%s", rig.dir, json_get_text(rig.spec, "id"), output, key);
+	const char *path =
+		arena_printf(&rig.arena, "%s/tasks/%s/out/%s/%s", rig.dir, json_get_text(rig.spec, "id"), output, key);
 	make_dirs(path);
 	assert_int_equal(write_file(path, str_from(text)), 0);
 	return path;
@@ -342,9 +354,8 @@ json_t *rig_mount(size_t i, const char *target)
 {
 	size_t k;
 	json_t *m;
-	json_array_foreach(json_get(container(i), "mounts"), k, m)
-		if (str_eqz(json_get_str(m, "target"), target))
-			return m;
+	json_array_foreach(json_get(container(i), "mounts"), k,
+			   m) if (str_eqz(json_get_str(m, "target"), target)) return m;
 	return NULL;
 }
 
@@ -358,9 +369,8 @@ const char *rig_file(size_t i, const char *path)
 {
 	size_t k;
 	json_t *f;
-	json_array_foreach(json_get(container(i), "files"), k, f)
-		if (str_eqz(json_get_str(f, "path"), path))
-			return json_get_text(f, "text");
+	json_array_foreach(json_get(container(i), "files"), k,
+			   f) if (str_eqz(json_get_str(f, "path"), path)) return json_get_text(f, "text");
 	return NULL;
 }
 
@@ -402,11 +412,18 @@ static void life_begin(void)
 {
 	static const struct actor_type parent = { "rig-parent", parent_turn };
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	const struct engine_options options = { .store = rig.store, .now_ms = now_ms, .random = next_random, .manual = true };
+	const struct engine_options options = {
+		.store = rig.store, .now_ms = now_ms, .random = next_random, .manual = true
+	};
 	must(engine_new(&options, &rig.engine, &err), &err);
 	must(logs_new(rig.engine, arena_printf(&rig.arena, "%s/logs", rig.dir), &rig.logs, &err), &err);
-	rig.sm = (struct sagemaker){ .o = { .engine = rig.engine, .logs = rig.logs, .account = "123456789012", .region = "us-east-1", .data_dir = rig.dir,
-					    .api_port = 4566, .tasks = (struct task_client *)&rig } };
+	rig.sm = (struct sagemaker){ .o = { .engine = rig.engine,
+					    .logs = rig.logs,
+					    .account = "123456789012",
+					    .region = "us-east-1",
+					    .data_dir = rig.dir,
+					    .api_port = 4566,
+					    .tasks = (struct task_client *)&rig } };
 	engine_add_actor(rig.engine, &parent);
 	must(sagemaker_jobs_init(&rig.sm, &err), &err);
 	must(engine_start(rig.engine, &err), &err);
@@ -438,7 +455,10 @@ int rig_setup(void **state)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	struct store_migration all[32] = { { 0 } };
-	rig = (struct rig){ .now_ms = 1700000000000, .random = 88172645463325252ull, .objects = json_object(), .binary = json_object() };
+	rig = (struct rig){ .now_ms = 1700000000000,
+			    .random = 88172645463325252ull,
+			    .objects = json_object(),
+			    .binary = json_object() };
 	snprintf(rig.dir, sizeof(rig.dir), "/tmp/quern-job-rig-XXXXXX");
 	assert_non_null(mkdtemp(rig.dir));
 	join(all, engine_migrations);
@@ -548,8 +568,14 @@ static void submit(command_run run, void *arg)
 static int do_call(const char *operation, json_t *in)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct one_call c = { .call = { .arena = &rig.arena, .region = "us-east-1", .account = "123456789012", .operation = operation, .engine = rig.engine,
-					.service_ctx = &rig.sm }, .op = job_ops, .in = in };
+	struct one_call c = { .call = { .arena = &rig.arena,
+					.region = "us-east-1",
+					.account = "123456789012",
+					.operation = operation,
+					.engine = rig.engine,
+					.service_ctx = &rig.sm },
+			      .op = job_ops,
+			      .in = in };
 	while (c.op->name && strcmp(c.op->name, operation) != 0)
 		c.op++;
 	assert_non_null(c.op->name);
@@ -633,14 +659,20 @@ static void create(enum job_kind kind, const char *name_key, const char *name, c
 void rig_start_training(const char *name, const char *more)
 {
 	create(JOB_TRAINING, "TrainingJobName", name,
-	       "{'AlgorithmSpecification':{'TrainingImage':'img:1','TrainingInputMode':'File'},'RoleArn':'arn:aws:iam::123456789012:role/R',"
-	       "'OutputDataConfig':{'S3OutputPath':'s3://b/models/'},'ResourceConfig':{'InstanceType':'ml.m5.large','InstanceCount':1,'VolumeSizeInGB':1},"
-	       "'InputDataConfig':[{'ChannelName':'train','DataSource':{'S3DataSource':{'S3DataType':'S3Prefix','S3Uri':'s3://b/train'}}}]}", more);
+	       "{'AlgorithmSpecification':{'TrainingImage':'img:1','TrainingInputMode':'File'},'RoleArn':'arn:aws:iam::"
+	       "123456789012:role/R',"
+	       "'OutputDataConfig':{'S3OutputPath':'s3://b/models/"
+	       "'},'ResourceConfig':{'InstanceType':'ml.m5.large','InstanceCount':1,'VolumeSizeInGB':1},"
+	       "'InputDataConfig':[{'ChannelName':'train','DataSource':{'S3DataSource':{'S3DataType':'S3Prefix','S3Uri'"
+	       ":'s3://b/train'}}}]}",
+	       more);
 }
 
 void rig_start_processing(const char *name, const char *more)
 {
 	create(JOB_PROCESSING, "ProcessingJobName", name,
 	       "{'AppSpecification':{'ImageUri':'img:1'},'RoleArn':'arn:aws:iam::123456789012:role/R',"
-	       "'ProcessingResources':{'ClusterConfig':{'InstanceType':'ml.m5.xlarge','InstanceCount':1,'VolumeSizeInGB':1}}}", more);
+	       "'ProcessingResources':{'ClusterConfig':{'InstanceType':'ml.m5.xlarge','InstanceCount':1,'"
+	       "VolumeSizeInGB':1}}}",
+	       more);
 }

@@ -1,8 +1,8 @@
 /* job_rig.h - jobs on a manual engine, with S3, credentials and the executor played by the test.
  *
- * DESIGN: store, engine, logs and the jobs themselves are real. S3 is a table of objects (staged as files, prepared by reading), the executor keeps the specs
- * it is given and says what the test tells it to say. Time moves only when the test moves it. rig_crash throws away what is in memory and opens
- * the same store again. */
+ * DESIGN: store, engine, logs and the jobs themselves are real. S3 is a table of objects (staged as files, prepared by
+ * reading), the executor keeps the specs it is given and says what the test tells it to say. Time moves only when the
+ * test moves it. rig_crash throws away what is in memory and opens the same store again. */
 #ifndef QUERN_TESTS_JOB_RIG_H
 #define QUERN_TESTS_JOB_RIG_H
 
@@ -45,7 +45,7 @@ void rig_bucket(const char *bucket);
 void rig_forget_bucket(const char *bucket);
 void rig_put(const char *uri, const char *text);
 void rig_put_bytes(const char *uri, const void *p, size_t n); /* bytes above 127 are kept too */
-const char *rig_object(const char *uri); /* NULL when there is none */
+const char *rig_object(const char *uri);                      /* NULL when there is none */
 /* The next n links fail with NoSuchKey. */
 void rig_vanish(int n);
 /* The next n prepared bodies fail. */

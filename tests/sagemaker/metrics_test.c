@@ -23,15 +23,16 @@ static double value_of(struct metrics *m, const char *name)
 	CLEANUP_JSON json_t *list = metrics_final(m);
 	size_t i;
 	json_t *v;
-	json_array_foreach(list, i, v)
-		if (!strcmp(json_get_text(v, "MetricName"), name))
-			return json_get_real(v, "Value", -1);
+	json_array_foreach(list, i,
+			   v) if (!strcmp(json_get_text(v, "MetricName"), name)) return json_get_real(v, "Value", -1);
 	return -12345;
 }
 
 static void test_last_value_wins(void **state)
 {
-	struct metrics *m = make("[{\"Name\":\"acc\",\"Regex\":\"acc=([0-9\\\\.]+)\"},{\"Name\":\"never\",\"Regex\":\"zz(.*)\"}]", false);
+	struct metrics *m =
+		make("[{\"Name\":\"acc\",\"Regex\":\"acc=([0-9\\\\.]+)\"},{\"Name\":\"never\",\"Regex\":\"zz(.*)\"}]",
+		     false);
 	metrics_line(m, 1000, STR("epoch 1 acc=0.5;"));
 	metrics_line(m, 3000, STR("epoch 3 acc=0.75"));
 	metrics_line(m, 2000, STR("another host, earlier: acc=0.6"));
@@ -44,8 +45,10 @@ static void test_last_value_wins(void **state)
 
 static void test_python_like_patterns(void **state)
 {
-	struct metrics *m = make("[{\"Name\":\"lazy\",\"Regex\":\"loss: (.*?);\"},{\"Name\":\"word\",\"Regex\":\"auc: (\\\\S+)\"},"
-				 "{\"Name\":\"neg\",\"Regex\":\"ll=(-?[0-9.e+-]+)\"}]", false);
+	struct metrics *m =
+		make("[{\"Name\":\"lazy\",\"Regex\":\"loss: (.*?);\"},{\"Name\":\"word\",\"Regex\":\"auc: (\\\\S+)\"},"
+		     "{\"Name\":\"neg\",\"Regex\":\"ll=(-?[0-9.e+-]+)\"}]",
+		     false);
 	metrics_line(m, 1, STR("loss: 0.25; other: 3;"));
 	metrics_line(m, 1, STR("auc: 0.91, and on"));
 	metrics_line(m, 1, STR("ll=-1.5e-3"));
@@ -60,7 +63,8 @@ static void test_python_like_patterns(void **state)
 static void test_tab_as_011(void **state)
 {
 	struct metrics *m = make("[{\"Name\":\"v\",\"Regex\":\".*\\\\[[0-9]+\\\\].*#011validation-rmse:(\\\\S+)\"},"
-				 "{\"Name\":\"t\",\"Regex\":\"\\\\ttrain-rmse:(\\\\S+)\"}]", false);
+				 "{\"Name\":\"t\",\"Regex\":\"\\\\ttrain-rmse:(\\\\S+)\"}]",
+				 false);
 	metrics_line(m, 1, STR("[0]\ttrain-rmse:8.08096\tvalidation-rmse:8.17695"));
 	metrics_line(m, 2, STR("[1]#011train-rmse:7.1#011validation-rmse:7.2"));
 	assert_true(value_of(m, "v") == 7.2);
@@ -88,7 +92,8 @@ static void test_xgboost_lines(void **state)
 
 static void test_catastrophic_pattern_is_stopped(void **state)
 {
-	struct metrics *m = make("[{\"Name\":\"evil\",\"Regex\":\"(a+)+$\"},{\"Name\":\"good\",\"Regex\":\"v=([0-9]+)\"}]", false);
+	struct metrics *m =
+		make("[{\"Name\":\"evil\",\"Regex\":\"(a+)+$\"},{\"Name\":\"good\",\"Regex\":\"v=([0-9]+)\"}]", false);
 	char line[4096];
 	memset(line, 'a', sizeof(line));
 	line[sizeof(line) - 1] = 'b';
@@ -131,9 +136,12 @@ static void test_instances(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_last_value_wins),	  cmocka_unit_test(test_python_like_patterns),
-		cmocka_unit_test(test_tab_as_011),	  cmocka_unit_test(test_xgboost_lines),
-		cmocka_unit_test(test_catastrophic_pattern_is_stopped), cmocka_unit_test(test_bad_pattern_is_refused),
+		cmocka_unit_test(test_last_value_wins),
+		cmocka_unit_test(test_python_like_patterns),
+		cmocka_unit_test(test_tab_as_011),
+		cmocka_unit_test(test_xgboost_lines),
+		cmocka_unit_test(test_catastrophic_pattern_is_stopped),
+		cmocka_unit_test(test_bad_pattern_is_refused),
 		cmocka_unit_test(test_instances),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,7 +52,8 @@ struct lines {
 static int take(void *ctx, struct str prefix, struct str name)
 {
 	struct lines *l = ctx;
-	snprintf(l->text + strlen(l->text), sizeof(l->text) - strlen(l->text), "%.*s|%.*s;", STR_ARG(prefix), STR_ARG(name));
+	snprintf(l->text + strlen(l->text), sizeof(l->text) - strlen(l->text), "%.*s|%.*s;", STR_ARG(prefix),
+		 STR_ARG(name));
 	return 0;
 }
 
@@ -61,7 +62,13 @@ static void test_manifest(void **state)
 	struct lines l = { "" };
 	assert_int_equal(stage_each_in_manifest(STR("[{\"prefix\":\"s3://b/p/\"},\"a\",\"b/c\"]"), take, &l, NULL), 0);
 	assert_string_equal(l.text, "s3://b/p/|a;s3://b/p/|b/c;");
-	static const char *const bad[] = { "", "{}", "[]", "[\"a\"]", "[{\"prefix\":1},\"a\"]", "[{\"prefix\":\"s3://b\"},1]", "[{\"prefix\":\"x\"}" };
+	static const char *const bad[] = { "",
+					   "{}",
+					   "[]",
+					   "[\"a\"]",
+					   "[{\"prefix\":1},\"a\"]",
+					   "[{\"prefix\":\"s3://b\"},1]",
+					   "[{\"prefix\":\"x\"}" };
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		CLEANUP_ERROR struct error err = ERROR_INIT;
 		assert_true(stage_each_in_manifest(str_from(bad[i]), take, &l, &err) < 0);
@@ -69,8 +76,9 @@ static void test_manifest(void **state)
 	}
 }
 
-#define CHANNEL(type, uri, more) \
-	"'InputDataConfig':[{'ChannelName':'c','DataSource':{'S3DataSource':{'S3DataType':'" type "','S3Uri':'" uri "'}}" more "}]"
+#define CHANNEL(type, uri, more)                                                                                       \
+	"'InputDataConfig':[{'ChannelName':'c','DataSource':{'S3DataSource':{'S3DataType':'" type "','S3Uri':'" uri    \
+	"'}}" more "}]"
 #define TARGET "/opt/ml/input/data/c"
 
 static const char *reason(const char *name)
@@ -92,7 +100,8 @@ static void test_manifest_channel(void **state)
 	assert_null(rig_staged(0, TARGET, "3"));
 	rig_put("s3://b/m/bad.manifest", "[{\"prefix\":\"s3://b/pre/\"},\"nope\"]");
 	rig_start_training("m2", CHANNEL("ManifestFile", "s3://b/m/bad.manifest", ""));
-	assert_string_equal(reason("m2"), "ClientError: Data download failed: The object \"s3://b/pre/nope\" named in the manifest file does not exist.");
+	assert_string_equal(reason("m2"), "ClientError: Data download failed: The object \"s3://b/pre/nope\" named in "
+					  "the manifest file does not exist.");
 	rig_put("s3://b/m/out.manifest", "[{\"prefix\":\"s3://b/pre/\"},\"../../x\"]");
 	rig_start_training("m3", CHANNEL("ManifestFile", "s3://b/m/out.manifest", ""));
 	assert_non_null(strstr(reason("m3"), "cannot be a file name"));
@@ -102,7 +111,8 @@ static void test_gzip_channel(void **state)
 {
 	rig_put("s3://b/gz/plain.gz", "this is not gzip");
 	rig_start_training("g1", CHANNEL("S3Prefix", "s3://b/gz/", ",'CompressionType':'Gzip'"));
-	assert_string_equal(reason("g1"), "ClientError: Data download failed: The object \"gz/plain.gz\" is not gzip data.");
+	assert_string_equal(reason("g1"),
+			    "ClientError: Data download failed: The object \"gz/plain.gz\" is not gzip data.");
 	char packed[200];
 	z_stream z = { 0 };
 	assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
