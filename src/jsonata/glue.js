@@ -1,8 +1,9 @@
 // glue.js - what quern-jsonata runs beside the official jsonata package.
 //
 // DESIGN: one function, quernHandle(requestText, reply), which worker.c calls for each request. A request is
-//   {"expression", "input"?, "bindings"?, "seed"?, "depth"?, "timelimit"?, "check"?, "plain"?}
+//   {"expression", "input"?, "bindings"?, "seed"?, "limit"?, "depth"?, "timelimit"?, "check"?, "plain"?}
 // and the answer is {"value"} | {"undefined":true} | {"error":{code,message,position,token,value}} | {"unsupported":true} (a function).
+// "check" only parses; its value says what the expression refers to. "limit" is in milliseconds. "depth" and "timelimit" are the test suite's.
 // Compiled expressions are kept by their text. AWS's own functions are bound and $eval is removed, unless "plain" asks for the bare language.
 "use strict";
 
@@ -42,17 +43,18 @@
   const compiled = new Map();
   const MAX_COMPILED = 1000;
   const MAX_RANGE = 1000;
-  const MAX_DEPTH = 10000;
+  const MAX_DEPTH = 100; // as Step Functions: a sum of 200 terms is too deep there
 
   // The guard of the request in hand: the package calls enter and leave around each node.
-  let depth, maxDepth, end;
+  let depth, maxDepth, end, ticks, plain;
   function runaway(message) {
-    return { code: "U1001", message, position: 0, stack: "" };
+    return { code: plain ? "U1001" : "Limit", message, position: 0, stack: "" };
   }
+  const STACK = "Stack overflow error: Check for non-terminating recursive function. Consider rewriting as tail-recursive.";
   function enter(expr, input, environment) {
     if (environment.isParallelCall) return;
-    if (++depth > maxDepth) throw runaway("Stack overflow error: Check for non-terminating recursive function.");
-    if (end !== Infinity && Date.now() > end) throw runaway("Expression evaluation timeout: Check for infinite loop");
+    if (++depth > maxDepth) throw runaway(STACK);
+    if (end !== Infinity && (++ticks & 63) === 0 && Date.now() > end) throw runaway("Expression evaluation timeout: Check for infinite loop");
   }
   function leave(expr, input, environment) {
     if (!environment.isParallelCall) depth--;
@@ -81,6 +83,11 @@
     };
   }
 
+  // The language's own kind of list: one value alone stands for itself.
+  function sequence() {
+    return Object.defineProperty([], "sequence", { enumerable: false, value: true });
+  }
+
   function failure(code, message) {
     return { code, message, position: 0 };
   }
@@ -96,7 +103,7 @@
       },
       range(first, last, step) {
         if (![first, last, step].every(Number.isInteger) || step === 0) throw failure("D3137", "Invalid arguments for $range");
-        const values = [];
+        const values = sequence();
         for (let v = first; step > 0 ? v <= last : v >= last; v += step) {
           if (values.length >= MAX_RANGE) throw failure("D2014", "The array from $range is too long");
           values.push(v);
@@ -140,7 +147,8 @@
   function errorOf(e) {
     const out = { message: String((e && e.message) || e) };
     for (const key of ["code", "position", "token", "value", "index"]) if (e && e[key] !== undefined && typeof e[key] !== "function") out[key] = e[key];
-    if (out.code === undefined) out.code = e instanceof RangeError ? "U1001" : "D0000";
+    if (e instanceof RangeError && out.code === undefined) return { error: runaway(STACK) };
+    if (out.code === undefined) out.code = "D0000";
     return { error: out };
   }
 
@@ -158,14 +166,73 @@
     });
   }
 
+  // Names that an expression reads where it has no context: all but the later steps of a path, predicates, orders and groups.
+  function topNames(node, found) {
+    if (!node || typeof node !== "object") return;
+    switch (node.type) {
+      case "name":
+        found.add(node.value);
+        break;
+      case "path":
+        topNames(node.steps[0], found);
+        break;
+      case "binary":
+      case "apply":
+        topNames(node.lhs, found);
+        topNames(node.rhs, found);
+        break;
+      case "bind":
+        topNames(node.rhs, found);
+        break;
+      case "unary":
+        if (node.value === "{") for (const pair of node.lhs) for (const one of pair) topNames(one, found);
+        else for (const one of node.expressions || [node.expression]) topNames(one, found);
+        break;
+      case "block":
+        for (const one of node.expressions) topNames(one, found);
+        break;
+      case "condition":
+        for (const one of [node.condition, node.then, node.else]) topNames(one, found);
+        break;
+      case "function":
+      case "partial":
+        for (const one of [node.procedure, ...node.arguments]) topNames(one, found);
+        break;
+      case "lambda":
+        topNames(node.body, found);
+        break;
+    }
+  }
+
+  // $$ and $states.errorOutput anywhere in the tree. The tree may share nodes.
+  function special(node, found, seen) {
+    if (!node || typeof node !== "object" || seen.has(node)) return;
+    seen.add(node);
+    if (node.type === "variable" && node.value === "$") found.root = true;
+    if (node.type === "path" && node.steps.length > 1 && node.steps[0].type === "variable" && node.steps[0].value === "states" && node.steps[1].value === "errorOutput")
+      found.errorOutput = true;
+    for (const key of Object.keys(node)) special(node[key], found, seen);
+  }
+
+  function inspect(expression) {
+    const found = { top: [], root: false, errorOutput: false }, names = new Set();
+    const tree = expression.ast();
+    topNames(tree, names);
+    special(tree, found, new Set());
+    found.top = Array.from(names);
+    return { value: found };
+  }
+
   globalThis.quernHandle = function (text, reply) {
     try {
       const request = JSON.parse(text);
       const expression = compile(request.expression);
-      if (request.check) return reply('{"value":true}');
-      depth = 0;
-      maxDepth = request.depth === undefined ? MAX_DEPTH : request.depth;
-      end = request.timelimit === undefined ? Infinity : Date.now() + request.timelimit;
+      if (request.check) return reply(JSON.stringify(inspect(expression)));
+      plain = request.plain;
+      depth = ticks = 0;
+      maxDepth = request.depth !== undefined ? request.depth : plain ? Infinity : MAX_DEPTH;
+      const limit = request.timelimit === undefined ? request.limit : request.timelimit;
+      end = limit === undefined ? Infinity : Date.now() + limit;
       expression.evaluate(request.input, bindingsOf(request)).then(
         (value) => reply(textOf(answerOf(value))),
         (e) => reply(textOf(errorOf(e)))

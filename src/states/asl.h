@@ -17,6 +17,22 @@
 
 enum { ASL_OK = 0, ASL_FAULT = -1, ASL_PENDING = 1 };
 
+/* ---- JSON text ---- */
+/* What is wrong with a JSON text, in Jackson's words; in the arena. The service's full text is "message\n at location". */
+struct asl_json_error {
+	const char *message;      /* "Unrecognized token 'not': was expecting (…)" */
+	const char *location;     /* "[Source: (String)\"…\"; line: 1, column: 4]" */
+	const char *duplicate;    /* a doubled key's name, or NULL */
+	const char *duplicate_in; /* "/States/X": the object that has it */
+};
+/* Reads a JSON text of any type (RFC 8259, nested at most 1000 deep). Owned, or NULL with *error (which may be NULL). An integer beyond 64 bits becomes a double. */
+json_t *asl_read_json(struct arena *a, struct str text, bool reject_duplicates, struct asl_json_error *error);
+/* Compact text as the service writes it: key order kept, shortest digits in Java's form ("0.1", "1.0E10"). Use these, not json_text, for
+ * inputs, outputs, variables and whatever else clients compare. */
+struct str asl_text(struct arena *a, const json_t *value);
+char *asl_text_dup(const json_t *value); /* malloc'ed */
+void asl_number_text(double value, char out[40]);
+
 struct asl_fault {
 	char error[128];
 	char *cause;    /* malloc'ed; may be NULL. Without "An error occurred while executing the state ..." unless `whole` */
@@ -38,6 +54,7 @@ struct asl_state {
 	bool jsonata;           /* effective query language */
 	json_t *doc;            /* the state as written, borrowed from the machine */
 	const char *next;       /* NULL with end */
+	struct asl_state *next_state; /* what `next` names; NULL with end, or in a single state (asl_parse_state) */
 	bool end;
 	struct asl_states **branches; /* Parallel: one per branch; Map: one, the item processor */
 	size_t nbranches;
@@ -49,6 +66,8 @@ struct asl_states { /* a machine's, branch's or item processor's states */
 	size_t count;
 	struct asl_states *parent; /* enclosing scope, NULL at the top */
 	struct asl_state *owner;   /* the Parallel or Map it belongs to */
+	uint32_t *slots;           /* for asl_find: index+1 by hash of the name */
+	size_t nslots;
 };
 struct asl_machine {
 	json_t *doc; /* owned */
@@ -56,17 +75,20 @@ struct asl_machine {
 	const char *comment;
 	int64_t timeout_seconds; /* 0 = none */
 	struct arena arena;
+	struct path_cache *paths; /* parsed paths by text, filled while evaluating with env->machine: one thread at a time for one machine */
 };
 struct asl_diagnostic {
 	const char *severity; /* "ERROR", "WARNING" */
 	const char *code;     /* SCHEMA_VALIDATION_FAILED, INVALID_JSON_DESCRIPTION, MISSING_END_STATE ... */
 	const char *message;
-	const char *location; /* "/States/X/Next" */
+	const char *location; /* "/States/X/Next", NULL when none */
 };
 struct asl_diagnostics {
 	struct arena *arena;
 	struct asl_diagnostic *items;
 	size_t count, cap;
+	struct jsonata *jsonata; /* in: checks the syntax of JSONata expressions; NULL: they are not checked */
+	struct str definition;   /* out: the text that was parsed, borrowed */
 };
 /* Parses and checks. 0: *out is owned (asl_machine_free). < 0: `diagnostics` has at least one ERROR; *out is NULL. `express`: the machine's type (some
  * things are refused there). A single state (TestState) is parsed by asl_parse_state, which wraps it into a machine with that one state. */
@@ -92,12 +114,17 @@ struct asl_env {
 	struct jsonata *jsonata;       /* evaluator, NULL: JSONata faults */
 	json_t *memo;                  /* answers of earlier pending evaluations by key, or NULL */
 	json_t *pending;               /* out, with ASL_PENDING: {"key","expression","bindings"} owned by the caller */
+	const struct asl_machine *machine; /* keeps parsed paths between evaluations; NULL: none kept */
+	const char *field;             /* asl_choice: what the rule is called in fault texts ("Choices[0]"); NULL: "Choices" */
 };
 
 /* A JSONPath ("$.a[0]"), context path ("$$.Execution.Id"), variable ("$v.x") or intrinsic call on env (env->input for $). *out owned. `field` names the field in
  * fault texts ("value.$"). Jayway semantics: a definite path gives the value, an indefinite one a list. */
 int asl_path(struct asl_env *env, struct str path, const char *field, json_t **out, struct asl_fault *f);
 bool asl_is_definite(struct str path);
+/* ErrorPath, CausePath, TimeoutSecondsPath…: `field` of the state is a path, `*out` its value. The texts are "Invalid path …" (`invalid_path`) or
+ * "The JSONPath … specified for the field …". */
+int asl_path_field(struct asl_env *env, const json_t *doc, const char *field, bool invalid_path, json_t **out, struct asl_fault *f);
 /* InputPath / OutputPath: NULL member = "$", JSON null = {}; the texts are "Invalid path '$.x' : No results for path: ..." */
 int asl_in_out_path(struct asl_env *env, const json_t *state_doc, const char *field, json_t *value, json_t **out, struct asl_fault *f);
 /* A payload template (Parameters, ResultSelector, ItemSelector, Assign in JSONPath states): keys ending in ".$" are evaluated. */
@@ -106,6 +133,15 @@ int asl_payload(struct asl_env *env, const json_t *template, const char *field, 
 int asl_put(const json_t *base, struct str reference_path, json_t *value, json_t **out, struct asl_fault *f);
 /* Any JSON in a JSONata state: every string "{% ... %}" in it is evaluated, at any depth. */
 int asl_jsonata(struct asl_env *env, const json_t *value, const char *field, json_t **out, struct asl_fault *f);
+/* The same, and the value must have this type ("array", "number", "string", "boolean", "object"), where an expression made it; else the fault is
+ * "… returned an unexpected result type. Expected 'array', but was 'number' for value: 1". A literal is not judged. */
+int asl_jsonata_typed(struct asl_env *env, const json_t *value, const char *field, const char *type, json_t **out, struct asl_fault *f);
+/* A number field of a state in its three spellings: literal, JSONata, or `field` + "Path" ("MaxConcurrencyPath": "$.n", whose value may
+ * also be the text of a number). *present false when the state has none of them. `integer`: "which is not a valid integer". `doc` may be a sub-object
+ * (ReaderConfig, ItemBatcher). */
+int asl_number(struct asl_env *env, const json_t *doc, const char *field, bool jsonata, bool integer, bool *present, double *out, struct asl_fault *f);
+/* When a Wait state is over, from now_ms (both ms since the epoch). */
+int asl_wait_until(struct asl_env *env, const json_t *doc, bool jsonata, int64_t now_ms, int64_t *until_ms, struct asl_fault *f);
 /* One choice rule (JSONPath comparison tree, or JSONata Condition). */
 int asl_choice(struct asl_env *env, const json_t *rule, bool jsonata, bool *matched, struct asl_fault *f);
 /* ISO-8601 as the language wants it (RFC 3339, upper-case T and Z). */

@@ -1,18 +1,9 @@
-/* choice.c - choice rules and timestamps; see asl.h. Source: states-language.net, "Choice State". */
-#include <math.h>
-#include <stdio.h>
-
-#include "base/clock.h"
+/* choice.c - choice rules; see asl.h.
+ *
+ * DESIGN: a rule is evaluated where it stands in the definition; values of another type than the operator's never match. Source:
+ * states-language.net, "Choice State". */
 #include "base/json.h"
-#include "states/asl.h"
-
-/* RFC 3339 with upper-case T and Z, seconds present. */
-bool asl_timestamp(struct str text, int64_t *ms)
-{
-	if (text.len < 20 || text.ptr[4] != '-' || text.ptr[10] != 'T' || str_find_char(text, 'z') >= 0)
-		return false;
-	return clock_parse_iso(text, ms);
-}
+#include "states/asl_impl.h"
 
 enum verb { VERB_EQ, VERB_LT, VERB_GT, VERB_LE, VERB_GE };
 enum kind { KIND_STRING, KIND_NUMERIC, KIND_TIMESTAMP, KIND_BOOLEAN };
@@ -51,19 +42,34 @@ static bool holds(enum verb verb, int order)
 	return false;
 }
 
-/* Values of another type than the operator's never match. */
-static bool compare(enum kind kind, enum verb verb, const json_t *a, const json_t *b)
+static int order_numbers(const json_t *a, const json_t *b)
+{
+	if (json_is_integer(a) && json_is_integer(b)) {
+		json_int_t x = json_integer_value(a), y = json_integer_value(b);
+		return (x > y) - (x < y);
+	}
+	double x = json_number_value(a), y = json_number_value(b);
+	return (x > y) - (x < y);
+}
+
+static bool compare_timestamps(enum verb verb, const json_t *a, const json_t *b)
 {
 	int64_t x, y;
+	int xn, yn;
+	if (!asl_timestamp_exact(json_str(a), &x, &xn) || !asl_timestamp_exact(json_str(b), &y, &yn))
+		return false;
+	return holds(verb, x != y ? (x > y) - (x < y) : (xn > yn) - (xn < yn));
+}
+
+static bool compare(enum kind kind, enum verb verb, const json_t *a, const json_t *b)
+{
 	switch (kind) {
 	case KIND_STRING:
 		return json_is_string(a) && json_is_string(b) && holds(verb, str_cmp(json_str(a), json_str(b)));
-	case KIND_NUMERIC: {
-		double p = json_number_value(a), q = json_number_value(b);
-		return json_is_number(a) && json_is_number(b) && holds(verb, (p > q) - (p < q));
-	}
+	case KIND_NUMERIC:
+		return json_is_number(a) && json_is_number(b) && holds(verb, order_numbers(a, b));
 	case KIND_TIMESTAMP:
-		return json_is_string(a) && json_is_string(b) && asl_timestamp(json_str(a), &x) && asl_timestamp(json_str(b), &y) && holds(verb, (x > y) - (x < y));
+		return json_is_string(a) && json_is_string(b) && compare_timestamps(verb, a, b);
 	case KIND_BOOLEAN:
 		return json_is_boolean(a) && json_is_boolean(b) && json_is_true(a) == json_is_true(b);
 	}
@@ -114,6 +120,15 @@ static bool is_type(struct str name, const json_t *v, bool *known)
 	return false;
 }
 
+/* The value a rule compares; a path to nothing ends the execution. */
+static int value_at(struct asl_env *env, struct str path, json_t **out, struct asl_fault *f)
+{
+	int rc = asl_path(env, path, "Variable", out, f);
+	if (rc != ASL_FAULT)
+		return rc;
+	return asl_fault_set(f, "States.Runtime", "Invalid path '%.*s': The choice state's condition path references an invalid value.", STR_ARG(path));
+}
+
 /* The comparison of one rule: the member that is an operator. */
 static int test_operator(struct asl_env *env, const json_t *rule, const char *key, json_t *expected, bool *matched, struct asl_fault *f)
 {
@@ -123,19 +138,15 @@ static int test_operator(struct asl_env *env, const json_t *rule, const char *ke
 	enum kind kind;
 	enum verb verb;
 	bool path, known;
-	int rc = asl_path(env, json_get_str(rule, "Variable"), "Variable", &value, f);
+	int rc = value_at(env, json_get_str(rule, "Variable"), &value, f);
 	if (str_eqz(name, "IsPresent")) {
 		if (rc == ASL_FAULT)
 			asl_fault_release(f);
 		*matched = (rc == ASL_OK) == json_is_true(expected);
 		return ASL_OK;
 	}
-	if (rc != ASL_OK) {
-		struct str shown = json_text(env->arena, env->input);
-		struct str variable = json_get_str(rule, "Variable");
-		return asl_fault_set(f, "States.Runtime", "Invalid path '%.*s': The choice state's condition path references an invalid value in '%.*s'", STR_ARG(variable),
-				     STR_ARG(shown));
-	}
+	if (rc != ASL_OK)
+		return rc;
 	bool type = is_type(name, value, &known);
 	if (known) {
 		*matched = type == json_is_true(expected);
@@ -147,7 +158,7 @@ static int test_operator(struct asl_env *env, const json_t *rule, const char *ke
 	}
 	if (!parse_operator(name, &kind, &verb, &path))
 		return asl_fault_set(f, "States.Runtime", "there is no choice operator %s", key);
-	if (path && (rc = asl_path(env, json_str(expected), key, &other, f)) != ASL_OK)
+	if (path && (rc = value_at(env, json_str(expected), &other, f)) != ASL_OK)
 		return rc;
 	*matched = compare(kind, verb, value, path ? other : expected);
 	return ASL_OK;
@@ -178,14 +189,12 @@ static int test_list(struct asl_env *env, const json_t *rules, bool all, bool *m
 static int test_condition(struct asl_env *env, const json_t *rule, bool *matched, struct asl_fault *f)
 {
 	CLEANUP_JSON json_t *value = NULL;
-	int rc = asl_jsonata(env, json_object_get(rule, "Condition"), "Choices/Condition", &value, f);
-	if (rc != ASL_OK)
-		return rc;
-	if (!json_is_boolean(value))
-		return asl_fault_set(f, "States.QueryEvaluationError", "The JSONata expression '%.*s' specified for the field 'Condition' returned an unexpected result type. Expected 'boolean'",
-				     STR_ARG(json_get_str(rule, "Condition")));
-	*matched = json_is_true(value);
-	return ASL_OK;
+	json_t *condition = json_object_get(rule, "Condition");
+	const char *field = arena_printf(env->arena, "%s/Condition", env->field ? env->field : "Choices");
+	int rc = asl_jsonata_typed(env, condition, field, "boolean", &value, f);
+	if (rc == ASL_OK)
+		*matched = json_is_true(value);
+	return rc;
 }
 
 int asl_choice(struct asl_env *env, const json_t *rule, bool jsonata, bool *matched, struct asl_fault *f)

@@ -1,6 +1,6 @@
 /* intrinsic.c - see intrinsic.h.
  *
- * DESIGN: a recursive parser that evaluates as it goes; with env->input NULL it only checks. Each function is a row of a table: name, number of
+ * DESIGN: a recursive parser that evaluates as it goes, or only checks; a value that is not known while checking is NULL. Each function is a row of a table: name, number of
  * arguments, code. Source: AWS developer guide, "Intrinsic functions". */
 #include "states/intrinsic.h"
 
@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/id.h"
 #include "base/json.h"
+#include "states/asl_impl.h"
 
 enum { MAX_DEPTH = 10, MAX_ARGUMENTS = 64, MAX_HASH_INPUT = 10000, MAX_CODED = 10000, MAX_RANGE = 1000 };
 
@@ -43,15 +44,55 @@ bool intrinsic_is_call(struct str text)
 
 typedef int (*intrinsic_fn)(struct call *c, json_t **args, size_t n, json_t **out);
 
-/* A value as States.Format writes it. */
+/* A value as States.Format writes it: text without quotes, objects and arrays in Java's form ("{a=1, b=[2, 3]}"). */
 static void add_plain(struct buf *b, const json_t *v)
 {
+	const char *key, *between = "";
+	json_t *member;
+	size_t i;
 	if (json_is_string(v)) {
 		buf_add_str(b, json_str(v));
-		return;
+	} else if (json_is_object(v)) {
+		buf_add_char(b, '{');
+		json_object_foreach((json_t *)v, key, member) {
+			buf_printf(b, "%s%s=", between, key);
+			add_plain(b, member);
+			between = ", ";
+		}
+		buf_add_char(b, '}');
+	} else if (json_is_array(v)) {
+		buf_add_char(b, '[');
+		json_array_foreach(v, i, member) {
+			buf_addz(b, i ? ", " : "");
+			add_plain(b, member);
+		}
+		buf_add_char(b, ']');
+	} else {
+		CLEANUP_FREE char *text = asl_text_dup(v);
+		buf_addz(b, text);
 	}
-	CLEANUP_FREE char *text = json_text_dup(v);
-	buf_addz(b, text);
+}
+
+static size_t code_points(struct str s)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < s.len; i++)
+		n += (s.ptr[i] & 0xc0) != 0x80;
+	return n;
+}
+
+/* As Java's Math.round; false beyond the 64-bit integers. */
+static bool round_number(const json_t *v, json_int_t *out)
+{
+	if (json_is_integer(v)) {
+		*out = json_integer_value(v);
+		return true;
+	}
+	double d = floor(json_number_value(v) + 0.5);
+	if (!json_is_real(v) || !(fabs(d) < 9.2e18))
+		return false;
+	*out = (json_int_t)d;
+	return true;
 }
 
 static int fn_format(struct call *c, json_t **args, size_t n, json_t **out)
@@ -67,8 +108,6 @@ static int fn_format(struct call *c, json_t **args, size_t n, json_t **out)
 		} else if (t.ptr[i] == '{' && i + 1 < t.len && t.ptr[i + 1] == '}') {
 			if (used >= n)
 				return refuse(c, "The number of arguments of States.Format does not match the occurrences of {}");
-			if (json_is_object(args[used]) || json_is_array(args[used]))
-				return refuse(c, "States.Format takes no arrays or objects");
 			add_plain(&b, args[used++]);
 			i++;
 		} else {
@@ -83,17 +122,17 @@ static int fn_format(struct call *c, json_t **args, size_t n, json_t **out)
 
 static int fn_string_to_json(struct call *c, json_t **args, size_t n, json_t **out)
 {
-	CLEANUP_ERROR struct error why = ERROR_INIT;
+	struct asl_json_error why;
 	if (!json_is_string(args[0]))
 		return refuse(c, "States.StringToJson takes a string");
-	*out = json_parse(str_trim(json_str(args[0])), &why);
-	return *out ? ASL_OK : refuse(c, "The argument of States.StringToJson is not valid JSON");
+	*out = asl_read_json(c->env->arena, json_str(args[0]), false, &why);
+	return *out ? ASL_OK : refuse(c, "The argument of States.StringToJson is not valid JSON: %s", why.message);
 }
 
 static int fn_json_to_string(struct call *c, json_t **args, size_t n, json_t **out)
 {
-	CLEANUP_FREE char *text = json_text_dup(args[0]);
-	*out = json_string(text);
+	struct str text = asl_text(c->env->arena, args[0]);
+	*out = json_stringn(text.ptr, text.len);
 	return ASL_OK;
 }
 
@@ -107,10 +146,10 @@ static int fn_array(struct call *c, json_t **args, size_t n, json_t **out)
 
 static int fn_array_partition(struct call *c, json_t **args, size_t n, json_t **out)
 {
-	json_int_t size = json_is_number(args[1]) ? (json_int_t)json_number_value(args[1]) : 0;
+	json_int_t size = 0;
 	json_t *item, *part = NULL;
 	size_t i;
-	if (!json_is_array(args[0]) || size < 1)
+	if (!json_is_array(args[0]) || !round_number(args[1], &size) || size < 1)
 		return refuse(c, "States.ArrayPartition takes an array and a positive integer");
 	*out = json_array();
 	json_array_foreach(args[0], i, item) {
@@ -144,9 +183,8 @@ static int fn_array_range(struct call *c, json_t **args, size_t n, json_t **out)
 {
 	json_int_t v[3];
 	for (int i = 0; i < 3; i++) {
-		if (!json_is_number(args[i]))
+		if (!round_number(args[i], &v[i]) || v[i] > INT64_MAX / 2 || v[i] < INT64_MIN / 2)
 			return refuse(c, "States.ArrayRange takes three numbers");
-		v[i] = (json_int_t)llround(json_number_value(args[i]));
 	}
 	if (v[2] == 0)
 		return refuse(c, "The increment of States.ArrayRange must not be zero");
@@ -154,6 +192,7 @@ static int fn_array_range(struct call *c, json_t **args, size_t n, json_t **out)
 	for (json_int_t at = v[0]; v[2] > 0 ? at <= v[1] : at >= v[1]; at += v[2]) {
 		if (json_array_size(*out) >= MAX_RANGE) {
 			json_decref(*out);
+			*out = NULL;
 			return refuse(c, "States.ArrayRange makes at most %d items", MAX_RANGE);
 		}
 		json_array_append_new(*out, json_integer(at));
@@ -163,7 +202,7 @@ static int fn_array_range(struct call *c, json_t **args, size_t n, json_t **out)
 
 static int fn_array_get_item(struct call *c, json_t **args, size_t n, json_t **out)
 {
-	json_int_t index = json_is_number(args[1]) ? (json_int_t)json_number_value(args[1]) : -1;
+	json_int_t index = json_is_integer(args[1]) ? json_integer_value(args[1]) : -1;
 	json_t *item = index >= 0 ? json_array_get(args[0], (size_t)index) : NULL;
 	if (!item)
 		return refuse(c, "States.ArrayGetItem takes an array and an index within it");
@@ -199,7 +238,7 @@ static int fn_array_unique(struct call *c, json_t **args, size_t n, json_t **out
 static int fn_base64_encode(struct call *c, json_t **args, size_t n, json_t **out)
 {
 	struct str s = json_str(args[0]);
-	if (!json_is_string(args[0]) || s.len > MAX_CODED)
+	if (!json_is_string(args[0]) || code_points(s) > MAX_CODED)
 		return refuse(c, "States.Base64Encode takes a string of at most %d characters", MAX_CODED);
 	char *text = arena_alloc(c->env->arena, 4 * ((s.len + 2) / 3) + 1);
 	base64_encode(text, s.ptr, s.len);
@@ -223,12 +262,15 @@ static int fn_hash(struct call *c, json_t **args, size_t n, json_t **out)
 	char hex[2 * EVP_MAX_MD_SIZE + 1];
 	unsigned size = 0;
 	CLEANUP_BUF struct buf data = BUF_INIT;
-	add_plain(&data, args[0]);
-	if (data.len > MAX_HASH_INPUT)
+	if (json_is_string(args[0]))
+		buf_add_str(&data, json_str(args[0]));
+	else
+		buf_add_str(&data, asl_text(c->env->arena, args[0]));
+	if (code_points(buf_str(&data)) > MAX_HASH_INPUT)
 		return refuse(c, "States.Hash takes at most %d characters", MAX_HASH_INPUT);
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (str_eqz(json_str(args[1]), names[i][0]))
-			EVP_Digest(data.ptr, data.len, digest, &size, EVP_get_digestbyname(names[i][1]), NULL);
+			EVP_Digest(buf_str(&data).ptr, data.len, digest, &size, EVP_get_digestbyname(names[i][1]), NULL);
 	if (size == 0)
 		return refuse(c, "States.Hash knows MD5, SHA-1, SHA-256, SHA-384 and SHA-512");
 	hex_encode(hex, digest, size);
@@ -249,29 +291,32 @@ static int fn_json_merge(struct call *c, json_t **args, size_t n, json_t **out)
 
 static int fn_math_random(struct call *c, json_t **args, size_t n, json_t **out)
 {
-	if (!json_is_number(args[0]) || !json_is_number(args[1]))
+	json_int_t from, to, seed;
+	if (!round_number(args[0], &from) || !round_number(args[1], &to))
 		return refuse(c, "States.MathRandom takes numbers");
-	json_int_t from = (json_int_t)llround(json_number_value(args[0])), to = (json_int_t)llround(json_number_value(args[1]));
 	if (to <= from)
 		return refuse(c, "The second argument of States.MathRandom must be greater than the first");
-	uint64_t word = c->env->random(c->env->random_ctx);
+	uint64_t word = c->env->random ? c->env->random(c->env->random_ctx) : 0;
 	if (n == 3) { /* a seed makes the value repeatable: splitmix64 of it */
-		if (!json_is_number(args[2]))
+		if (!round_number(args[2], &seed))
 			return refuse(c, "The seed of States.MathRandom must be a number");
-		word = (uint64_t)llround(json_number_value(args[2])) + 0x9e3779b97f4a7c15u;
+		word = (uint64_t)seed + 0x9e3779b97f4a7c15u;
 		word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9u;
 		word = (word ^ (word >> 27)) * 0x94d049bb133111ebu;
 		word ^= word >> 31;
 	}
-	*out = json_integer(from + (json_int_t)(word % (uint64_t)(to - from)));
+	*out = json_integer((json_int_t)((uint64_t)from + word % ((uint64_t)to - (uint64_t)from)));
 	return ASL_OK;
 }
 
 static int fn_math_add(struct call *c, json_t **args, size_t n, json_t **out)
 {
-	if (!json_is_number(args[0]) || !json_is_number(args[1]))
+	json_int_t a, b, sum;
+	if (!round_number(args[0], &a) || !round_number(args[1], &b))
 		return refuse(c, "States.MathAdd takes numbers");
-	*out = json_integer(llround(json_number_value(args[0])) + llround(json_number_value(args[1])));
+	if (__builtin_add_overflow(a, b, &sum))
+		return refuse(c, "The sum of States.MathAdd is too large");
+	*out = json_integer(sum);
 	return ASL_OK;
 }
 
@@ -301,29 +346,31 @@ static int fn_uuid(struct call *c, json_t **args, size_t n, json_t **out)
 	return ASL_OK;
 }
 
-static const struct {
+/* Types of the arguments, the last for all further ones: s text, n number, a array, o object, b boolean, * any. */
+static const struct function {
 	const char *name;
 	size_t least, most;
+	const char *types;
 	intrinsic_fn fn;
 } functions[] = {
-	{ "States.Format", 1, MAX_ARGUMENTS, fn_format },
-	{ "States.StringToJson", 1, 1, fn_string_to_json },
-	{ "States.JsonToString", 1, 1, fn_json_to_string },
-	{ "States.Array", 0, MAX_ARGUMENTS, fn_array },
-	{ "States.ArrayPartition", 2, 2, fn_array_partition },
-	{ "States.ArrayContains", 2, 2, fn_array_contains },
-	{ "States.ArrayRange", 3, 3, fn_array_range },
-	{ "States.ArrayGetItem", 2, 2, fn_array_get_item },
-	{ "States.ArrayLength", 1, 1, fn_array_length },
-	{ "States.ArrayUnique", 1, 1, fn_array_unique },
-	{ "States.Base64Encode", 1, 1, fn_base64_encode },
-	{ "States.Base64Decode", 1, 1, fn_base64_decode },
-	{ "States.Hash", 2, 2, fn_hash },
-	{ "States.JsonMerge", 3, 3, fn_json_merge },
-	{ "States.MathRandom", 2, 3, fn_math_random },
-	{ "States.MathAdd", 2, 2, fn_math_add },
-	{ "States.StringSplit", 2, 2, fn_string_split },
-	{ "States.UUID", 0, 0, fn_uuid },
+	{ "States.Format", 1, MAX_ARGUMENTS, "s*", fn_format },
+	{ "States.StringToJson", 1, 1, "s", fn_string_to_json },
+	{ "States.JsonToString", 1, 1, "*", fn_json_to_string },
+	{ "States.Array", 0, MAX_ARGUMENTS, "*", fn_array },
+	{ "States.ArrayPartition", 2, 2, "an", fn_array_partition },
+	{ "States.ArrayContains", 2, 2, "a*", fn_array_contains },
+	{ "States.ArrayRange", 3, 3, "nnn", fn_array_range },
+	{ "States.ArrayGetItem", 2, 2, "an", fn_array_get_item },
+	{ "States.ArrayLength", 1, 1, "a", fn_array_length },
+	{ "States.ArrayUnique", 1, 1, "a", fn_array_unique },
+	{ "States.Base64Encode", 1, 1, "s", fn_base64_encode },
+	{ "States.Base64Decode", 1, 1, "s", fn_base64_decode },
+	{ "States.Hash", 2, 2, "*s", fn_hash },
+	{ "States.JsonMerge", 3, 3, "oob", fn_json_merge },
+	{ "States.MathRandom", 2, 3, "nnn", fn_math_random },
+	{ "States.MathAdd", 2, 2, "nn", fn_math_add },
+	{ "States.StringSplit", 2, 2, "ss", fn_string_split },
+	{ "States.UUID", 0, 0, "", fn_uuid },
 };
 
 /* ---- the parser ---- */
@@ -382,8 +429,9 @@ static int parse_path(struct call *c, json_t **out)
 	}
 	struct str path = str_trim(str_of(c->text.ptr + start, c->at - start));
 	if (c->check_only) {
-		*out = json_null();
-		return ASL_OK;
+		const struct asl_path_ref *ref = asl_path_ref(c->env->arena, path);
+		*out = NULL; /* a value that is not known yet */
+		return ref->path ? ASL_OK : refuse(c, "`%.*s` is no path: %s", STR_ARG(path), ref->why);
 	}
 	return asl_path(c->env, path, c->field, out, c->fault);
 }
@@ -404,13 +452,26 @@ static int parse_argument(struct call *c, int depth, json_t **out)
 	while (peek(c) >= 0 && peek(c) != ',' && peek(c) != ')' && !isspace(peek(c)))
 		c->at++;
 	struct str word = str_of(c->text.ptr + start, c->at - start);
-	*out = word.len ? json_parse(word, NULL) : NULL;
-	if (!*out || json_is_object(*out) || json_is_array(*out))
-		return refuse(c, "`%.*s` is no argument", STR_ARG(word));
-	return ASL_OK;
+	*out = word.len ? asl_read_json(c->env->arena, word, false, NULL) : NULL;
+	if (*out && !json_is_object(*out) && !json_is_array(*out) && !json_is_string(*out))
+		return ASL_OK;
+	json_decref(*out);
+	*out = NULL;
+	return refuse(c, "`%.*s` is no argument", STR_ARG(word));
 }
 
-static int parse_arguments(struct call *c, int depth, json_t *args)
+struct arguments {
+	json_t *list[MAX_ARGUMENTS]; /* owned; NULL: not known while checking */
+	size_t count;
+};
+
+static void arguments_release(struct arguments *a)
+{
+	for (size_t i = 0; i < a->count; i++)
+		json_decref(a->list[i]);
+}
+
+static int parse_arguments(struct call *c, int depth, struct arguments *args)
 {
 	skip_space(c);
 	if (peek(c) == ')') {
@@ -418,24 +479,46 @@ static int parse_arguments(struct call *c, int depth, json_t *args)
 		return ASL_OK;
 	}
 	for (;;) {
-		json_t *value = NULL;
-		int rc = parse_argument(c, depth, &value);
+		if (args->count >= MAX_ARGUMENTS)
+			return refuse(c, "a call has at most %d arguments", MAX_ARGUMENTS);
+		int rc = parse_argument(c, depth, &args->list[args->count]);
 		if (rc != ASL_OK)
 			return rc;
-		json_array_append_new(args, value);
+		args->count++;
 		skip_space(c);
 		int ch = peek(c);
 		c->at++;
 		if (ch == ')')
 			return ASL_OK;
-		if (ch != ',' || json_array_size(args) >= MAX_ARGUMENTS)
+		if (ch != ',')
 			return refuse(c, "malformed call `%.*s`", STR_ARG(c->text));
 	}
 }
 
+static bool fits(char type, const json_t *v)
+{
+	switch (type) {
+	case 's': return json_is_string(v);
+	case 'n': return json_is_number(v);
+	case 'a': return json_is_array(v);
+	case 'o': return json_is_object(v);
+	case 'b': return json_is_boolean(v);
+	default: return true;
+	}
+}
+
+static int check_types(struct call *c, const struct function *fn, const struct arguments *args)
+{
+	size_t types = strlen(fn->types);
+	for (size_t i = 0; i < args->count; i++)
+		if (args->list[i] && !fits(fn->types[i < types ? i : types - 1], args->list[i]))
+			return refuse(c, "argument %zu of %s has the wrong type", i + 1, fn->name);
+	return ASL_OK;
+}
+
 static int parse_call(struct call *c, int depth, json_t **out)
 {
-	CLEANUP_JSON json_t *args = json_array();
+	__attribute__((cleanup(arguments_release))) struct arguments args = { .count = 0 };
 	size_t start = c->at;
 	while (peek(c) >= 0 && peek(c) != '(')
 		c->at++;
@@ -443,23 +526,19 @@ static int parse_call(struct call *c, int depth, json_t **out)
 	c->at++;
 	if (depth > MAX_DEPTH)
 		return refuse(c, "intrinsic functions nest at most %d deep", MAX_DEPTH);
-	int rc = parse_arguments(c, depth, args);
+	int rc = parse_arguments(c, depth, &args);
 	if (rc != ASL_OK)
 		return rc;
 	for (size_t i = 0; i < sizeof(functions) / sizeof(*functions); i++) {
-		size_t n = json_array_size(args);
-		json_t *list[MAX_ARGUMENTS];
 		if (!str_eqz(name, functions[i].name))
 			continue;
-		if (n < functions[i].least || n > functions[i].most)
-			return refuse(c, "%s has %zu arguments", functions[i].name, n);
-		for (size_t k = 0; k < n; k++)
-			list[k] = json_array_get(args, k);
+		if (args.count < functions[i].least || args.count > functions[i].most)
+			return refuse(c, "%s has %zu arguments", functions[i].name, args.count);
 		if (c->check_only) {
-			*out = json_null();
-			return ASL_OK;
+			*out = NULL;
+			return check_types(c, &functions[i], &args);
 		}
-		return functions[i].fn(c, list, n, out);
+		return functions[i].fn(c, args.list, args.count, out);
 	}
 	return refuse(c, "there is no intrinsic function %.*s", STR_ARG(name));
 }

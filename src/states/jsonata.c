@@ -21,7 +21,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 
-enum { MAX_WORKERS = 16, START_MS = 5000 };
+enum { MAX_WORKERS = 16, START_MS = 5000, MAX_FRAME = 64 << 20 };
 enum worker_state { WORKER_NONE, WORKER_IDLE, WORKER_BUSY, WORKER_ABANDONED };
 
 struct worker {
@@ -102,6 +102,9 @@ static int worker_start(struct jsonata *j, struct worker *w)
 		close(pair[0]);
 		return -1;
 	}
+	/* A worker that stopped reading must not hold the daemon. */
+	struct timeval patience = { j->hard_ms / 1000, (j->hard_ms % 1000) * 1000 };
+	setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	w->fd = pair[0];
 	w->state = WORKER_IDLE;
 	return 0;
@@ -142,6 +145,8 @@ static int receive_frame(int fd, struct buf *text, int64_t soft_us, int64_t hard
 	if (rc != 0)
 		return rc < 0 ? -1 : -2;
 	size_t n = (size_t)head[0] << 24 | (size_t)head[1] << 16 | (size_t)head[2] << 8 | head[3];
+	if (n > MAX_FRAME)
+		return -2;
 	buf_clear(text);
 	buf_reserve(text, n);
 	rc = receive(fd, text->ptr, n, hard_us);
@@ -250,7 +255,7 @@ static enum jsonata_status read_answer(struct str text, json_t **out)
 	if (json_object_get(answer, "undefined"))
 		return JSONATA_UNDEFINED;
 	if (json_object_get(answer, "unsupported"))
-		return fault(out, "Unsupported", "The expression returned a function");
+		return fault(out, JSONATA_UNSUPPORTED, "The expression returned a function");
 	*out = json_incref(json_object_get(answer, "error"));
 	return *out ? JSONATA_ERROR : fault(out, "D0000", "The JSONata worker gave no answer");
 }
@@ -279,7 +284,8 @@ static enum jsonata_status exchange(struct jsonata *j, json_t *request, bool wai
 		return JSONATA_PENDING;
 	}
 	give_back(j, w, WORKER_NONE, 0);
-	return fault(out, "U1001", rc == -1 ? "The expression needs more memory than allowed" : "The expression took longer than allowed");
+	return fault(out, JSONATA_LIMIT,
+		     rc == -1 ? "Expression evaluation memory limit exceeded: Check for excessive memory usage" : "Expression evaluation timeout: Check for infinite loop");
 }
 
 enum jsonata_status jsonata_eval(struct jsonata *j, struct str expression, const json_t *bindings, uint64_t seed, bool wait, json_t **out)
@@ -289,16 +295,22 @@ enum jsonata_status jsonata_eval(struct jsonata *j, struct str expression, const
 	json_object_set_new(request, "expression", json_stringn(expression.ptr, expression.len));
 	json_object_set(request, "bindings", (json_t *)bindings);
 	json_set_int(request, "seed", (int64_t)(seed & 0xffffffff));
+	json_set_int(request, "limit", (int64_t)j->hard_ms * 3 / 4); /* where the language can stop itself, the worker need not be killed */
 	return exchange(j, request, wait, out);
 }
 
-json_t *jsonata_check(struct jsonata *j, struct str expression)
+json_t *jsonata_inspect(struct jsonata *j, struct str expression)
 {
 	CLEANUP_JSON json_t *request = json_pack("{s:b}", "check", 1);
 	json_t *out = NULL;
 	json_object_set_new(request, "expression", json_stringn(expression.ptr, expression.len));
-	if (exchange(j, request, true, &out) == JSONATA_ERROR)
+	if (exchange(j, request, true, &out) == JSONATA_VALUE)
 		return out;
-	json_decref(out);
-	return NULL;
+	return json_pack("{s:o}", "error", out ? out : json_object());
+}
+
+json_t *jsonata_check(struct jsonata *j, struct str expression)
+{
+	CLEANUP_JSON json_t *found = jsonata_inspect(j, expression);
+	return json_incref(json_object_get(found, "error"));
 }

@@ -23,11 +23,18 @@ struct jsonata_options {
 int jsonata_new(const struct jsonata_options *options, struct jsonata **out, struct error *err);
 void jsonata_free(struct jsonata *j);
 
+/* Codes of this program beside the language's own: the result has no JSON form; a limit on time, depth or memory was hit. */
+#define JSONATA_UNSUPPORTED "Unsupported"
+#define JSONATA_LIMIT "Limit"
+
 enum jsonata_status { JSONATA_VALUE, JSONATA_UNDEFINED, JSONATA_ERROR, JSONATA_PENDING };
 /* Evaluates. `bindings` is an object of variables without "$" ({"states": {...}, "x": 1}); `seed` makes $random and $uuid repeatable. With wait false it gives
  * JSONATA_PENDING after soft_ms (the evaluation is abandoned); with wait true it ends within hard_ms. Value: *out owned. Error: *out is
  * {"code","message","position","token"...}. Thread-safe. */
 enum jsonata_status jsonata_eval(struct jsonata *j, struct str expression, const json_t *bindings, uint64_t seed, bool wait, json_t **out);
+/* What an expression refers to, without evaluating it; owned. {"error": {"code","message","position"}} when it cannot be parsed, else
+ * {"top": [names read without a context], "root": bool ($$), "errorOutput": bool ($states.errorOutput)}. Thread-safe. */
+json_t *jsonata_inspect(struct jsonata *j, struct str expression);
 /* Checks the syntax only: NULL when good, else {"code","message","position"} owned. */
 json_t *jsonata_check(struct jsonata *j, struct str expression);
 

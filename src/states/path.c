@@ -1,7 +1,7 @@
 /* path.c - see path.h.
  *
- * DESIGN: a path is a list of steps; evaluation walks them recursively and appends matches to a list. Depth and work are bounded by the
- * document's size, because no step can grow it. Source of the dialect: Jayway JsonPath's documentation and recorded AWS behaviour. */
+ * DESIGN: a path is a list of steps; evaluation walks them recursively and appends matches to a list. Steps, nesting and visited nodes are limited,
+ * so a hostile path cannot hold the core thread. Source of the dialect: Jayway JsonPath's documentation and recorded AWS behaviour. */
 #include "states/path.h"
 
 #include <ctype.h>
@@ -10,12 +10,15 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "states/asl.h"
 #include "states/path_impl.h"
 
 struct parser {
 	struct arena *arena;
 	struct str text;
-	size_t at;
+	size_t at, steps;
+	int depth;
+	bool embedded;
 	const char *why;
 };
 
@@ -51,19 +54,18 @@ static struct path_step *add_step(struct parser *p, struct path *path, enum path
 	s->kind = kind;
 	*path->end = s;
 	path->end = &s->next;
-	if (kind != PATH_NAME && kind != PATH_INDEX && kind != PATH_FUNCTION)
-		path->indefinite = true;
+	p->steps++;
 	return s;
 }
 
-/* A quoted name with backslash escapes. */
+/* A quoted name. A backslash stands for itself, but before the quote it makes that a character of the name. */
 static bool parse_quoted(struct parser *p, struct str *out)
 {
 	char quote = (char)peek(p);
 	CLEANUP_BUF struct buf b = BUF_INIT;
 	p->at++;
 	while (peek(p) >= 0 && peek(p) != quote) {
-		if (peek(p) == '\\' && p->at + 1 < p->text.len)
+		if (peek(p) == '\\' && p->at + 1 < p->text.len && p->text.ptr[p->at + 1] == quote)
 			p->at++;
 		buf_add_char(&b, (char)peek(p));
 		p->at++;
@@ -83,10 +85,12 @@ static bool parse_int(struct parser *p, int64_t *out)
 	return str_to_i64(str_of(p->text.ptr + start, p->at - start), out) || fail(p, "a number is expected");
 }
 
-static bool is_name_char(int c)
+/* Nearly everything may stand in a name after a dot; in a filter the operators end it. */
+static bool is_name_char(const struct parser *p, int c)
 {
-	return c >= 0 && (isalnum(c) || c == '_' || c == '-' || c == '$' || c == '@' || c == '#' || c == '%' || c == '&' || c == '+' || c == '/' || c == '\\' || c >= 0x80 ||
-			  c == '^' || c == '~' || c == '`' || c == ';' || c == '{' || c == '}' || c == '"' || c == '|' || c == '<' || c == '>');
+	if (c <= ' ' || c == 0x7f || strchr(".[]()*", c))
+		return false;
+	return !p->embedded || !strchr("<>=!~&|,?:", c);
 }
 
 static bool parse_function(struct parser *p, struct path *path, struct str name)
@@ -107,7 +111,7 @@ static bool parse_function(struct parser *p, struct path *path, struct str name)
 static bool parse_dot_name(struct parser *p, struct path *path)
 {
 	size_t start = p->at;
-	while (is_name_char(peek(p)))
+	while (is_name_char(p, peek(p)))
 		p->at++;
 	struct str name = str_of(p->text.ptr + start, p->at - start);
 	if (name.len == 0)
@@ -180,12 +184,31 @@ static bool parse_numbers(struct parser *p, struct path *path)
 static bool parse_filter(struct parser *p, struct path *path)
 {
 	size_t used;
-	struct path_filter *f = filter_parse(p->arena, str_skip(p->text, p->at), &used);
+	struct path_filter *f = filter_parse(p->arena, str_skip(p->text, p->at), p->depth + 1, &used);
 	if (!f)
 		return fail(p, "malformed filter");
 	p->at += used;
 	add_step(p, path, PATH_FILTER)->filter = f;
 	return true;
+}
+
+/* "(@.length-1)": a place counted from the end, the one script there is. */
+static bool parse_script(struct parser *p, struct path *path)
+{
+	static const char *const words[] = { "(", "@", ".length", "-", NULL };
+	int64_t back;
+	for (int i = 0; words[i]; i++) {
+		skip_space(p);
+		if (!str_starts(str_skip(p->text, p->at), str_from(words[i])))
+			return fail(p, "the only script is (@.length-N)");
+		p->at += strlen(words[i]);
+	}
+	skip_space(p);
+	if (!parse_int(p, &back) || back < 1)
+		return fail(p, "the only script is (@.length-N)");
+	skip_space(p);
+	add_step(p, path, PATH_INDEX)->from = -back;
+	return take(p, ')') || fail(p, ") is expected");
 }
 
 static bool parse_bracket(struct parser *p, struct path *path)
@@ -203,6 +226,8 @@ static bool parse_bracket(struct parser *p, struct path *path)
 		good = parse_filter(p, path);
 	} else if (c == '\'' || c == '"') {
 		good = parse_names(p, path);
+	} else if (c == '(') {
+		good = parse_script(p, path);
 	} else {
 		good = parse_numbers(p, path);
 	}
@@ -213,6 +238,8 @@ static bool parse_bracket(struct parser *p, struct path *path)
 static bool parse_steps(struct parser *p, struct path *path)
 {
 	while (p->at < p->text.len) {
+		if (p->steps > PATH_MAX_STEPS)
+			return fail(p, "the path is too long");
 		if (peek(p) == '[') {
 			if (!parse_bracket(p, path))
 				return false;
@@ -233,14 +260,25 @@ static bool parse_steps(struct parser *p, struct path *path)
 	return true;
 }
 
-struct path *path_parse_prefix(struct arena *a, struct str text, bool embedded, size_t *used, const char **why)
+/* ['a','b'] at the end makes one object; in the middle the path goes on from each. */
+static void settle_names(struct path *path)
 {
-	struct parser p = { .arena = a, .text = text };
+	path->indefinite = false;
+	for (const struct path_step *s = path->steps; s; s = s->next)
+		if (s->kind != PATH_NAME && s->kind != PATH_INDEX && s->kind != PATH_FUNCTION && (s->kind != PATH_NAMES || s->next))
+			path->indefinite = true;
+}
+
+struct path *path_parse_prefix(struct arena *a, struct str text, bool embedded, int depth, size_t *used, const char **why)
+{
+	struct parser p = { .arena = a, .text = text, .embedded = embedded, .depth = depth };
 	struct path *path = ARENA_NEW(a, struct path);
 	path->end = &path->steps;
 	path->embedded = embedded;
 	path->relative = peek(&p) == '@';
-	bool good = (take(&p, '$') || take(&p, '@') || fail(&p, "a path begins with $")) && parse_steps(&p, path);
+	bool good = depth <= PATH_MAX_DEPTH || fail(&p, "filters are nested too deep");
+	good = good && (take(&p, '$') || (embedded && take(&p, '@')) || fail(&p, "a path begins with $")) && parse_steps(&p, path);
+	settle_names(path);
 	if (used)
 		*used = p.at;
 	if (why)
@@ -250,7 +288,7 @@ struct path *path_parse_prefix(struct arena *a, struct str text, bool embedded, 
 
 struct path *path_parse(struct arena *a, struct str text, const char **why)
 {
-	return path_parse_prefix(a, text, false, NULL, why);
+	return path_parse_prefix(a, text, false, 0, NULL, why);
 }
 
 bool path_is_definite(const struct path *p)
@@ -262,6 +300,14 @@ bool path_is_reference(const struct path *p)
 {
 	for (const struct path_step *s = p->steps; s; s = s->next)
 		if (s->kind != PATH_NAME && (s->kind != PATH_INDEX || s->from < 0))
+			return false;
+	return true;
+}
+
+bool path_is_plain(const struct path *p)
+{
+	for (const struct path_step *s = p->steps; s; s = s->next)
+		if (s->kind != PATH_NAME && s->kind != PATH_INDEX)
 			return false;
 	return true;
 }
@@ -300,6 +346,8 @@ static void each_child(json_t *value, struct walk *w, const struct path_step *ne
 /* The value itself and everything below it, parents first. */
 static void walk_deep(struct walk *w, const struct path_step *next, json_t *value)
 {
+	if (--*w->visits < 0)
+		return;
 	/* A name or index step is applied where it fits; other steps apply to containers. */
 	if (next->kind == PATH_NAME ? json_is_object(value) : json_is_object(value) || json_is_array(value))
 		walk(w, next, value);
@@ -313,8 +361,21 @@ static void walk_slice(struct walk *w, const struct path_step *s, json_t *value)
 		return;
 	from = from < 0 ? from + n : from;
 	to = to < 0 ? to + n : to > n ? n : to;
-	for (int64_t i = from < 0 ? 0 : from; i < to; i += s->step)
+	for (int64_t i = from < 0 ? 0 : from; i < to; i += s->step < n ? s->step : n)
 		walk(w, s->next, json_array_get(value, (size_t)i));
+}
+
+/* ['a','b'] at the end: one object of the members that are there. */
+static void walk_names(struct walk *w, const struct path_step *s, json_t *value)
+{
+	json_t *child;
+	if (!json_is_object(value))
+		return;
+	CLEANUP_JSON json_t *made = json_object();
+	for (size_t i = 0; i < s->count; i++)
+		if ((child = member(value, s->names[i])))
+			json_object_setn(made, s->names[i].ptr, s->names[i].len, child);
+	walk(w, NULL, made);
 }
 
 static void walk_filter(struct walk *w, const struct path_step *s, json_t *value)
@@ -333,6 +394,8 @@ static void walk_filter(struct walk *w, const struct path_step *s, json_t *value
 static void walk(struct walk *w, const struct path_step *s, json_t *value)
 {
 	json_t *child;
+	if (--*w->visits < 0)
+		return;
 	if (!s) {
 		json_array_append(w->matches, value);
 		return;
@@ -347,6 +410,10 @@ static void walk(struct walk *w, const struct path_step *s, json_t *value)
 			walk(w, s->next, child);
 		return;
 	case PATH_NAMES:
+		if (!s->next) {
+			walk_names(w, s, value);
+			return;
+		}
 		for (size_t i = 0; i < s->count; i++)
 			if ((child = member(value, s->names[i])))
 				walk(w, s->next, child);
@@ -380,72 +447,122 @@ static void walk(struct walk *w, const struct path_step *s, json_t *value)
 	}
 }
 
-/* Why a definite path gave nothing, in the words of the library: the way up to the member that is missing. */
+static void add_way(struct buf *way, const struct path_step *s)
+{
+	if (s->kind == PATH_NAME)
+		buf_printf(way, "['%.*s']", STR_ARG(s->name));
+	else if (s->kind == PATH_INDEX)
+		buf_printf(way, "[%lld]", (long long)s->from);
+	else if (s->kind == PATH_NAMES)
+		for (size_t i = 0; i < s->count; i++)
+			buf_printf(way, "%s'%.*s'%s", i ? "," : "[", STR_ARG(s->names[i]), i + 1 < s->count ? "" : "]");
+	else if (s->kind == PATH_FUNCTION)
+		buf_printf(way, ".%.*s()", STR_ARG(s->name));
+}
+
+/* What the library calls the class of a value. */
+static const char *class_of(const json_t *v)
+{
+	switch (json_typeof(v)) {
+	case JSON_STRING: return "com.fasterxml.jackson.databind.node.TextNode";
+	case JSON_INTEGER: return "com.fasterxml.jackson.databind.node.IntNode";
+	case JSON_REAL: return "com.fasterxml.jackson.databind.node.DoubleNode";
+	case JSON_ARRAY: return "com.fasterxml.jackson.databind.node.ArrayNode";
+	case JSON_NULL: return "com.fasterxml.jackson.databind.node.NullNode";
+	default: return "com.fasterxml.jackson.databind.node.BooleanNode";
+	}
+}
+
+/* Why a definite path gave nothing, in the words of the library. */
 static const char *explain(struct arena *a, const struct path *p, json_t *value)
 {
 	CLEANUP_BUF struct buf way = BUF_INIT;
+	CLEANUP_BUF struct buf whole = BUF_INIT;
 	buf_addz(&way, "$");
-	for (const struct path_step *s = p->steps; s; s = s->next) {
-		json_t *child = s->kind == PATH_NAME ? member(value, s->name) : s->kind == PATH_INDEX ? element(value, s->from) : NULL;
-		if (s->kind == PATH_NAME)
-			buf_printf(&way, "['%.*s']", STR_ARG(s->name));
-		else if (s->kind == PATH_INDEX)
-			buf_printf(&way, "[%lld]", (long long)s->from);
-		if (!child) {
-			if (s->kind == PATH_INDEX && json_is_array(value))
-				return arena_printf(a, "Index out of bounds when evaluating path %s", way.ptr);
-			if (s->next)
-				return arena_printf(a, "Missing property in path %s", way.ptr);
-			return arena_printf(a, "No results for path: %s", way.ptr);
-		}
+	buf_addz(&whole, "$");
+	for (const struct path_step *s = p->steps; s; s = s->next)
+		add_way(&whole, s);
+	for (const struct path_step *s = p->steps; s && (s->kind == PATH_NAME || s->kind == PATH_INDEX); s = s->next) {
+		if (s->kind == PATH_NAME && !json_is_object(value))
+			return arena_printf(a,
+					    "Expected to find an object with property ['%.*s'] in path %s but found '%s'. This is not a json object according to the JsonProvider: "
+					    "'com.jayway.jsonpath.spi.json.JacksonJsonNodeJsonProvider'.",
+					    STR_ARG(s->name), way.ptr, class_of(value));
+		if (s->kind == PATH_INDEX && !json_is_array(value))
+			return arena_printf(a, "Filter: [%lld] can only be applied to arrays. Current context is: %.*s", (long long)s->from, STR_ARG(asl_text(a, value)));
+		json_t *child = s->kind == PATH_NAME ? member(value, s->name) : element(value, s->from);
+		add_way(&way, s);
+		if (!child && s->kind == PATH_NAME && s->next)
+			return arena_printf(a, "Missing property in path %s", way.ptr);
+		if (!child)
+			break;
 		value = child;
 	}
-	return arena_printf(a, "No results for path: %s", way.ptr);
+	return arena_printf(a, "No results for path: %s", whole.ptr);
+}
+
+/* An aggregate at the end of an indefinite path works on the list of matches. NULL when the path has none. */
+static const struct path_step *aggregate_of(const struct path *p)
+{
+	const struct path_step *last = p->steps;
+	while (last && last->next)
+		last = last->next;
+	return p->indefinite && last && last->kind == PATH_FUNCTION && last != p->steps ? last : NULL;
+}
+
+/* The steps before `last`. */
+static struct path_step *steps_before(struct arena *a, const struct path *p, const struct path_step *last)
+{
+	struct path_step *steps = NULL, **end = &steps;
+	for (const struct path_step *s = p->steps; s != last; s = s->next) {
+		*end = ARENA_NEW(a, struct path_step);
+		**end = *s;
+		(*end)->next = NULL;
+		end = &(*end)->next;
+	}
+	return steps;
+}
+
+static enum path_status eval(struct walk *w, const struct path *p, json_t **out)
+{
+	const struct path_step *last = aggregate_of(p);
+	walk(w, last ? steps_before(w->arena, p, last) : p->steps, w->root);
+	if (*w->visits < 0)
+		return PATH_NONE;
+	if (last)
+		*out = path_function(last->name, w->matches);
+	else
+		*out = json_incref(p->indefinite ? w->matches : json_array_get(w->matches, 0));
+	return *out ? PATH_FOUND : PATH_NONE;
 }
 
 enum path_status path_eval(struct arena *a, const struct path *p, json_t *root, json_t **out, const char **why)
 {
-	CLEANUP_JSON json_t *matches = json_array();
-	struct walk w = { a, root, matches };
-	walk(&w, p->steps, root);
-	if (p->indefinite) {
-		const struct path_step *last = p->steps;
-		while (last && last->next)
-			last = last->next;
-		if (last && last->kind == PATH_FUNCTION && last != p->steps) {
-			*out = path_function_of_list(a, p, root, last);
-			if (*out)
-				return PATH_FOUND;
-		}
-		*out = json_incref(matches);
+	CLEANUP_JSON json_t *matches = NULL;
+	int64_t visits = PATH_MAX_VISITS;
+	json_t *at = root;
+	const struct path_step *s = p->steps;
+	/* Names and indices alone, as nearly all paths are, need no list. */
+	for (; s && at && (s->kind == PATH_NAME || s->kind == PATH_INDEX); s = s->next)
+		at = s->kind == PATH_NAME ? member(at, s->name) : element(at, s->from);
+	if (!s && at) {
+		*out = json_incref(at);
 		return PATH_FOUND;
 	}
-	json_t *first = json_array_get(matches, 0);
-	if (!first) {
-		if (why)
-			*why = explain(a, p, root);
-		return PATH_NONE;
-	}
-	*out = json_incref(first);
-	return PATH_FOUND;
+	matches = json_array();
+	struct walk w = { a, root, matches, &visits };
+	if (eval(&w, p, out) == PATH_FOUND)
+		return PATH_FOUND;
+	if (why)
+		*why = visits < 0 ? "The path visits too many nodes" : explain(a, p, root);
+	return PATH_NONE;
 }
 
-/* An aggregate at the end of an indefinite path works on the list of matches. */
-json_t *path_function_of_list(struct arena *a, const struct path *p, json_t *root, const struct path_step *last)
+enum path_status path_eval_within(const struct walk *outer, const struct path *p, json_t *root, json_t **out)
 {
-	struct path head = { .indefinite = true };
-	struct path_step **end = &head.steps;
-	for (const struct path_step *s = p->steps; s != last; s = s->next) {
-		struct path_step *copy = ARENA_NEW(a, struct path_step);
-		*copy = *s;
-		copy->next = NULL;
-		*end = copy;
-		end = &copy->next;
-	}
 	CLEANUP_JSON json_t *matches = json_array();
-	struct walk w = { a, root, matches };
-	walk(&w, head.steps, root);
-	return path_function(last->name, matches);
+	struct walk w = { outer->arena, root, matches, outer->visits };
+	return eval(&w, p, out);
 }
 
 static json_t *put_step(const struct path_step *s, const json_t *base, json_t *value)

@@ -18,6 +18,8 @@ struct path *path_parse(struct arena *a, struct str text, const char **why);
 bool path_is_definite(const struct path *p);
 /* True for a Reference Path: only names and single, non-negative indices. */
 bool path_is_reference(const struct path *p);
+/* True when it has only names and indices, of either sign. */
+bool path_is_plain(const struct path *p);
 enum path_status { PATH_FOUND, PATH_NONE };
 /* Evaluates on root. PATH_FOUND: *out owned. PATH_NONE (only definite paths): *why is the library's text ("No results for path: $['x']",
  * "Missing property in path $['x']"), in the arena. */

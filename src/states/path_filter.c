@@ -1,14 +1,16 @@
 /* path_filter.c - filters and functions of JSONPath; see path.h.
  *
- * DESIGN: a filter is a small tree: or, and, not, comparison. A path without a comparison tests for existence. A regular expression runs in PCRE2 with
- * limits, so that a pattern cannot hang the daemon. */
+ * DESIGN: a filter is a small tree: or, and, not, comparison. A path without a comparison tests for existence. A regular expression is compiled with
+ * the path and runs in PCRE2 with limits, so that a pattern cannot hang the daemon. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <ctype.h>
 #include <math.h>
 #include <pcre2.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "states/asl.h"
 #include "states/path_impl.h"
 
 enum filter_kind { FILTER_OR, FILTER_AND, FILTER_NOT, FILTER_COMPARE, FILTER_EXISTS };
@@ -16,8 +18,8 @@ enum filter_op { OP_EQ, OP_NE, OP_LE, OP_LT, OP_GE, OP_GT, OP_REGEX, OP_IN, OP_N
 
 struct operand {
 	struct path *path; /* or */
-	json_t *literal;   /* freed with the arena */
-	struct str regex, flags;
+	json_t *literal;   /* freed with the arena, as is */
+	pcre2_code *regex;
 };
 struct path_filter {
 	enum filter_kind kind;
@@ -26,7 +28,7 @@ struct path_filter {
 	struct operand a, b;
 };
 
-enum { MAX_FILTER_DEPTH = 50, REGEX_MATCH_LIMIT = 100000 };
+enum { REGEX_MATCH_LIMIT = 10000, REGEX_HEAP_KIB = 1024 };
 
 struct fparser {
 	struct arena *arena;
@@ -53,9 +55,20 @@ static bool take_word(struct fparser *p, const char *word)
 	return true;
 }
 
+static void free_regex(void *code)
+{
+	pcre2_code_free(code);
+}
+
 static void free_literal(void *value)
 {
 	json_decref(value);
+}
+
+static bool take_constant(struct fparser *p, struct operand *o)
+{
+	o->literal = take_word(p, "true") ? json_true() : take_word(p, "false") ? json_false() : take_word(p, "null") ? json_null() : NULL;
+	return o->literal != NULL;
 }
 
 /* 'text', "text", a number, true, false, null, or [ … ]. */
@@ -74,7 +87,14 @@ static bool parse_literal(struct fparser *p, struct operand *o)
 		if (i >= rest.len || !(o->literal = json_stringn(text, n)))
 			return false;
 		p->at += i + 1;
-	} else {
+	} else if (isalpha((unsigned char)quote) && !take_constant(p, o)) {
+		/* A bare word is its own text. */
+		size_t n = 0;
+		while (n < rest.len && (isalnum((unsigned char)rest.ptr[n]) || rest.ptr[n] == '_' || rest.ptr[n] == '-'))
+			n++;
+		o->literal = json_stringn(rest.ptr, n);
+		p->at += n;
+	} else if (!o->literal) {
 		json_error_t e;
 		o->literal = json_loadb(rest.ptr, rest.len, JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &e);
 		if (!o->literal)
@@ -87,17 +107,21 @@ static bool parse_literal(struct fparser *p, struct operand *o)
 
 static bool parse_regex(struct fparser *p, struct operand *o)
 {
+	int code;
+	PCRE2_SIZE offset;
+	uint32_t options = PCRE2_UTF | PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_NEVER_BACKSLASH_C;
 	size_t start = ++p->at;
 	while (p->at < p->text.len && p->text.ptr[p->at] != '/')
 		p->at += p->text.ptr[p->at] == '\\' ? 2 : 1;
 	if (p->at >= p->text.len)
 		return false;
-	o->regex = arena_str(p->arena, str_of(p->text.ptr + start, p->at - start));
-	start = ++p->at;
-	while (p->at < p->text.len && isalpha((unsigned char)p->text.ptr[p->at]))
-		p->at++;
-	o->flags = str_of(p->text.ptr + start, p->at - start);
-	return true;
+	struct str pattern = str_of(p->text.ptr + start, p->at - start);
+	for (p->at++; p->at < p->text.len && isalpha((unsigned char)p->text.ptr[p->at]); p->at++)
+		options |= p->text.ptr[p->at] == 'i' ? PCRE2_CASELESS : p->text.ptr[p->at] == 's' ? PCRE2_DOTALL : p->text.ptr[p->at] == 'm' ? PCRE2_MULTILINE : 0;
+	o->regex = pcre2_compile((PCRE2_SPTR)pattern.ptr, pattern.len, options, &code, &offset, NULL);
+	if (o->regex)
+		arena_defer(p->arena, free_regex, o->regex);
+	return o->regex != NULL;
 }
 
 static bool parse_operand(struct fparser *p, struct operand *o)
@@ -108,7 +132,7 @@ static bool parse_operand(struct fparser *p, struct operand *o)
 	if (rest.len == 0)
 		return false;
 	if (rest.ptr[0] == '@' || rest.ptr[0] == '$') {
-		o->path = path_parse_prefix(p->arena, rest, true, &used, NULL);
+		o->path = path_parse_prefix(p->arena, rest, true, p->depth, &used, NULL);
 		p->at += used;
 		return o->path != NULL;
 	}
@@ -147,7 +171,7 @@ static struct path_filter *parse_comparison(struct fparser *p)
 static struct path_filter *parse_unary(struct fparser *p)
 {
 	struct path_filter *inner;
-	if (++p->depth > MAX_FILTER_DEPTH)
+	if (++p->depth > PATH_MAX_DEPTH)
 		return NULL;
 	if (take_word(p, "!")) {
 		inner = parse_unary(p);
@@ -183,9 +207,9 @@ static struct path_filter *parse_or(struct fparser *p)
 	return left;
 }
 
-struct path_filter *filter_parse(struct arena *a, struct str text, size_t *used)
+struct path_filter *filter_parse(struct arena *a, struct str text, int depth, size_t *used)
 {
-	struct fparser p = { .arena = a, .text = text };
+	struct fparser p = { .arena = a, .text = text, .depth = depth };
 	struct path_filter *f = take_word(&p, "(") ? parse_or(&p) : NULL;
 	if (!f || !take_word(&p, ")"))
 		return NULL;
@@ -202,7 +226,7 @@ static json_t *value_of(struct walk *w, const struct operand *o, json_t *current
 	if (o->literal)
 		return json_incref(o->literal);
 	if (o->path)
-		path_eval(w->arena, o->path, o->path->relative ? current : w->root, &out, NULL);
+		path_eval_within(w, o->path, o->path->relative ? current : w->root, &out);
 	return out;
 }
 
@@ -220,9 +244,24 @@ static int order(const json_t *a, const json_t *b)
 	return 2;
 }
 
+/* The library compares a number and a text by what the left one is. */
 static bool equal(const json_t *a, const json_t *b)
 {
-	return json_is_number(a) && json_is_number(b) ? order(a, b) == 0 : json_equal(a, b);
+	double d;
+	char text[40];
+	if (json_is_number(a) && json_is_number(b))
+		return order(a, b) == 0;
+	if (json_is_number(a) && json_is_string(b))
+		return str_to_double(json_str(b), &d) && d == json_number_value(a);
+	if (json_is_string(a) && json_is_integer(b)) {
+		snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(b));
+		return str_eqz(json_str(a), text);
+	}
+	if (json_is_string(a) && json_is_real(b)) {
+		asl_number_text(json_real_value(b), text);
+		return str_eqz(json_str(a), text);
+	}
+	return json_equal(a, b);
 }
 
 static bool array_has(const json_t *array, const json_t *value)
@@ -244,25 +283,23 @@ static size_t count_in(const json_t *items, const json_t *array)
 	return n;
 }
 
-static bool regex_matches(const struct operand *o, const json_t *value)
+/* A pattern that hits its limits ends the whole evaluation. */
+static bool regex_matches(struct walk *w, const struct operand *o, const json_t *value)
 {
-	int code;
-	PCRE2_SIZE offset;
 	struct str text = json_str(value);
-	uint32_t options = PCRE2_UTF | (str_find_char(o->flags, 'i') >= 0 ? PCRE2_CASELESS : 0);
-	if (!json_is_string(value))
-		return false;
-	pcre2_code *re = pcre2_compile((PCRE2_SPTR)o->regex.ptr, o->regex.len, options | PCRE2_ANCHORED | PCRE2_ENDANCHORED, &code, &offset, NULL);
-	if (!re)
+	*w->visits -= PATH_REGEX_VISITS;
+	if (!json_is_string(value) || !o->regex || *w->visits < 0)
 		return false;
 	pcre2_match_context *limits = pcre2_match_context_create(NULL);
-	pcre2_match_data *data = pcre2_match_data_create_from_pattern(re, NULL);
+	pcre2_match_data *data = pcre2_match_data_create(1, NULL);
 	pcre2_set_match_limit(limits, REGEX_MATCH_LIMIT);
-	bool matched = pcre2_match(re, (PCRE2_SPTR)text.ptr, text.len, 0, 0, data, limits) >= 0;
+	pcre2_set_heap_limit(limits, REGEX_HEAP_KIB);
+	int rc = pcre2_match(o->regex, (PCRE2_SPTR)text.ptr, text.len, 0, 0, data, limits);
+	if (rc < PCRE2_ERROR_PARTIAL)
+		*w->visits = -1;
 	pcre2_match_data_free(data);
 	pcre2_match_context_free(limits);
-	pcre2_code_free(re);
-	return matched;
+	return rc >= 0;
 }
 
 static size_t size_of(const json_t *v)
@@ -270,7 +307,7 @@ static size_t size_of(const json_t *v)
 	return json_is_array(v) ? json_array_size(v) : json_is_object(v) ? json_object_size(v) : json_string_length(v);
 }
 
-static bool compare(const struct path_filter *f, const json_t *a, const json_t *b)
+static bool compare(struct walk *w, const struct path_filter *f, const json_t *a, const json_t *b)
 {
 	int rc;
 	switch (f->op) {
@@ -279,13 +316,17 @@ static bool compare(const struct path_filter *f, const json_t *a, const json_t *
 	case OP_NE:
 		return !(a && b ? equal(a, b) : a == b);
 	case OP_REGEX:
-		return a && f->b.regex.ptr && regex_matches(&f->b, a);
+		return a && regex_matches(w, &f->b, a);
 	default:
 		break;
 	}
 	if (!a || !b)
 		return f->op == OP_NIN;
 	rc = order(a, b);
+	if (f->op >= OP_IN && f->op <= OP_CONTAINS)
+		*w->visits -= (int64_t)(json_array_size(b) + 1) * (int64_t)(json_array_size(a) + 1);
+	if (*w->visits < 0)
+		return false;
 	switch (f->op) {
 	case OP_LT: return rc == -1;
 	case OP_LE: return rc == -1 || rc == 0;
@@ -320,7 +361,7 @@ bool filter_matches(struct walk *w, const struct path_filter *f, json_t *value)
 	if (f->kind == FILTER_EXISTS)
 		return f->a.path && f->a.path->indefinite ? json_array_size(a) > 0 : a != NULL;
 	CLEANUP_JSON json_t *b = value_of(w, &f->b, value);
-	return compare(f, a, b);
+	return compare(w, f, a, b);
 }
 
 /* ---- functions ---- */

@@ -5,6 +5,8 @@
 #include "states/path.h"
 
 enum path_kind { PATH_NAME, PATH_NAMES, PATH_INDEX, PATH_INDICES, PATH_SLICE, PATH_ALL, PATH_DEEP, PATH_FILTER, PATH_FUNCTION };
+/* A path's size and nesting, and the nodes one evaluation may visit: a few deep scans in a row grow faster than any document. */
+enum { PATH_MAX_STEPS = 500, PATH_MAX_DEPTH = 50, PATH_MAX_VISITS = 4000000, PATH_REGEX_VISITS = 200 };
 
 struct path_filter;
 struct path_step {
@@ -25,15 +27,17 @@ struct path {
 struct walk {
 	struct arena *arena;
 	json_t *root, *matches;
+	int64_t *visits; /* left for the whole evaluation; below zero it is over */
 };
 
-/* Parses a path at the start of text; embedded: it ends where no step follows. */
-struct path *path_parse_prefix(struct arena *a, struct str text, bool embedded, size_t *used, const char **why);
+/* Parses a path at the start of text; embedded (in a filter): it ends where no step follows. `depth` counts filters in filters. */
+struct path *path_parse_prefix(struct arena *a, struct str text, bool embedded, int depth, size_t *used, const char **why);
+/* As path_eval within an evaluation that is under way. */
+enum path_status path_eval_within(const struct walk *outer, const struct path *p, json_t *root, json_t **out);
 /* "(…)" after the question mark; used = bytes taken. */
-struct path_filter *filter_parse(struct arena *a, struct str text, size_t *used);
+struct path_filter *filter_parse(struct arena *a, struct str text, int depth, size_t *used);
 bool filter_matches(struct walk *w, const struct path_filter *f, json_t *value);
 /* length(), min() … of a value; owned, or NULL when it does not apply. */
 json_t *path_function(struct str name, json_t *value);
-json_t *path_function_of_list(struct arena *a, const struct path *p, json_t *root, const struct path_step *last);
 
 #endif

@@ -1,0 +1,28 @@
+/* states.h - Step Functions (service states): state machines that really run. */
+#ifndef QUERN_STATES_STATES_H
+#define QUERN_STATES_STATES_H
+
+#include "logs/logs.h"
+#include "s3/s3.h"
+#include "wire/wire.h"
+
+struct states;
+extern const struct store_migration states_migrations[];
+
+struct states_options {
+	struct engine *engine;
+	struct s3 *s3;	   /* may be NULL in tests: readers and writers of distributed Maps then fail saying so */
+	struct logs *logs; /* may be NULL in tests: logging configurations have no effect then */
+	const char *account, *region;
+	const char *jsonata_program; /* path of quern-jsonata; NULL: JSONata states fail with a clear error */
+	double wait_scale; /* Wait states, retry pauses and timeouts are multiplied by it; 0 = 1 */
+};
+/* Registers actor and effect types with the engine (before engine_start). */
+int states_new(const struct states_options *options, struct states **out, struct error *err);
+/* The server whose services Task states may call (wire_call_internal). Before wire_start. */
+void states_set_wire(struct states *s, struct wire_server *w);
+void states_free(struct states *s);
+/* Scope "states", JSON 1.0. Borrowed for s's life. */
+const struct wire_service *states_service(struct states *s);
+
+#endif
