@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -217,14 +216,27 @@ int cli_up(struct config *c, int argc, char **argv)
 	return 0;
 }
 
+/* Ended, though its parent (the machine's first process) may not have taken notice yet. */
+static bool is_gone(int pid)
+{
+	char path[64], text[256] = { 0 };
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	FILE *f = fopen(path, "re");
+	if (!f)
+		return true;
+	size_t n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	const char *name_end = n ? strrchr(text, ')') : NULL;
+	return !name_end || name_end[2] == 'Z' || name_end[2] == 'X';
+}
+
 /* SIGTERM, wait, and SIGKILL when it does not end. True when it is gone. */
 static bool stop_process(int pid)
 {
 	int64_t end = clock_monotonic_us() + (int64_t)STOP_WAIT_MS * 1000;
 	kill(pid, SIGTERM);
 	while (clock_monotonic_us() < end) {
-		waitpid(pid, NULL, WNOHANG);
-		if (kill(pid, 0) < 0)
+		if (is_gone(pid))
 			return true;
 		usleep(5000);
 	}
