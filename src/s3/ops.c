@@ -130,3 +130,11 @@ const struct s3_op *s3_op_find(struct s3_call *c, enum s3_level level)
 	}
 	return NULL;
 }
+
+const char *s3_operation_at(size_t i)
+{
+	for (size_t k = 0; k < sizeof(ops) / sizeof(*ops); k++)
+		if (ops[k].run && i-- == 0)
+			return ops[k].name;
+	return NULL;
+}

@@ -225,6 +225,8 @@ void s3_xml_etag(struct buf *b, struct str etag);
 
 extern const struct raw_handler s3_raw;
 bool s3_claims(struct wire_request *r, void *ctx);
+/* The i-th operation that is implemented, for `quern api`. */
+const char *s3_operation_at(size_t i);
 /* NULL when there is no such operation. */
 const struct s3_op *s3_op_find(struct s3_call *c, enum s3_level level);
 /* The bucket that a Host names, STR_NULL for path style. */

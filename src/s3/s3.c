@@ -68,7 +68,7 @@ static bool sweep(struct s3 *s)
 	int n = db ? blob_sweep(s->blobs, db, engine_now_ms(s->engine), SWEEP_MAX, note_gone, g, &err) : -1;
 	if (db)
 		store_read_end(s->store, db);
-	if (n > 0 && engine_call(s->engine, forget_gone, g, &err) < 0)
+	if (n >= 0 && g->n > 0 && engine_call(s->engine, forget_gone, g, &err) < 0)
 		n = -1;
 	if (n < 0)
 		log_warn("s3", "remove old blobs: %s", error_text(&err));
@@ -131,7 +131,7 @@ int s3_new(struct engine *e, struct blob_store *blobs, struct s3 **out, struct e
 	s->store = engine_store(e);
 	s->blobs = blobs;
 	s->hasher = hasher_new((int)sysconf(_SC_NPROCESSORS_ONLN));
-	s->service = (struct wire_service){ .scope = "s3", .raw = &s3_raw, .claims = s3_claims, .ctx = s };
+	s->service = (struct wire_service){ .scope = "s3", .raw = &s3_raw, .claims = s3_claims, .ctx = s, .operation_at = s3_operation_at };
 	pthread_mutex_init(&s->uploads_lock, NULL);
 	pthread_mutex_init(&s->keeper_lock, NULL);
 	pthread_cond_init(&s->keeper_wake, NULL);

@@ -108,7 +108,7 @@ enum request_phase {
 	PHASE_DRAIN, /* answered; the rest of the body is dropped */
 	PHASE_ENDED, /* the service has seen the whole request */
 };
-enum route_kind { ROUTE_NONE, ROUTE_HEALTH, ROUTE_OP, ROUTE_RAW };
+enum route_kind { ROUTE_NONE, ROUTE_HEALTH, ROUTE_COVERAGE, ROUTE_OP, ROUTE_RAW };
 enum answer_kind { ANSWER_NONE, ANSWER_BODY, ANSWER_FD, ANSWER_STREAM };
 
 struct answer_header {
@@ -226,6 +226,8 @@ void answer_error(struct wire_request *r, struct error *err);
 /* route.c */
 /* Finds the service and reads the signature's claims. 0, or -1 with err. */
 int route_request(struct wire_request *r, struct error *err);
+/* {"<service>": {"implemented": [names], "known": count}} of all services (coverage.c). */
+struct str coverage_text(struct wire_server *w, struct arena *a);
 /* Registers model and operations of a service. */
 void route_service(struct service *sv);
 

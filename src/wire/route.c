@@ -142,6 +142,10 @@ int route_request(struct wire_request *r, struct error *err)
 		r->route = ROUTE_HEALTH;
 		return 0;
 	}
+	if (str_eqz(r->http.path, "/_quern/api")) {
+		r->route = ROUTE_COVERAGE;
+		return 0;
+	}
 	r->auth_fault = sigv4_parse(&r->arena, &r->http, &r->auth);
 	if ((r->auth.place == SIGV4_HEADER || r->auth.place == SIGV4_QUERY) && r->auth.service.len)
 		return by_scope(r, err);

@@ -62,11 +62,12 @@ void serve_completed(void *cls, struct MHD_Connection *conn, void **ctx, enum MH
 
 /* ---- steps ---- */
 
-static void answer_health(struct wire_request *r)
+/* The daemon's own pages. */
+static void answer_page(struct wire_request *r)
 {
 	wire_set_header(r, "Content-Type", "application/json");
 	if (str_eqz(r->http.method, "GET") || str_eqz(r->http.method, "HEAD"))
-		wire_send(r, 200, STR("{\"status\":\"running\"}"));
+		wire_send(r, 200, r->route == ROUTE_COVERAGE ? coverage_text(r->server, &r->arena) : STR("{\"status\":\"running\"}"));
 	else
 		wire_send(r, 405, STR("{\"message\":\"Method Not Allowed\"}"));
 }
@@ -87,7 +88,7 @@ static void start(struct wire_request *r)
 	else if (r->route == ROUTE_OP)
 		operation_start(r);
 	else
-		answer_health(r);
+		answer_page(r);
 }
 
 /* The service has what it asked for, or the whole request. */

@@ -88,6 +88,7 @@ struct wire_service {
 	bool (*claims)(struct wire_request *r, void *ctx);
 	bool own_auth; /* raw: the handler authenticates itself (registry bearer tokens) */
 	void *ctx;
+	const char *(*operation_at)(size_t i); /* raw, for `quern api`: the i-th implemented operation, NULL after the last. May be NULL. */
 };
 
 struct wire_options {
