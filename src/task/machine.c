@@ -61,7 +61,7 @@ void machine_detect(struct arena *a, const char *wanted, struct machine *out)
 	else
 		out->crun = strstr(strrchr(out->runtime, '/'), "crun") != NULL;
 	if (out->rootless)
-		out->notes[n++] = "runs without root: one user id inside containers, no private network between them";
+		out->notes[n++] = "runs without root: one user id inside containers, and /usr of built-in images is read-only";
 	if (out->cgroup == CGROUP_NONE)
 		out->notes[n++] = "no usable cgroups: CPU, memory and process limits are not enforced";
 	else if (!cgroup_has(out->cgroup, "memory") || !cgroup_has(out->cgroup, "cpu") || !cgroup_has(out->cgroup, "pids"))

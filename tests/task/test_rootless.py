@@ -1,0 +1,101 @@
+"""The executor as an ordinary user: a user namespace with one user, no limits, and it says so."""
+import os
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+import conftest
+import harness
+
+UID = 54321
+
+
+def prefix():
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
+
+
+@pytest.fixture(scope="module", params=conftest.RUNTIMES or ["none"])
+def x(request):
+    if not conftest.RUNTIMES:
+        pytest.skip("neither crun nor runc is installed")
+    if os.geteuid() == 0 and not shutil.which("setpriv"):
+        pytest.skip("setpriv is not installed")
+    if subprocess.run(prefix() + ["unshare", "-Ur", "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("user namespaces are closed to ordinary users here")
+    data = tempfile.mkdtemp(prefix="quern-rootless-")
+    images = os.path.join(data, "images")
+    os.mkdir(images)
+    with open(os.path.join(images, "images.json"), "w") as f:
+        harness.json.dump(harness.IMAGES_JSON, f)
+    os.chmod(data, 0o755)
+    if os.geteuid() == 0:
+        os.chown(data, UID, UID)
+        program = os.path.join(data, "program")  # the build directory may be closed to that user
+        shutil.copy(harness.program(), program)
+        old = os.environ["QUERN_TASK"]
+        os.environ["QUERN_TASK"] = program
+    executor = harness.Executor(runtime=request.param, data=data, images=images, prefix=prefix())
+    yield executor
+    if os.geteuid() == 0:
+        os.environ["QUERN_TASK"] = old
+    executor.end()
+
+
+def test_says_so(x):
+    assert x.client.machine["rootless"] and x.client.machine["cgroup_mode"] == "none"
+    assert any("without root" in note for note in x.client.machine["notes"])
+    assert any("not enforced" in note for note in x.client.machine["notes"])
+
+
+def test_runs(x):
+    spec = x.spec("id -u; echo $$; cat /proc/self/uid_map | tr -s ' '; touch /opt/x /etc/y /tmp/z && echo wrote; exit 11")
+    event = x.run(spec)
+    assert event["containers"][0]["exit_code"] == 11, (event, x.log_text())
+    assert x.text(spec).split("\n") == ["0", "1", " 0 %d 1" % (UID if os.geteuid() == 0 else os.geteuid()), "wrote"] or \
+        x.text(spec).split("\n")[0:2] == ["0", "1"] and x.text(spec).endswith("wrote")
+
+
+def test_staging_and_outputs(x):
+    directory = os.path.join(x.data, "stage", x.new_id("s"))
+    os.makedirs(directory)
+    with open(os.path.join(directory, "a"), "w") as f:
+        f.write("bytes\n")
+    for path in (os.path.dirname(directory), directory, os.path.join(directory, "a")):
+        if os.geteuid() == 0:
+            os.chown(path, UID, UID)
+    spec = x.spec("cat /d/a; echo changed >> /d/a; cp /d/a /opt/ml/model/a", mounts=[
+        {"type": "stage", "source": directory, "target": "/d"}, {"type": "scratch", "name": "m", "target": "/opt/ml/model"}],
+        outputs=[{"name": "model", "from": "m", "path": "", "form": "tar.gz", "when": "success"},
+                 {"name": "files", "from": "m", "path": "", "form": "files", "when": "success"}])
+    event = x.run(spec)
+    assert x.text(spec) == "bytes" and open(os.path.join(directory, "a")).read() == "bytes\n", event
+    assert open(event["outputs"][1]["files"][0]["path"]).read() == "bytes\nchanged\n"
+
+
+def test_stop_and_networks(x):
+    spec = x.spec("exec sleep 60", init=True)
+    x.submit(spec)
+    x.client.wait(spec["id"], "started")
+    x.stop(spec["id"])
+    assert x.client.wait(spec["id"], "stopped")["reason"] == "stop"
+    for network in ("host", "private"):
+        spec = x.spec("echo %s" % network, network=network)
+        event = x.run(spec)
+        assert x.text(spec) == network, event
+
+
+def test_another_user_is_refused(x):
+    assert "only user 0" in x.run(x.spec("true", user="1000"))["error"]
+
+
+def test_survives_the_executor(x):
+    spec = x.spec("sleep 1; exit 8")
+    x.submit(spec)
+    x.client.wait(spec["id"], "started")
+    x.kill(9)
+    x.start()
+    assert x.client.wait(spec["id"], "stopped")["containers"][0]["exit_code"] == 8
