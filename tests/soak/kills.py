@@ -61,7 +61,11 @@ def result(quern, arn, run):
         out[name] = [s["StepStatus"], s.get("FailureReason")]
         if "ProcessingJob" in s.get("Metadata", {}):
             lines = helpers.logs_of(quern, "/aws/sagemaker/ProcessingJobs", helpers.job_of(s))
-            out[name] += [lines.count("one run"), s3.get_object(Bucket="my-bucket", Key=f"soak/{run}/{name}/count.json")["Body"].read().decode()]
+            try:
+                body = s3.get_object(Bucket="my-bucket", Key=f"soak/{run}/{name}/count.json")["Body"].read().decode()
+            except s3.exceptions.NoSuchKey:
+                body = None
+            out[name] += [lines.count("one run"), body]
     return out
 
 
