@@ -75,6 +75,21 @@ static int open_storage(struct daemon *d, struct error *err)
 	return engine_new(&options, &d->engine, err);
 }
 
+/* task_image: what is in our registry. */
+static int find_image(void *ctx, const char *image, json_t **rootfs, struct error *err)
+{
+	struct daemon *d = ctx;
+	CLEANUP_ERROR struct error why = ERROR_INIT;
+	struct db *db = store_read_begin(d->store, err);
+	if (!db)
+		return -1;
+	*rootfs = ecr_resolve(d->ecr, db, image, &why);
+	store_read_end(d->store, db);
+	if (*rootfs || why.code[0]) /* no such image here: it may be a built-in one */
+		return 0;
+	return error_move(err, &why);
+}
+
 static int open_services(struct daemon *d, struct error *err)
 {
 	struct config *c = d->config;
@@ -92,6 +107,7 @@ static int open_services(struct daemon *d, struct error *err)
 		return -1;
 	if (task_client_new(config_path(c, "run/executor.sock"), d->engine, &d->tasks, err) < 0)
 		return -1;
+	task_client_set_images(d->tasks, find_image, d);
 	const struct sagemaker_options sm = {
 		.engine = d->engine, .s3 = d->s3, .logs = d->logs, .iam = d->iam, .tasks = d->tasks,
 		.account = c->account, .region = c->region, .data_dir = c->data_dir, .api_port = c->port,

@@ -44,6 +44,8 @@ struct task_client {
 	struct request *first, **last;
 	struct map posted; /* ids whose "stopped" is with the engine or being forgotten; value: the client */
 	int waiters, posts;
+	task_image find_image;
+	void *find_image_ctx;
 	int64_t next_n, resync_at; /* monotonic ms; 0 = no */
 	/* the thread's own */
 	int fd;
@@ -397,8 +399,37 @@ static json_t *call(struct task_client *c, json_t *message, int64_t wait_ms, str
 	return reply;
 }
 
+void task_client_set_images(struct task_client *c, task_image find, void *ctx)
+{
+	c->find_image = find;
+	c->find_image_ctx = ctx;
+}
+
+/* Stored images: their layers go with the spec. One that is not stored may be built in; the executor knows. */
+static int find_images(struct task_client *c, json_t *spec, struct error *err)
+{
+	size_t i;
+	json_t *one;
+	if (!c->find_image)
+		return 0;
+	json_array_foreach(json_get(spec, "containers"), i, one)
+	{
+		const char *image = json_get_text(one, "image");
+		json_t *rootfs = NULL;
+		if (!image || json_get(one, "rootfs"))
+			continue;
+		if (c->find_image(c->find_image_ctx, image, &rootfs, err) < 0)
+			return error_wrap(err, "image `%s`", image);
+		if (rootfs)
+			json_object_set_new(one, "rootfs", rootfs);
+	}
+	return 0;
+}
+
 int task_start(struct task_client *c, const char *owner_actor, json_t *spec, struct error *err)
 {
+	if (find_images(c, spec, err) < 0)
+		return -1;
 	json_t *message = json_object();
 	json_set_text(message, "op", "start");
 	json_set_text(message, "owner", owner_actor);

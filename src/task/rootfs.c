@@ -15,6 +15,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "task/layers.h"
 #include "task/path.h"
 #include "task/sup.h"
 
@@ -390,7 +391,10 @@ int sup_prepare_container(struct sup_container *c, struct error *err)
 	struct sup *s = c->sup;
 	struct image_source src = { .images_dir = s->images_dir, .cache_dir = s->cache_fd,
 				    .cache_path = arena_printf(&s->arena, "%s/e", s->priv) };
-	if (image_resolve(&s->arena, &src, c->spec->image, &c->image, err) < 0)
+	const struct layers_source stored = { .data_fd = s->data_fd, .rootless = s->rootless };
+	int rc = c->spec->nlayers ? layers_resolve(&s->arena, &stored, c->spec, &c->image, err) :
+				    image_resolve(&s->arena, &src, c->spec->image, &c->image, err);
+	if (rc < 0)
 		return error_wrap(err, "CannotPullContainerError");
 	return prepare(c, err) < 0 ? error_wrap(err, "CannotStartContainerError") : 0;
 }

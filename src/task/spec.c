@@ -410,6 +410,28 @@ static int parse_limits(const struct at *at, const json_t *obj, struct spec_cont
 	return 0;
 }
 
+static int parse_rootfs(const struct at *at, const json_t *obj, struct spec_container *c)
+{
+	json_t *rootfs = json_get(obj, "rootfs"), *array;
+	struct at in = *at;
+	in.where = arena_printf(at->arena, "%srootfs.", at->where);
+	if (!rootfs)
+		return 0;
+	if (get_array(&in, rootfs, "layers", 127, &array, &c->nlayers) < 0)
+		return -1;
+	if (!c->nlayers)
+		return bad(&in, "layers", "must hold at least one");
+	c->rootfs_config = json_get(rootfs, "config");
+	c->layers = ARENA_ARRAY(at->arena, struct spec_layer, c->nlayers);
+	for (size_t i = 0; i < c->nlayers; i++) {
+		const json_t *one = json_array_get(array, i);
+		in.where = arena_printf(at->arena, "%srootfs.layers[%zu].", at->where, i);
+		if (get_text(&in, one, "digest", true, &c->layers[i].digest) < 0 || get_host_path(&in, one, "path", true, &c->layers[i].path) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int parse_container(const struct at *at, const json_t *obj, enum spec_network network, struct spec_container *c)
 {
 	if (!json_is_object(obj))
@@ -431,7 +453,7 @@ static int parse_container(const struct at *at, const json_t *obj, enum spec_net
 	if (parse_env(at, obj, c) < 0 || parse_mounts(at, obj, c) < 0 || parse_files(at, obj, c) < 0 ||
 	    parse_essential(at, obj, c) < 0 || parse_limits(at, obj, c) < 0 || parse_ulimits(at, obj, c) < 0)
 		return -1;
-	if (parse_capabilities(at, obj, network, c) < 0)
+	if (parse_capabilities(at, obj, network, c) < 0 || parse_rootfs(at, obj, c) < 0)
 		return -1;
 	return get_host_path(at, obj, "log", false, &c->log);
 }

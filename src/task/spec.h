@@ -31,6 +31,10 @@ struct spec_ulimit {
 	const char *name; /* "nofile" */
 	int64_t soft, hard; /* -1: unlimited */
 };
+/* One layer of a stored image. */
+struct spec_layer {
+	const char *digest, *path; /* path: of the blob, relative to the data directory */
+};
 enum spec_essential { ESSENTIAL_NO, ESSENTIAL_YES, ESSENTIAL_ON_FAILURE };
 struct spec_container {
 	const char *name, *image;
@@ -48,6 +52,9 @@ struct spec_container {
 	const char **cap_add, **cap_drop; /* NULL-ended, never NULL; "CAP_X" or "ALL" */
 	int64_t stop_timeout_ms;
 	int stop_signal;  /* 0 = the image's own, or SIGTERM */
+	struct spec_layer *layers; /* lowest first; rootfs of a stored image, none = a built-in one */
+	size_t nlayers;
+	const json_t *rootfs_config; /* the image's configuration document, borrowed */
 	const char *log;  /* relative to the data directory, or NULL */
 };
 enum spec_network { NETWORK_HOST, NETWORK_NONE, NETWORK_PRIVATE };

@@ -11,6 +11,7 @@
  *   "containers": [ {
  *      "name": "algo-1",                  unique in the task; also its host name
  *      "image": "…/sagemaker-xgboost:1.7-1",   resolved by repository and tag, see image.h
+ *      "rootfs": {"digest", "config": {image configuration}, "layers": [{"digest", "path": blob on the host}]}   a stored image; task_start adds it
  *      "entrypoint": ["…"]|null, "command": ["…"]|null,   null = the image's own
  *      "env": {"K":"V"}, "user": "uid[:gid]"|null, "workdir": "/"|null, "readonly_root": false, "init": false,
  *      "essential": true,
@@ -54,6 +55,10 @@ struct task_client;
  * task_start as {"type":"task", "event":{…}} through engine_post; a "stopped" event is forgotten only after that is on disk. */
 int task_client_new(const char *socket_path, struct engine *e, struct task_client **out, struct error *err);
 void task_client_free(struct task_client *c);
+/* Where stored images come from (the registry), asked by task_start for each container; set before the engine starts. find: *rootfs is given owned
+ * (spec member "rootfs") or left NULL when there is no such image; < 0 only for a fault. From worker threads. */
+typedef int (*task_image)(void *ctx, const char *image, json_t **rootfs, struct error *err);
+void task_client_set_images(struct task_client *c, task_image find, void *ctx);
 /* Starts (idempotent by spec.id). Takes nothing; blocks until the executor has the task on disk. From a worker thread. */
 int task_start(struct task_client *c, const char *owner_actor, json_t *spec, struct error *err);
 /* Asks for a stop: SIGTERM, then SIGKILL after each container's stop_timeout. Unknown id: no error. */
