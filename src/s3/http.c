@@ -102,15 +102,16 @@ int s3_key_check(struct s3_call *c, struct str key, struct error *err)
 static struct s3_call *call_new(struct wire_request *r, struct s3 *s)
 {
 	struct s3_call *c = ARENA_NEW(wire_arena(r), struct s3_call);
-	bool present = false;
+	bool v4 = false, v2 = false;
 	c->s = s;
 	c->r = r;
 	c->a = wire_arena(r);
 	c->method = wire_method(r);
 	c->who = wire_who(r);
 	c->body.draft_fd = -1;
-	wire_query_arg(r, "X-Amz-Signature", &present);
-	c->presigned = present;
+	wire_query_arg(r, "X-Amz-Signature", &v4);
+	wire_query_arg(r, "AWSAccessKeyId", &v2);
+	c->presigned = v4 || v2;
 	wire_set_state(r, c);
 	return c;
 }
@@ -123,8 +124,8 @@ static int prepare(struct s3_call *c, enum s3_level level, struct error *err)
 	if (s3_key_check(c, c->key, err) < 0)
 		return -1;
 	const bool open_to_all = c->op->body == S3_BODY_FORM || str_eqz(c->method, "OPTIONS");
-	if (c->who->anonymous && !open_to_all)
-		return s3_error(err, "AccessDenied");
+	if (c->who->anonymous && !open_to_all && (!c->presigned ? s3_error(err, "AccessDenied") : s3_v2_check(c, err)) < 0)
+		return -1;
 	if (c->op->begin)
 		return c->op->begin(c, err);
 	return c->op->body == S3_BODY_XML ? s3_body_open(c, S3_BODY_XML, wire_body_length(c->r), err) : 0;
@@ -194,8 +195,8 @@ const struct raw_handler s3_raw = { .begin = on_begin, .body = on_body, .end = o
 
 /* ---- unsigned requests ---- */
 
-/* POST forms, CORS preflights, requests to a bucket's host, SigV2 presigned ones, and whatever is below an existing bucket: the last
- * three are refused in S3's words. */
+/* POST forms, CORS preflights, presigned URLs of signature version 2; and requests to a bucket's host or below an existing bucket, to be
+ * refused in S3's words. */
 bool s3_claims(struct wire_request *r, void *ctx)
 {
 	struct s3 *s = ctx;

@@ -1,6 +1,6 @@
 /* post.c - PostObject: an object from a browser's form.
  *
- * DESIGN: the form comes unsigned; its policy document is signed with SigV4 and says what the form may contain. All fields before the file are
+ * DESIGN: the form comes unsigned; its policy document is signed (SigV4, or version 2) and says what the form may contain. All fields before the file are
  * needed to decide, so authentication and conditions are checked when the file begins; its bytes then stream like a PUT's. Fields
  * stand where a PUT has headers. */
 #include "s3/form.h"
@@ -67,20 +67,20 @@ static int check_signature(struct s3_call *c, struct error *err)
 	const struct s3_form *f = c->form;
 	if (!s3_form_field(f, "policy").ptr)
 		return s3_error(err, "AccessDenied");
-	if (s3_form_field(f, "AWSAccessKeyId").ptr)
-		return s3_error_text(err, "InvalidRequest",
-				     "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.");
+	if (s3_form_field(f, "AWSAccessKeyId").ptr) {
+		if (!s3_form_field(f, "signature").ptr)
+			return s3_error_argument(c, err, "signature", STR(""), "Bucket POST must contain a field named 'signature'.  If it is specified, please check the order of the fields.");
+		return wire_check_v2(c->r, s3_form_field(f, "AWSAccessKeyId"), s3_form_field(f, "x-amz-security-token"),
+				     s3_form_field(f, "policy"), s3_form_field(f, "signature"), err);
+	}
 	static const char *const needed[] = { "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature" };
 	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++)
 		if (!s3_form_field(f, needed[i]).ptr)
 			return s3_error_argument(c, err, needed[i], STR(""), "Bucket POST must contain a field named like this. If it is specified, please check the order of the fields.");
 	if (!str_eqz(s3_form_field(f, "x-amz-algorithm"), "AWS4-HMAC-SHA256"))
 		return s3_error_argument(c, err, "x-amz-algorithm", s3_form_field(f, "x-amz-algorithm"), "The only accepted algorithm is AWS4-HMAC-SHA256");
-	if (wire_check_policy(c->r, s3_form_field(f, "policy"), s3_form_field(f, "x-amz-credential"), s3_form_field(f, "x-amz-date"),
-			      s3_form_field(f, "x-amz-signature"), s3_form_field(f, "x-amz-security-token"), err) < 0)
-		return -1;
-	c->who = wire_who(c->r);
-	return 0;
+	return wire_check_policy(c->r, s3_form_field(f, "policy"), s3_form_field(f, "x-amz-credential"), s3_form_field(f, "x-amz-date"),
+				 s3_form_field(f, "x-amz-signature"), s3_form_field(f, "x-amz-security-token"), err);
 }
 
 static int check_policy(struct s3_call *c, struct error *err)

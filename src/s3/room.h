@@ -225,6 +225,8 @@ void s3_xml_etag(struct buf *b, struct str etag);
 
 extern const struct raw_handler s3_raw;
 bool s3_claims(struct wire_request *r, void *ctx);
+/* A presigned URL of signature version 2 (v2.c): checks it and makes its signer c->who. */
+int s3_v2_check(struct s3_call *c, struct error *err);
 /* The i-th operation that is implemented, for `quern api`. */
 const char *s3_operation_at(size_t i);
 /* NULL when there is no such operation. */

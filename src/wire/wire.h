@@ -144,6 +144,9 @@ void *wire_state(struct wire_request *r);
  * The policy's own expiry and conditions are the caller's matter. */
 int wire_check_policy(struct wire_request *r, struct str policy, struct str credential, struct str date,
 		      struct str signature, struct str token, struct error *err);
+/* S3 presigned URLs and forms of signature version 2: `signature` is base64 of the HMAC-SHA1 of text; makes the signer wire_who. */
+int wire_check_v2(struct wire_request *r, struct str access_key, struct str token, struct str text, struct str signature,
+		  struct error *err);
 
 /* ---- answers: headers first, then exactly one of the send functions; from any thread, once. Outside of a handler's
  * callback or a wire_offload, r may be gone when the send function returns. For HEAD, set Content-Length and send an
