@@ -1,5 +1,6 @@
 /* job_api.c - the operations on jobs: decode, command or query, encode. Lists are in job_list.c, tags in job_tags.c. */
 #include "sagemaker/job_impl.h"
+#include "sagemaker/registry.h"
 
 static int create(struct call *c, struct turn *t, enum job_kind kind, json_t *in, json_t **out, struct error *err)
 {
@@ -101,5 +102,6 @@ const struct wire_op job_ops[] = {
 	{ .name = "AddTags", .command = job_op_add_tags },
 	{ .name = "ListTags", .query = job_op_list_tags },
 	{ .name = "DeleteTags", .command = job_op_delete_tags },
+	REGISTRY_OPS,
 	{ 0 },
 };

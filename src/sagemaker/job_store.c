@@ -3,6 +3,7 @@
  * DESIGN: one row a job. `doc` is the Describe answer as JSON; the columns beside it are what lists filter and sort by,
  * kept equal to the document by job_save. */
 #include "sagemaker/job_impl.h"
+#include "sagemaker/registry.h"
 
 const struct store_migration job_migrations[] = {
 	{ "sagemaker.jobs", 1,
@@ -13,6 +14,7 @@ const struct store_migration job_migrations[] = {
 	  "CREATE INDEX sagemaker_job_created ON sagemaker_job (kind, created_ms, name);"
 	  "CREATE TABLE sagemaker_tag (arn TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (arn, "
 	  "key));" },
+	{ "sagemaker.registry", 1, REGISTRY_TABLES },
 	{ 0 },
 };
 
