@@ -120,6 +120,8 @@ static int make_scratch(struct store *s, struct error *err)
 	return 0;
 }
 
+enum { LOCK_WAIT_MS = 2000, LOCK_POLL_MS = 10 };
+
 static int take_lock(struct store *s, struct error *err)
 {
 	CLEANUP_FREE char *file = NULL;
@@ -128,6 +130,13 @@ static int take_lock(struct store *s, struct error *err)
 	s->lock_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (s->lock_fd < 0)
 		return error_errno(err, errno, "open `%s`", file);
+	/* A process that was just killed holds its lock until the kernel has closed its files. */
+	for (int waited_ms = 0; flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0; waited_ms += LOCK_POLL_MS) {
+		if (errno != EWOULDBLOCK || waited_ms >= LOCK_WAIT_MS)
+			break;
+		usleep(LOCK_POLL_MS * 1000);
+		errno = EWOULDBLOCK;
+	}
 	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	if (errno == EWOULDBLOCK)
