@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -80,6 +81,7 @@ def test_stop_and_networks(x):
     spec = x.spec("exec sleep 60", init=True)
     x.submit(spec)
     x.client.wait(spec["id"], "started")
+    time.sleep(0.3)  # a signal before the reaper is ready is lost, as with every PID 1
     x.stop(spec["id"])
     assert x.client.wait(spec["id"], "stopped")["reason"] == "stop"
     for network in ("host", "private"):

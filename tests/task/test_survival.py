@@ -21,6 +21,7 @@ def start(x, command, **more):
     spec = x.spec(command, **more)
     assert x.submit(spec)["state"] == "live"
     x.client.wait(spec["id"], "started")
+    time.sleep(0.2)  # a signal before a reaper is ready is lost, as with every PID 1
     return spec
 
 
