@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "task/client.h"
 #include "task/frame.h"
 #include "task/task.h"
 
@@ -47,6 +48,7 @@ struct task_client {
 	task_image find_image;
 	void *find_image_ctx;
 	int64_t next_n, resync_at; /* monotonic ms; 0 = no */
+	void *owned; /* see client.h */
 	/* the thread's own */
 	int fd;
 	struct buf in, out;
@@ -355,8 +357,15 @@ void task_client_free(struct task_client *c)
 	close(c->wake);
 	pthread_cond_destroy(&c->cond);
 	pthread_mutex_destroy(&c->lock);
+	free(c->owned);
 	free(c->path);
 	free(c);
+}
+
+void task_client_own(struct task_client *c, void *memory)
+{
+	free(c->owned);
+	c->owned = memory;
 }
 
 /* Sends `message` (taken) and waits. A request that never left gives up after wait_ms; one that left is waited for until the executor

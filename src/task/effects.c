@@ -4,11 +4,11 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "task/task.h"
+#include "task/client.h"
 
 #define PATIENCE_MS 300000
 
-/* Lives as long as the engine: a few bytes a process. */
+/* Lives as long as the client, which outlives the engine's workers. */
 struct effects {
 	struct task_client *client;
 	task_prepare prepare;
@@ -83,6 +83,7 @@ void task_add_effects(struct engine *e, struct task_client *c, task_prepare prep
 {
 	struct effects *f = mem_calloc(1, sizeof(*f));
 	*f = (struct effects){ c, prepare, ctx };
+	task_client_own(c, f);
 	const struct effect_type types[] = { { "task.start", perform_start, f, true }, { "task.stop", perform_stop, f, true } };
 	for (size_t i = 0; i < 2; i++)
 		engine_add_effect(e, &types[i]);

@@ -54,6 +54,7 @@ struct task_client;
 /* Connects to (and keeps reconnecting to) the executor at `socket_path`; starts one thread. Events go to the actor named in "owner" of
  * task_start as {"type":"task", "event":{…}} through engine_post; a "stopped" event is forgotten only after that is on disk. */
 int task_client_new(const char *socket_path, struct engine *e, struct task_client **out, struct error *err);
+/* After engine_stop: the engine's workers may still be in the calls below before that. */
 void task_client_free(struct task_client *c);
 /* Where stored images come from (the registry), asked by task_start for each container; set before the engine starts. find: *rootfs is given owned
  * (spec member "rootfs") or left NULL when there is no such image; < 0 only for a fault. From worker threads. */

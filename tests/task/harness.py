@@ -215,8 +215,26 @@ class Executor:
         finally:
             self.kill(15)
             self.log.close()
+            complaints = self.complaints()
             for _ in range(50):
                 shutil.rmtree(self.data, ignore_errors=True)
                 if not os.path.exists(self.data):
                     break
                 time.sleep(0.1)
+        assert not complaints, complaints
+
+    def complaints(self):
+        """What sanitizers wrote, when the program was built with them."""
+        found = []
+        logs = [os.path.join(self.data, "executor.log")]
+        tasks = os.path.join(self.data, "tasks")
+        logs += [os.path.join(tasks, t, "exec", "log") for t in (os.listdir(tasks) if os.path.isdir(tasks) else [])]
+        for log in logs:
+            try:
+                with open(log, errors="replace") as f:
+                    text = f.read()
+            except OSError:
+                continue
+            if "Sanitizer" in text or "runtime error" in text:
+                found.append(text[:4000])
+        return "\n".join(found[:3])
