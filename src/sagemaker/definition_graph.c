@@ -140,7 +140,7 @@ static int members_link(struct linker *l, struct error *err)
 	size_t i;
 	json_t *condition;
 	json_array_foreach(json_get(l->step->arguments, "Conditions"), i,
-			   condition) if (condition_check(a, condition, visit, l, err) < 0) return -1;
+			   condition) if (expr_condition_check(a, condition, visit, l, err) < 0) return -1;
 	return 0;
 }
 

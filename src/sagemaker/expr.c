@@ -33,7 +33,7 @@ static int get_walk(struct arena *a, const json_t *get, ref_visit fn, void *ctx,
 	if (!text.ptr)
 		return error_aws(err, "ValidationException", BAD "The value of 'Get' must be a string.");
 	struct ref ref;
-	if (ref_parse(a, text, &ref, err) < 0)
+	if (expr_ref_parse(a, text, &ref, err) < 0)
 		return -1;
 	return fn ? fn(ctx, &ref, file, err) : 0;
 }
@@ -58,7 +58,7 @@ static int json_get_walk(struct arena *a, const json_t *call, ref_visit fn, void
 	if (!file == !uri)
 		return error_aws(err, "ValidationException",
 				 BAD "'Std:JsonGet' needs either 'PropertyFile' or 'S3Uri'.");
-	if (!path.ptr || !path_parse(a, path, &parsed))
+	if (!path.ptr || !expr_path_parse(a, path, &parsed))
 		return error_aws(err, "ValidationException", BAD "Invalid 'Path' '%.*s' of 'Std:JsonGet'.",
 				 STR_ARG(str_head(path, 256)));
 	if (uri)
@@ -137,7 +137,7 @@ struct str expr_text(struct arena *a, const json_t *value)
 static json_t *get_eval(const struct expr_env *env, const json_t *get, struct error *err)
 {
 	struct ref ref;
-	if (ref_parse(env->arena, json_str(get), &ref, err) < 0)
+	if (expr_ref_parse(env->arena, json_str(get), &ref, err) < 0)
 		return NULL;
 	return env->get(env->ctx, &ref, err);
 }
@@ -146,7 +146,6 @@ static json_t *join_eval(const struct expr_env *env, const json_t *join, struct 
 {
 	struct str on = json_get_str(join, "On");
 	json_t *values = json_object_get(join, "Values");
-	CLEANUP_JSON json_t *parts = json_array();
 	struct str *texts = ARENA_ARRAY(env->arena, struct str, json_array_size(values) + 1);
 	size_t i, total = 0;
 	json_t *item;
@@ -182,7 +181,7 @@ static json_t *json_get_eval(const struct expr_env *env, const json_t *call, str
 	struct str uri;
 	if (file) {
 		struct ref ref;
-		if (ref_parse(env->arena, json_get_str(file, "Get"), &ref, err) < 0)
+		if (expr_ref_parse(env->arena, json_get_str(file, "Get"), &ref, err) < 0)
 			return NULL;
 		uri = env->property_file(env->ctx, &ref, err);
 		if (!uri.ptr)

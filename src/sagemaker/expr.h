@@ -20,7 +20,7 @@ struct path {
 	size_t count;
 };
 /* Parses `text` (a leading "$" or "." is accepted). False when malformed. */
-bool path_parse(struct arena *a, struct str text, struct path *out);
+bool expr_path_parse(struct arena *a, struct str text, struct path *out);
 /* The value at the path from part `from` on, borrowed, or NULL. With `by_name` a key on a list selects the element
  * whose name member (OutputName, InputName, MetricName, ChannelName ...) has that value. */
 json_t *expr_path_get(json_t *root, const struct path *path, size_t from, bool by_name);
@@ -34,7 +34,7 @@ struct ref {
 	struct str text;  /* the whole reference */
 };
 /* Parses the text of a Get. < 0 with a ValidationException. Pieces borrow `text`. */
-int ref_parse(struct arena *a, struct str text, struct ref *out, struct error *err);
+int expr_ref_parse(struct arena *a, struct str text, struct ref *out, struct error *err);
 
 /* Calls fn for each reference in `value`, also inside Join and JsonGet. `file` is true for the one in JsonGet's
  * PropertyFile. Checks the form of every expression. fn returns < 0 with err to stop. Depth is bounded by the JSON
@@ -64,8 +64,8 @@ const char *expr_real_text(struct arena *a, double value);
 
 /* ---- conditions ---- */
 /* Checks form and types known without running. < 0 with a ValidationException. Walks references with fn. */
-int condition_check(struct arena *a, const json_t *condition, ref_visit fn, void *ctx, struct error *err);
+int expr_condition_check(struct arena *a, const json_t *condition, ref_visit fn, void *ctx, struct error *err);
 /* All of the list must hold (an empty list holds). < 0 with err: a value is missing or types do not compare. */
-int conditions_eval(const struct expr_env *env, const json_t *conditions, bool *out, struct error *err);
+int expr_conditions_eval(const struct expr_env *env, const json_t *conditions, bool *out, struct error *err);
 
 #endif

@@ -55,7 +55,7 @@ static int cond_missing(const struct cond_type *type, const char *member, struct
 	return error_aws(err, "ValidationException", BAD "Condition of type '%s' needs '%s'.", type->name, member);
 }
 
-int condition_check(struct arena *a, const json_t *c, ref_visit fn, void *ctx, struct error *err)
+int expr_condition_check(struct arena *a, const json_t *c, ref_visit fn, void *ctx, struct error *err)
 {
 	const struct cond_type *type = cond_find(c);
 	if (!json_is_object(c))
@@ -66,7 +66,7 @@ int condition_check(struct arena *a, const json_t *c, ref_visit fn, void *ctx, s
 	}
 	if (type->form == COND_NOT) {
 		const json_t *inner = json_get(c, "Condition");
-		return inner ? condition_check(a, inner, fn, ctx, err) : cond_missing(type, "Condition", err);
+		return inner ? expr_condition_check(a, inner, fn, ctx, err) : cond_missing(type, "Condition", err);
 	}
 	if (type->form == COND_LIST) {
 		const json_t *list = json_get(c, "Conditions");
@@ -74,7 +74,7 @@ int condition_check(struct arena *a, const json_t *c, ref_visit fn, void *ctx, s
 		json_t *item;
 		if (!json_is_array(list) || json_array_size(list) == 0)
 			return cond_missing(type, "Conditions", err);
-		json_array_foreach(list, i, item) if (condition_check(a, item, fn, ctx, err) < 0) return -1;
+		json_array_foreach(list, i, item) if (expr_condition_check(a, item, fn, ctx, err) < 0) return -1;
 		return 0;
 	}
 	const json_t *left = type->form == COND_IN ? in_query(c) : json_get(c, "LeftValue");
@@ -187,7 +187,7 @@ static int condition_eval(const struct expr_env *env, const json_t *c, bool *out
 	return 0;
 }
 
-int conditions_eval(const struct expr_env *env, const json_t *conditions, bool *out, struct error *err)
+int expr_conditions_eval(const struct expr_env *env, const json_t *conditions, bool *out, struct error *err)
 {
 	size_t i;
 	json_t *item;

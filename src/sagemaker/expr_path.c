@@ -44,7 +44,7 @@ static bool bracket_parse(struct arena *a, struct str *s, struct path_part *part
 	return true;
 }
 
-bool path_parse(struct arena *a, struct str s, struct path *out)
+bool expr_path_parse(struct arena *a, struct str s, struct path *out)
 {
 	struct path p = { 0 };
 	size_t cap = 0;
@@ -120,7 +120,7 @@ static int bad_reference(struct str text, struct error *err)
 			 STR_ARG(str_head(text, 256)));
 }
 
-int ref_parse(struct arena *a, struct str text, struct ref *out, struct error *err)
+int expr_ref_parse(struct arena *a, struct str text, struct ref *out, struct error *err)
 {
 	static const struct {
 		struct str prefix;
@@ -139,7 +139,7 @@ int ref_parse(struct arena *a, struct str text, struct ref *out, struct error *e
 			while (n < rest.len && rest.ptr[n] != '.' && rest.ptr[n] != '[')
 				n++;
 			r.name = str_head(rest, n);
-			if (!path_parse(a, str_skip(rest, n), &r.path) || r.path.count == 0)
+			if (!expr_path_parse(a, str_skip(rest, n), &r.path) || r.path.count == 0)
 				return bad_reference(text, err);
 		}
 		if (r.name.len == 0)

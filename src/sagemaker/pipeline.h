@@ -38,60 +38,62 @@ int pipeline_find(struct sagemaker *s, struct db *db, struct arena *a, const cha
 int pipeline_get(struct sagemaker *s, struct db *db, struct arena *a, const char *name_or_arn, struct pipeline_row *out,
 		 struct error *err);
 /* 1, 0, < 0. */
-int version_find(struct db *db, struct arena *a, const char *key, int64_t version, struct version_row *out,
-		 struct error *err);
+int pipeline_version_find(struct db *db, struct arena *a, const char *key, int64_t version, struct version_row *out,
+			  struct error *err);
 /* The version a request means by PipelineVersionId or PipelineVersionAlias, else the latest. None is ResourceNotFound.
  */
-int version_of(struct db *db, struct arena *a, const struct pipeline_row *p, const json_t *in, struct version_row *out,
-	       struct error *err);
+int pipeline_version_of(struct db *db, struct arena *a, const struct pipeline_row *p, const json_t *in,
+			struct version_row *out, struct error *err);
 /* The aliases of a version, owned list, NULL when it has none. */
-json_t *version_aliases(struct db *db, const char *key, int64_t version, struct error *err);
-int execution_find(struct sagemaker *s, struct db *db, struct arena *a, const char *id, struct execution_row *out,
-		   struct error *err);
+json_t *pipeline_version_aliases(struct db *db, const char *key, int64_t version, struct error *err);
+int pipeline_execution_find(struct sagemaker *s, struct db *db, struct arena *a, const char *id,
+			    struct execution_row *out, struct error *err);
 /* By ARN; none is ResourceNotFound. */
-int execution_get(struct sagemaker *s, struct db *db, struct arena *a, const char *arn, struct execution_row *out,
-		  struct error *err);
+int pipeline_execution_get(struct sagemaker *s, struct db *db, struct arena *a, const char *arn,
+			   struct execution_row *out, struct error *err);
 /* The id of the actor that runs an execution. */
-const char *execution_actor(struct arena *a, const char *id);
-const char *execution_arn(struct sagemaker *s, struct arena *a, const char *pipeline, const char *id);
-bool execution_ended(const char *status);
+const char *pipeline_actor_id(struct arena *a, const char *id);
+const char *pipeline_execution_arn(struct sagemaker *s, struct arena *a, const char *pipeline, const char *id);
+bool pipeline_execution_ended(const char *status);
 
 /* Puts the text in (when new) and returns its digest in the arena; NULL with err. */
-const char *definition_digest(struct arena *a, struct str text);
-int definition_save(struct db *db, const char *digest, struct str text, struct error *err);
+const char *pipeline_definition_digest(struct arena *a, struct str text);
+int pipeline_definition_save(struct db *db, const char *digest, struct str text, struct error *err);
 /* Text of a definition; STR_NULL with err. */
-struct str definition_text(struct db *db, struct arena *a, const char *digest, struct error *err);
+struct str pipeline_definition_text(struct db *db, struct arena *a, const char *digest, struct error *err);
 /* The parsed definition, borrowed until the next call; core thread only. NULL with err. */
-struct definition *definition_cached(struct sagemaker *s, struct db *db, const char *digest, struct error *err);
+struct definition *pipeline_definition_cached(struct sagemaker *s, struct db *db, const char *digest,
+					      struct error *err);
 
 /* The memory of parsed definitions; released by pipelines_release. */
 void pipelines_open(struct sagemaker *s);
 
 /* ---- small helpers ---- */
 /* A struct str column as text in the arena, NULL for SQL NULL. */
-const char *row_text(struct rows *rows, int col, struct arena *a);
+const char *pipeline_row_text(struct rows *rows, int col, struct arena *a);
 /* Sets obj[key] to the time as epoch seconds with milliseconds; nothing when ms is 0. */
-void json_set_time(json_t *obj, const char *key, int64_t ms);
+void pipeline_set_time(json_t *obj, const char *key, int64_t ms);
 /* Milliseconds of a timestamp member, or `fallback`. */
-int64_t json_get_time(const json_t *obj, const char *key, int64_t fallback);
+int64_t pipeline_get_time(const json_t *obj, const char *key, int64_t fallback);
 /* SHA-256 in hex, in the arena. */
-const char *sha256_text(struct arena *a, struct str text);
+const char *pipeline_sha256(struct arena *a, struct str text);
 /* {"MaxParallelExecutionSteps":n} as ParallelismConfiguration, when n > 0. */
-void json_set_parallel(json_t *obj, int64_t n);
-int64_t json_get_parallel(const json_t *in, int64_t fallback);
+void pipeline_set_parallel(json_t *obj, int64_t n);
+int64_t pipeline_get_parallel(const json_t *in, int64_t fallback);
 /* At most `max` bytes of UTF-8 text, not cut inside a character. */
-struct str text_cut(struct str text, size_t max);
+struct str pipeline_text_cut(struct str text, size_t max);
 /* The caller as a UserContext's JSON text. */
-const char *caller_text(struct call *c);
+const char *pipeline_caller(struct call *c);
 /* Sets obj[key] from JSON text (NULL: nothing). */
-void json_set_parsed(json_t *obj, const char *key, const char *text);
+void pipeline_set_parsed(json_t *obj, const char *key, const char *text);
 
 /* ---- idempotency (pipeline_token.c) ---- */
 /* Has this token been used for `operation`? 1: *out is the stored answer (owned). 0: no. < 0: used with another request
  * (or a fault). */
-int token_find(struct turn *t, const char *operation, const json_t *in, json_t **out, struct error *err);
+int pipeline_token_find(struct turn *t, const char *operation, const json_t *in, json_t **out, struct error *err);
 /* Remembers the answer (borrowed) for a day. A request without a token is not remembered. */
-int token_save(struct turn *t, const char *operation, const json_t *in, const json_t *answer, struct error *err);
+int pipeline_token_save(struct turn *t, const char *operation, const json_t *in, const json_t *answer,
+			struct error *err);
 
 /* ---- paging (pipeline_page.c) ---- */
 struct page {
@@ -104,9 +106,9 @@ struct page {
 };
 /* Reads MaxResults, SortOrder (default descending) and NextToken. `kind` ties a token to its list and sort. < 0: a bad
  * token. */
-int page_read(struct arena *a, const json_t *in, char kind, struct page *out, struct error *err);
+int pipeline_page_read(struct arena *a, const json_t *in, char kind, struct page *out, struct error *err);
 /* Sets NextToken to continue after (number, text). */
-void page_next(const struct page *p, struct arena *a, json_t *out, int64_t number, const char *text);
+void pipeline_page_next(const struct page *p, struct arena *a, json_t *out, int64_t number, const char *text);
 
 /* ---- operations ---- */
 void pipeline_create(struct call *c, json_t *in);

@@ -26,12 +26,12 @@ void pipeline_actor_bind(struct sagemaker *s)
 static int run_open(struct run *r, struct turn *t, json_t *state, struct error *err)
 {
 	*r = (struct run){ .s = room, .t = t, .db = turn_db(t), .a = turn_arena(t), .state = state };
-	int rc = execution_find(r->s, r->db, r->a, json_get_text(state, "execution"), &r->x, err);
+	int rc = pipeline_execution_find(r->s, r->db, r->a, json_get_text(state, "execution"), &r->x, err);
 	if (rc < 0)
 		return -1;
 	if (rc == 0)
 		return error_set(err, "pipeline execution %s has no row", json_get_text(state, "execution"));
-	r->def = definition_cached(r->s, r->db, r->x.digest, err);
+	r->def = pipeline_definition_cached(r->s, r->db, r->x.digest, err);
 	if (!r->def)
 		return -1;
 	r->parameters = json_parse(str_from(r->x.parameters), err);
@@ -68,8 +68,8 @@ static int on_job_ended(struct run *r, const json_t *event, struct error *err)
 		return run_step_stopped(r, &s, err);
 	if (!reason || !*reason)
 		reason = status && strcmp(status, "Stopped") == 0 ? "The job was stopped." : "The job failed.";
-	return run_attempt_failed(r, &s, retry_type_of_reason(reason), arena_printf(r->a, "ClientError: %s", reason),
-				  err);
+	return run_attempt_failed(r, &s, pipeline_retry_type_of_reason(reason),
+				  arena_printf(r->a, "ClientError: %s", reason), err);
 }
 
 /* The step an event is about, when the event is of its current attempt: 1, 0, < 0. */

@@ -59,7 +59,7 @@ static int text_get(struct write *w, bool required, struct error *err)
 	if (definition_parse(w->text, &d, err) < 0)
 		return -1;
 	definition_free(d);
-	w->digest = definition_digest(w->c->arena, w->text);
+	w->digest = pipeline_definition_digest(w->c->arena, w->text);
 	return 0;
 }
 
@@ -74,7 +74,7 @@ static int alias_set(struct db *db, const char *key, int64_t version, const json
 					      "INSERT INTO pipeline_alias(key, alias, version) VALUES(?, ?, ?) ON "
 					      "CONFLICT(key, alias) DO UPDATE SET version=excluded.version",
 					      "ssi", key, json_string_value(alias), version) < 0) return -1;
-	CLEANUP_JSON json_t *all = version_aliases(db, key, version, err);
+	CLEANUP_JSON json_t *all = pipeline_version_aliases(db, key, version, err);
 	if (json_array_size(all) > 10)
 		return error_aws(err, "ValidationException", "A pipeline version has at most 10 aliases.");
 	return 0;
@@ -95,14 +95,14 @@ static int create_rows(struct write *w, struct turn *t, struct error *err)
 	struct db *db = turn_db(t);
 	struct arena *a = turn_arena(t);
 	struct pipeline_row have;
-	const char *name = json_get_text(w->in, "PipelineName"), *who = caller_text(w->c);
+	const char *name = json_get_text(w->in, "PipelineName"), *who = pipeline_caller(w->c);
 	int rc = pipeline_find(w->s, db, a, name, &have, err);
 	if (rc == 1)
 		return error_aws(err, "ValidationException",
 				 "Pipeline names must be unique within an AWS account and region. Pipeline with name "
 				 "(%s) already exists.",
 				 name);
-	if (rc < 0 || definition_save(db, w->digest, w->text, err) < 0)
+	if (rc < 0 || pipeline_definition_save(db, w->digest, w->text, err) < 0)
 		return -1;
 	int64_t now = turn_now_ms(t);
 	rc = db_exec(db, err,
@@ -111,7 +111,7 @@ static int create_rows(struct write *w, struct turn *t, struct error *err)
 		     " created_by, modified_by) VALUES(lower(?), ?, ?, ?, ?, ?, 1, ?, ?, 0, ?, ?)",
 		     "sssssiiiss", name, name, json_get_text(w->in, "PipelineDisplayName"),
 		     json_get_text(w->in, "PipelineDescription"), json_get_text(w->in, "RoleArn"),
-		     json_get_parallel(w->in, 0), now, now, who, who);
+		     pipeline_get_parallel(w->in, 0), now, now, who, who);
 	if (rc < 0 || pipeline_find(w->s, db, a, name, &have, err) < 0)
 		return -1;
 	if (version_add(w, t, have.key, 1, w->digest, err) < 0)
@@ -133,12 +133,12 @@ static int create_run(struct turn *t, void *arg, struct error *err)
 {
 	struct write *w = arg;
 	out_reset(w);
-	int rc = token_find(t, "CreatePipeline", w->in, &w->out, err);
+	int rc = pipeline_token_find(t, "CreatePipeline", w->in, &w->out, err);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
 	if (create_rows(w, t, err) < 0)
 		return -1;
-	return token_save(t, "CreatePipeline", w->in, w->out, err);
+	return pipeline_token_save(t, "CreatePipeline", w->in, w->out, err);
 }
 
 static const char *or_else(const char *text, const char *fallback)
@@ -155,9 +155,9 @@ static int update_run(struct turn *t, void *arg, struct error *err)
 	out_reset(w);
 	if (pipeline_get(w->s, db, turn_arena(t), json_get_text(w->in, "PipelineName"), &p, err) < 0)
 		return -1;
-	if (version_of(db, turn_arena(t), &p, NULL, &latest, err) < 0)
+	if (pipeline_version_of(db, turn_arena(t), &p, NULL, &latest, err) < 0)
 		return -1;
-	if (w->digest && definition_save(db, w->digest, w->text, err) < 0)
+	if (w->digest && pipeline_definition_save(db, w->digest, w->text, err) < 0)
 		return -1;
 	int64_t version = p.version + 1;
 	if (version_add(w, t, p.key, version, or_else(w->digest, latest.digest), err) < 0)
@@ -167,8 +167,8 @@ static int update_run(struct turn *t, void *arg, struct error *err)
 			 "modified_ms=?, modified_by=? WHERE key=?",
 			 "sssiiiss", or_else(json_get_text(w->in, "PipelineDisplayName"), p.display_name),
 			 or_else(json_get_text(w->in, "PipelineDescription"), p.description),
-			 or_else(json_get_text(w->in, "RoleArn"), p.role), json_get_parallel(w->in, p.parallel),
-			 version, turn_now_ms(t), caller_text(w->c), p.key);
+			 or_else(json_get_text(w->in, "RoleArn"), p.role), pipeline_get_parallel(w->in, p.parallel),
+			 version, turn_now_ms(t), pipeline_caller(w->c), p.key);
 	if (rc < 0)
 		return -1;
 	w->out = json_pack("{s:s,s:I}", "PipelineArn", p.arn, "PipelineVersionId", (json_int_t)version);
@@ -236,7 +236,7 @@ int pipeline_delete(struct call *c, struct turn *t, json_t *in, json_t **out, st
 	struct sagemaker *s = c->service_ctx;
 	struct pipeline_row p;
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = token_find(t, c->operation, in, out, err);
+	int rc = pipeline_token_find(t, c->operation, in, out, err);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
 	if (pipeline_get(s, turn_db(t), turn_arena(t), json_get_text(in, "PipelineName"), &p, err) < 0)
@@ -251,7 +251,7 @@ int pipeline_delete(struct call *c, struct turn *t, json_t *in, json_t **out, st
 	if (rc < 0 || delete_rows(t, &p, err) < 0 || job_tags_drop(t, p.arn, err) < 0)
 		return -1;
 	*out = json_pack("{s:s}", "PipelineArn", p.arn);
-	return token_save(t, c->operation, in, *out, err);
+	return pipeline_token_save(t, c->operation, in, *out, err);
 }
 
 int pipeline_update_version(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -262,7 +262,7 @@ int pipeline_update_version(struct call *c, struct turn *t, json_t *in, json_t *
 	struct version_row v;
 	if (pipeline_get(s, db, turn_arena(t), json_get_text(in, "PipelineArn"), &p, err) < 0)
 		return -1;
-	if (version_of(db, turn_arena(t), &p, in, &v, err) < 0)
+	if (pipeline_version_of(db, turn_arena(t), &p, in, &v, err) < 0)
 		return -1;
 	if (db_exec(db, err, "UPDATE pipeline_version SET display_name=?, description=? WHERE key=? AND version=?",
 		    "sssi", or_else(json_get_text(in, "PipelineVersionDisplayName"), v.display_name),

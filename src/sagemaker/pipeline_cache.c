@@ -17,7 +17,7 @@ static const char *cache_key(struct run *r, const struct definition_step *def, c
 		json_array_append(key, v ? v : json_null());
 	}
 	CLEANUP_FREE char *text = json_dumps(key, JSON_COMPACT | JSON_SORT_KEYS);
-	return sha256_text(r->a, str_from(text));
+	return pipeline_sha256(r->a, str_from(text));
 }
 
 struct hit {
@@ -34,8 +34,8 @@ static int hit_find(struct run *r, const char *key, int64_t since_ms, struct hit
 			"s.end_ms DESC LIMIT 1",
 			"sii", key, since_ms, (int64_t)STEP_SUCCEEDED);
 	if (rc == 1)
-		*out = (struct hit){ row_text(&rows, 0, r->a), row_text(&rows, 1, r->a), row_text(&rows, 2, r->a),
-				     row_text(&rows, 3, r->a) };
+		*out = (struct hit){ pipeline_row_text(&rows, 0, r->a), pipeline_row_text(&rows, 1, r->a),
+				     pipeline_row_text(&rows, 2, r->a), pipeline_row_text(&rows, 3, r->a) };
 	return rc;
 }
 
@@ -64,7 +64,7 @@ int run_step_cached(struct run *r, struct step_row *s, const json_t *arguments, 
 	if (rc < 0)
 		return -1;
 	bool taken = rc == 1 && hit_alive(r, s, &hit);
-	const char *source = taken ? execution_arn(r->s, r->a, hit.pipeline, hit.execution) : NULL;
+	const char *source = taken ? pipeline_execution_arn(r->s, r->a, hit.pipeline, hit.execution) : NULL;
 	if (db_exec(r->db, err,
 		    "UPDATE pipeline_step SET cache_key=?, cache_source=?, job=? WHERE execution=? AND step=?", "ssssi",
 		    key, source, taken ? hit.job : NULL, r->x.id, (int64_t)s->index) < 0)

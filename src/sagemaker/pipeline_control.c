@@ -8,29 +8,29 @@ static int answer_arn(struct turn *t, const char *operation, const json_t *in, c
 		      struct error *err)
 {
 	*out = json_pack("{s:s}", "PipelineExecutionArn", arn);
-	return token_save(t, operation, in, *out, err);
+	return pipeline_token_save(t, operation, in, *out, err);
 }
 
 int pipeline_stop(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct execution_row x;
-	int rc = token_find(t, c->operation, in, out, err);
+	int rc = pipeline_token_find(t, c->operation, in, out, err);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
-	if (execution_get(c->service_ctx, turn_db(t), turn_arena(t), json_get_text(in, "PipelineExecutionArn"), &x,
-			  err) < 0)
+	if (pipeline_execution_get(c->service_ctx, turn_db(t), turn_arena(t), json_get_text(in, "PipelineExecutionArn"),
+				   &x, err) < 0)
 		return -1;
-	if (execution_ended(x.status))
+	if (pipeline_execution_ended(x.status))
 		return error_aws(err, "ValidationException",
 				 "Pipeline execution with ARN %s status is %s. Only pipelines with \"Executing\" "
 				 "status can be stopped.",
 				 x.arn, x.status);
 	rc = db_exec(turn_db(t), err,
 		     "UPDATE pipeline_execution SET status='Stopping', modified_ms=?, modified_by=? WHERE id=?", "iss",
-		     turn_now_ms(t), caller_text(c), x.id);
+		     turn_now_ms(t), pipeline_caller(c), x.id);
 	if (rc < 0)
 		return -1;
-	turn_send(t, execution_actor(turn_arena(t), x.id), json_pack("{s:s}", "type", "stop"));
+	turn_send(t, pipeline_actor_id(turn_arena(t), x.id), json_pack("{s:s}", "type", "stop"));
 	return answer_arn(t, c->operation, in, x.arn, out, err);
 }
 
@@ -55,10 +55,11 @@ int pipeline_retry(struct call *c, struct turn *t, json_t *in, json_t **out, str
 {
 	struct execution_row x;
 	struct db *db = turn_db(t);
-	int rc = token_find(t, c->operation, in, out, err);
+	int rc = pipeline_token_find(t, c->operation, in, out, err);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
-	if (execution_get(c->service_ctx, db, turn_arena(t), json_get_text(in, "PipelineExecutionArn"), &x, err) < 0)
+	if (pipeline_execution_get(c->service_ctx, db, turn_arena(t), json_get_text(in, "PipelineExecutionArn"), &x,
+				   err) < 0)
 		return -1;
 	if (strcmp(x.status, "Failed") != 0 && strcmp(x.status, "Stopped") != 0)
 		return error_aws(err, "ValidationException",
@@ -70,17 +71,17 @@ int pipeline_retry(struct call *c, struct turn *t, json_t *in, json_t **out, str
 		return error_aws(err, "ValidationException",
 				 "Pipeline execution with ARN %s was failed by a Fail step and cannot be retried.",
 				 x.arn);
-	int64_t seq = rc < 0 ? -1 : last_seq(db, x.id, err), parallel = json_get_parallel(in, x.parallel);
+	int64_t seq = rc < 0 ? -1 : last_seq(db, x.id, err), parallel = pipeline_get_parallel(in, x.parallel);
 	if (seq < 0)
 		return -1;
 	rc = db_exec(db, err,
 		     "UPDATE pipeline_execution SET status='Executing', reason=NULL, parallel=?, modified_ms=?, "
 		     "modified_by=? WHERE id=?",
-		     "iiss", parallel, turn_now_ms(t), caller_text(c), x.id);
+		     "iiss", parallel, turn_now_ms(t), pipeline_caller(c), x.id);
 	json_t *state = json_pack("{s:s,s:I,s:I,s:b}", "execution", x.id, "parallel", (json_int_t)parallel, "seq",
 				  (json_int_t)seq, "retry", 1);
 	if (rc < 0 ||
-	    turn_spawn(t, pipeline_execution_actor.name, execution_actor(turn_arena(t), x.id), state, err) < 0)
+	    turn_spawn(t, pipeline_execution_actor.name, pipeline_actor_id(turn_arena(t), x.id), state, err) < 0)
 		return -1;
 	return answer_arn(t, c->operation, in, x.arn, out, err);
 }
@@ -90,19 +91,19 @@ int pipeline_update_execution(struct call *c, struct turn *t, json_t *in, json_t
 	struct execution_row x;
 	const char *display = json_get_text(in, "PipelineExecutionDisplayName"),
 		   *text = json_get_text(in, "PipelineExecutionDescription");
-	if (execution_get(c->service_ctx, turn_db(t), turn_arena(t), json_get_text(in, "PipelineExecutionArn"), &x,
-			  err) < 0)
+	if (pipeline_execution_get(c->service_ctx, turn_db(t), turn_arena(t), json_get_text(in, "PipelineExecutionArn"),
+				   &x, err) < 0)
 		return -1;
-	int64_t parallel = json_get_parallel(in, x.parallel);
+	int64_t parallel = pipeline_get_parallel(in, x.parallel);
 	int rc = db_exec(turn_db(t), err,
 			 "UPDATE pipeline_execution SET display_name=?, description=?, parallel=?, modified_ms=?, "
 			 "modified_by=? WHERE id=?",
 			 "ssiiss", display ? display : x.display_name, text ? text : x.description, parallel,
-			 turn_now_ms(t), caller_text(c), x.id);
+			 turn_now_ms(t), pipeline_caller(c), x.id);
 	if (rc < 0)
 		return -1;
-	if (parallel != x.parallel && !execution_ended(x.status))
-		turn_send(t, execution_actor(turn_arena(t), x.id),
+	if (parallel != x.parallel && !pipeline_execution_ended(x.status))
+		turn_send(t, pipeline_actor_id(turn_arena(t), x.id),
 			  json_pack("{s:s,s:I}", "type", "parallel", "parallel", (json_int_t)parallel));
 	*out = json_pack("{s:s}", "PipelineExecutionArn", x.arn);
 	return 0;

@@ -131,7 +131,7 @@ json_t *run_eval(struct run *r, const json_t *value, struct error *err)
 int run_conditions(struct run *r, const json_t *conditions, bool *out, struct error *err)
 {
 	struct expr_env env = run_env(r);
-	return conditions_eval(&env, conditions, out, err);
+	return expr_conditions_eval(&env, conditions, out, err);
 }
 
 /* Evaluates only the JsonGets in `value`: the ones that lack a file add it to r->missing. */
@@ -262,7 +262,7 @@ static json_t *file_select(struct arena *a, const struct json_file *f, const cha
 	struct path p;
 	if (f->error)
 		return json_incref(f->error);
-	json_t *value = path_parse(a, str_from(path), &p) ? expr_path_get(f->root, &p, 0, false) : NULL;
+	json_t *value = expr_path_parse(a, str_from(path), &p) ? expr_path_get(f->root, &p, 0, false) : NULL;
 	if (!value || json_is_null(value))
 		return json_pack("{s:o}", "error",
 				 json_sprintf("Invalid json path '%.300s' of file %.300s.", path, f->uri));

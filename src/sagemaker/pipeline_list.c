@@ -8,7 +8,8 @@
 int pipeline_describe_execution(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 {
 	struct execution_row x;
-	if (execution_get(c->service_ctx, db, c->arena, json_get_text(in, "PipelineExecutionArn"), &x, err) < 0)
+	if (pipeline_execution_get(c->service_ctx, db, c->arena, json_get_text(in, "PipelineExecutionArn"), &x, err) <
+	    0)
 		return -1;
 	json_t *o = *out = json_object();
 	json_set_text(o, "PipelineArn", x.pipeline_arn);
@@ -16,17 +17,17 @@ int pipeline_describe_execution(struct call *c, struct db *db, json_t *in, json_
 	json_set_text(o, "PipelineExecutionDisplayName", x.display_name);
 	json_set_text(o, "PipelineExecutionStatus", x.status);
 	json_set_text(o, "PipelineExecutionDescription", x.description);
-	json_set_parsed(o, "PipelineExperimentConfig", x.experiment);
+	pipeline_set_parsed(o, "PipelineExperimentConfig", x.experiment);
 	json_set_text(o, "FailureReason", x.reason);
-	json_set_time(o, "CreationTime", x.created_ms);
-	json_set_time(o, "LastModifiedTime", x.modified_ms);
-	json_set_parsed(o, "CreatedBy", x.created_by);
-	json_set_parsed(o, "LastModifiedBy", x.modified_by);
-	json_set_parallel(o, x.parallel);
-	json_set_parsed(o, "SelectiveExecutionConfig", x.selective);
+	pipeline_set_time(o, "CreationTime", x.created_ms);
+	pipeline_set_time(o, "LastModifiedTime", x.modified_ms);
+	pipeline_set_parsed(o, "CreatedBy", x.created_by);
+	pipeline_set_parsed(o, "LastModifiedBy", x.modified_by);
+	pipeline_set_parallel(o, x.parallel);
+	pipeline_set_parsed(o, "SelectiveExecutionConfig", x.selective);
 	json_set_int(o, "PipelineVersionId", x.version);
 	json_set_text(o, "RoleArn", x.role);
-	json_t *aliases = version_aliases(db, x.key, x.version, err);
+	json_t *aliases = pipeline_version_aliases(db, x.key, x.version, err);
 	if (aliases)
 		json_object_set_new(o, "PipelineVersionAliases", aliases);
 	return 0;
@@ -54,12 +55,12 @@ static json_t *execution_summary(struct call *c, const struct pipeline_row *p, s
 {
 	json_t *o = json_object();
 	json_set_text(o, "PipelineExecutionArn",
-		      execution_arn(c->service_ctx, c->arena, p->name, row_text(rows, 0, c->arena)));
-	json_set_time(o, "StartTime", rows_int(rows, 1));
-	json_set_text(o, "PipelineExecutionStatus", row_text(rows, 2, c->arena));
-	json_set_text(o, "PipelineExecutionDescription", row_text(rows, 3, c->arena));
-	json_set_text(o, "PipelineExecutionDisplayName", row_text(rows, 4, c->arena));
-	json_set_text(o, "PipelineExecutionFailureReason", row_text(rows, 5, c->arena));
+		      pipeline_execution_arn(c->service_ctx, c->arena, p->name, pipeline_row_text(rows, 0, c->arena)));
+	pipeline_set_time(o, "StartTime", rows_int(rows, 1));
+	json_set_text(o, "PipelineExecutionStatus", pipeline_row_text(rows, 2, c->arena));
+	json_set_text(o, "PipelineExecutionDescription", pipeline_row_text(rows, 3, c->arena));
+	json_set_text(o, "PipelineExecutionDisplayName", pipeline_row_text(rows, 4, c->arena));
+	json_set_text(o, "PipelineExecutionFailureReason", pipeline_row_text(rows, 5, c->arena));
 	return o;
 }
 
@@ -72,13 +73,14 @@ int pipeline_list_executions(struct call *c, struct db *db, json_t *in, json_t *
 	const char *sort = json_get_text(in, "SortBy");
 	bool by_arn = sort && strcmp(sort, "PipelineExecutionArn") == 0;
 	if (pipeline_get(c->service_ctx, db, c->arena, json_get_text(in, "PipelineName"), &p, err) < 0 ||
-	    page_read(c->arena, in, by_arn ? 'a' : 'e', &page, err) < 0)
+	    pipeline_page_read(c->arena, in, by_arn ? 'a' : 'e', &page, err) < 0)
 		return -1;
-	if (json_get(in, "PipelineVersionAlias") && version_of(db, c->arena, &p, in, &v, err) < 0)
+	if (json_get(in, "PipelineVersionAlias") && pipeline_version_of(db, c->arena, &p, in, &v, err) < 0)
 		return -1;
 	if (db_query(db, &rows, err, executions_sql[by_arn][page.ascending], "siiiiiisi", p.key, v.version, v.version,
-		     json_get_time(in, "CreatedAfter", INT64_MIN), json_get_time(in, "CreatedBefore", INT64_MAX),
-		     (int64_t)page.started, by_arn ? (int64_t)0 : page.number, page.text, page.limit + 1) < 0)
+		     pipeline_get_time(in, "CreatedAfter", INT64_MIN),
+		     pipeline_get_time(in, "CreatedBefore", INT64_MAX), (int64_t)page.started,
+		     by_arn ? (int64_t)0 : page.number, page.text, page.limit + 1) < 0)
 		return -1;
 	json_t *list = json_array();
 	*out = json_pack("{s:o}", "PipelineExecutionSummaries", list);
@@ -87,13 +89,13 @@ int pipeline_list_executions(struct call *c, struct db *db, json_t *in, json_t *
 	int rc;
 	while ((rc = rows_next(&rows, err)) > 0) {
 		if ((int64_t)json_array_size(list) == page.limit) {
-			page_next(&page, c->arena, *out, last_ms, last_id);
+			pipeline_page_next(&page, c->arena, *out, last_ms, last_id);
 			break;
 		}
-		last_id = row_text(&rows, 0, c->arena);
+		last_id = pipeline_row_text(&rows, 0, c->arena);
 		last_ms = rows_int(&rows, 1);
 		json_t *o = execution_summary(c, &p, &rows);
-		json_t *aliases = version_aliases(db, p.key, rows_int(&rows, 6), err);
+		json_t *aliases = pipeline_version_aliases(db, p.key, rows_int(&rows, 6), err);
 		if (aliases)
 			json_object_set_new(o, "PipelineVersionAliases", aliases);
 		json_array_append_new(list, o);
@@ -125,17 +127,17 @@ static const char *step_status(enum step_state state)
 static json_t *step_summary(struct arena *a, struct rows *rows)
 {
 	json_t *o = json_object();
-	const char *cache = row_text(rows, 10, a), *selective = row_text(rows, 11, a);
-	json_set_text(o, "StepName", row_text(rows, 1, a));
-	json_set_text(o, "StepDisplayName", row_text(rows, 2, a));
-	json_set_text(o, "StepDescription", row_text(rows, 3, a));
-	json_set_time(o, "StartTime", rows_int(rows, 4));
-	json_set_time(o, "EndTime", rows_int(rows, 5));
+	const char *cache = pipeline_row_text(rows, 10, a), *selective = pipeline_row_text(rows, 11, a);
+	json_set_text(o, "StepName", pipeline_row_text(rows, 1, a));
+	json_set_text(o, "StepDisplayName", pipeline_row_text(rows, 2, a));
+	json_set_text(o, "StepDescription", pipeline_row_text(rows, 3, a));
+	pipeline_set_time(o, "StartTime", rows_int(rows, 4));
+	pipeline_set_time(o, "EndTime", rows_int(rows, 5));
 	json_set_text(o, "StepStatus", step_status((enum step_state)rows_int(rows, 6)));
 	if (cache)
 		json_object_set_new(o, "CacheHitResult", json_pack("{s:s}", "SourcePipelineExecutionArn", cache));
-	json_set_text(o, "FailureReason", row_text(rows, 7, a));
-	json_set_parsed(o, "Metadata", row_text(rows, 8, a));
+	json_set_text(o, "FailureReason", pipeline_row_text(rows, 7, a));
+	pipeline_set_parsed(o, "Metadata", pipeline_row_text(rows, 8, a));
 	if (!json_object_get(o, "Metadata"))
 		json_object_set_new(o, "Metadata", json_object());
 	json_set_int(o, "AttemptCount", rows_int(rows, 9));
@@ -155,8 +157,9 @@ int pipeline_list_steps(struct call *c, struct db *db, json_t *in, json_t **out,
 	struct execution_row x;
 	struct page page;
 	CLEANUP_ROWS struct rows rows = { 0 };
-	if (execution_get(c->service_ctx, db, c->arena, json_get_text(in, "PipelineExecutionArn"), &x, err) < 0 ||
-	    page_read(c->arena, in, 's', &page, err) < 0)
+	if (pipeline_execution_get(c->service_ctx, db, c->arena, json_get_text(in, "PipelineExecutionArn"), &x, err) <
+		    0 ||
+	    pipeline_page_read(c->arena, in, 's', &page, err) < 0)
 		return -1;
 	int64_t from = page.started ? page.number : page.ascending ? 0 : INT64_MAX;
 	if (db_query(db, &rows, err,
@@ -170,7 +173,7 @@ int pipeline_list_steps(struct call *c, struct db *db, json_t *in, json_t **out,
 	int rc;
 	while ((rc = rows_next(&rows, err)) > 0) {
 		if ((int64_t)json_array_size(list) == page.limit) {
-			page_next(&page, c->arena, *out, last, "");
+			pipeline_page_next(&page, c->arena, *out, last, "");
 			break;
 		}
 		last = rows_int(&rows, 0);
@@ -183,8 +186,9 @@ int pipeline_list_parameters(struct call *c, struct db *db, json_t *in, json_t *
 {
 	struct execution_row x;
 	struct page page;
-	if (execution_get(c->service_ctx, db, c->arena, json_get_text(in, "PipelineExecutionArn"), &x, err) < 0 ||
-	    page_read(c->arena, in, 'r', &page, err) < 0)
+	if (pipeline_execution_get(c->service_ctx, db, c->arena, json_get_text(in, "PipelineExecutionArn"), &x, err) <
+		    0 ||
+	    pipeline_page_read(c->arena, in, 'r', &page, err) < 0)
 		return -1;
 	CLEANUP_JSON json_t *parameters = json_parse(str_from(x.parameters), err);
 	if (!parameters)
@@ -199,7 +203,7 @@ int pipeline_list_parameters(struct call *c, struct db *db, json_t *in, json_t *
 		if (i++ < page.number)
 			continue;
 		if ((int64_t)json_array_size(list) == page.limit) {
-			page_next(&page, c->arena, *out, i - 1, "");
+			pipeline_page_next(&page, c->arena, *out, i - 1, "");
 			break;
 		}
 		struct str text = expr_text(c->arena, value);

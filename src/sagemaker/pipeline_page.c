@@ -7,7 +7,7 @@
 
 #include "base/id.h"
 
-int page_read(struct arena *a, const json_t *in, char kind, struct page *out, struct error *err)
+int pipeline_page_read(struct arena *a, const json_t *in, char kind, struct page *out, struct error *err)
 {
 	const char *order = json_get_text(in, "SortOrder"), *token = json_get_text(in, "NextToken");
 	*out = (struct page){ .limit = json_get_int(in, "MaxResults", 100), .kind = kind };
@@ -28,7 +28,7 @@ int page_read(struct arena *a, const json_t *in, char kind, struct page *out, st
 	return error_aws(err, "ValidationException", "The NextToken is not valid for this request.");
 }
 
-void page_next(const struct page *p, struct arena *a, json_t *out, int64_t number, const char *text)
+void pipeline_page_next(const struct page *p, struct arena *a, json_t *out, int64_t number, const char *text)
 {
 	const char *plain = arena_printf(a, "%c%c:%lld:%s", p->kind, p->ascending ? 'a' : 'd', (long long)number, text);
 	size_t n = strlen(plain);

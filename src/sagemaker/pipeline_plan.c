@@ -121,7 +121,7 @@ static int done_load(struct plan *p, struct error *err)
 		int64_t i = rows_int(&rows, 0);
 		if (i < p->n) {
 			p->done[i] = true;
-			p->outcome[i] = outcome_of(row_text(&rows, 1, p->r->a));
+			p->outcome[i] = outcome_of(pipeline_row_text(&rows, 1, p->r->a));
 		}
 	}
 	return rc;
@@ -144,8 +144,8 @@ static int source_load(struct run *r, const char *id, struct map *out, struct er
 		return -1;
 	while ((rc = rows_next(&rows, err)) > 0) {
 		struct source *s = ARENA_NEW(r->a, struct source);
-		*s = (struct source){ row_text(&rows, 1, r->a), row_text(&rows, 2, r->a), rows_int(&rows, 3),
-				      rows_int(&rows, 4) };
+		*s = (struct source){ pipeline_row_text(&rows, 1, r->a), pipeline_row_text(&rows, 2, r->a),
+				      rows_int(&rows, 3), rows_int(&rows, 4) };
 		map_set(out, rows_str(&rows, 0), s);
 	}
 	return rc;
@@ -175,7 +175,7 @@ static int selection_apply(struct plan *p, struct error *err)
 	struct run *r = p->r;
 	CLEANUP_JSON json_t *config = json_parse(str_from(r->x.selective), err);
 	CLEANUP_FREE enum selection *marks = mem_calloc((size_t)p->n + 1, sizeof *marks);
-	if (!config || selection_mark(r->def, config, marks, err) < 0)
+	if (!config || pipeline_selection_mark(r->def, config, marks, err) < 0)
 		return -1;
 	const char *arn = json_get_text(config, "SourcePipelineExecutionArn");
 	const char *id = arn ? strstr(arn, "/execution/") : NULL;
@@ -206,7 +206,7 @@ int steps_plan(struct run *r, bool fresh, struct error *err)
 		/* what was not selected stays out */
 		CLEANUP_JSON json_t *config = json_parse(str_from(r->x.selective), err);
 		CLEANUP_FREE enum selection *marks = mem_calloc(n + 1, sizeof *marks);
-		if (!config || selection_mark(r->def, config, marks, err) < 0)
+		if (!config || pipeline_selection_mark(r->def, config, marks, err) < 0)
 			return -1;
 		for (int i = 0; i < p.n; i++)
 			skip[i] = !done[i] && marks[i] != SELECTION_CHOSEN;

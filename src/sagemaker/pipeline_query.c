@@ -12,9 +12,9 @@ int pipeline_describe(struct call *c, struct db *db, json_t *in, json_t **out, s
 	struct pipeline_row p;
 	struct version_row v;
 	if (pipeline_get(s, db, c->arena, json_get_text(in, "PipelineName"), &p, err) < 0 ||
-	    version_of(db, c->arena, &p, in, &v, err) < 0)
+	    pipeline_version_of(db, c->arena, &p, in, &v, err) < 0)
 		return -1;
-	struct str text = definition_text(db, c->arena, v.digest, err);
+	struct str text = pipeline_definition_text(db, c->arena, v.digest, err);
 	if (!text.ptr)
 		return -1;
 	json_t *o = *out = json_object();
@@ -25,15 +25,15 @@ int pipeline_describe(struct call *c, struct db *db, json_t *in, json_t **out, s
 	json_set_text(o, "PipelineDescription", p.description);
 	json_set_text(o, "RoleArn", p.role);
 	json_set_text(o, "PipelineStatus", "Active");
-	json_set_time(o, "CreationTime", p.created_ms);
-	json_set_time(o, "LastModifiedTime", p.modified_ms);
-	json_set_time(o, "LastRunTime", p.run_ms);
-	json_set_parsed(o, "CreatedBy", p.created_by);
-	json_set_parsed(o, "LastModifiedBy", p.modified_by);
-	json_set_parallel(o, p.parallel);
+	pipeline_set_time(o, "CreationTime", p.created_ms);
+	pipeline_set_time(o, "LastModifiedTime", p.modified_ms);
+	pipeline_set_time(o, "LastRunTime", p.run_ms);
+	pipeline_set_parsed(o, "CreatedBy", p.created_by);
+	pipeline_set_parsed(o, "LastModifiedBy", p.modified_by);
+	pipeline_set_parallel(o, p.parallel);
 	json_set_text(o, "PipelineVersionDisplayName", v.display_name);
 	json_set_text(o, "PipelineVersionDescription", v.description);
-	json_t *aliases = version_aliases(db, p.key, v.version, err);
+	json_t *aliases = pipeline_version_aliases(db, p.key, v.version, err);
 	if (aliases)
 		json_object_set_new(o, "PipelineVersionAliases", aliases);
 	return 0;
@@ -42,15 +42,15 @@ int pipeline_describe(struct call *c, struct db *db, json_t *in, json_t **out, s
 static json_t *summary(struct sagemaker *s, struct arena *a, struct rows *rows)
 {
 	json_t *o = json_object();
-	const char *name = row_text(rows, 1, a), *display = row_text(rows, 2, a);
+	const char *name = pipeline_row_text(rows, 1, a), *display = pipeline_row_text(rows, 2, a);
 	json_set_text(o, "PipelineArn", sagemaker_arn(s, a, "pipeline", name));
 	json_set_text(o, "PipelineName", name);
 	json_set_text(o, "PipelineDisplayName", display ? display : name);
-	json_set_text(o, "PipelineDescription", row_text(rows, 3, a));
-	json_set_text(o, "RoleArn", row_text(rows, 4, a));
-	json_set_time(o, "CreationTime", rows_int(rows, 5));
-	json_set_time(o, "LastModifiedTime", rows_int(rows, 6));
-	json_set_time(o, "LastExecutionTime", rows_int(rows, 7));
+	json_set_text(o, "PipelineDescription", pipeline_row_text(rows, 3, a));
+	json_set_text(o, "RoleArn", pipeline_row_text(rows, 4, a));
+	pipeline_set_time(o, "CreationTime", rows_int(rows, 5));
+	pipeline_set_time(o, "LastModifiedTime", rows_int(rows, 6));
+	pipeline_set_time(o, "LastExecutionTime", rows_int(rows, 7));
 	return o;
 }
 
@@ -62,7 +62,7 @@ int pipeline_list(struct call *c, struct db *db, json_t *in, json_t **out, struc
 	const char *sort = json_get_text(in, "SortBy"), *prefix = json_get_text(in, "PipelineNamePrefix");
 	const char *managed = json_get_text(in, "ManagedBy");
 	bool by_name = sort && strcmp(sort, "Name") == 0;
-	if (page_read(c->arena, in, by_name ? 'n' : 'p', &page, err) < 0)
+	if (pipeline_page_read(c->arena, in, by_name ? 'n' : 'p', &page, err) < 0)
 		return -1;
 	/* one statement text for each sort and direction; all filters are always bound */
 	const char *than = page.ascending ? ">" : "<", *direction = page.ascending ? "ASC" : "DESC";
@@ -75,8 +75,9 @@ int pipeline_list(struct call *c, struct db *db, json_t *in, json_t **out, struc
 		buf_printf(&sql, " AND (?=0 OR (created_ms, key)%s(?, ?)) ORDER BY created_ms %s, key %s LIMIT ?", than,
 			   direction, direction);
 	if (db_query(db, &rows, err, sql.ptr, "isiiiisi", (int64_t)(prefix ? strlen(prefix) : 0), prefix ? prefix : "",
-		     json_get_time(in, "CreatedAfter", INT64_MIN), json_get_time(in, "CreatedBefore", INT64_MAX),
-		     (int64_t)page.started, by_name ? (int64_t)0 : page.number, page.text, page.limit + 1) < 0)
+		     pipeline_get_time(in, "CreatedAfter", INT64_MIN),
+		     pipeline_get_time(in, "CreatedBefore", INT64_MAX), (int64_t)page.started,
+		     by_name ? (int64_t)0 : page.number, page.text, page.limit + 1) < 0)
 		return -1;
 	json_t *list = json_array();
 	*out = json_pack("{s:o}", "PipelineSummaries", list);
@@ -86,10 +87,10 @@ int pipeline_list(struct call *c, struct db *db, json_t *in, json_t **out, struc
 	bool none = managed && strcmp(managed, "AWS") == 0; /* all pipelines here are their owner's */
 	while (!none && (rc = rows_next(&rows, err)) > 0) {
 		if ((int64_t)json_array_size(list) == page.limit) {
-			page_next(&page, c->arena, *out, last_ms, last_key);
+			pipeline_page_next(&page, c->arena, *out, last_ms, last_key);
 			break;
 		}
-		last_key = row_text(&rows, 0, c->arena);
+		last_key = pipeline_row_text(&rows, 0, c->arena);
 		last_ms = rows_int(&rows, 5);
 		json_array_append_new(list, summary(c->service_ctx, c->arena, &rows));
 	}
@@ -102,7 +103,7 @@ int pipeline_list_versions(struct call *c, struct db *db, json_t *in, json_t **o
 	struct page page;
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (pipeline_get(c->service_ctx, db, c->arena, json_get_text(in, "PipelineName"), &p, err) < 0 ||
-	    page_read(c->arena, in, 'v', &page, err) < 0)
+	    pipeline_page_read(c->arena, in, 'v', &page, err) < 0)
 		return -1;
 	int64_t from = page.started ? page.number : page.ascending ? 0 : INT64_MAX;
 	const char *sql =
@@ -111,8 +112,8 @@ int pipeline_list_versions(struct call *c, struct db *db, json_t *in, json_t **o
 			  " WHERE key=? AND version>? AND created_ms>? AND created_ms<? ORDER BY version LIMIT ?"
 			: "SELECT version, created_ms, display_name, description, last_execution FROM pipeline_version"
 			  " WHERE key=? AND version<? AND created_ms>? AND created_ms<? ORDER BY version DESC LIMIT ?";
-	if (db_query(db, &rows, err, sql, "siiii", p.key, from, json_get_time(in, "CreatedAfter", INT64_MIN),
-		     json_get_time(in, "CreatedBefore", INT64_MAX), page.limit + 1) < 0)
+	if (db_query(db, &rows, err, sql, "siiii", p.key, from, pipeline_get_time(in, "CreatedAfter", INT64_MIN),
+		     pipeline_get_time(in, "CreatedBefore", INT64_MAX), page.limit + 1) < 0)
 		return -1;
 	json_t *list = json_array();
 	*out = json_pack("{s:o}", "PipelineVersionSummaries", list);
@@ -120,7 +121,7 @@ int pipeline_list_versions(struct call *c, struct db *db, json_t *in, json_t **o
 	int rc;
 	while ((rc = rows_next(&rows, err)) > 0) {
 		if ((int64_t)json_array_size(list) == page.limit) {
-			page_next(&page, c->arena, *out, last, "");
+			pipeline_page_next(&page, c->arena, *out, last, "");
 			break;
 		}
 		json_t *o = json_object();
@@ -128,11 +129,11 @@ int pipeline_list_versions(struct call *c, struct db *db, json_t *in, json_t **o
 		json_array_append_new(list, o);
 		json_set_text(o, "PipelineArn", p.arn);
 		json_set_int(o, "PipelineVersionId", last);
-		json_set_time(o, "CreationTime", rows_int(&rows, 1));
-		json_set_text(o, "PipelineVersionDisplayName", row_text(&rows, 2, c->arena));
-		json_set_text(o, "PipelineVersionDescription", row_text(&rows, 3, c->arena));
-		json_set_text(o, "LastExecutionPipelineExecutionArn", row_text(&rows, 4, c->arena));
-		json_t *aliases = version_aliases(db, p.key, last, err);
+		pipeline_set_time(o, "CreationTime", rows_int(&rows, 1));
+		json_set_text(o, "PipelineVersionDisplayName", pipeline_row_text(&rows, 2, c->arena));
+		json_set_text(o, "PipelineVersionDescription", pipeline_row_text(&rows, 3, c->arena));
+		json_set_text(o, "LastExecutionPipelineExecutionArn", pipeline_row_text(&rows, 4, c->arena));
+		json_t *aliases = pipeline_version_aliases(db, p.key, last, err);
 		if (aliases)
 			json_object_set_new(o, "PipelineVersionAliases", aliases);
 	}
@@ -143,13 +144,14 @@ int pipeline_describe_definition(struct call *c, struct db *db, json_t *in, json
 {
 	struct execution_row x;
 	struct version_row v;
-	if (execution_get(c->service_ctx, db, c->arena, json_get_text(in, "PipelineExecutionArn"), &x, err) < 0)
+	if (pipeline_execution_get(c->service_ctx, db, c->arena, json_get_text(in, "PipelineExecutionArn"), &x, err) <
+	    0)
 		return -1;
-	int rc = version_find(db, c->arena, x.key, x.version, &v, err);
-	struct str text = rc < 0 ? STR_NULL : definition_text(db, c->arena, x.digest, err);
+	int rc = pipeline_version_find(db, c->arena, x.key, x.version, &v, err);
+	struct str text = rc < 0 ? STR_NULL : pipeline_definition_text(db, c->arena, x.digest, err);
 	if (!text.ptr)
 		return -1;
 	*out = json_pack("{s:s%}", "PipelineDefinition", text.ptr, text.len);
-	json_set_time(*out, "CreationTime", rc == 1 ? v.created_ms : x.created_ms);
+	pipeline_set_time(*out, "CreationTime", rc == 1 ? v.created_ms : x.created_ms);
 	return 0;
 }

@@ -25,8 +25,8 @@ static bool retried_always(const char *type)
 	return strcmp(type, "Step.SERVICE_FAULT") == 0 || strcmp(type, "Step.THROTTLING") == 0;
 }
 
-int64_t retry_delay(struct arena *a, const struct definition_step *def, const char *type, const char *retries,
-		    int64_t since_ms, int64_t now_ms, const char **retries_out)
+int64_t pipeline_retry_delay(struct arena *a, const struct definition_step *def, const char *type, const char *retries,
+			     int64_t since_ms, int64_t now_ms, const char **retries_out)
 {
 	const json_t *policies = json_get(def->json, "RetryPolicies");
 	size_t n = json_array_size(policies), index = 0;
@@ -60,7 +60,7 @@ static bool starts(const char *text, const char *prefix)
 	return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-const char *retry_type_of_reason(const char *reason)
+const char *pipeline_retry_type_of_reason(const char *reason)
 {
 	if (!reason)
 		return NULL;
@@ -73,7 +73,7 @@ const char *retry_type_of_reason(const char *reason)
 	return NULL;
 }
 
-const char *retry_type_of_error(const struct error *e)
+const char *pipeline_retry_type_of_error(const struct error *e)
 {
 	static const struct {
 		const char *code, *type;

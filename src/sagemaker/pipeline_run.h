@@ -101,11 +101,11 @@ int run_step_cached(struct run *r, struct step_row *s, const json_t *arguments, 
 /* ---- pipeline_retry.c ---- */
 /* When may a failure of `type` be tried again? The delay in ms, or < 0: never. *retries is the new JSON text (arena).
  */
-int64_t retry_delay(struct arena *a, const struct definition_step *def, const char *type, const char *retries,
-		    int64_t since_ms, int64_t now_ms, const char **retries_out);
+int64_t pipeline_retry_delay(struct arena *a, const struct definition_step *def, const char *type, const char *retries,
+			     int64_t since_ms, int64_t now_ms, const char **retries_out);
 /* The exception type of a job's FailureReason or an API error: NULL when none. */
-const char *retry_type_of_reason(const char *reason);
-const char *retry_type_of_error(const struct error *e);
+const char *pipeline_retry_type_of_reason(const char *reason);
+const char *pipeline_retry_type_of_error(const struct error *e);
 
 extern const struct actor_type pipeline_execution_actor;
 void pipeline_actor_bind(struct sagemaker *s);

@@ -32,7 +32,7 @@ static void spread(const struct definition *d, const enum selection *marks, bool
 	}
 }
 
-int selection_mark(const struct definition *d, const json_t *config, enum selection *marks, struct error *err)
+int pipeline_selection_mark(const struct definition *d, const json_t *config, enum selection *marks, struct error *err)
 {
 	size_t i;
 	json_t *item;
@@ -92,7 +92,7 @@ static int source_step(struct db *db, struct arena *a, const char *id, const cha
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_row(db, &rows, err, "SELECT metadata FROM pipeline_step WHERE execution=? AND state=? AND name=?",
 			"sis", id, (int64_t)STEP_SUCCEEDED, name);
-	*metadata = rc == 1 ? row_text(&rows, 0, a) : NULL;
+	*metadata = rc == 1 ? pipeline_row_text(&rows, 0, a) : NULL;
 	return rc;
 }
 
@@ -122,23 +122,23 @@ static int chosen_check(struct db *db, struct arena *a, const struct execution_r
 	return 0;
 }
 
-int selection_check(struct sagemaker *s, struct db *db, struct arena *a, const struct pipeline_row *p,
-		    const struct definition *d, const json_t *config, struct error *err)
+int pipeline_selection_check(struct sagemaker *s, struct db *db, struct arena *a, const struct pipeline_row *p,
+			     const struct definition *d, const json_t *config, struct error *err)
 {
 	CLEANUP_FREE enum selection *marks = mem_calloc((size_t)d->nsteps + 1, sizeof *marks);
 	const char *arn = json_get_text(config, "SourcePipelineExecutionArn");
 	struct execution_row x;
-	if (selection_mark(d, config, marks, err) < 0)
+	if (pipeline_selection_mark(d, config, marks, err) < 0)
 		return -1;
 	if (!arn)
 		return source_missing(d, marks, err);
-	if (execution_get(s, db, a, arn, &x, err) < 0)
+	if (pipeline_execution_get(s, db, a, arn, &x, err) < 0)
 		return -1;
 	if (strcmp(x.key, p->key) != 0)
 		return error_aws(err, "ValidationException",
 				 "Invalid SourcePipelineExecutionArn: %s. It is an execution of another pipeline.",
 				 arn);
-	if (!execution_ended(x.status))
+	if (!pipeline_execution_ended(x.status))
 		return error_aws(err, "ValidationException",
 				 "Invalid SourcePipelineExecutionArn: %s. Its status is %s.", arn, x.status);
 	for (int i = 0; i < d->nsteps; i++)

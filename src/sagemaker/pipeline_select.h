@@ -12,9 +12,9 @@ enum selection {
 
 /* Marks each of the definition's steps. < 0 with a ValidationException: an unknown step, or a gap between two chosen
  * ones. */
-int selection_mark(const struct definition *d, const json_t *config, enum selection *marks, struct error *err);
+int pipeline_selection_mark(const struct definition *d, const json_t *config, enum selection *marks, struct error *err);
 /* Checks the source execution for the chosen steps (at StartPipelineExecution). */
-int selection_check(struct sagemaker *s, struct db *db, struct arena *a, const struct pipeline_row *p,
-		    const struct definition *d, const json_t *config, struct error *err);
+int pipeline_selection_check(struct sagemaker *s, struct db *db, struct arena *a, const struct pipeline_row *p,
+			     const struct definition *d, const json_t *config, struct error *err);
 
 #endif

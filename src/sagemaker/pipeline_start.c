@@ -61,10 +61,10 @@ static void execution_fill(struct run *r, const struct pipeline_row *p, const st
 		.role = role ? role : p->role,
 		.description = json_get_text(in, "PipelineExecutionDescription"),
 		.created_ms = turn_now_ms(r->t),
-		.parallel = json_get_parallel(in, p->parallel),
+		.parallel = pipeline_get_parallel(in, p->parallel),
 		.selective = selective ? json_text(r->a, selective).ptr : NULL,
 	};
-	x->arn = execution_arn(r->s, r->a, x->pipeline, x->id);
+	x->arn = pipeline_execution_arn(r->s, r->a, x->pipeline, x->id);
 	x->display_name = display ? display : arena_printf(r->a, "execution-%lld", (long long)x->created_ms);
 }
 
@@ -75,28 +75,28 @@ static int start(struct run *r, struct call *c, const json_t *in, struct error *
 	if (refuse_unsupported(in, err) < 0 ||
 	    pipeline_get(r->s, r->db, r->a, json_get_text(in, "PipelineName"), &p, err) < 0)
 		return -1;
-	if (version_of(r->db, r->a, &p, in, &v, err) < 0)
+	if (pipeline_version_of(r->db, r->a, &p, in, &v, err) < 0)
 		return -1;
-	r->def = definition_cached(r->s, r->db, v.digest, err);
+	r->def = pipeline_definition_cached(r->s, r->db, v.digest, err);
 	if (!r->def)
 		return -1;
 	r->parameters = definition_bind(r->def, json_get(in, "PipelineParameters"), err);
 	if (!r->parameters)
 		return -1;
 	const json_t *selective = json_get(in, "SelectiveExecutionConfig");
-	if (selective && selection_check(r->s, r->db, r->a, &p, r->def, selective, err) < 0)
+	if (selective && pipeline_selection_check(r->s, r->db, r->a, &p, r->def, selective, err) < 0)
 		return -1;
 	execution_fill(r, &p, &v, in);
 	r->x.parameters = json_text(r->a, r->parameters).ptr;
-	if (experiment_resolve(r, &r->x.experiment, err) < 0 || execution_insert(r, caller_text(c), err) < 0)
+	if (experiment_resolve(r, &r->x.experiment, err) < 0 || execution_insert(r, pipeline_caller(c), err) < 0)
 		return -1;
 	json_t *state = json_pack("{s:s,s:I}", "execution", r->x.id, "parallel", (json_int_t)r->x.parallel);
-	return turn_spawn(r->t, pipeline_execution_actor.name, execution_actor(r->a, r->x.id), state, err);
+	return turn_spawn(r->t, pipeline_execution_actor.name, pipeline_actor_id(r->a, r->x.id), state, err);
 }
 
 int pipeline_start(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
-	int rc = token_find(t, c->operation, in, out, err);
+	int rc = pipeline_token_find(t, c->operation, in, out, err);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
 	struct run r = { .s = c->service_ctx, .t = t, .db = turn_db(t), .a = turn_arena(t) };
@@ -105,5 +105,5 @@ int pipeline_start(struct call *c, struct turn *t, json_t *in, json_t **out, str
 	if (rc < 0)
 		return -1;
 	*out = json_pack("{s:s}", "PipelineExecutionArn", r.x.arn);
-	return token_save(t, c->operation, in, *out, err);
+	return pipeline_token_save(t, c->operation, in, *out, err);
 }

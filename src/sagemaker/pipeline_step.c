@@ -18,9 +18,9 @@ static void row_read(struct run *r, struct rows *rows, struct step_row *out)
 		.attempts = rows_int(rows, 3),
 		.start_ms = rows_int(rows, 4),
 		.end_ms = rows_int(rows, 5),
-		.job = row_text(rows, 6, r->a),
-		.metadata = row_text(rows, 7, r->a),
-		.retries = row_text(rows, 8, r->a),
+		.job = pipeline_row_text(rows, 6, r->a),
+		.metadata = pipeline_row_text(rows, 7, r->a),
+		.retries = pipeline_row_text(rows, 8, r->a),
 	};
 }
 
@@ -192,7 +192,7 @@ int run_step_succeeded(struct run *r, struct step_row *s, bool outcome, const js
 
 int run_step_failed(struct run *r, struct step_row *s, const char *reason, const json_t *metadata, struct error *err)
 {
-	const char *cut = reason ? arena_strdup(r->a, text_cut(str_from(reason), 1024)) : NULL;
+	const char *cut = reason ? arena_strdup(r->a, pipeline_text_cut(str_from(reason), 1024)) : NULL;
 	json_set_bool(r->state, "failed", true);
 	if (step_end(r, s, STEP_FAILED, cut, metadata, err) < 0)
 		return -1;
@@ -218,7 +218,7 @@ int run_attempt_failed(struct run *r, struct step_row *s, const char *type, cons
 	const char *retries = NULL;
 	int64_t now = turn_now_ms(r->t), delay = -1;
 	if (type && !json_get_bool(r->state, "stopping", false))
-		delay = retry_delay(r->a, s->def, type, s->retries, s->start_ms, now, &retries);
+		delay = pipeline_retry_delay(r->a, s->def, type, s->retries, s->start_ms, now, &retries);
 	if (delay < 0)
 		return run_step_failed(r, s, reason, NULL, err);
 	s->state = STEP_BACKOFF;

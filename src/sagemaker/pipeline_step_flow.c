@@ -27,7 +27,7 @@ static int fail_begin(struct run *r, struct step_row *s, struct error *err)
 	CLEANUP_JSON json_t *value = message ? run_eval(r, message, &why) : json_string("");
 	if (!value)
 		return run_step_bad(r, s, &why, err);
-	struct str text = text_cut(expr_text(r->a, value), 3072);
+	struct str text = pipeline_text_cut(expr_text(r->a, value), 3072);
 	CLEANUP_JSON json_t *metadata = json_pack("{s:{s:s%}}", "Fail", "ErrorMessage", text.ptr, text.len);
 	return run_step_failed(r, s, text.len ? arena_strdup(r->a, text) : NULL, metadata, err);
 }

@@ -115,7 +115,7 @@ static json_t *request_make(struct run *r, struct step_row *s, const struct job_
 static int job_refused(struct run *r, struct step_row *s, const struct job_traits *jt, struct error *why,
 		       struct error *err)
 {
-	const char *type = retry_type_of_error(why);
+	const char *type = pipeline_retry_type_of_error(why);
 	const char *reason = arena_printf(r->a, "ClientError: Failed to invoke sagemaker:%s. Error Details: %s",
 					  jt->operation, error_text(why));
 	return run_attempt_failed(r, s, type, reason, err);

@@ -48,7 +48,7 @@ const struct store_migration sagemaker_migrations[] = {
 	{ NULL, 0, NULL },
 };
 
-const char *row_text(struct rows *rows, int col, struct arena *a)
+const char *pipeline_row_text(struct rows *rows, int col, struct arena *a)
 {
 	struct str s = rows_str(rows, col);
 	return s.ptr ? arena_strdup(a, s) : NULL;
@@ -78,18 +78,18 @@ int pipeline_find(struct sagemaker *s, struct db *db, struct arena *a, const cha
 	if (rc <= 0)
 		return rc;
 	*out = (struct pipeline_row){
-		.key = row_text(&rows, 0, a),
-		.name = row_text(&rows, 1, a),
-		.display_name = row_text(&rows, 2, a),
-		.description = row_text(&rows, 3, a),
-		.role = row_text(&rows, 4, a),
+		.key = pipeline_row_text(&rows, 0, a),
+		.name = pipeline_row_text(&rows, 1, a),
+		.display_name = pipeline_row_text(&rows, 2, a),
+		.description = pipeline_row_text(&rows, 3, a),
+		.role = pipeline_row_text(&rows, 4, a),
 		.parallel = rows_int(&rows, 5),
 		.version = rows_int(&rows, 6),
 		.created_ms = rows_int(&rows, 7),
 		.modified_ms = rows_int(&rows, 8),
 		.run_ms = rows_int(&rows, 9),
-		.created_by = row_text(&rows, 10, a),
-		.modified_by = row_text(&rows, 11, a),
+		.created_by = pipeline_row_text(&rows, 10, a),
+		.modified_by = pipeline_row_text(&rows, 11, a),
 	};
 	out->arn = sagemaker_arn(s, a, "pipeline", out->name);
 	return !mark || str_eq_nocase(str_from(name_or_arn), str_from(out->arn)) ? 1 : 0;
@@ -106,8 +106,8 @@ int pipeline_get(struct sagemaker *s, struct db *db, struct arena *a, const char
 	return error_aws(err, "ResourceNotFound", "Pipeline '%s' does not exist.", arn);
 }
 
-int version_find(struct db *db, struct arena *a, const char *key, int64_t version, struct version_row *out,
-		 struct error *err)
+int pipeline_version_find(struct db *db, struct arena *a, const char *key, int64_t version, struct version_row *out,
+			  struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_row(
@@ -120,16 +120,16 @@ int version_find(struct db *db, struct arena *a, const char *key, int64_t versio
 	*out = (struct version_row){
 		.version = rows_int(&rows, 0),
 		.created_ms = rows_int(&rows, 1),
-		.digest = row_text(&rows, 2, a),
-		.display_name = row_text(&rows, 3, a),
-		.description = row_text(&rows, 4, a),
-		.last_execution = row_text(&rows, 5, a),
+		.digest = pipeline_row_text(&rows, 2, a),
+		.display_name = pipeline_row_text(&rows, 3, a),
+		.description = pipeline_row_text(&rows, 4, a),
+		.last_execution = pipeline_row_text(&rows, 5, a),
 	};
 	return 1;
 }
 
-int version_of(struct db *db, struct arena *a, const struct pipeline_row *p, const json_t *in, struct version_row *out,
-	       struct error *err)
+int pipeline_version_of(struct db *db, struct arena *a, const struct pipeline_row *p, const json_t *in,
+			struct version_row *out, struct error *err)
 {
 	int64_t version = json_get_int(in, "PipelineVersionId", p->version);
 	const char *alias = json_get_text(in, "PipelineVersionAlias");
@@ -147,14 +147,14 @@ int version_of(struct db *db, struct arena *a, const struct pipeline_row *p, con
 					 alias);
 		version = rows_int(&rows, 0);
 	}
-	int rc = version_find(db, a, p->key, version, out, err);
+	int rc = pipeline_version_find(db, a, p->key, version, out, err);
 	if (rc == 0)
 		return error_aws(err, "ResourceNotFound", "Pipeline version '%lld' of pipeline '%s' does not exist.",
 				 (long long)version, p->arn);
 	return rc < 0 ? -1 : 0;
 }
 
-json_t *version_aliases(struct db *db, const char *key, int64_t version, struct error *err)
+json_t *pipeline_version_aliases(struct db *db, const char *key, int64_t version, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (db_query(db, &rows, err, "SELECT alias FROM pipeline_alias WHERE key=? AND version=? ORDER BY alias", "si",
@@ -172,23 +172,23 @@ json_t *version_aliases(struct db *db, const char *key, int64_t version, struct 
 
 /* ---- executions ---- */
 
-const char *execution_actor(struct arena *a, const char *id)
+const char *pipeline_actor_id(struct arena *a, const char *id)
 {
 	return arena_printf(a, "pipeline-execution/%s", id);
 }
 
-const char *execution_arn(struct sagemaker *s, struct arena *a, const char *pipeline, const char *id)
+const char *pipeline_execution_arn(struct sagemaker *s, struct arena *a, const char *pipeline, const char *id)
 {
 	return arena_printf(a, "%s/execution/%s", sagemaker_arn(s, a, "pipeline", pipeline), id);
 }
 
-bool execution_ended(const char *status)
+bool pipeline_execution_ended(const char *status)
 {
 	return strcmp(status, "Executing") != 0 && strcmp(status, "Stopping") != 0;
 }
 
-int execution_find(struct sagemaker *s, struct db *db, struct arena *a, const char *id, struct execution_row *out,
-		   struct error *err)
+int pipeline_execution_find(struct sagemaker *s, struct db *db, struct arena *a, const char *id,
+			    struct execution_row *out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_row(db, &rows, err,
@@ -200,35 +200,35 @@ int execution_find(struct sagemaker *s, struct db *db, struct arena *a, const ch
 	if (rc <= 0)
 		return rc;
 	*out = (struct execution_row){
-		.id = row_text(&rows, 0, a),
-		.key = row_text(&rows, 1, a),
-		.pipeline = row_text(&rows, 2, a),
+		.id = pipeline_row_text(&rows, 0, a),
+		.key = pipeline_row_text(&rows, 1, a),
+		.pipeline = pipeline_row_text(&rows, 2, a),
 		.version = rows_int(&rows, 3),
-		.digest = row_text(&rows, 4, a),
-		.role = row_text(&rows, 5, a),
-		.display_name = row_text(&rows, 6, a),
-		.description = row_text(&rows, 7, a),
-		.status = row_text(&rows, 8, a),
-		.reason = row_text(&rows, 9, a),
+		.digest = pipeline_row_text(&rows, 4, a),
+		.role = pipeline_row_text(&rows, 5, a),
+		.display_name = pipeline_row_text(&rows, 6, a),
+		.description = pipeline_row_text(&rows, 7, a),
+		.status = pipeline_row_text(&rows, 8, a),
+		.reason = pipeline_row_text(&rows, 9, a),
 		.created_ms = rows_int(&rows, 10),
 		.modified_ms = rows_int(&rows, 11),
 		.parallel = rows_int(&rows, 12),
-		.selective = row_text(&rows, 13, a),
-		.experiment = row_text(&rows, 14, a),
-		.parameters = row_text(&rows, 15, a),
-		.created_by = row_text(&rows, 16, a),
-		.modified_by = row_text(&rows, 17, a),
+		.selective = pipeline_row_text(&rows, 13, a),
+		.experiment = pipeline_row_text(&rows, 14, a),
+		.parameters = pipeline_row_text(&rows, 15, a),
+		.created_by = pipeline_row_text(&rows, 16, a),
+		.modified_by = pipeline_row_text(&rows, 17, a),
 	};
 	out->pipeline_arn = sagemaker_arn(s, a, "pipeline", out->pipeline);
-	out->arn = execution_arn(s, a, out->pipeline, out->id);
+	out->arn = pipeline_execution_arn(s, a, out->pipeline, out->id);
 	return 1;
 }
 
-int execution_get(struct sagemaker *s, struct db *db, struct arena *a, const char *arn, struct execution_row *out,
-		  struct error *err)
+int pipeline_execution_get(struct sagemaker *s, struct db *db, struct arena *a, const char *arn,
+			   struct execution_row *out, struct error *err)
 {
 	const char *mark = arn ? strstr(arn, "/execution/") : NULL;
-	int rc = mark ? execution_find(s, db, a, mark + strlen("/execution/"), out, err) : 0;
+	int rc = mark ? pipeline_execution_find(s, db, a, mark + strlen("/execution/"), out, err) : 0;
 	if (rc < 0)
 		return -1;
 	if (rc == 1 && str_eq_nocase(str_from(arn), str_from(out->arn)))
@@ -238,7 +238,7 @@ int execution_get(struct sagemaker *s, struct db *db, struct arena *a, const cha
 
 /* ---- definitions ---- */
 
-const char *sha256_text(struct arena *a, struct str text)
+const char *pipeline_sha256(struct arena *a, struct str text)
 {
 	unsigned char digest[32];
 	unsigned int n = sizeof digest;
@@ -254,12 +254,12 @@ const char *sha256_text(struct arena *a, struct str text)
 	return hex;
 }
 
-const char *definition_digest(struct arena *a, struct str text)
+const char *pipeline_definition_digest(struct arena *a, struct str text)
 {
-	return sha256_text(a, text);
+	return pipeline_sha256(a, text);
 }
 
-int definition_save(struct db *db, const char *digest, struct str text, struct error *err)
+int pipeline_definition_save(struct db *db, const char *digest, struct str text, struct error *err)
 {
 	int rc = db_exec(db, err,
 			 "INSERT INTO pipeline_definition(digest, text) VALUES(?, ?) ON CONFLICT(digest) DO NOTHING",
@@ -267,7 +267,7 @@ int definition_save(struct db *db, const char *digest, struct str text, struct e
 	return rc < 0 ? -1 : 0;
 }
 
-struct str definition_text(struct db *db, struct arena *a, const char *digest, struct error *err)
+struct str pipeline_definition_text(struct db *db, struct arena *a, const char *digest, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_row(db, &rows, err, "SELECT text FROM pipeline_definition WHERE digest=?", "s", digest);
@@ -308,7 +308,7 @@ void pipelines_release(struct sagemaker *s)
 	mem_cleanup_free(&s->pipelines);
 }
 
-struct definition *definition_cached(struct sagemaker *s, struct db *db, const char *digest, struct error *err)
+struct definition *pipeline_definition_cached(struct sagemaker *s, struct db *db, const char *digest, struct error *err)
 {
 	struct pipelines *p = s->pipelines;
 	struct cached *oldest = &p->cached[0];
@@ -323,7 +323,7 @@ struct definition *definition_cached(struct sagemaker *s, struct db *db, const c
 	}
 	struct arena a = ARENA_INIT;
 	struct definition *def = NULL;
-	struct str text = definition_text(db, &a, digest, err);
+	struct str text = pipeline_definition_text(db, &a, digest, err);
 	int rc = text.ptr ? definition_parse(text, &def, err) : -1;
 	arena_release(&a);
 	if (rc < 0)

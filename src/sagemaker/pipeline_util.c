@@ -9,31 +9,31 @@
 
 enum { TOKEN_DAY_MS = 86400000 };
 
-void json_set_time(json_t *obj, const char *key, int64_t ms)
+void pipeline_set_time(json_t *obj, const char *key, int64_t ms)
 {
 	if (ms)
 		json_set_real(obj, key, (double)ms / 1000.0);
 }
 
-int64_t json_get_time(const json_t *obj, const char *key, int64_t fallback)
+int64_t pipeline_get_time(const json_t *obj, const char *key, int64_t fallback)
 {
 	const json_t *v = json_get(obj, key);
 	return json_is_number(v) ? (int64_t)llround(json_number_value(v) * 1000.0) : fallback;
 }
 
-void json_set_parallel(json_t *obj, int64_t n)
+void pipeline_set_parallel(json_t *obj, int64_t n)
 {
 	if (n > 0)
 		json_object_set_new(obj, "ParallelismConfiguration",
 				    json_pack("{s:I}", "MaxParallelExecutionSteps", (json_int_t)n));
 }
 
-int64_t json_get_parallel(const json_t *in, int64_t fallback)
+int64_t pipeline_get_parallel(const json_t *in, int64_t fallback)
 {
 	return json_get_int(json_get(in, "ParallelismConfiguration"), "MaxParallelExecutionSteps", fallback);
 }
 
-struct str text_cut(struct str text, size_t max)
+struct str pipeline_text_cut(struct str text, size_t max)
 {
 	size_t n = max;
 	if (text.len <= max)
@@ -43,7 +43,7 @@ struct str text_cut(struct str text, size_t max)
 	return str_head(text, n);
 }
 
-const char *caller_text(struct call *c)
+const char *pipeline_caller(struct call *c)
 {
 	if (!c->who || !c->who->arn)
 		return "{}";
@@ -55,7 +55,7 @@ const char *caller_text(struct call *c)
 	return json_text(c->arena, who).ptr;
 }
 
-void json_set_parsed(json_t *obj, const char *key, const char *text)
+void pipeline_set_parsed(json_t *obj, const char *key, const char *text)
 {
 	json_t *v = text ? json_parse(str_from(text), NULL) : NULL;
 	if (v)
@@ -69,10 +69,10 @@ static const char *request_digest(struct arena *a, const json_t *in)
 	CLEANUP_JSON json_t *copy = json_copy((json_t *)in);
 	json_object_del(copy, "ClientRequestToken");
 	CLEANUP_FREE char *text = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS);
-	return sha256_text(a, str_from(text));
+	return pipeline_sha256(a, str_from(text));
 }
 
-int token_find(struct turn *t, const char *operation, const json_t *in, json_t **out, struct error *err)
+int pipeline_token_find(struct turn *t, const char *operation, const json_t *in, json_t **out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	const char *token = json_get_text(in, "ClientRequestToken");
@@ -91,7 +91,8 @@ int token_find(struct turn *t, const char *operation, const json_t *in, json_t *
 	return *out ? 1 : -1;
 }
 
-int token_save(struct turn *t, const char *operation, const json_t *in, const json_t *answer, struct error *err)
+int pipeline_token_save(struct turn *t, const char *operation, const json_t *in, const json_t *answer,
+			struct error *err)
 {
 	const char *token = json_get_text(in, "ClientRequestToken");
 	struct arena *a = turn_arena(t);

@@ -32,7 +32,7 @@ static json_t *get(void *ctx, const struct ref *ref, struct error *err)
 	if (!v)
 		error_aws(err, "ValidationException", "%.*s", STR_ARG(ref->text));
 	else
-		path_get(v, &ref->path, 0, true);
+		expr_path_get(v, &ref->path, 0, true);
 	return v;
 }
 
@@ -65,7 +65,8 @@ static void evaluate(const struct definition *d, int kind)
 		CLEANUP_JSON json_t *v = s->arguments ? expr_eval(&env, s->arguments, &err) : json_null();
 		if (!v)
 			must_be_users_fault(&err);
-		if (s->type->branches && conditions_eval(&env, json_get(s->arguments, "Conditions"), &holds, &why) < 0)
+		if (s->type->branches &&
+		    expr_conditions_eval(&env, json_get(s->arguments, "Conditions"), &holds, &why) < 0)
 			must_be_users_fault(&why);
 		for (int k = 0; k < s->ndeps; k++)
 			if (s->deps[k] < 0 || s->deps[k] >= d->nsteps || s->deps[k] == i)

@@ -40,8 +40,8 @@ static json_t *get(void *ctx, const struct ref *ref, struct error *err)
 	if (ref->kind == REF_EXECUTION)
 		v = json_object_getn(json_object_get(root, "Execution"), ref->name.ptr, ref->name.len);
 	if (ref->kind == REF_STEP)
-		v = expr_path_get(json_object_getn(json_object_get(root, "Steps"), ref->name.ptr, ref->name.len), &ref->path,
-			     0, true);
+		v = expr_path_get(json_object_getn(json_object_get(root, "Steps"), ref->name.ptr, ref->name.len),
+				  &ref->path, 0, true);
 	if (!v)
 		error_aws(err, "ValidationException", "no value for %.*s", STR_ARG(ref->text));
 	return json_incref(v);
@@ -109,7 +109,7 @@ static void test_paths(void **state)
 		      { "a[1]x", -1 } };
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct path p;
-		bool ok = path_parse(&arena, str_from(cases[i].path), &p);
+		bool ok = expr_path_parse(&arena, str_from(cases[i].path), &p);
 		if (ok != (cases[i].parts >= 0) || (ok && (int)p.count != cases[i].parts))
 			fail_msg("path '%s': %s, %zu parts", cases[i].path, ok ? "accepted" : "refused",
 				 ok ? p.count : 0);
@@ -237,10 +237,10 @@ static void assert_condition(const char *text, bool want)
 	struct expr_env env = { &arena, get, property_file, json_get_value, values };
 	size_t i;
 	json_t *c;
-	json_array_foreach(list, i, c) if (condition_check(&arena, c, NULL, NULL, &err) < 0)
+	json_array_foreach(list, i, c) if (expr_condition_check(&arena, c, NULL, NULL, &err) < 0)
 		fail_msg("%s: %s", text, error_text(&err));
 	bool got;
-	if (conditions_eval(&env, list, &got, &err) < 0)
+	if (expr_conditions_eval(&env, list, &got, &err) < 0)
 		fail_msg("%s: %s", text, error_text(&err));
 	if (got != want)
 		fail_msg("%s is %d", text, got);
@@ -296,7 +296,7 @@ static void test_mixed_types_fail(void **state)
 		CLEANUP_JSON json_t *values = parse(values_text), *list = parse(bad[i]);
 		struct expr_env env = { &arena, get, property_file, json_get_value, values };
 		bool got;
-		if (conditions_eval(&env, list, &got, &err) == 0)
+		if (expr_conditions_eval(&env, list, &got, &err) == 0)
 			fail_msg("compared: %s", bad[i]);
 		assert_string_equal(err.code, "ValidationException");
 	}
@@ -320,7 +320,7 @@ static void test_condition_form(void **state)
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		CLEANUP_ERROR struct error err = ERROR_INIT;
 		CLEANUP_JSON json_t *c = parse(bad[i]);
-		if (condition_check(&arena, c, NULL, NULL, &err) == 0)
+		if (expr_condition_check(&arena, c, NULL, NULL, &err) == 0)
 			fail_msg("accepted: %s", bad[i]);
 	}
 }

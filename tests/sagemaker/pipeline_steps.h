@@ -16,7 +16,7 @@
 /* A Training step with one channel "train" at `uri` and the hyperparameters `params`. */
 #define TRAIN(name, uri, params)                                                                                       \
 	"{'Name':'" name "','Type':'Training','Arguments':{'AlgorithmSpecification':{'TrainingImage':'img','"          \
-			 "TrainingInputMode':'File'},"                                                                 \
+	"TrainingInputMode':'File'},"                                                                                  \
 	"'OutputDataConfig':{'S3OutputPath':'s3://b/o'},'StoppingCondition':{'MaxRuntimeInSeconds':60},"               \
 	"'ResourceConfig':{'InstanceType':'ml.m5.large','InstanceCount':1,'VolumeSizeInGB':1},'RoleArn':'arn:aws:iam:" \
 	":123456789012:role/R',"                                                                                       \
