@@ -22,6 +22,8 @@ struct s3_form {
 
 struct str s3_form_field(const struct s3_form *f, const char *name)
 {
+	if (strcmp(name, "x-amz-acl") == 0)
+		name = "acl";
 	for (size_t i = 0; i < f->n; i++)
 		if (str_eq_nocase(f->fields[i].name, str_from(name)))
 			return f->fields[i].value;

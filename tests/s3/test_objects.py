@@ -254,20 +254,19 @@ def test_expected_owner(s3, bucket):
     assert code_of(s3.put_object, Bucket=bucket, Key="k", Body=b"", ExpectedBucketOwner="999999999999") == (403, "AccessDenied")
 
 
-def test_list_buckets_pages(s3):
+def test_list_buckets_pages(s3, raw):
     stem = "page" + uuid.uuid4().hex[:8]
     names = [f"{stem}-{i}" for i in range(5)]
     for name in names:
         s3.create_bucket(Bucket=name)
-    seen, token = [], None
+    seen, token = [], ""
     while True:
-        more = {"ContinuationToken": token} if token else {}
-        try:
-            page = s3.list_buckets(Prefix=stem, MaxBuckets=2, **more)
-        except Exception as error:  # old models have no such parameters
-            pytest.skip(str(error))
-        seen += [b["Name"] for b in page["Buckets"]]
-        token = page.get("ContinuationToken")
+        root = ET.fromstring(raw.request("GET", "/", f"max-buckets=2&prefix={stem}" + (f"&continuation-token={token}" if token else ""))[2])
+        ns = root.tag[:root.tag.index("}") + 1]
+        page = [b.findtext(f"{ns}Name") for b in root.iter(f"{ns}Bucket")]
+        assert 1 <= len(page) <= 2
+        seen += page
+        token = root.findtext(f"{ns}ContinuationToken")
         if not token:
             break
     assert seen == names
