@@ -173,11 +173,15 @@ int64_t exec_later(struct exec *x, double seconds); /* now + seconds * wait_scal
 
 /* ---- exec_actor.c ---- */
 extern const struct actor_type states_execution_actor;
+extern const struct actor_type states_pollers_actor;
+struct states *exec_actor_room(void);
 void exec_actor_bind(struct states *s);
 /* Runs a machine that never waits. facts as the actor's; the exec has ended when it returns. */
 void exec_run_whole(struct exec *x);
 bool exec_never_waits(const struct asl_states *scope);
 void exec_facts(struct exec *x, json_t *facts); /* takes facts */
+/* StartSyncExecution answer of an ended exec; owned. */
+json_t *exec_sync_answer(struct exec *x);
 int exec_effects_init(struct states *s);
 
 /* ---- history.c ---- */

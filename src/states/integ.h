@@ -45,6 +45,10 @@ void integ_states_ended(struct exec *x, struct frame *f, const json_t *event);
 /* {"SdkHttpMetadata","SdkResponseMetadata"} as the optimized integrations add them. */
 void integ_add_metadata(struct arena *a, json_t *output, const char *request_id, int status);
 
+/* The items an ItemReader names (effect thread): owned list, or NULL with *why. payload: see exec_distributed.c. */
+json_t *integ_items(struct states *s, struct arena *a, json_t *payload, const char **why);
+/* Writes what a map run gave: owned {"MapRunArn","ResultWriterDetails"}, or NULL with *why. */
+json_t *integ_results(struct states *s, struct arena *a, json_t *payload, const char **why);
 int integ_effects_init(struct states *s);
 extern struct wire_server *integ_wire;
 

@@ -88,6 +88,8 @@ int execution_find(struct db *db, struct arena *a, const char *arn, struct execu
 /* The same, and an absent one is an error answer ("ExecutionDoesNotExist"). */
 int machine_get(struct db *db, struct arena *a, const char *arn, struct machine_row *out, struct error *err);
 int execution_get(struct db *db, struct arena *a, const char *arn, struct execution_row *out, struct error *err);
+/* Removes a machine with its versions, aliases and tags. */
+int machine_erase(struct db *db, const char *arn, struct error *err);
 int definition_put(struct db *db, const char *hash, struct str text, struct error *err);
 struct str definition_get(struct db *db, struct arena *a, const char *hash, struct error *err); /* ptr NULL: fault */
 
@@ -136,6 +138,9 @@ struct start_result {
 	int64_t start_ms;
 };
 int execution_start(struct states *s, struct turn *t, const struct start_request *rq, struct start_result *out, struct error *err);
+struct start_target;
+json_t *execution_facts(const struct start_target *g, const char *arn, const char *name, struct str input, int64_t now_ms); /* owned */
+int execution_insert(struct turn *t, const json_t *facts, struct error *err);
 /* Marks it ABORTED and tells the actor. */
 int execution_stop(struct states *s, struct turn *t, const char *arn, const char *error, const char *cause, int64_t *stop_ms, struct error *err);
 /* Finds machine, version or alias for a start. */

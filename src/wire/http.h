@@ -257,6 +257,10 @@ void operation_start(struct wire_request *r);
 ptrdiff_t operation_body(struct wire_request *r, const char *p, size_t n);
 void operation_end(struct wire_request *r);
 
+/* internal.c */
+/* wire_answer for a call that has no request. */
+void internal_answer(struct call *c, int rc, json_t *out, struct error *err);
+
 /* serve.c */
 void *serve_uri(void *cls, const char *uri, struct MHD_Connection *conn);
 enum MHD_Result serve_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,

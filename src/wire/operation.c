@@ -138,6 +138,10 @@ static void command_is_done(void *arg, int rc, struct error *err)
 void wire_answer(struct call *c, int rc, json_t *out, struct error *err)
 {
 	struct wire_request *r = c->request;
+	if (!r) {
+		internal_answer(c, rc, out, err);
+		return;
+	}
 	pthread_mutex_lock(&r->lock);
 	bool first = !r->op_ended;
 	r->op_ended = true;

@@ -164,6 +164,18 @@ void wire_wake(struct wire_request *r);
  * suspended meanwhile. */
 void wire_offload(struct wire_request *r, void (*fn)(struct wire_request *r, void *arg), void *arg);
 
+/* ---- calls from inside (Step Functions' tasks, schedules) ---- */
+struct wire_internal {
+	const char *model;     /* "sagemaker", "stepfunctions" */
+	const char *operation; /* "CreateTrainingJob" */
+	json_t *in;            /* borrowed; members spelled as in the model or as the AWS SDK for Java does; ISO timestamps allowed */
+	const struct principal *who;
+	const char *region;    /* NULL: the server's */
+};
+/* Calls an operation of a model-driven service of this server: the same checks and handlers as over HTTP. Blocks; not from the core thread.
+ * *out owned: the answer with capitalised members and ISO timestamps (blobs base64). err: the answer's code and text. */
+int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, struct arena *a, json_t **out, struct error *err);
+
 /* ---- XML output (S3, STS, IAM) ---- */
 struct buf;
 void xml_open(struct buf *b, const char *name);

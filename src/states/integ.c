@@ -1,0 +1,121 @@
+/* integ.c - the effects of Task and distributed Map states: call, poll, stop, read items, write results, log. See integ.h. */
+#include "states/integ.h"
+
+#include <stdlib.h>
+
+static json_t *event_new(const struct effect *fx, const char *type)
+{
+	json_t *e = json_pack("{s:s}", "type", type);
+	json_set_int(e, "frame", json_get_int(fx->payload, "frame", 0));
+	json_set_int(e, "attempt", json_get_int(fx->payload, "attempt", 0));
+	return e;
+}
+
+/* The answer (taken) as an event. */
+static void report(struct engine *e, const struct effect *fx, const char *type, struct answer *w)
+{
+	json_t *event = event_new(fx, type);
+	json_set_bool(event, "done", w->done);
+	if (w->output)
+		json_object_set_new(event, "output", w->output);
+	else
+		json_set_text(event, "error", w->error);
+	json_set_text(event, "cause", w->cause);
+	engine_effect_done(e, fx->seq, event);
+}
+
+static void perform_task(void *ctx, struct engine *e, const struct effect *fx)
+{
+	struct arena a = ARENA_INIT;
+	struct resource r;
+	struct answer w = { 0 };
+	resource_parse(&a, json_get_text(fx->payload, "resource"), &r);
+	integ_call(ctx, &a, &r, json_object_get(fx->payload, "params"), &w);
+	report(e, fx, "task", &w);
+	arena_release(&a);
+}
+
+static void perform_poll(void *ctx, struct engine *e, const struct effect *fx)
+{
+	struct arena a = ARENA_INIT;
+	struct resource r;
+	struct answer w = { 0 };
+	resource_parse(&a, json_get_text(fx->payload, "resource"), &r);
+	integ_poll(ctx, &a, &r, json_object_get(fx->payload, "params"), json_object_get(fx->payload, "submitted"), &w);
+	report(e, fx, "poll", &w);
+	arena_release(&a);
+}
+
+static void perform_stop(void *ctx, struct engine *e, const struct effect *fx)
+{
+	struct arena a = ARENA_INIT;
+	struct resource r;
+	resource_parse(&a, json_get_text(fx->payload, "resource"), &r);
+	integ_stop(ctx, &a, &r, json_object_get(fx->payload, "params"), json_object_get(fx->payload, "submitted"));
+	engine_effect_done(e, fx->seq, NULL);
+	arena_release(&a);
+}
+
+/* ---- items ---- */
+
+static void perform_read(void *ctx, struct engine *e, const struct effect *fx)
+{
+	struct arena a = ARENA_INIT;
+	const char *why = NULL;
+	json_t *event = event_new(fx, "items");
+	json_t *items = integ_items(ctx, &a, fx->payload, &why);
+	if (items)
+		json_object_set_new(event, "items", items);
+	else
+		json_set_text(event, "cause", why);
+	engine_effect_done(e, fx->seq, event);
+	arena_release(&a);
+}
+
+static void perform_write(void *ctx, struct engine *e, const struct effect *fx)
+{
+	struct arena a = ARENA_INIT;
+	const char *why = NULL;
+	json_t *event = event_new(fx, "written");
+	json_t *result = integ_results(ctx, &a, fx->payload, &why);
+	if (result)
+		json_object_set_new(event, "result", result);
+	else
+		json_set_text(event, "cause", why);
+	engine_effect_done(e, fx->seq, event);
+	arena_release(&a);
+}
+
+/* ---- logs ---- */
+
+static void perform_log(void *ctx, struct engine *e, const struct effect *fx)
+{
+	struct arena a = ARENA_INIT;
+	struct answer w = { 0 };
+	CLEANUP_JSON json_t *stream = json_object();
+	json_object_set(stream, "LogGroupName", json_object_get(fx->payload, "group"));
+	json_object_set(stream, "LogStreamName", json_object_get(fx->payload, "stream"));
+	integ_sdk_call(ctx, &a, "cloudwatchlogs", "createLogStream", stream, &w); /* there already: also good */
+	json_decref(w.output);
+	w = (struct answer){ 0 };
+	json_object_set(stream, "LogEvents", json_object_get(fx->payload, "events"));
+	integ_sdk_call(ctx, &a, "cloudwatchlogs", "putLogEvents", stream, &w); /* the group may be gone: logging never fails an execution */
+	json_decref(w.output);
+	engine_effect_done(e, fx->seq, NULL);
+	arena_release(&a);
+}
+
+int integ_effects_init(struct states *s)
+{
+	const struct effect_type types[] = {
+		{ .name = "states.task", .perform = perform_task, .ctx = s, .blocking = true },
+		{ .name = "states.poll", .perform = perform_poll, .ctx = s, .blocking = true },
+		{ .name = "states.stop", .perform = perform_stop, .ctx = s, .blocking = true },
+		{ .name = "states.read", .perform = perform_read, .ctx = s, .blocking = true },
+		{ .name = "states.write", .perform = perform_write, .ctx = s, .blocking = true },
+		{ .name = "states.log", .perform = perform_log, .ctx = s, .blocking = true },
+	};
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+		engine_add_effect(s->o.engine, &types[i]);
+	return 0;
+}

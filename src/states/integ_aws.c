@@ -1,0 +1,407 @@
+/* integ_aws.c - calling services: aws-sdk:<service>:<action> and the optimized integrations that are one call.
+ *
+ * DESIGN: the call runs as the machine's owner. Names of services as the SDK for Java has them ("sfn") are mapped to models. An error
+ * becomes "<Service>.<Code>Exception" with the SDK's text. */
+#include "states/integ.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+
+/* SDK name, model, how errors call it. */
+static const struct sdk_service {
+	const char *sdk, *model, *errors;
+} services[] = {
+	{ "sfn", "stepfunctions", "Sfn" },
+	{ "sagemaker", "sagemaker", "SageMaker" },
+	{ "sagemakerruntime", "sagemaker-runtime", "SageMakerRuntime" },
+	{ "sagemakerfeaturestoreruntime", "sagemaker-featurestore-runtime", "SageMakerFeatureStoreRuntime" },
+	{ "ecs", "ecs", "Ecs" },
+	{ "ecr", "ecr", "Ecr" },
+	{ "iam", "iam", "Iam" },
+	{ "sts", "sts", "Sts" },
+	{ "cloudwatchlogs", "logs", "CloudWatchLogs" },
+	{ "cloudwatch", "cloudwatch", "CloudWatch" },
+	{ "lambda", "lambda", "Lambda" },
+	{ "sqs", "sqs", "Sqs" },
+	{ "eventbridge", "events", "EventBridge" },
+	{ "scheduler", "scheduler", "Scheduler" },
+	{ "ssm", "ssm", "Ssm" },
+	{ "secretsmanager", "secretsmanager", "SecretsManager" },
+	{ "applicationautoscaling", "application-autoscaling", "ApplicationAutoScaling" },
+};
+
+static const struct sdk_service *service_of(const char *sdk)
+{
+	for (size_t i = 0; i < sizeof(services) / sizeof(*services); i++)
+		if (strcmp(services[i].sdk, sdk) == 0)
+			return &services[i];
+	return NULL;
+}
+
+bool integ_sdk_find(struct arena *a, const char *service, const char *action, const char **model, const char **operation)
+{
+	const struct sdk_service *s = service_of(service);
+	char *op = arena_strdup(a, str_from(action));
+	op[0] = (char)toupper((unsigned char)op[0]);
+	*operation = op;
+	*model = s ? s->model : service;
+	return s != NULL;
+}
+
+static int call(struct states *s, struct arena *a, const char *model, const char *operation, json_t *params, json_t **out, struct error *err)
+{
+	struct principal who = { .access_key = "", .account = s->o.account, .user_id = "states",
+				 .arn = arena_printf(a, "arn:aws:iam::%s:root", s->o.account) };
+	const struct wire_internal rq = { .model = model, .operation = operation, .in = params, .who = &who, .region = s->o.region };
+	if (!integ_wire)
+		return error_set(err, "no server to call %s:%s", model, operation);
+	return wire_call_internal(integ_wire, &rq, a, out, err);
+}
+
+static const char *with_exception(struct arena *a, const char *code)
+{
+	size_t n = strlen(code);
+	bool has = n > 9 && strcmp(code + n - 9, "Exception") == 0;
+	return arena_printf(a, "%s%s", code, has ? "" : "Exception");
+}
+
+static const char *request_id(struct arena *a)
+{
+	char id[37];
+	id_uuid(id, NULL, NULL);
+	return arena_strdup(a, str_from(id));
+}
+
+/* aws-sdk errors: "Sfn.InvalidTokenException", "… (Service: Sfn, Status Code: 400, Request ID: …)". */
+static void sdk_error(struct arena *a, const char *service, const struct error *err, struct answer *out)
+{
+	const struct sdk_service *s = service_of(service);
+	const char *name = s ? s->errors : service;
+	const char *code = err->code[0] ? err->code : "InternalFailure";
+	bool plain = strcmp(code, "ValidationException") == 0;
+	out->error = plain ? arena_printf(a, "%s.%sException", name, name) : arena_printf(a, "%s.%s", name, with_exception(a, code));
+	out->cause = arena_printf(a, "%s (Service: %s, Status Code: %d, Request ID: %s) (SDK Attempt Count: 1)", error_text(err), name,
+				  err->status ? err->status : 400, request_id(a));
+}
+
+/* Optimized integrations' errors: SDK version 1's text. */
+static void optimized_error(struct arena *a, const char *name, const char *service, const struct error *err, struct answer *out)
+{
+	const char *code = err->code[0] ? err->code : "InternalFailure";
+	out->error = arena_printf(a, "%s.%s", name, with_exception(a, code));
+	out->cause = arena_printf(a, "%s (Service: %s; Status Code: %d; Error Code: %s; Request ID: %s; Proxy: null)", error_text(err), service,
+				  err->status ? err->status : 400, code, request_id(a));
+}
+
+/* ---- S3, which is no model-driven service inside ---- */
+
+struct s3_put {
+	struct str bucket, key, body;
+};
+
+static int put_run(struct turn *t, void *arg, struct error *err)
+{
+	const struct s3_put *p = arg;
+	return s3_put_small(t, p->bucket, p->key, p->body, "application/octet-stream", err);
+}
+
+static int list_one(void *ctx, const struct s3_entry *e)
+{
+	char when[32];
+	json_t *o = json_object();
+	json_object_set_new(o, "Key", json_stringn(e->key.ptr, e->key.len));
+	json_set_text(o, "LastModified", clock_iso(e->modified_ms, when));
+	json_object_set_new(o, "ETag", json_stringn(e->etag.ptr, e->etag.len));
+	json_set_int(o, "Size", e->size_bytes);
+	json_set_text(o, "StorageClass", "STANDARD");
+	json_array_append_new(ctx, o);
+	return json_array_size(ctx) >= 1000;
+}
+
+static int s3_read_call(struct states *s, struct db *db, struct arena *a, const char *action, json_t *params, json_t **out, struct error *err)
+{
+	struct str bucket = json_get_str(params, "Bucket"), key = json_get_str(params, "Key"), text;
+	if (strcmp(action, "getObject") == 0) {
+		if (s3_read(s->o.s3, db, bucket, key, 16 << 20, a, &text, err) < 0)
+			return -1;
+		*out = json_object();
+		json_object_set_new(*out, "Body", json_stringn(text.ptr, text.len));
+		json_set_int(*out, "ContentLength", (int64_t)text.len);
+		return 0;
+	}
+	if (strcmp(action, "listObjectsV2") == 0) {
+		json_t *list = json_array();
+		struct str prefix = json_get_str(params, "Prefix");
+		if (s3_each(db, bucket, prefix.ptr ? prefix : STR(""), list_one, list, err) < 0) {
+			json_decref(list);
+			return -1;
+		}
+		*out = json_pack("{s:o,s:b,s:I}", "Contents", list, "IsTruncated", 0, "KeyCount", (json_int_t)json_array_size(list));
+		json_object_set(*out, "Name", json_object_get(params, "Bucket"));
+		return 0;
+	}
+	return error_http(err, 501, "NotImplementedException", "Quern does not implement s3:%s from a state machine yet.", action);
+}
+
+static void s3_call(struct states *s, struct arena *a, const char *action, json_t *params, struct answer *out)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	int rc;
+	if (!s->o.s3) {
+		rc = error_http(&err, 501, "NotImplementedException", "This Quern has no S3.");
+	} else if (strcmp(action, "putObject") == 0) {
+		json_t *body = json_get(params, "Body");
+		struct s3_put p = { json_get_str(params, "Bucket"), json_get_str(params, "Key"), json_is_string(body) ? json_str(body) : asl_text(a, body) };
+		rc = engine_call(s->o.engine, put_run, &p, &err);
+		if (rc >= 0)
+			out->output = json_object();
+	} else {
+		struct db *db = store_read_begin(engine_store(s->o.engine), &err);
+		rc = db ? s3_read_call(s, db, a, action, params, &out->output, &err) : -1;
+		if (db)
+			store_read_end(engine_store(s->o.engine), db);
+	}
+	if (rc >= 0)
+		return;
+	out->error = arena_printf(a, "S3.%s", with_exception(a, err.code[0] ? err.code : "S3"));
+	out->cause = arena_printf(a, "%s (Service: S3, Status Code: %d, Request ID: %s, Extended Request ID: %s)", error_text(&err),
+				  err.status ? err.status : 404, request_id(a), request_id(a));
+}
+
+/* ---- calls ---- */
+
+void integ_sdk_call(struct states *s, struct arena *a, const char *service, const char *action, json_t *params, struct answer *out)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	const char *model, *operation;
+	if (strcmp(service, "s3") == 0) {
+		s3_call(s, a, action, params, out);
+		return;
+	}
+	integ_sdk_find(a, service, action, &model, &operation);
+	if (call(s, a, model, operation, params, &out->output, &err) < 0)
+		sdk_error(a, service, &err, out);
+}
+
+/* ---- Lambda ---- */
+
+static void lambda_call(struct states *s, struct arena *a, const struct resource *r, json_t *params, struct answer *out)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	CLEANUP_JSON json_t *in = json_object();
+	bool direct = r->kind == TASK_LAMBDA_ARN;
+	json_t *payload = direct ? params : json_object_get(params, "Payload"), *answer = NULL;
+	if (direct) {
+		json_set_text(in, "FunctionName", r->arn);
+	} else {
+		json_object_update(in, params);
+		json_object_del(in, "Payload");
+	}
+	struct str text = payload ? asl_text(a, payload) : STR("{}");
+	char *coded = arena_alloc(a, 4 * ((text.len + 2) / 3) + 1);
+	base64_encode(coded, text.ptr, text.len);
+	json_set_text(in, "Payload", coded);
+	if (call(s, a, "lambda", "Invoke", in, &answer, &err) < 0) {
+		optimized_error(a, "Lambda", "AWSLambda", &err, out);
+		return;
+	}
+	struct str blob = json_get_str(answer, "Payload");
+	char *plain = arena_alloc(a, blob.len + 4);
+	ptrdiff_t n = blob.ptr ? base64_decode(plain, blob) : 0;
+	struct str body = str_of(plain, n > 0 ? (size_t)n : 0);
+	json_t *value = body.len ? asl_read_json(a, body, false, NULL) : json_null();
+	if (json_get(answer, "FunctionError")) {
+		const char *type = json_get_text(value, "errorType");
+		out->error = arena_strdup(a, str_from(type ? type : "Exception"));
+		out->cause = arena_strdup(a, body);
+		json_decref(value);
+	} else if (direct) {
+		out->output = value;
+	} else {
+		out->output = json_copy(answer);
+		json_object_set_new(out->output, "Payload", value ? value : json_null());
+		integ_add_metadata(a, out->output, request_id(a), (int)json_get_int(answer, "StatusCode", 200));
+	}
+	json_decref(answer);
+}
+
+/* ---- jobs: SageMaker and ECS ---- */
+
+/* How a job of a `.sync` action is named, asked for, stopped, and when it has ended. */
+static const struct job {
+	const char *action, *name, *describe, *stop, *status;
+	const char *good, *bad; /* words between spaces */
+} jobs[] = {
+	{ "createTrainingJob", "TrainingJobName", "DescribeTrainingJob", "StopTrainingJob", "TrainingJobStatus", "Completed", " Failed Stopped " },
+	{ "createProcessingJob", "ProcessingJobName", "DescribeProcessingJob", "StopProcessingJob", "ProcessingJobStatus", "Completed", " Failed Stopped " },
+	{ "createTransformJob", "TransformJobName", "DescribeTransformJob", "StopTransformJob", "TransformJobStatus", "Completed", " Failed Stopped " },
+	{ "createHyperParameterTuningJob", "HyperParameterTuningJobName", "DescribeHyperParameterTuningJob", "StopHyperParameterTuningJob",
+	  "HyperParameterTuningJobStatus", "Completed", " Failed Stopped " },
+	{ "createLabelingJob", "LabelingJobName", "DescribeLabelingJob", "StopLabelingJob", "LabelingJobStatus", "Completed", " Failed Stopped " },
+};
+
+static const struct job *job_of(const struct resource *r)
+{
+	for (size_t i = 0; strcmp(r->service, "sagemaker") == 0 && i < sizeof(jobs) / sizeof(*jobs); i++)
+		if (strcmp(jobs[i].action, r->action) == 0)
+			return &jobs[i];
+	return NULL;
+}
+
+static void sagemaker_call(struct states *s, struct arena *a, const struct resource *r, json_t *params, struct answer *out)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	CLEANUP_JSON json_t *in = json_copy(params);
+	const char *model, *operation;
+	if (r->pattern == TASK_SYNC && job_of(r)) {
+		json_t *tags = json_object_get(in, "Tags");
+		tags = json_is_array(tags) ? json_copy(tags) : json_array();
+		json_array_append_new(tags, json_pack("{s:s,s:s}", "Key", "MANAGED_BY_AWS", "Value", "STARTED_BY_STEP_FUNCTIONS"));
+		json_object_set_new(in, "Tags", tags);
+	}
+	integ_sdk_find(a, "sagemaker", r->action, &model, &operation);
+	if (call(s, a, model, operation, in, &out->output, &err) < 0)
+		optimized_error(a, "SageMaker", "AmazonSageMaker", &err, out);
+	else
+		integ_add_metadata(a, out->output, request_id(a), 200);
+}
+
+static void ecs_call(struct states *s, struct arena *a, const struct resource *r, json_t *params, struct answer *out)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	const char *model, *operation;
+	integ_sdk_find(a, "ecs", r->action, &model, &operation);
+	if (call(s, a, model, operation, params, &out->output, &err) < 0) {
+		optimized_error(a, "ECS", "AmazonECS", &err, out);
+		return;
+	}
+	const json_t *failures = json_get(out->output, "Failures");
+	if (json_array_size(failures) && r->pattern != TASK_REQUEST) {
+		out->error = "ECS.AmazonECSException";
+		out->cause = asl_text(a, failures).ptr;
+		json_decref(out->output);
+		out->output = NULL;
+		return;
+	}
+	integ_add_metadata(a, out->output, request_id(a), 200);
+}
+
+void integ_call(struct states *s, struct arena *a, const struct resource *r, json_t *params, struct answer *out)
+{
+	*out = (struct answer){ 0 };
+	if (r->kind == TASK_LAMBDA_ARN || (strcmp(r->service, "lambda") == 0 && strcmp(r->action, "invoke") == 0)) {
+		lambda_call(s, a, r, params, out);
+	} else if (strncmp(r->service, "aws-sdk:", 8) == 0) {
+		integ_sdk_call(s, a, r->service + 8, r->action, params, out);
+	} else if (strcmp(r->service, "sagemaker") == 0) {
+		sagemaker_call(s, a, r, params, out);
+	} else if (strcmp(r->service, "ecs") == 0) {
+		ecs_call(s, a, r, params, out);
+	} else if (service_of(r->service) || strcmp(r->service, "events") == 0) {
+		CLEANUP_ERROR struct error err = ERROR_INIT;
+		const char *model, *operation;
+		integ_sdk_find(a, r->service, r->action, &model, &operation);
+		if (call(s, a, model, operation, params, &out->output, &err) < 0)
+			optimized_error(a, r->service, r->service, &err, out);
+		else
+			integ_add_metadata(a, out->output, request_id(a), 200);
+	} else {
+		out->error = "States.Runtime";
+		out->cause = arena_printf(a, "Quern has no integration for '%s' yet.", r->arn);
+	}
+}
+
+/* ---- asking how a job is ---- */
+
+static bool has_word(const char *words, const char *word)
+{
+	const char *at = strstr(words, word);
+	return at && at[-1] == ' ' && at[strlen(word)] == ' ';
+}
+
+static void poll_job(struct states *s, struct arena *a, const struct job *job, json_t *params, struct answer *out)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	CLEANUP_JSON json_t *in = json_object();
+	json_object_set(in, job->name, json_object_get(params, job->name));
+	if (call(s, a, "sagemaker", job->describe, in, &out->output, &err) < 0) {
+		out->done = true;
+		optimized_error(a, "SageMaker", "AmazonSageMaker", &err, out);
+		return;
+	}
+	const char *status = json_get_text(out->output, job->status);
+	out->done = status && (strcmp(status, job->good) == 0 || has_word(job->bad, status));
+	if (out->done && strcmp(status, job->good) != 0) {
+		out->error = "States.TaskFailed";
+		out->cause = asl_text(a, out->output).ptr;
+		json_decref(out->output);
+		out->output = NULL;
+	}
+}
+
+static json_t *ecs_task_in(json_t *submitted)
+{
+	json_t *task = json_array_get(json_object_get(submitted, "Tasks"), 0);
+	json_t *in = json_object(), *arns = json_array();
+	json_object_set(in, "Cluster", json_object_get(task, "ClusterArn"));
+	json_array_append(arns, json_object_get(task, "TaskArn"));
+	json_object_set_new(in, "Tasks", arns);
+	return in;
+}
+
+static void poll_ecs(struct states *s, struct arena *a, json_t *submitted, struct answer *out)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	CLEANUP_JSON json_t *in = ecs_task_in(submitted), *answer = NULL;
+	if (call(s, a, "ecs", "DescribeTasks", in, &answer, &err) < 0) {
+		out->done = true;
+		optimized_error(a, "ECS", "AmazonECS", &err, out);
+		return;
+	}
+	json_t *task = json_array_get(json_object_get(answer, "Tasks"), 0), *container;
+	const char *status = json_get_text(task, "LastStatus");
+	size_t i;
+	bool good = true;
+	out->done = !task || (status && strcmp(status, "STOPPED") == 0);
+	json_array_foreach(json_object_get(task, "Containers"), i, container)
+		if (json_get_int(container, "ExitCode", -1) != 0)
+			good = false;
+	if (out->done && (!good || !task)) {
+		out->error = "States.TaskFailed";
+		out->cause = task ? asl_text(a, task).ptr : "The ECS task is not known any more.";
+		return;
+	}
+	out->output = json_incref(task);
+}
+
+void integ_poll(struct states *s, struct arena *a, const struct resource *r, json_t *params, json_t *submitted, struct answer *out)
+{
+	const struct job *job = job_of(r);
+	*out = (struct answer){ 0 };
+	if (job) {
+		poll_job(s, a, job, params, out);
+	} else if (strcmp(r->service, "ecs") == 0) {
+		poll_ecs(s, a, submitted, out);
+	} else {
+		out->done = true;
+		out->error = "States.Runtime";
+		out->cause = arena_printf(a, "Quern can't wait for the end of '%s'.", r->arn);
+	}
+}
+
+void integ_stop(struct states *s, struct arena *a, const struct resource *r, json_t *params, json_t *submitted)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	CLEANUP_JSON json_t *out = NULL, *in = json_object();
+	const struct job *job = job_of(r);
+	if (job) {
+		json_object_set(in, job->name, json_object_get(params, job->name));
+		call(s, a, "sagemaker", job->stop, in, &out, &err);
+	} else if (strcmp(r->service, "ecs") == 0) {
+		json_t *task = json_array_get(json_object_get(submitted, "Tasks"), 0);
+		json_object_set(in, "Cluster", json_object_get(task, "ClusterArn"));
+		json_object_set(in, "Task", json_object_get(task, "TaskArn"));
+		json_set_text(in, "Reason", "The state machine's execution was stopped.");
+		call(s, a, "ecs", "StopTask", in, &out, &err);
+	}
+}

@@ -1,0 +1,98 @@
+/* integ_states.c - states:startExecution, with .sync, .sync:2 and .waitForTaskToken: started within the turn, so exactly once. */
+#include "states/integ.h"
+
+static json_t *ms_value(double ms)
+{
+	return json_integer((json_int_t)ms);
+}
+
+void integ_add_metadata(struct arena *a, json_t *output, const char *request_id, int status)
+{
+	struct str body = json_text(a, output);
+	char date[32];
+	const char *length = arena_printf(a, "%zu", body.len);
+	clock_http(clock_now_ms(), date);
+	json_t *all = json_pack("{s:[s],s:[s],s:[s],s:[s],s:[s]}", "x-amzn-RequestId", request_id, "connection", "keep-alive", "Content-Length", length, "Date",
+				date, "Content-Type", "application/x-amz-json-1.0");
+	json_t *plain = json_pack("{s:s,s:s,s:s,s:s,s:s}", "connection", "keep-alive", "Content-Length", length, "Content-Type",
+				  "application/x-amz-json-1.0", "Date", date, "x-amzn-RequestId", request_id);
+	json_object_set_new(output, "SdkHttpMetadata",
+			    json_pack("{s:o,s:o,s:i}", "AllHttpHeaders", all, "HttpHeaders", plain, "HttpStatusCode", status));
+	json_object_set_new(output, "SdkResponseMetadata", json_pack("{s:s}", "RequestId", request_id));
+}
+
+static void answer_later(struct exec *x, struct frame *f, json_t *event)
+{
+	json_set_int(event, "frame", f->id);
+	json_set_int(event, "attempt", f->attempt);
+	exec_task_event(x, f, event);
+	json_decref(event);
+}
+
+void integ_states_start(struct exec *x, struct frame *f, const struct resource *r)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct start_result started;
+	bool sync = r->pattern == TASK_SYNC || r->pattern == TASK_SYNC2;
+	const json_t *p = f->work, *input = json_get(p, "Input");
+	const char *machine = json_get_text(p, "StateMachineArn"), *request_id = turn_uuid(x->t);
+	struct start_request rq = { .machine = machine ? machine : "", .name = json_get_text(p, "Name"), .trace = json_get_text(p, "TraceHeader") };
+	if (input)
+		rq.input = json_is_string(input) ? json_str(input) : asl_text(x->a, input);
+	if (sync) {
+		rq.parent = x->arn;
+		rq.parent_frame = f->id;
+		rq.parent_attempt = f->attempt;
+	}
+	if (execution_start(x->s, x->t, &rq, &started, &err) < 0) {
+		const char *code = err.code[0] ? err.code : "InternalFailure";
+		const char *cause = arena_printf(x->a, "%s (Service: AWSStepFunctions; Status Code: 400; Error Code: %s; Request ID: %s; Proxy: null)",
+						 error_text(&err), code, request_id);
+		answer_later(x, f,
+			     json_pack("{s:s,s:s,s:s}", "type", "task", "error", arena_printf(x->a, "StepFunctions.%sException", code), "cause", cause));
+		return;
+	}
+	if (sync)
+		json_set_text(f->task, "child", started.arn);
+	json_t *output = json_pack("{s:s,s:o}", "ExecutionArn", started.arn, "StartDate", ms_value((double)started.start_ms));
+	integ_add_metadata(x->a, output, request_id, 200);
+	answer_later(x, f, json_pack("{s:s,s:o}", "type", "task", "output", output));
+}
+
+/* The nested execution has ended: its description is the result, or the cause of the failure. */
+void integ_states_ended(struct exec *x, struct frame *f, const json_t *event)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct execution_row row;
+	struct resource r;
+	if (!resource_parse(x->a, json_get_text(f->state->doc, "Resource"), &r) ||
+	    execution_find(turn_db(x->t), x->a, json_get_text(event, "arn"), &row, &err) <= 0)
+		return;
+	json_t *o = json_object(), *output = json_object_get(event, "output");
+	bool parsed = r.pattern == TASK_SYNC2;
+	json_set_text(o, "ExecutionArn", row.arn);
+	json_set_text(o, "Error", row.error);
+	json_set_text(o, "Cause", row.cause);
+	json_object_set_new(o, "Input", parsed ? asl_read_json(x->a, row.input, false, NULL) : json_stringn(row.input.ptr, row.input.len));
+	json_object_set_new(o, "InputDetails", json_pack("{s:b}", "Included", 1));
+	json_set_text(o, "Name", row.name);
+	if (output) {
+		struct str text = asl_text(x->a, output);
+		json_object_set_new(o, "Output", parsed ? json_incref(output) : json_stringn(text.ptr, text.len));
+		json_object_set_new(o, "OutputDetails", json_pack("{s:b}", "Included", 1));
+	}
+	json_object_set_new(o, "StartDate", ms_value((double)row.start_ms));
+	json_set_text(o, "StateMachineArn", row.machine);
+	const char *status = json_get_text(event, "status");
+	json_set_text(o, "Status", status);
+	json_object_set_new(o, "StopDate", ms_value((double)x->now_ms));
+	json_t *answer = json_pack("{s:s,s:b}", "type", "poll", "done", 1);
+	if (strcmp(status, "SUCCEEDED") == 0) {
+		json_object_set(answer, "output", o);
+	} else {
+		json_set_text(answer, "error", "States.TaskFailed");
+		json_set_text(answer, "cause", asl_text(x->a, o).ptr);
+	}
+	json_decref(o);
+	answer_later(x, f, answer);
+}

@@ -1,0 +1,390 @@
+/* states_api_machine.c - operations on state machines. */
+#include "states/room.h"
+
+#include <stdlib.h>
+
+static char *dup_json(struct arena *a, const json_t *value)
+{
+	return value ? (char *)json_text(a, value).ptr : NULL;
+}
+
+/* What a request gives of a machine; NULL where it says nothing. */
+struct wanted {
+	const char *hash, *role, *logging, *tracing, *encryption;
+	struct str definition;
+};
+
+/* ---- logging ---- */
+
+static int logging_check(struct states *s, struct arena *a, const json_t *logging, struct error *err)
+{
+	const char *level = json_get_text(logging, "level");
+	const json_t *destinations = json_get(logging, "destinations");
+	if (!level || strcmp(level, "OFF") == 0)
+		return 0;
+	const char *group = json_get_text(json_get_path(json_array_get(destinations, 0), "cloudWatchLogsLogGroup"), "logGroupArn");
+	if (json_array_size(destinations) != 1 || !group)
+		return error_aws(err, "InvalidLoggingConfiguration", "Invalid Logging Configuration: Must specify exactly one Log Destination.");
+	struct str rest = str_from(group), part[8];
+	int n = 0;
+	while (n < 8 && str_split(&rest, ':', &part[n]))
+		n++;
+	bool good = n == 8 && str_eqz(part[0], "arn") && str_eqz(part[2], "logs") && str_eqz(part[5], "log-group") && str_eqz(part[7], "*") &&
+		    str_eqz(part[3], s->o.region) && str_eqz(part[4], s->o.account);
+	(void)a;
+	return good ? 0
+		    : error_aws(err, "InvalidLoggingConfiguration",
+				"Invalid Logging Configuration: Log Destination ARN is not valid: Resource '%s' is not a log group of this account and Region.",
+				group);
+}
+
+static const char *logging_text(struct arena *a, const json_t *in)
+{
+	json_t *logging = json_get(in, "loggingConfiguration");
+	if (!logging)
+		return NULL;
+	json_t *full = json_copy(logging);
+	if (!json_get(full, "level"))
+		json_set_text(full, "level", "OFF");
+	if (!json_get(full, "includeExecutionData"))
+		json_set_bool(full, "includeExecutionData", false);
+	const char *out = dup_json(a, full);
+	json_decref(full);
+	return out;
+}
+
+/* Reads and checks what a Create or Update gives. */
+static int wanted_read(struct states *s, struct arena *a, const json_t *in, bool express, struct wanted *w, struct error *err)
+{
+	*w = (struct wanted){ .definition = json_get_str(in, "definition"),
+			      .role = json_get_text(in, "roleArn"),
+			      .logging = logging_text(a, in),
+			      .tracing = dup_json(a, json_get(in, "tracingConfiguration")),
+			      .encryption = dup_json(a, json_get(in, "encryptionConfiguration")) };
+	if (logging_check(s, a, json_get(in, "loggingConfiguration"), err) < 0)
+		return -1;
+	struct states_arn role;
+	if (w->role && !str_starts(str_from(w->role), STR("arn:aws")))
+		return error_aws(err, "InvalidArn", "Invalid Role Arn: '%s'", w->role);
+	(void)role;
+	if (!w->definition.ptr)
+		return 0;
+	struct asl_machine *m = NULL;
+	if (machine_check(s, a, w->definition, express, &m, err) < 0)
+		return -1;
+	asl_machine_free(m);
+	w->hash = machine_hash(a, w->definition);
+	return 0;
+}
+
+/* ---- versions ---- */
+
+static int version_add(struct turn *t, struct machine_row *m, const char *description, const char **arn, struct error *err)
+{
+	struct db *db = turn_db(t);
+	int64_t n = m->version + 1;
+	*arn = arena_printf(turn_arena(t), "%s:%lld", m->arn, (long long)n);
+	if (db_exec(db, err,
+		    "INSERT INTO states_version(arn, machine, version, hash, role, revision, description, logging, tracing, encryption, created_ms) "
+		    "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		    "ssisssssssi", *arn, m->arn, n, m->hash, m->role, m->revision, description, m->logging, m->tracing, m->encryption,
+		    turn_now_ms(t)) < 0)
+		return -1;
+	return db_exec(db, err, "UPDATE states_machine SET version=? WHERE arn=?", "is", n, m->arn) < 0 ? -1 : 0;
+}
+
+COMMAND(api_version_publish)
+{
+	struct machine_row m;
+	struct version_row v;
+	struct arena *a = turn_arena(t);
+	const char *arn = json_get_text(in, "stateMachineArn"), *revision = json_get_text(in, "revisionId");
+	if (arn_check(str_from(arn), "stateMachine", err) < 0 || machine_get(turn_db(t), a, arn, &m, err) < 0)
+		return -1;
+	const char *current = m.revision ? m.revision : "INITIAL";
+	if (revision && strcmp(revision, current) != 0)
+		return error_aws(err, "ConflictException",
+				 "Failed to publish the State Machine version for revision %s. The current State Machine revision is %s.", revision, current);
+	const char *last = arena_printf(a, "%s:%lld", m.arn, (long long)m.version);
+	int rc = m.version ? version_find(turn_db(t), a, last, &v, err) : 0;
+	bool same = rc == 1 && strcmp(v.revision ? v.revision : "INITIAL", current) == 0;
+	if (rc < 0)
+		return -1;
+	const char *description = json_get_text(in, "description");
+	if (same && description && (!v.description || strcmp(v.description, description) != 0))
+		return error_aws(err, "ConflictException", "A version of this revision exists with another description: '%s'", v.arn);
+	if (!same && version_add(t, &m, description, &v.arn, err) < 0)
+		return -1;
+	*out = json_pack("{s:s}", "stateMachineVersionArn", v.arn);
+	json_set_real(*out, "creationDate", (double)(same ? v.created_ms : turn_now_ms(t)) / 1000.0);
+	return 0;
+}
+
+/* ---- create ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+	return (!a && !b) || (a && b && strcmp(a, b) == 0);
+}
+
+static int create_again(struct call *c, struct turn *t, const json_t *in, const struct machine_row *m, const struct wanted *w, json_t **out,
+			struct error *err)
+{
+	const char *type = json_get_text(in, "type");
+	bool publish = json_get_bool(in, "publish", false);
+	if (strcmp(m->status, "DELETING") == 0)
+		return error_aws(err, "StateMachineDeleting", "State Machine Deleting: '%s'", m->arn);
+	if (strcmp(m->hash, w->hash) != 0 || strcmp(m->type, type ? type : "STANDARD") != 0 || !same_text(m->logging, w->logging) ||
+	    !same_text(m->tracing, w->tracing) || !same_text(m->encryption, w->encryption) || publish != (m->version > 0))
+		return error_aws(err, "StateMachineAlreadyExists", "State Machine Already Exists: '%s'", m->arn);
+	*out = json_pack("{s:s}", "stateMachineArn", m->arn);
+	json_set_real(*out, "creationDate", (double)m->created_ms / 1000.0);
+	if (publish)
+		json_set_text(*out, "stateMachineVersionArn", arena_printf(turn_arena(t), "%s:1", m->arn));
+	return 0;
+}
+
+COMMAND(api_machine_create)
+{
+	struct states *s = c->service_ctx;
+	struct arena *a = turn_arena(t);
+	struct machine_row m;
+	struct wanted w;
+	struct str name = json_get_str(in, "name");
+	const char *type = json_get_text(in, "type"), *version = NULL;
+	bool publish = json_get_bool(in, "publish", false);
+	type = type ? type : "STANDARD";
+	if (name_check(name, err) < 0)
+		return -1;
+	if (json_get(in, "versionDescription") && !publish)
+		return error_aws(err, "ValidationException", "Version description can only be set when publish is true");
+	if (wanted_read(s, a, in, strcmp(type, "EXPRESS") == 0, &w, err) < 0)
+		return -1;
+	const char *arn = states_arn(s, a, "stateMachine", arena_strdup(a, name));
+	int rc = machine_find(turn_db(t), a, arn, &m, err);
+	if (rc != 0)
+		return rc < 0 ? -1 : create_again(c, t, in, &m, &w, out, err);
+	int64_t now = turn_now_ms(t);
+	if (definition_put(turn_db(t), w.hash, w.definition, err) < 0)
+		return -1;
+	if (db_exec(turn_db(t), err,
+		    "INSERT INTO states_machine(arn, name, type, role, hash, revision, status, logging, tracing, encryption, created_ms, updated_ms, "
+		    "version) VALUES(?, ?, ?, ?, ?, NULL, 'ACTIVE', ?, ?, ?, ?, ?, 0)",
+		    "sSssssssii", arn, name, type, w.role, w.hash, w.logging, w.tracing, w.encryption, now, now) < 0)
+		return -1;
+	if (machine_find(turn_db(t), a, arn, &m, err) < 0 || tags_put(turn_db(t), arn, json_get(in, "tags"), err) < 0)
+		return -1;
+	if (publish && version_add(t, &m, json_get_text(in, "versionDescription"), &version, err) < 0)
+		return -1;
+	*out = json_pack("{s:s}", "stateMachineArn", arn);
+	json_set_real(*out, "creationDate", (double)now / 1000.0);
+	json_set_text(*out, "stateMachineVersionArn", version);
+	return 0;
+}
+
+/* ---- update, delete ---- */
+
+COMMAND(api_machine_update)
+{
+	struct states *s = c->service_ctx;
+	struct arena *a = turn_arena(t);
+	struct machine_row m;
+	struct wanted w;
+	const char *arn = json_get_text(in, "stateMachineArn"), *version = NULL;
+	if (arn_check(str_from(arn), "stateMachine", err) < 0 || machine_get(turn_db(t), a, arn, &m, err) < 0)
+		return -1;
+	if (!json_get(in, "definition") && !json_get(in, "roleArn") && !json_get(in, "loggingConfiguration") && !json_get(in, "tracingConfiguration") &&
+	    !json_get(in, "encryptionConfiguration"))
+		return error_aws(err, "MissingRequiredParameter",
+				 "Either the definition, the role ARN, the LoggingConfiguration, or the TracingConfiguration must be specified");
+	if (strcmp(m.status, "DELETING") == 0)
+		return error_aws(err, "StateMachineDeleting", "State Machine Deleting: '%s'", arn);
+	if (wanted_read(s, a, in, m.express, &w, err) < 0)
+		return -1;
+	if (w.hash && definition_put(turn_db(t), w.hash, w.definition, err) < 0)
+		return -1;
+	m.hash = w.hash ? w.hash : m.hash;
+	m.role = w.role ? w.role : m.role;
+	m.logging = w.logging ? w.logging : m.logging;
+	m.tracing = w.tracing ? w.tracing : m.tracing;
+	m.encryption = w.encryption ? w.encryption : m.encryption;
+	m.revision = turn_uuid(t);
+	int64_t now = turn_now_ms(t);
+	if (db_exec(turn_db(t), err, "UPDATE states_machine SET hash=?, role=?, logging=?, tracing=?, encryption=?, revision=?, updated_ms=? WHERE arn=?",
+		    "ssssssis", m.hash, m.role, m.logging, m.tracing, m.encryption, m.revision, now, arn) < 0)
+		return -1;
+	if (json_get_bool(in, "publish", false) && version_add(t, &m, json_get_text(in, "versionDescription"), &version, err) < 0)
+		return -1;
+	*out = json_pack("{s:s}", "revisionId", m.revision);
+	json_set_real(*out, "updateDate", (double)now / 1000.0);
+	json_set_text(*out, "stateMachineVersionArn", version);
+	return 0;
+}
+
+COMMAND(api_machine_delete)
+{
+	struct machine_row m;
+	struct arena *a = turn_arena(t);
+	CLEANUP_ROWS struct rows rows = { 0 };
+	const char *arn = json_get_text(in, "stateMachineArn");
+	if (arn_check(str_from(arn), "stateMachine", err) < 0)
+		return -1;
+	int rc = machine_find(turn_db(t), a, arn, &m, err);
+	*out = json_object();
+	if (rc <= 0)
+		return rc;
+	rc = db_row(turn_db(t), &rows, err, "SELECT 1 FROM states_execution WHERE machine=? AND status='RUNNING'", "s", arn);
+	rows_done(&rows);
+	if (rc < 0)
+		return -1;
+	if (rc == 0)
+		return machine_erase(turn_db(t), arn, err);
+	return db_exec(turn_db(t), err, "UPDATE states_machine SET status='DELETING' WHERE arn=?", "s", arn) < 0 ? -1 : 0;
+}
+
+/* ---- read ---- */
+
+static void show_logging(json_t *o, const char *logging)
+{
+	json_t *l = json_column(logging);
+	json_object_set_new(o, "loggingConfiguration", l ? l : json_pack("{s:s,s:b}", "level", "OFF", "includeExecutionData", 0));
+}
+
+static int show_definition(struct states *s, struct db *db, struct arena *a, json_t *o, const char *hash, struct error *err)
+{
+	struct str text = definition_get(db, a, hash, err);
+	if (!text.ptr)
+		return -1;
+	json_object_set_new(o, "definition", json_stringn(text.ptr, text.len));
+	struct asl_machine *m = machine_take(s, db, hash, err);
+	if (!m)
+		return -1;
+	json_t *refs = asl_variable_references(m);
+	if (refs)
+		json_object_set_new(o, "variableReferences", refs);
+	machine_give(s, hash, m);
+	return 0;
+}
+
+static void show_extras(json_t *o, const char *logging, const char *tracing, const char *encryption, const char *revision)
+{
+	json_t *t = json_column(tracing), *e = json_column(encryption);
+	show_logging(o, logging);
+	json_object_set_new(o, "tracingConfiguration", t ? t : json_pack("{s:b}", "enabled", 0));
+	if (e)
+		json_object_set_new(o, "encryptionConfiguration", e);
+	json_set_text(o, "revisionId", revision);
+}
+
+static bool metadata_only(const json_t *in)
+{
+	const char *included = json_get_text(in, "includedData");
+	return included && strcmp(included, "METADATA_ONLY") == 0;
+}
+
+QUERY(api_machine_describe)
+{
+	struct states *s = c->service_ctx;
+	struct machine_row m;
+	struct version_row v;
+	const char *arn = json_get_text(in, "stateMachineArn"), *hash;
+	if (arn_check(str_from(arn), "stateMachine", err) < 0)
+		return -1;
+	int rc = version_find(db, c->arena, arn, &v, err);
+	if (rc < 0 || machine_get(db, c->arena, rc ? v.machine : arn, &m, err) < 0)
+		return -1;
+	json_t *o = *out = json_object();
+	json_set_text(o, "stateMachineArn", arn);
+	json_set_text(o, "name", m.name);
+	json_set_text(o, "status", m.status);
+	json_set_text(o, "type", m.type);
+	json_set_text(o, "roleArn", rc ? v.role : m.role);
+	json_set_real(o, "creationDate", (double)(rc ? v.created_ms : m.created_ms) / 1000.0);
+	hash = rc ? v.hash : m.hash;
+	if (rc)
+		json_set_text(o, "description", v.description);
+	show_extras(o, rc ? v.logging : m.logging, rc ? v.tracing : m.tracing, rc ? v.encryption : m.encryption, rc ? v.revision : m.revision);
+	return metadata_only(in) ? 0 : show_definition(s, db, c->arena, o, hash, err);
+}
+
+QUERY(api_machine_for_execution)
+{
+	struct states *s = c->service_ctx;
+	struct execution_row x;
+	struct machine_row m;
+	const char *arn = json_get_text(in, "executionArn");
+	if (arn_check(str_from(arn), "execution", err) < 0 || execution_get(db, c->arena, arn, &x, err) < 0)
+		return -1;
+	int rc = machine_find(db, c->arena, x.machine, &m, err);
+	if (rc < 0)
+		return -1;
+	json_t *o = *out = json_object();
+	struct states_arn parts;
+	arn_split(str_from(x.machine), &parts);
+	json_set_text(o, "stateMachineArn", x.machine);
+	json_set_text(o, "name", rc ? m.name : arena_strdup(c->arena, parts.rest));
+	json_set_text(o, "roleArn", x.role);
+	json_set_text(o, "mapRunArn", x.map_run);
+	json_set_text(o, "label", x.label);
+	json_set_real(o, "updateDate", (double)(rc ? m.updated_ms : x.start_ms) / 1000.0);
+	show_extras(o, x.logging, rc ? m.tracing : NULL, rc ? m.encryption : NULL, x.revision);
+	return metadata_only(in) ? 0 : show_definition(s, db, c->arena, o, x.hash, err);
+}
+
+QUERY(api_machine_list)
+{
+	struct page p;
+	CLEANUP_ROWS struct rows rows = { 0 };
+	int rc;
+	if (page_open(c->arena, in, 100, &p, err) < 0)
+		return -1;
+	json_t *list = json_array();
+	*out = json_pack("{s:o}", "stateMachines", list);
+	if (db_query(db, &rows, err, "SELECT arn, name, type, created_ms FROM states_machine WHERE arn>? ORDER BY arn LIMIT ?", "si", p.key, p.limit + 1) < 0)
+		return -1;
+	const char *last = "";
+	while ((rc = rows_next(&rows, err)) > 0) {
+		if ((int64_t)json_array_size(list) == p.limit) {
+			page_more(*out, 0, last);
+			break;
+		}
+		json_t *o = json_object();
+		last = arena_strdup(c->arena, rows_str(&rows, 0));
+		json_set_text(o, "stateMachineArn", last);
+		json_set_text(o, "name", rows_str(&rows, 1).ptr);
+		json_set_text(o, "type", rows_str(&rows, 2).ptr);
+		json_set_real(o, "creationDate", (double)rows_int(&rows, 3) / 1000.0);
+		json_array_append_new(list, o);
+	}
+	return rc < 0 ? -1 : 0;
+}
+
+QUERY(api_machine_validate)
+{
+	struct states *s = c->service_ctx;
+	struct asl_diagnostics d = { .arena = c->arena, .jsonata = s->jsonata };
+	struct asl_machine *m = NULL;
+	const char *type = json_get_text(in, "type"), *severity = json_get_text(in, "severity");
+	int64_t most = json_get_int(in, "maxResults", 100);
+	int rc = asl_parse(json_get_str(in, "definition"), type && strcmp(type, "EXPRESS") == 0, &d, &m);
+	asl_machine_free(m);
+	json_t *list = json_array();
+	bool truncated = false;
+	for (size_t i = 0; i < d.count; i++) {
+		const struct asl_diagnostic *x = &d.items[i];
+		if (strcmp(x->severity, "ERROR") != 0 && !(severity && strcmp(severity, "WARNING") == 0))
+			continue;
+		if ((int64_t)json_array_size(list) >= (most > 0 ? most : 100)) {
+			truncated = true;
+			break;
+		}
+		json_t *o = json_object();
+		json_set_text(o, "severity", x->severity);
+		json_set_text(o, "code", x->code);
+		json_set_text(o, "message", x->message);
+		json_set_text(o, "location", x->location);
+		json_array_append_new(list, o);
+	}
+	*out = json_pack("{s:s,s:o,s:b}", "result", rc < 0 ? "FAIL" : "OK", "diagnostics", list, "truncated", truncated);
+	return 0;
+}

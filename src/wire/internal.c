@@ -1,0 +1,201 @@
+/* internal.c - operations called from inside, without HTTP: wire_call_internal.
+ *
+ * DESIGN: the input may spell members as the AWS SDK for Java does ("StateMachineArn" for the model's "stateMachineArn") and give timestamps as
+ * ISO text; it is brought to the normal form, checked against the model as a client's request is, and given to the same handler. The
+ * answer comes back in that spelling: capitalised members, ISO timestamps. */
+#include <ctype.h>
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/json.h"
+#include "wire/codec.h"
+#include "wire/http.h"
+
+struct internal_call {
+	struct call call; /* first: wire_answer finds the rest from it */
+	pthread_mutex_t lock;
+	pthread_cond_t ended;
+	const struct wire_op *handler;
+	json_t *in, *out;
+	struct error err;
+	int rc;
+	bool done;
+};
+
+/* ---- spelling ---- */
+
+static const struct model_member *member_find(const struct model_service *s, const struct model_shape *sh, const char *key)
+{
+	const struct model_member *exact = codec_member(s, sh, str_from(key)), *m = model_shape_members(s, sh);
+	if (exact)
+		return exact;
+	for (int i = 0; i < sh->count; i++)
+		if (str_eq_nocase(str_from(model_text(s, m[i].name)), str_from(key)))
+			return &m[i];
+	return NULL;
+}
+
+static json_t *from_sdk(const struct model_service *s, const struct model_shape *sh, json_t *value, int depth)
+{
+	const char *key;
+	json_t *item, *out;
+	size_t i;
+	int64_t ms;
+	if (depth > CODEC_MAX_DEPTH || (sh->flags & MS_DOCUMENT))
+		return json_incref(value);
+	const struct model_member *m = model_shape_members(s, sh);
+	if (sh->type == MT_STRUCTURE && json_is_object(value)) {
+		out = json_object();
+		json_object_foreach(value, key, item) {
+			const struct model_member *found = member_find(s, sh, key);
+			if (found && !json_is_null(item))
+				json_object_set_new(out, model_text(s, found->name), from_sdk(s, model_member_shape(s, found), item, depth + 1));
+		}
+		return out;
+	}
+	if (sh->type == MT_LIST && json_is_array(value)) {
+		out = json_array();
+		json_array_foreach(value, i, item)
+			json_array_append_new(out, from_sdk(s, model_member_shape(s, m), item, depth + 1));
+		return out;
+	}
+	if (sh->type == MT_MAP && json_is_object(value)) {
+		out = json_object();
+		json_object_foreach(value, key, item)
+			json_object_set_new(out, key, from_sdk(s, model_member_shape(s, m + 1), item, depth + 1));
+		return out;
+	}
+	if (sh->type == MT_TIMESTAMP && json_is_string(value) && clock_parse_iso(json_str(value), &ms))
+		return codec_time_new(ms);
+	if (sh->type == MT_STRING && (json_is_object(value) || json_is_array(value))) { /* a JSON text may be given as JSON */
+		char *text = json_text_dup(value);
+		out = json_string(text);
+		free(text);
+		return out;
+	}
+	return json_incref(value);
+}
+
+static json_t *to_sdk(const struct model_service *s, const struct model_shape *sh, json_t *value, int depth)
+{
+	const char *key;
+	json_t *item, *out;
+	size_t i;
+	int64_t ms;
+	if (depth > CODEC_MAX_DEPTH || (sh->flags & MS_DOCUMENT))
+		return json_incref(value);
+	const struct model_member *m = model_shape_members(s, sh);
+	if (sh->type == MT_STRUCTURE && json_is_object(value)) {
+		out = json_object();
+		json_object_foreach(value, key, item) {
+			const struct model_member *found = codec_member(s, sh, str_from(key));
+			char name[256];
+			if (!found || json_is_null(item))
+				continue;
+			snprintf(name, sizeof(name), "%s", key);
+			name[0] = (char)toupper((unsigned char)name[0]);
+			json_object_set_new(out, name, to_sdk(s, model_member_shape(s, found), item, depth + 1));
+		}
+		return out;
+	}
+	if (sh->type == MT_LIST && json_is_array(value)) {
+		out = json_array();
+		json_array_foreach(value, i, item)
+			json_array_append_new(out, to_sdk(s, model_member_shape(s, m), item, depth + 1));
+		return out;
+	}
+	if (sh->type == MT_MAP && json_is_object(value)) {
+		out = json_object();
+		json_object_foreach(value, key, item)
+			json_object_set_new(out, key, to_sdk(s, model_member_shape(s, m + 1), item, depth + 1));
+		return out;
+	}
+	if (sh->type == MT_TIMESTAMP && codec_time_ms(value, &ms)) {
+		char text[32];
+		return json_string(ms % 1000 ? clock_iso_ms(ms, text) : clock_iso(ms, text));
+	}
+	return json_incref(value);
+}
+
+/* ---- the call ---- */
+
+void internal_answer(struct call *call, int rc, json_t *out, struct error *err)
+{
+	struct internal_call *c = (struct internal_call *)call;
+	pthread_mutex_lock(&c->lock);
+	c->rc = rc;
+	c->out = out;
+	if (rc < 0 && err && err->message)
+		error_http(&c->err, err->status, err->code, "%s", error_text(err));
+	c->done = true;
+	pthread_cond_signal(&c->ended);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static int command_run_internal(struct turn *t, void *arg, struct error *err)
+{
+	struct internal_call *c = arg;
+	json_decref(c->out);
+	c->out = NULL;
+	return c->handler->command(&c->call, t, c->in, &c->out, err);
+}
+
+static int perform(struct internal_call *c, struct error *err)
+{
+	struct store *store = engine_store(c->call.engine);
+	if (c->handler->command)
+		return engine_call(c->call.engine, command_run_internal, c, err);
+	if (c->handler->query) {
+		struct db *db = store_read_begin(store, err);
+		if (!db)
+			return -1;
+		int rc = c->handler->query(&c->call, db, c->in, &c->out, err);
+		store_read_end(store, db);
+		return rc;
+	}
+	c->handler->async(&c->call, c->in);
+	pthread_mutex_lock(&c->lock);
+	while (!c->done)
+		pthread_cond_wait(&c->ended, &c->lock);
+	pthread_mutex_unlock(&c->lock);
+	return c->rc < 0 ? error_move(err, &c->err) : 0;
+}
+
+static const struct service *service_find(struct wire_server *w, const char *model)
+{
+	for (size_t i = 0; i < w->nservices; i++)
+		if (w->services[i].model && strcmp(model_name(w->services[i].model), model) == 0)
+			return &w->services[i];
+	return NULL;
+}
+
+int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, struct arena *a, json_t **out, struct error *err)
+{
+	const struct service *sv = service_find(w, rq->model);
+	*out = NULL;
+	if (!sv)
+		return error_http(err, 501, "NotImplementedException", "Quern has no service `%s` yet.", rq->model);
+	const struct model_op *op = model_op_find(sv->model, str_from(rq->operation));
+	const struct wire_op *handler = op ? map_get(&sv->ops, str_from(rq->operation)) : NULL;
+	if (!op)
+		return error_http(err, 400, "UnknownOperationException", "The service `%s` has no operation `%s`.", rq->model, rq->operation);
+	if (!handler)
+		return error_http(err, 501, "NotImplementedException", "Quern does not implement %s:%s yet.", rq->model, rq->operation);
+	char id[37];
+	id_uuid(id, NULL, NULL);
+	struct internal_call c = { .handler = handler, .lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER };
+	c.call = (struct call){ .arena = a, .who = rq->who, .region = rq->region ? rq->region : w->region, .account = rq->who->account,
+				.operation = handler->name, .request_id = arena_strdup(a, str_from(id)), .engine = w->o.engine,
+				.service_ctx = sv->s->ctx };
+	const struct model_shape *in_shape = model_op_input(sv->model, op), *out_shape = model_op_output(sv->model, op);
+	c.in = in_shape && json_is_object(rq->in) ? from_sdk(sv->model, in_shape, rq->in, 0) : json_object();
+	int rc = model_validate(a, sv->model, op, c.in, err);
+	if (rc == 0)
+		rc = perform(&c, err);
+	if (rc == 0)
+		*out = c.out && out_shape ? to_sdk(sv->model, out_shape, c.out, 0) : json_object();
+	json_decref(c.in);
+	json_decref(c.out);
+	error_release(&c.err);
+	return rc < 0 ? -1 : 0;
+}
