@@ -64,7 +64,18 @@ json_t *job_tags_get(struct db *db, const char *arn, struct error *err)
 	return tags_page(db, arn, STR(""), INT64_MAX, err);
 }
 
-/* "arn:aws:sagemaker:<region>:<account>:<kind>/<name>" of this account; a job must exist. */
+/* Kinds with a table of their own here: the ARN must be there. Others are checked by their form only. */
+static const struct {
+	const char *kind, *sql;
+} known_kinds[] = {
+	{ "training-job/", "SELECT 1 FROM sagemaker_job WHERE kind='training-job' AND arn=?" },
+	{ "processing-job/", "SELECT 1 FROM sagemaker_job WHERE kind='processing-job' AND arn=?" },
+	{ "model/", "SELECT 1 FROM sagemaker_model WHERE arn=?" },
+	{ "model-package-group/", "SELECT 1 FROM sagemaker_package_group WHERE arn=?" },
+	{ "model-package/", "SELECT 1 FROM sagemaker_package WHERE arn=?" },
+};
+
+/* "arn:aws:sagemaker:<region>:<account>:<kind>/<name>" of this account. */
 static int check_arn(struct sagemaker *s, struct db *db, const char *arn, struct error *err)
 {
 	struct str rest = str_from(arn), piece[6];
@@ -75,14 +86,11 @@ static int check_arn(struct sagemaker *s, struct db *db, const char *arn, struct
 		return job_refuse(err, "Invalid ARN: %s", arn);
 	if (!str_eqz(piece[4], s->o.account))
 		return error_aws(err, "AccessDeniedException", "The resource %s belongs to another account.", arn);
-	for (int kind = JOB_PROCESSING; kind <= JOB_TRAINING; kind++) {
-		const char *name = job_kind_name(kind);
-		size_t n = strlen(name);
-		if (!str_starts(rest, str_from(name)) || rest.len <= n + 1 || rest.ptr[n] != '/')
+	for (size_t i = 0; i < sizeof(known_kinds) / sizeof(known_kinds[0]); i++) {
+		if (!str_starts(rest, str_from(known_kinds[i].kind)))
 			continue;
 		CLEANUP_ROWS struct rows rows = { 0 };
-		int rc = db_row(db, &rows, err, "SELECT 1 FROM sagemaker_job WHERE kind=? AND name=?", "sS", name,
-				str_skip(rest, n + 1));
+		int rc = db_row(db, &rows, err, known_kinds[i].sql, "s", arn);
 		return rc == 0  ? error_aws(err, "ValidationException", "Requested resource not found.")
 		       : rc < 0 ? -1
 				: 0;
