@@ -229,6 +229,10 @@ static json_t *object_eval(const struct expr_env *env, const json_t *value, stru
 
 json_t *expr_eval(const struct expr_env *env, const json_t *value, struct error *err)
 {
+	if (!value) {
+		error_aws(err, "ValidationException", "An expression lacks a value.");
+		return NULL;
+	}
 	if (json_is_array(value))
 		return list_eval(env, value, err);
 	if (!json_is_object(value))
