@@ -1,7 +1,7 @@
 /* job_tags.c - tags of sagemaker resources, kept by ARN.
  *
- * DESIGN: one table for all kinds of resources. The operations know which ARNs exist for jobs (a row); for other kinds
- * the ARN's form is checked. */
+ * DESIGN: one table for all kinds of resources. An ARN of a kind whose rows are here must exist; of other kinds only
+ * the form is checked. */
 #include "sagemaker/job_impl.h"
 
 #define TAGS_MAX 50
