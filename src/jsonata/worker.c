@@ -161,11 +161,12 @@ static JSObjectRef global_function(const char *name)
 	return JSValueToObject(context, value, NULL);
 }
 
-/* Ends the process above its memory limit: the heap of the engine has no limit of its own. The file stays open, because opening is
- * forbidden later. */
+/* Ends the process above its memory limit, the heap of the engine having no limit of its own, and with its parent. The parent-death signal would not do: it
+ * comes when the parent's thread ends. The file stays open, because opening is forbidden later. */
 static void *watch(void *limit_bytes)
 {
 	int64_t limit = *(int64_t *)limit_bytes;
+	pid_t parent = getppid();
 	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	char text[128];
 	long pages, resident;
@@ -174,8 +175,10 @@ static void *watch(void *limit_bytes)
 	for (;;) {
 		ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
 		text[n > 0 ? n : 0] = 0;
-		if (sscanf(text, "%ld %ld", &pages, &resident) == 2 && (int64_t)resident * sysconf(_SC_PAGESIZE) > limit)
+		if (limit > 0 && sscanf(text, "%ld %ld", &pages, &resident) == 2 && (int64_t)resident * sysconf(_SC_PAGESIZE) > limit)
 			_exit(3);
+		if (getppid() != parent)
+			_exit(0);
 		usleep(WATCH_US);
 	}
 	return NULL;
@@ -234,7 +237,6 @@ int main(int argc, char **argv)
 	if (argc != 3)
 		die("usage: quern-jsonata DIRECTORY MEMORY_BYTES");
 	limit = strtoll(argv[2], NULL, 10);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	context = JSGlobalContextCreate(NULL);
 	run_script(strdup("var global = this;"), "start"); /* the package looks for Node's name of the global object */
 	run_script(read_file(argv[1], "jsonata.js"), "jsonata.js");
@@ -245,7 +247,7 @@ int main(int argc, char **argv)
 		die("glue.js has no quernHandle");
 	EVP_get_digestbyname("MD5");
 	pthread_t watcher;
-	if (limit > 0 && pthread_create(&watcher, NULL, watch, &limit) != 0)
+	if (pthread_create(&watcher, NULL, watch, &limit) != 0)
 		die("pthread_create");
 	JSStringRef string = JSStringCreateWithUTF8CString(warm_up);
 	JSValueRef arguments[] = { JSValueMakeString(context, string), reply_function };

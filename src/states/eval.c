@@ -264,6 +264,8 @@ static int evaluation_error(struct asl_env *env, struct asl_fault *f, struct str
 		message = "unknown";
 	if (str_eqz(c, JSONATA_UNSUPPORTED))
 		return query_fault(f, expression, field, "returned an unsupported result type.");
+	if (str_eqz(c, "D0000"))
+		return query_fault(f, expression, field, arena_printf(env->arena, "threw an internal error during evaluation. %s", message));
 	if (str_eqz(c, JSONATA_LIMIT))
 		return query_fault(f, expression, field, arena_printf(env->arena, "threw an error during evaluation: %s", message));
 	return query_fault(f, expression, field, arena_printf(env->arena, "threw an error during evaluation. %.*s: %s", STR_ARG(c), message));

@@ -57,26 +57,48 @@ void asl_number_text(double value, char out[40])
 	sprintf(p, ".%s", n > exponent + 1 ? digits + exponent + 1 : "0");
 }
 
-static void add_text(struct buf *b, struct str s)
+/* Must the byte be escaped in a text? */
+static inline bool is_special(unsigned char c)
+{
+	return c < 32 || c == '"' || c == '\\';
+}
+
+static void add_escaped(struct buf *b, unsigned char c)
 {
 	static const char named[] = "btn\0fr"; /* codes 8 to 13 */
-	size_t start = 0;
-	buf_add_char(b, '"');
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.ptr[i];
-		if (c >= 32 && c != '"' && c != '\\')
-			continue;
+	char simple = c == '"' || c == '\\' ? (char)c : c >= 8 && c <= 13 && c != 11 ? named[c - 8] : 0;
+	if (simple)
+		buf_add(b, (char[]){ '\\', simple }, 2);
+	else
+		buf_printf(b, "\\u%04X", c);
+}
+
+static void add_text(struct buf *b, struct str s)
+{
+	buf_reserve(b, s.len + 2);
+	b->ptr[b->len++] = '"';
+	for (size_t i = 0; i < s.len;) {
+		size_t start = i;
+		while (i < s.len && !is_special((unsigned char)s.ptr[i]))
+			i++;
 		buf_add(b, s.ptr + start, i - start);
-		start = i + 1;
-		if (c == '"' || c == '\\')
-			buf_printf(b, "\\%c", c);
-		else if (c >= 8 && c <= 13 && c != 11)
-			buf_printf(b, "\\%c", named[c - 8]);
-		else
-			buf_printf(b, "\\u%04X", c);
+		if (i < s.len)
+			add_escaped(b, (unsigned char)s.ptr[i++]);
 	}
-	buf_add(b, s.ptr + start, s.len - start);
 	buf_add_char(b, '"');
+}
+
+static void add_integer(struct buf *b, json_int_t v)
+{
+	char text[24], *p = text + sizeof(text);
+	uint64_t left = v < 0 ? -(uint64_t)v : (uint64_t)v;
+	do {
+		*--p = (char)('0' + left % 10);
+		left /= 10;
+	} while (left > 0);
+	if (v < 0)
+		*--p = '-';
+	buf_add(b, p, (size_t)(text + sizeof(text) - p));
 }
 
 static void add_value(struct buf *b, const json_t *v)
@@ -111,8 +133,7 @@ static void add_value(struct buf *b, const json_t *v)
 		add_text(b, json_str(v));
 		return;
 	case JSON_INTEGER:
-		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(v));
-		buf_addz(b, number);
+		add_integer(b, json_integer_value(v));
 		return;
 	case JSON_REAL:
 		asl_number_text(json_real_value(v), number);

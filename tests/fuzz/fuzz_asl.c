@@ -1,0 +1,52 @@
+/* Fuzz target: a definition, parsed and checked; of a good one the references, the first state's fields and a rule are evaluated. The first byte says
+ * whether the machine is express or a single state. */
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "states/asl.h"
+
+static void evaluate(struct arena *a, struct asl_machine *m)
+{
+	struct asl_fault f = ASL_FAULT_INIT;
+	json_t *input = json_pack("{s:[i,i], s:s, s:o}", "a", 1, 2, "b", "text", "c", json_object()), *rule;
+	struct asl_env env = { .arena = a, .input = input, .context = input, .variables = input, .machine = m };
+	for (size_t i = 0; i < m->top->count; i++) {
+		const json_t *doc = m->top->states[i].doc;
+		json_t *out = NULL;
+		size_t k;
+		bool matched;
+		if (asl_payload(&env, doc, "Parameters", &out, &f) == ASL_OK)
+			json_decref(out);
+		if (asl_in_out_path(&env, doc, "InputPath", input, &out, &f) == ASL_OK)
+			json_decref(out);
+		if (asl_put(input, json_get_str(doc, "ResultPath"), input, &out, &f) == ASL_OK)
+			json_decref(out);
+		json_array_foreach(json_object_get(doc, "Choices"), k, rule)
+			asl_choice(&env, rule, m->top->states[i].jsonata, &matched, &f);
+	}
+	asl_fault_release(&f);
+	json_decref(input);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct arena a = ARENA_INIT;
+	struct asl_diagnostics d = { .arena = &a };
+	struct asl_machine *m;
+	if (size == 0)
+		return 0;
+	struct str text = str_of(data + 1, size - 1);
+	int rc = data[0] & 2 ? asl_parse_state(text, "StateName", &d, &m) : asl_parse(text, data[0] & 1, &d, &m);
+	if ((rc == 0) != (m != NULL) || (rc < 0) != (d.count > 0))
+		__builtin_trap();
+	(void)asl_invalid_definition(&a, &d);
+	if (m) {
+		json_decref(asl_variable_references(m));
+		evaluate(&a, m);
+	}
+	asl_machine_free(m);
+	arena_release(&a);
+	return 0;
+}
