@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <limits.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -85,7 +87,25 @@ static void tell_all(void *ctx, struct exec_task *t, const json_t *event)
 
 /* ---- launching ---- */
 
-static void child(int listener, const char *dir)
+/* What `ps` shows: written over the arguments the process was started with. */
+static void set_title(const char *text)
+{
+	char stat[1024];
+	unsigned long start = 0, end = 0;
+	prctl(PR_SET_NAME, "quern-task");
+	if (path_get("/proc/self/stat", stat, sizeof(stat)) < 0)
+		return;
+	const char *p = strrchr(stat, ')');
+	for (int field = 2; p && field < 48; field++)
+		p = strchr(p + 1, ' ');
+	if (p && sscanf(p, " %lu %lu", &start, &end) == 2 && end > start + 1) {
+		memset((char *)start, 0, end - start);
+		snprintf((char *)start, end - start, "%s", text);
+	}
+}
+
+/* The supervisor is this program; it is not executed anew, since linking a large program costs more than all its mounts. */
+static _Noreturn void child(int listener, const char *dir)
 {
 	int null = open("/dev/null", O_RDWR);
 	sigset_t none;
@@ -95,14 +115,17 @@ static void child(int listener, const char *dir)
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	dup2(null, 0);
-	if (listener == 3)
-		fcntl(3, F_SETFD, 0);
-	else
+	if (listener != 3)
 		dup2(listener, 3);
 	close_range(4, ~0u, 0);
-	char *const env[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", NULL };
-	execve("/proc/self/exe", (char *const[]){ "quern", "task", (char *)dir, NULL }, env);
-	_exit(127);
+	char title[PATH_MAX];
+	snprintf(title, sizeof(title), "quern task %s", strrchr(dir, '/') + 1);
+	set_title(title);
+	int rc = supervisor_main(dir);
+#ifdef __SANITIZE_ADDRESS__
+	exit(rc); /* the leak check */
+#endif
+	_exit(rc);
 }
 
 static int connect_supervisor(struct executor *x, struct exec_task *t)

@@ -8,10 +8,12 @@
  * It ends on SIGTERM and leaves supervisors alone. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -250,6 +252,19 @@ static int listen_at(struct server *v, struct error *err)
 	return 0;
 }
 
+/* crun refuses a machine with v1 and v2 control groups side by side when it sees the v2 tree, which has no limits to offer there. We hide it in a
+ * mount namespace of our own, once for all tasks; what the host mounts later still gets here. */
+static int hide_second_tree(struct executor *x, struct error *err)
+{
+	if (x->machine.cgroup != CGROUP_HYBRID || !x->machine.crun)
+		return 0;
+	if (unshare(CLONE_NEWNS) < 0 || mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return error_errno(err, errno, "make a mount namespace");
+	if (umount2("/sys/fs/cgroup/unified", MNT_DETACH) < 0)
+		return error_errno(err, errno, "hide /sys/fs/cgroup/unified");
+	return 0;
+}
+
 static int set_up(struct server *v, struct error *err)
 {
 	struct executor *x = &v->x;
@@ -274,7 +289,7 @@ static int set_up(struct server *v, struct error *err)
 	v->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (x->epoll < 0 || v->signals < 0)
 		return error_errno(err, errno, "make an event loop");
-	if (exec_tasks_open(x, err) < 0 || exec_tasks_adopt(x, err) < 0 || listen_at(v, err) < 0)
+	if (hide_second_tree(x, err) < 0 || exec_tasks_open(x, err) < 0 || exec_tasks_adopt(x, err) < 0 || listen_at(v, err) < 0)
 		return -1;
 	struct epoll_event a = { .events = EPOLLIN, .data.u64 = EXEC_TAG_LISTENER }, b = { .events = EPOLLIN, .data.u64 = EXEC_TAG_SIGNALS };
 	if (epoll_ctl(x->epoll, EPOLL_CTL_ADD, v->listener, &a) < 0 || epoll_ctl(x->epoll, EPOLL_CTL_ADD, v->signals, &b) < 0)

@@ -46,11 +46,8 @@ int sup_private_mounts(struct sup *s, struct error *err)
 		return error_errno(err, errno, "make `%s`", s->priv);
 	if (mount("quern", s->priv, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700,size=64m") < 0)
 		return error_errno(err, errno, "mount a tmpfs on `%s`", s->priv);
-	/* crun refuses a machine with both trees when it sees this one, which has no limits to offer here. In a user namespace it cannot be
-	 * unmounted, only covered. */
-	if (s->cgroup == CGROUP_HYBRID)
-		umount2("/sys/fs/cgroup/unified", MNT_DETACH);
-	else if (s->crun && s->cgroup == CGROUP_NONE && access("/sys/fs/cgroup/unified", F_OK) == 0)
+	/* See hide_second_tree in executor.c; in a user namespace it cannot be unmounted, only covered. */
+	if (s->crun && s->cgroup == CGROUP_NONE && access("/sys/fs/cgroup/unified", F_OK) == 0)
 		mount("quern", "/sys/fs/cgroup", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=64k");
 	return 0;
 }

@@ -1,4 +1,4 @@
-/* supervisor.c - `quern task <dir>`: the life of one task.
+/* supervisor.c - the life of one task, in a process of its own (forked by the executor, or `quern task <dir>`).
  *
  * DESIGN: prepare all containers, start them side by side, then wait in one event loop for ends, log data, stop requests and timers; at the end
  * collect outputs, write the result to disk, tell the executor, clean up, leave. It needs neither executor nor daemon once it
