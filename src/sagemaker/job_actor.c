@@ -274,6 +274,15 @@ static void ask_finish(struct job_turn *jt)
 		    arena_printf(jt->a, "%s/finish/%zu", json_get_text(jt->state, "task"), at), payload);
 }
 
+/* The outputs are in the store: the task's files may go. */
+static void ask_clean(struct job_turn *jt)
+{
+	const char *task = json_get_text(jt->state, "task");
+	json_t *payload = json_object();
+	json_set_text(payload, "task", task);
+	turn_effect(jt->t, "sagemaker.job-clean", arena_printf(jt->a, "%s/clean", task), payload);
+}
+
 static bool may_retry(struct job_turn *jt, const struct job_outcome *o)
 {
 	int64_t max = json_get_int(json_get(jt->job->doc, "RetryStrategy"), "MaximumRetryAttempts", 0);
@@ -391,6 +400,7 @@ static int on_finished(struct job_turn *jt, const json_t *event, struct error *e
 				 .timeout = json_get_bool(outcome, "timeout", false) };
 	if (jt->type->kind == JOB_TRAINING)
 		set_results(jt, event, &o);
+	ask_clean(jt);
 	return end_job(jt, &o, err);
 }
 

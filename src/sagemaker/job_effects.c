@@ -194,10 +194,10 @@ static json_t *prepare_body(struct sagemaker *s, const char *path, const char *l
 			error_errno(err, errno, "output `%s`", path);
 			return NULL;
 		}
-		link_path = path; /* no second name: moved at once */
+		return s3_prepare(s->o.s3, path, err); /* no second name: the store takes the file as it is */
 	}
 	json_t *body = s3_prepare(s->o.s3, link_path, err);
-	unlink(link_path); /* a small body is read, not moved */
+	unlink(link_path);
 	return body;
 }
 
@@ -277,9 +277,17 @@ static void perform_finish(void *ctx, struct engine *e, const struct effect *fx)
 		if (metrics)
 			json_object_set_new(event, "metrics", metrics);
 	}
-	if (last)
-		stage_remove(s->o.data_dir, json_get_text(payload, "task"));
 	engine_effect_done(e, fx->seq, event);
+}
+
+/* ---- clean ---- */
+
+/* The task's outputs and stage go only now: while "finished" is not on disk the files may be needed once more. */
+static void perform_clean(void *ctx, struct engine *e, const struct effect *fx)
+{
+	struct sagemaker *s = ctx;
+	stage_remove(s->o.data_dir, json_get_text(fx->payload, "task"));
+	engine_effect_done(e, fx->seq, NULL);
 }
 
 void job_add_effects(struct sagemaker *s)
@@ -289,7 +297,8 @@ void job_add_effects(struct sagemaker *s)
 		void (*perform)(void *ctx, struct engine *e, const struct effect *fx);
 	} kinds[] = { { "sagemaker.job-start", perform_start },
 		      { "sagemaker.job-stop", perform_stop },
-		      { "sagemaker.job-finish", perform_finish } };
+		      { "sagemaker.job-finish", perform_finish },
+		      { "sagemaker.job-clean", perform_clean } };
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		engine_add_effect(s->o.engine, &(struct effect_type){ .name = kinds[i].name,
 								      .perform = kinds[i].perform,

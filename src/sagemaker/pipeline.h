@@ -65,6 +65,8 @@ struct str pipeline_definition_text(struct db *db, struct arena *a, const char *
 struct definition *pipeline_definition_cached(struct sagemaker *s, struct db *db, const char *digest,
 					      struct error *err);
 
+/* Keeps a parsed definition for pipeline_definition_cached; takes def, NULL is nothing. Core thread only. */
+void pipeline_definition_keep(struct sagemaker *s, const char *digest, struct definition *def);
 /* The memory of parsed definitions; released by pipelines_release. */
 void pipelines_open(struct sagemaker *s);
 

@@ -14,7 +14,8 @@ struct write {
 	json_t *in;      /* owned */
 	struct str text; /* ptr NULL: no new definition */
 	const char *digest;
-	json_t *out; /* owned */
+	struct definition *def; /* owned: the text as parsed here, for the core thread to keep */
+	json_t *out;            /* owned */
 };
 
 /* ---- the definition's text ---- */
@@ -55,10 +56,8 @@ static int text_get(struct write *w, bool required, struct error *err)
 				 "Either PipelineDefinition or PipelineDefinitionS3Location must be given.");
 	if (!w->text.ptr)
 		return 0;
-	struct definition *d = NULL;
-	if (definition_parse(w->text, &d, err) < 0)
+	if (definition_parse(w->text, &w->def, err) < 0)
 		return -1;
-	definition_free(d);
 	w->digest = pipeline_definition_digest(w->c->arena, w->text);
 	return 0;
 }
@@ -90,6 +89,17 @@ static int version_add(struct write *w, struct turn *t, const char *key, int64_t
 	return alias_set(turn_db(t), key, version, json_get(w->in, "PipelineVersionAliases"), err);
 }
 
+static int definition_put(struct write *w, struct turn *t, struct error *err)
+{
+	if (!w->digest)
+		return 0;
+	if (pipeline_definition_save(turn_db(t), w->digest, w->text, err) < 0)
+		return -1;
+	pipeline_definition_keep(w->s, w->digest, w->def);
+	w->def = NULL;
+	return 0;
+}
+
 static int create_rows(struct write *w, struct turn *t, struct error *err)
 {
 	struct db *db = turn_db(t);
@@ -102,7 +112,7 @@ static int create_rows(struct write *w, struct turn *t, struct error *err)
 				 "Pipeline names must be unique within an AWS account and region. Pipeline with name "
 				 "(%s) already exists.",
 				 name);
-	if (rc < 0 || pipeline_definition_save(db, w->digest, w->text, err) < 0)
+	if (rc < 0 || definition_put(w, t, err) < 0)
 		return -1;
 	int64_t now = turn_now_ms(t);
 	rc = db_exec(db, err,
@@ -157,7 +167,7 @@ static int update_run(struct turn *t, void *arg, struct error *err)
 		return -1;
 	if (pipeline_version_of(db, turn_arena(t), &p, NULL, &latest, err) < 0)
 		return -1;
-	if (w->digest && pipeline_definition_save(db, w->digest, w->text, err) < 0)
+	if (definition_put(w, t, err) < 0)
 		return -1;
 	int64_t version = p.version + 1;
 	if (version_add(w, t, p.key, version, or_else(w->digest, latest.digest), err) < 0)
@@ -179,6 +189,7 @@ static void write_done(void *arg, int rc, struct error *err)
 {
 	struct write *w = arg;
 	json_t *out = w->out;
+	definition_free(w->def);
 	json_decref(w->in);
 	if (rc < 0) {
 		json_decref(out);

@@ -308,18 +308,36 @@ void pipelines_release(struct sagemaker *s)
 	mem_cleanup_free(&s->pipelines);
 }
 
-struct definition *pipeline_definition_cached(struct sagemaker *s, struct db *db, const char *digest, struct error *err)
+/* The entry of that digest, else the one longest unused. */
+static struct cached *cached_find(struct pipelines *p, const char *digest)
 {
-	struct pipelines *p = s->pipelines;
 	struct cached *oldest = &p->cached[0];
 	for (int i = 0; i < CACHED_DEFINITIONS; i++) {
 		struct cached *c = &p->cached[i];
-		if (c->digest && strcmp(c->digest, digest) == 0) {
-			c->used = ++p->clock;
-			return c->def;
-		}
+		if (c->digest && strcmp(c->digest, digest) == 0)
+			return c;
 		if (c->used < oldest->used)
 			oldest = c;
+	}
+	return oldest;
+}
+
+void pipeline_definition_keep(struct sagemaker *s, const char *digest, struct definition *def)
+{
+	struct cached *c = def ? cached_find(s->pipelines, digest) : NULL;
+	if (!c)
+		return;
+	char *key = mem_strdup(digest);
+	cached_clear(c);
+	*c = (struct cached){ key, def, ++s->pipelines->clock };
+}
+
+struct definition *pipeline_definition_cached(struct sagemaker *s, struct db *db, const char *digest, struct error *err)
+{
+	struct cached *c = cached_find(s->pipelines, digest);
+	if (c->digest && strcmp(c->digest, digest) == 0) {
+		c->used = ++s->pipelines->clock;
+		return c->def;
 	}
 	struct arena a = ARENA_INIT;
 	struct definition *def = NULL;
@@ -328,7 +346,6 @@ struct definition *pipeline_definition_cached(struct sagemaker *s, struct db *db
 	arena_release(&a);
 	if (rc < 0)
 		return NULL;
-	cached_clear(oldest);
-	*oldest = (struct cached){ mem_strdup(digest), def, ++p->clock };
+	pipeline_definition_keep(s, digest, def);
 	return def;
 }
