@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "blob/blob.h"
 #include "ecr/ecr.h"
+#include "ecs/ecs.h"
 #include "engine/engine.h"
 #include "iam/iam.h"
 #include "logs/logs.h"
@@ -39,6 +40,7 @@ struct daemon {
 	struct secrets *secrets;
 	struct ecr *ecr;
 	struct task_client *tasks;
+	struct ecs *ecs;
 	struct sagemaker *sagemaker;
 	struct wire_server *wire;
 };
@@ -50,7 +52,7 @@ static struct store_migration *all_migrations(struct arena *a)
 {
 	static const struct store_migration *const rooms[] = {
 		engine_migrations, blob_migrations, iam_migrations, logs_migrations, s3_migrations, ssm_migrations,
-		secrets_migrations, ecr_migrations, sagemaker_migrations, job_migrations,
+		secrets_migrations, ecr_migrations, ecs_migrations, sagemaker_migrations, job_migrations,
 	};
 	size_t n = 0;
 	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++)
@@ -108,6 +110,9 @@ static int open_services(struct daemon *d, struct error *err)
 	if (task_client_new(config_path(c, "run/executor.sock"), d->engine, &d->tasks, err) < 0)
 		return -1;
 	task_client_set_images(d->tasks, find_image, d);
+	const struct ecs_options ecs = { d->engine, d->tasks, d->s3, d->logs, d->iam, c->account, c->region, c->data_dir, c->port };
+	if (ecs_new(&ecs, &d->ecs, err) < 0)
+		return -1;
 	const struct sagemaker_options sm = {
 		.engine = d->engine, .s3 = d->s3, .logs = d->logs, .iam = d->iam, .tasks = d->tasks,
 		.account = c->account, .region = c->region, .data_dir = c->data_dir, .api_port = c->port,
@@ -124,9 +129,11 @@ static int open_wire(struct daemon *d, struct error *err)
 	};
 	if (wire_server_new(&options, &d->wire, err) < 0)
 		return -1;
+	wire_add_service(d->wire, ecs_endpoints_service(d->ecs)); /* before the registry, which claims the rest of /v2/ */
 	wire_add_service(d->wire, ecr_registry_service(d->ecr)); /* before s3, which takes every unsigned request that nobody claims */
 	wire_add_service(d->wire, s3_service(d->s3));
 	wire_add_service(d->wire, ecr_service(d->ecr));
+	wire_add_service(d->wire, ecs_service(d->ecs));
 	wire_add_service(d->wire, ssm_service(d->ssm));
 	wire_add_service(d->wire, secrets_service(d->secrets));
 	wire_add_service(d->wire, sagemaker_service(d->sagemaker));
@@ -179,6 +186,7 @@ static void stop(struct daemon *d)
 		engine_stop(d->engine);
 	wire_server_free(d->wire);
 	sagemaker_free(d->sagemaker);
+	ecs_free(d->ecs);
 	ecr_free(d->ecr);
 	secrets_free(d->secrets);
 	ssm_free(d->ssm);

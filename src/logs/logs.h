@@ -17,6 +17,8 @@ const struct wire_service *logs_service(struct logs *l);
  * turn's arena: a task spec's "log". The file is created by the writer; it may not exist yet. Format of the file:
  * task.h. NULL on a fault (logged). */
 const char *logs_stream(struct logs *l, struct turn *t, const char *group, const char *stream);
+/* 1 the group exists, 0 not, < 0 a fault. */
+int logs_has_group(struct db *db, const char *group, struct error *err);
 /* The path of an existing stream's file, or NULL. */
 const char *logs_find(struct logs *l, struct db *db, struct arena *a, const char *group, const char *stream);
 /* Creates the file of a stream when there is none, owned by the daemon, so that it can be appended to and removed

@@ -184,6 +184,12 @@ const char *logs_find(struct logs *l, struct db *db, struct arena *a, const char
 	return logs_get_stream(l, db, a, str_from(group), str_from(stream), &s, NULL) > 0 ? s.path : NULL;
 }
 
+int logs_has_group(struct db *db, const char *group, struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	return db_row(db, &rows, err, "SELECT 1 FROM logs_group WHERE name=?", "s", group);
+}
+
 int logs_touch(const char *path, struct error *err)
 {
 	CLEANUP_FD int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);

@@ -1,0 +1,55 @@
+/* ecs.c - the room's construction; see ecs.h. */
+#include "ecs/ecs.h"
+
+#include <stdlib.h>
+
+#include "ecs/room.h"
+
+static const struct wire_op *const parts[] = { ecs_cluster_ops, ecs_definition_ops, ecs_task_ops, ecs_tag_ops };
+
+static struct wire_op *all_ops(void)
+{
+	size_t n = 0;
+	struct wire_op *all = NULL;
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+		for (const struct wire_op *op = parts[i]; op->name; op++) {
+			all = mem_realloc(all, (n + 2) * sizeof(*all));
+			all[n++] = *op;
+		}
+	all[n] = (struct wire_op){ 0 };
+	return all;
+}
+
+int ecs_new(const struct ecs_options *options, struct ecs **out, struct error *err)
+{
+	static const struct actor_type task = { "ecs.task", ecs_task_turn };
+	struct ecs *e = mem_calloc(1, sizeof(*e));
+	e->o = *options;
+	pthread_mutex_init(&e->lock, NULL);
+	e->service = (struct wire_service){ .model = "ecs", .scope = "ecs", .ops = all_ops(), .ctx = e };
+	e->endpoints = (struct wire_service){ .scope = "ecs-endpoints", .raw = &ecs_endpoints_handler, .claims = ecs_endpoints_claims, .own_auth = true, .ctx = e };
+	ecs_task_bind(e);
+	engine_add_actor(options->engine, &task);
+	ecs_add_effects(e);
+	*out = e;
+	return 0;
+}
+
+void ecs_free(struct ecs *e)
+{
+	if (!e)
+		return;
+	pthread_mutex_destroy(&e->lock);
+	free((void *)e->service.ops);
+	free(e);
+}
+
+const struct wire_service *ecs_service(struct ecs *e)
+{
+	return &e->service;
+}
+
+const struct wire_service *ecs_endpoints_service(struct ecs *e)
+{
+	return &e->endpoints;
+}
