@@ -2,7 +2,8 @@
  *
  * DESIGN: "host": the machine's own. "none": the runtime makes an empty namespace. "private": a namespace a container, made here; when there are
  * several, a bridge in one more namespace of its own joins them (nothing of it is seen on the host), and /etc/hosts names them. The only
- * way out is the API: 169.254.170.2:<api_port> listens on each container's loopback and is carried to the host by the proxy. The namespaces are
+ * way out is the API: 169.254.170.2:<api_port> listens on each container's loopback and is carried to the host by the proxy. With "endpoints" it
+ * listens in the bridge's namespace instead, on port 80 too, so that no port of the containers is taken. The namespaces are
  * made by a thread that enters them and ends there, so that we never have to come back (which rootless may not). */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,6 +21,7 @@
 
 #define API_ADDRESS 0xa9feaa02u	 /* 169.254.170.2 */
 #define TASK_NETWORK 0x0ac80000u /* 10.200.0.0/24: seen only inside the task */
+#define LINK_NETWORK 0xa9feaa00u /* 169.254.170.0/24: the way to the API with "endpoints" */
 
 struct net {
 	struct proxy *proxy;
@@ -28,7 +30,7 @@ struct net {
 
 struct setup {
 	struct sup *sup;
-	int *listeners; /* one a container, -1 = none */
+	int *listeners; /* one a container, and two of the hub; -1 = none */
 	struct error err;
 	int rc;
 };
@@ -68,16 +70,33 @@ static int make_hub(struct setup *x)
 	CLEANUP_FD int nl = net->hub < 0 ? -1 : netlink_open(&x->err);
 	if (nl < 0)
 		return -1;
-	return netlink_add_bridge(nl, "br0", &x->err) < 0 ? -1 : netlink_up(nl, "br0", &x->err);
+	if (netlink_add_bridge(nl, "br0", &x->err) < 0 || netlink_up(nl, "br0", &x->err) < 0)
+		return -1;
+	if (!x->sup->spec.endpoints)
+		return 0;
+	int *own = x->listeners + x->sup->spec.ncontainers;
+	if (netlink_up(nl, "lo", &x->err) < 0 || netlink_add_address(nl, "br0", API_ADDRESS, 24, &x->err) < 0)
+		return -1;
+	if (x->sup->api_port && ((own[0] = listen_api(x->sup->api_port, &x->err)) < 0 || (own[1] = listen_api(80, &x->err)) < 0))
+		return -1;
+	return 0;
 }
 
 static int make_container_net(struct setup *x, size_t i)
 {
 	struct sup *s = x->sup;
 	struct sup_container *c = &s->containers[i];
+	if (i && s->spec.one_network) {
+		c->netns = fcntl(s->containers[0].netns, F_DUPFD_CLOEXEC, 3);
+		return c->netns < 0 ? error_errno(&x->err, errno, "share the network namespace") : 0;
+	}
 	c->netns = new_namespace(&x->err);
 	CLEANUP_FD int nl = c->netns < 0 ? -1 : netlink_open(&x->err);
-	if (nl < 0 || netlink_up(nl, "lo", &x->err) < 0 || netlink_add_address(nl, "lo", API_ADDRESS, 32, &x->err) < 0)
+	if (nl < 0 || netlink_up(nl, "lo", &x->err) < 0)
+		return -1;
+	if (s->spec.endpoints)
+		return 0;
+	if (netlink_add_address(nl, "lo", API_ADDRESS, 32, &x->err) < 0)
 		return -1;
 	if (s->api_port && (x->listeners[i] = listen_api(s->api_port, &x->err)) < 0)
 		return -1;
@@ -87,7 +106,7 @@ static int make_container_net(struct setup *x, size_t i)
 static int join_hub(struct setup *x, size_t i)
 {
 	struct sup_container *c = &x->sup->containers[i];
-	char name[16];
+	char name[24];
 	snprintf(name, sizeof(name), "v%zu", i);
 	if (enter(x->sup->net->hub, &x->err) < 0)
 		return -1;
@@ -99,6 +118,8 @@ static int join_hub(struct setup *x, size_t i)
 	CLEANUP_FD int own = netlink_open(&x->err);
 	if (own < 0 || netlink_add_address(own, "eth0", TASK_NETWORK + 2 + (uint32_t)i, 24, &x->err) < 0)
 		return -1;
+	if (x->sup->spec.endpoints && netlink_add_address(own, "eth0", LINK_NETWORK + 10 + (uint32_t)i, 24, &x->err) < 0)
+		return -1;
 	return netlink_up(own, "eth0", &x->err);
 }
 
@@ -106,10 +127,12 @@ static void *make_all(void *arg)
 {
 	struct setup *x = arg;
 	size_t n = x->sup->spec.ncontainers;
-	x->rc = n > 1 ? make_hub(x) : 0;
+	size_t nets = x->sup->spec.one_network ? 1 : n;
+	bool hub = nets > 1 || x->sup->spec.endpoints;
+	x->rc = hub ? make_hub(x) : 0;
 	for (size_t i = 0; i < n && x->rc == 0; i++)
 		x->rc = make_container_net(x, i);
-	for (size_t i = 0; i < n && n > 1 && x->rc == 0; i++)
+	for (size_t i = 0; i < nets && hub && x->rc == 0; i++)
 		x->rc = join_hub(x, i);
 	return NULL;
 }
@@ -122,14 +145,14 @@ int net_setup(struct sup *s, struct error *err)
 		return 0;
 	s->net = ARENA_NEW(&s->arena, struct net);
 	s->net->hub = -1;
-	struct setup x = { .sup = s, .listeners = ARENA_ARRAY(&s->arena, int, n) };
-	for (size_t i = 0; i < n; i++)
+	struct setup x = { .sup = s, .listeners = ARENA_ARRAY(&s->arena, int, n + 2) };
+	for (size_t i = 0; i < n + 2; i++)
 		x.listeners[i] = -1;
 	int rc = pthread_create(&thread, NULL, make_all, &x);
 	if (rc)
 		return error_errno(err, rc, "start a thread");
 	pthread_join(thread, NULL);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n + 2; i++)
 		if (x.listeners[i] >= 0)
 			x.listeners[open++] = x.listeners[i];
 	if (x.rc < 0) {
@@ -157,7 +180,7 @@ const char *net_hosts(struct sup_container *c)
 {
 	struct sup *s = c->sup;
 	CLEANUP_BUF struct buf text = BUF_INIT;
-	bool joined = s->spec.network == NETWORK_PRIVATE && s->spec.ncontainers > 1;
+	bool joined = s->spec.network == NETWORK_PRIVATE && s->spec.ncontainers > 1 && !s->spec.one_network;
 	buf_addz(&text, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		struct in_addr at = { htonl(joined ? TASK_NETWORK + 2 + (uint32_t)i : INADDR_LOOPBACK) };

@@ -208,7 +208,7 @@ static int parse_mount(const struct at *at, const json_t *obj, struct spec_mount
 	}
 	if (!strcmp(type, "scratch")) {
 		m->kind = SPEC_SCRATCH;
-		m->writable = true;
+		m->writable = !json_get_bool(obj, "readonly", false);
 		if (get_text(at, obj, "name", true, &m->name) < 0)
 			return -1;
 		if (!name_ok(m->name, 64))
@@ -559,6 +559,8 @@ int spec_parse(struct arena *a, const json_t *json, const char *data_dir, struct
 		out->network = NETWORK_PRIVATE;
 	else
 		return bad(&at, "network", "must be host, none or private, not `%.40s`", network);
+	out->one_network = json_get_bool(json, "one_network", false);
+	out->endpoints = json_get_bool(json, "endpoints", false);
 	const json_t *resources = json_get(json, "resources");
 	struct at in = at;
 	in.where = "resources.";

@@ -68,6 +68,7 @@ struct task_spec {
 	struct spec_container *containers;
 	size_t ncontainers;
 	enum spec_network network;
+	bool one_network, endpoints; /* private: one namespace for all containers; port 80 of 169.254.170.2 is the API too */
 	int64_t max_runtime_ms; /* 0 = none */
 	double cpus;            /* to book; 0 = none */
 	int64_t memory_bytes;

@@ -26,6 +26,8 @@
  *      "stop_timeout_ms": 30000, "stop_signal": "SIGTERM",
  *      "log": "<host path of the log file to append to>"|null } ],
  *   "network": "host"|"none"|"private",   private: own namespace per container, names resolve, API proxied at 169.254.170.2
+ *   "one_network": false,                 private: one namespace for all containers, who then meet on 127.0.0.1
+ *   "endpoints": false,                   private: 169.254.170.2 is outside of the containers' namespaces (no port of theirs is taken), port 80 is the API too
  *   "max_runtime_ms": n|null,             then stopped with reason "timeout"
  *   "resources": {"cpus": 4.0, "memory": n},   what the scheduler books on this machine; queued when full
  *   "outputs": [ {"name":"model", "from":"<scratch name>", "path":"" , "form":"tar.gz"|"files", "when":"success"|"always", "container":null} ] }
