@@ -90,3 +90,51 @@ def test_one_container(quern):
 def test_built_in_image(quern):
     definition = register(quern, {"name": "main", "image": helpers.SKLEARN, "memory": 256, "entryPoint": ["python3", "-c"], "command": ["import sys; sys.exit(3)"]})
     assert stopped(quern, run(quern, definition))["containers"][0]["exitCode"] == 3
+
+
+ROLE = "arn:aws:iam::000000000000:role/task-role"
+VPC = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "assignPublicIp": "ENABLED"}}
+
+
+def test_credentials_and_metadata(quern):
+    script = 'wget -qO- http://169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI; echo; wget -qO- $ECS_CONTAINER_METADATA_URI_V4; echo; wget -qO- $ECS_CONTAINER_METADATA_URI_V4/task; echo; (httpd -f -p 80 & sleep 0.2; kill %1 && echo port 80 is free)'
+    task, text = output(quern, script, definition={"taskRoleArn": ROLE, "networkMode": "awsvpc"}, networkConfiguration=VPC)
+    assert len(text) == 4, (task, text)
+    key = json.loads(text[0])
+    assert key["RoleArn"] == ROLE and key["Expiration"].endswith("Z")
+    mine, whole = json.loads(text[1]), json.loads(text[2])
+    assert mine["Name"] == "main" and mine["KnownStatus"] in ("RUNNING", "PENDING") and mine["Limits"]["Memory"] == 64
+    assert whole["TaskARN"] == task["taskArn"] and whole["Containers"][0]["DockerId"] == mine["DockerId"]
+    assert text[3] == "port 80 is free"
+    import boto3
+
+    sts = boto3.client("sts", endpoint_url=quern.endpoint, region_name="us-east-1", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"], aws_session_token=key["Token"])
+    assert ":assumed-role/task-role/" in sts.get_caller_identity()["Arn"]
+
+
+def test_containers_of_a_task_meet_on_loopback(quern):
+    group = helpers.unique("/ecs/meet")
+    server = container(quern, "echo from the sidecar > /tmp/x; cd /tmp; httpd -f -p 8080", name="side", essential=False)
+    client = container(quern, "for i in $(seq 50); do wget -qO- http://127.0.0.1:8080/x && exit 0; sleep 0.1; done; exit 1", logConfiguration=awslogs(group))
+    arn = run(quern, register(quern, server, client, networkMode="awsvpc"), networkConfiguration=VPC)
+    task = stopped(quern, arn)
+    assert lines(quern, group, "p/main/" + arn.rsplit("/", 1)[1])[-1] == "from the sidecar"
+    assert {c["name"]: c.get("exitCode") for c in task["containers"]}["main"] == 0
+
+
+def test_built_in_image_with_boto3(quern):
+    """The stock SDK in a task finds endpoint, region and credentials of the role by itself."""
+    quern.client("iam").create_role(RoleName="task-role", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}]}))
+    quern.client("iam").put_role_policy(RoleName="task-role", PolicyName="all", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}))
+    helpers.make_bucket(quern)
+    script = "import boto3; boto3.client('s3').put_object(Bucket='my-bucket', Key='from-task', Body=b'made in a task')"
+    group = helpers.unique("/ecs/boto")
+    definition = register(quern, {"name": "main", "image": helpers.SKLEARN, "memory": 512, "entryPoint": ["python3", "-c"], "command": [script], "logConfiguration": awslogs(group)}, taskRoleArn=ROLE)
+    arn = run(quern, definition)
+    task = stopped(quern, arn)
+    if task["containers"][0]["exitCode"]:
+        text = "\n".join(lines(quern, group, "p/main/" + arn.rsplit("/", 1)[1]))
+        if "No module named 'boto3'" in text:
+            pytest.skip("the built-in image has no boto3 on this machine")
+        raise AssertionError(text)
+    assert quern.client("s3").get_object(Bucket="my-bucket", Key="from-task")["Body"].read() == b"made in a task"
