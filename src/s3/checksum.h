@@ -44,5 +44,6 @@ bool checksum_combine(enum checksum_algo algo, struct str a, struct str b, uint6
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n);
 uint64_t crc64nvme(uint64_t crc, const void *p, size_t n);
+uint64_t crc64nvme_portable(uint64_t crc, const void *p, size_t n);
 
 #endif

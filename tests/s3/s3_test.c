@@ -23,6 +23,13 @@ static void test_crc_values(void **state)
 	assert_int_equal(crc32c(0, "123456789", 9), 0xE3069283);
 	assert_int_equal(crc32c_portable(0, "123456789", 9), 0xE3069283);
 	assert_true(crc64nvme(0, "123456789", 9) == 0xAE8B14860A799888);
+	unsigned char data[1000];
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (unsigned char)(i * i * 31 + i);
+	for (size_t n = 0; n <= sizeof(data); n++) { /* with the CPU's help and without */
+		assert_true(crc64nvme(n, data, n) == crc64nvme_portable(n, data, n));
+		assert_true(crc32c((uint32_t)n, data, n) == crc32c_portable((uint32_t)n, data, n));
+	}
 }
 
 static void sum_of(enum checksum_algo algo, const void *p, size_t n, char text[CHECKSUM_TEXT_MAX])
