@@ -4,7 +4,9 @@ import glob
 import json
 import os
 import shutil
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -168,3 +170,25 @@ def test_memory_limit_ends_the_worker(folder):
         assert small.ask(expression="$count([1..9000000] ~> $map(function($x) { $string($x) & 'xxxxxxxxxxxxxxxx' }))") is None
     finally:
         small.close()
+
+
+def test_worker_ends_with_its_parent(folder):
+    """Even in the midst of an evaluation that never ends."""
+    script = ("import os, sys; sys.path.insert(0, sys.argv[1]); from jsonata_worker import Worker; w = Worker(sys.argv[2])\n"
+              "w.ask(expression='1'); print(w.process.pid, flush=True); w.ask(expression='''$match('" + "a" * 60 + "b', /^(a|a|aa)+$/)''')")
+    parent = subprocess.Popen([sys.executable, "-c", script, os.path.dirname(os.path.abspath(__file__)), folder], stdout=subprocess.PIPE)
+    pid = int(parent.stdout.readline())
+    time.sleep(0.3)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(100):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+                if f.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return
+        except FileNotFoundError:
+            return
+        time.sleep(0.05)
+    os.kill(pid, 9)
+    pytest.fail("the worker lived on")

@@ -13,6 +13,18 @@ CONFORMANCE = os.path.join(SHARED, "conformance")
 ACCOUNT = "000000000000"
 
 
+def program(variable, *paths):
+    """A built program: what the variable says, or the first of these paths in the usual build directory."""
+    found = [os.environ.get(variable)] + [os.path.join(HERE, "..", "..", "build", *path.split("/")) for path in paths]
+    return next((p for p in found if p and os.path.exists(p)), None)
+
+
+def start(jsonata=None):
+    """A Language, or None when lang_eval is not built."""
+    found = program("LANG_EVAL", "tests/states/lang_eval")
+    return Language(found, jsonata) if found else None
+
+
 class Language:
     """One running lang_eval. `jsonata` is the path of quern-jsonata, or None."""
 

@@ -257,7 +257,8 @@ static json_t *fault(struct run *r, struct asl_fault *f)
 		json_t *details = json_pack("{s:s, s:s, s:s, s:s}", "error", f->error, "cause", cause, "location", f->location, "state", r->state->name);
 		json_t *e = event(r, "EvaluationFailed");
 		json_object_set_new(e, "evaluationFailedEventDetails", details);
-		json_set_int(e, "previousEventId", json_get_int(json_array_get(r->events, (size_t)r->entered_id - 1), "previousEventId", 0));
+		int before = (int)json_get_int(json_array_get(r->events, (size_t)r->entered_id - 1), "previousEventId", 0); /* so recorded */
+		json_set_int(e, "previousEventId", r->state->type == ASL_WAIT ? r->entered_id : before);
 	}
 	json_t *details = fail(r, f->error, cause);
 	asl_fault_release(f);
