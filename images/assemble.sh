@@ -21,10 +21,11 @@ for argument; do
 done
 install -m 644 "$here/images.json" "$dir/images.json"
 install -m 755 "$here/toolkit/train" "$dir/toolkit/train"
-rm -rf "$dir/toolkit/quern_toolkit" "$dir/python/endpoint_shim"
-mkdir "$dir/toolkit/quern_toolkit" "$dir/python/endpoint_shim"
+rm -rf "$dir/toolkit/quern_toolkit" "$dir/python/endpoint_shim" "$dir/lambda"
+mkdir "$dir/lambda" "$dir/toolkit/quern_toolkit" "$dir/python/endpoint_shim"
 install -m 644 "$here"/toolkit/quern_toolkit/*.py "$dir/toolkit/quern_toolkit/"
 install -m 644 "$here"/python/endpoint_shim/*.py "$dir/python/endpoint_shim/"
+install -m 644 "$here"/lambda/bootstrap.* "$dir/lambda/"
 /usr/bin/python3 -m compileall -q "$dir/toolkit/quern_toolkit" "$dir/python/endpoint_shim"
 
 requirements=$here/python/requirements.txt

@@ -18,6 +18,7 @@
 #include "ecs/ecs.h"
 #include "engine/engine.h"
 #include "iam/iam.h"
+#include "lambda/lambda.h"
 #include "logs/logs.h"
 #include "s3/s3.h"
 #include "secrets/secrets.h"
@@ -41,6 +42,7 @@ struct daemon {
 	struct ecr *ecr;
 	struct task_client *tasks;
 	struct ecs *ecs;
+	struct lambda *lambda;
 	struct sagemaker *sagemaker;
 	struct wire_server *wire;
 };
@@ -52,7 +54,7 @@ static struct store_migration *all_migrations(struct arena *a)
 {
 	static const struct store_migration *const rooms[] = {
 		engine_migrations, blob_migrations, iam_migrations, logs_migrations, s3_migrations, ssm_migrations,
-		secrets_migrations, ecr_migrations, ecs_migrations, sagemaker_migrations, job_migrations,
+		secrets_migrations, ecr_migrations, ecs_migrations, lambda_migrations, sagemaker_migrations, job_migrations,
 	};
 	size_t n = 0;
 	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++)
@@ -113,6 +115,12 @@ static int open_services(struct daemon *d, struct error *err)
 	const struct ecs_options ecs = { d->engine, d->tasks, d->s3, d->logs, d->iam, c->account, c->region, c->data_dir, c->port };
 	if (ecs_new(&ecs, &d->ecs, err) < 0)
 		return -1;
+	const struct lambda_options functions = {
+		.engine = d->engine, .blobs = d->blobs, .s3 = d->s3, .logs = d->logs, .iam = d->iam, .tasks = d->tasks,
+		.account = c->account, .region = c->region, .data_dir = c->data_dir, .api_port = c->port,
+	};
+	if (lambda_new(&functions, &d->lambda, err) < 0)
+		return -1;
 	const struct sagemaker_options sm = {
 		.engine = d->engine, .s3 = d->s3, .logs = d->logs, .iam = d->iam, .tasks = d->tasks,
 		.account = c->account, .region = c->region, .data_dir = c->data_dir, .api_port = c->port,
@@ -131,9 +139,11 @@ static int open_wire(struct daemon *d, struct error *err)
 		return -1;
 	wire_add_service(d->wire, ecs_endpoints_service(d->ecs)); /* before the registry, which claims the rest of /v2/ */
 	wire_add_service(d->wire, ecr_registry_service(d->ecr)); /* before s3, which takes every unsigned request that nobody claims */
+	wire_add_service(d->wire, lambda_runtime_service(d->lambda));
 	wire_add_service(d->wire, s3_service(d->s3));
 	wire_add_service(d->wire, ecr_service(d->ecr));
 	wire_add_service(d->wire, ecs_service(d->ecs));
+	wire_add_service(d->wire, lambda_service(d->lambda));
 	wire_add_service(d->wire, ssm_service(d->ssm));
 	wire_add_service(d->wire, secrets_service(d->secrets));
 	wire_add_service(d->wire, sagemaker_service(d->sagemaker));
@@ -178,6 +188,7 @@ static int start(struct daemon *d, struct error *err)
 
 static void stop(struct daemon *d)
 {
+	lambda_stop(d->lambda); /* its workers wait for answers */
 	if (d->wire)
 		wire_stop(d->wire, GRACE_MS);
 	if (d->tasks)
@@ -186,6 +197,7 @@ static void stop(struct daemon *d)
 		engine_stop(d->engine);
 	wire_server_free(d->wire);
 	sagemaker_free(d->sagemaker);
+	lambda_free(d->lambda);
 	ecs_free(d->ecs);
 	ecr_free(d->ecr);
 	secrets_free(d->secrets);

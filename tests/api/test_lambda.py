@@ -241,9 +241,9 @@ def test_event_and_dry_run(quern, client):
 
 def test_update(quern, client):
     s3 = helpers.make_bucket(quern)
-    name = create(quern, client, "import os\ndef handler(e, c):\n    return ['one', os.environ.get('V')]\n")
+    name = create(quern, client, "import os\ndef handler(e, c):\n    return ['one', os.environ.get('VV')]\n")
     assert invoke(client, name)[1] == ["one", None]
-    client.update_function_configuration(FunctionName=name, Environment={"Variables": {"V": "2"}}, Timeout=20)
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": {"VV": "2"}}, Timeout=20)
     client.get_waiter("function_updated").wait(FunctionName=name)
     assert invoke(client, name)[1] == ["one", "2"]
     s3.put_object(Bucket="my-bucket", Key="code.zip", Body=python_zip("def handler(e, c):\n    return 'two'\n"))
@@ -287,7 +287,7 @@ def test_policy_and_tags(quern, client):
     name = create(quern, client)
     arn = client.get_function_configuration(FunctionName=name)["FunctionArn"]
     refused("ResourceNotFoundException", 404, client.get_policy, FunctionName=name)
-    added = client.add_permission(FunctionName=name, StatementId="s", Action="lambda:InvokeFunction", Principal="events.amazonaws.com", SourceArn="arn:aws:events:us-east-1:1:rule/x")
+    added = client.add_permission(FunctionName=name, StatementId="s", Action="lambda:InvokeFunction", Principal="events.amazonaws.com", SourceArn="arn:aws:events:us-east-1:000000000000:rule/x")
     statement = json.loads(added["Statement"])
     assert statement["Principal"] == {"Service": "events.amazonaws.com"} and statement["Resource"] == arn
     assert json.loads(client.get_policy(FunctionName=name)["Policy"])["Statement"] == [statement]
