@@ -1,10 +1,11 @@
 /* worker.c - quern-jsonata: evaluates JSONata for the daemon.
  *
- * DESIGN: a child with one job. It loads the official jsonata package and glue.js into JavaScriptCore, then gives up all it does not need: no new
- * files, sockets, processes (seccomp), no privileges; a watcher ends it above its memory limit; the daemon kills it above its time
- * limit. Requests and answers are frames on standard input and output: 4-byte big-endian length, then JSON text.
- * It does not: keep state between requests but compiled expressions, or trust its input's size (64 MiB a frame at most).
- * Usage: quern-jsonata DIRECTORY MEMORY_BYTES   (DIRECTORY holds jsonata.js and glue.js) */
+ * DESIGN: a child with one job. It loads the official jsonata package and glue.js into JavaScriptCore, then gives up
+ * all it does not need: no new files, sockets, processes (seccomp), no privileges; a watcher ends it above its memory
+ * limit; the daemon kills it above its time limit. Requests and answers are frames on standard input and output: 4-byte
+ * big-endian length, then JSON text. It does not: keep state between requests but compiled expressions, or trust its
+ * input's size (64 MiB a frame at most). Usage: quern-jsonata DIRECTORY MEMORY_BYTES   (DIRECTORY holds jsonata.js and
+ * glue.js) */
 #include <JavaScriptCore/JavaScript.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -92,13 +93,15 @@ static int read_all(void *p, size_t n)
 static void send_frame(const char *text)
 {
 	size_t n = strlen(text);
-	unsigned char head[4] = { (unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8), (unsigned char)n };
+	unsigned char head[4] = { (unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8),
+				  (unsigned char)n };
 	write_all(head, 4);
 	write_all(text, n);
 }
 
 /* reply(text): the answer of the request in hand; a second call for one request is ignored. */
-static JSValueRef reply(JSContextRef ctx, JSObjectRef function, JSObjectRef self, size_t argc, const JSValueRef argv[], JSValueRef *exception)
+static JSValueRef reply(JSContextRef ctx, JSObjectRef function, JSObjectRef self, size_t argc, const JSValueRef argv[],
+			JSValueRef *exception)
 {
 	char *text = argc > 0 ? to_text(argv[0]) : NULL;
 	if (text && !replied) {
@@ -110,9 +113,14 @@ static JSValueRef reply(JSContextRef ctx, JSObjectRef function, JSObjectRef self
 }
 
 /* quernHash(algorithm, text): lower-case hex, or undefined for an unknown algorithm. */
-static JSValueRef hash(JSContextRef ctx, JSObjectRef function, JSObjectRef self, size_t argc, const JSValueRef argv[], JSValueRef *exception)
+static JSValueRef hash(JSContextRef ctx, JSObjectRef function, JSObjectRef self, size_t argc, const JSValueRef argv[],
+		       JSValueRef *exception)
 {
-	static const char *const names[][2] = { { "MD5", "MD5" }, { "SHA-1", "SHA1" }, { "SHA-256", "SHA256" }, { "SHA-384", "SHA384" }, { "SHA-512", "SHA512" } };
+	static const char *const names[][2] = { { "MD5", "MD5" },
+						{ "SHA-1", "SHA1" },
+						{ "SHA-256", "SHA256" },
+						{ "SHA-384", "SHA384" },
+						{ "SHA-512", "SHA512" } };
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned size = 0;
 	char hex[2 * EVP_MAX_MD_SIZE + 1];
@@ -148,7 +156,8 @@ static JSObjectRef define(const char *name, JSObjectCallAsFunctionCallback callb
 {
 	JSStringRef string = JSStringCreateWithUTF8CString(name);
 	JSObjectRef function = JSObjectMakeFunctionWithCallback(context, string, callback);
-	JSObjectSetProperty(context, JSContextGetGlobalObject(context), string, function, kJSPropertyAttributeReadOnly, NULL);
+	JSObjectSetProperty(context, JSContextGetGlobalObject(context), string, function, kJSPropertyAttributeReadOnly,
+			    NULL);
 	JSStringRelease(string);
 	return function;
 }
@@ -161,8 +170,9 @@ static JSObjectRef global_function(const char *name)
 	return JSValueToObject(context, value, NULL);
 }
 
-/* Ends the process above its memory limit, the heap of the engine having no limit of its own, and with its parent. The parent-death signal would not do: it
- * comes when the parent's thread ends. The file stays open, because opening is forbidden later. */
+/* Ends the process above its memory limit, the heap of the engine having no limit of its own, and with its parent. The
+ * parent-death signal would not do: it comes when the parent's thread ends. The file stays open, because opening is
+ * forbidden later. */
 static void *watch(void *limit_bytes)
 {
 	int64_t limit = *(int64_t *)limit_bytes;
@@ -175,7 +185,8 @@ static void *watch(void *limit_bytes)
 	for (;;) {
 		ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
 		text[n > 0 ? n : 0] = 0;
-		if (limit > 0 && sscanf(text, "%ld %ld", &pages, &resident) == 2 && (int64_t)resident * sysconf(_SC_PAGESIZE) > limit)
+		if (limit > 0 && sscanf(text, "%ld %ld", &pages, &resident) == 2 &&
+		    (int64_t)resident * sysconf(_SC_PAGESIZE) > limit)
 			_exit(3);
 		if (getppid() != parent)
 			_exit(0);
@@ -188,11 +199,39 @@ static void *watch(void *limit_bytes)
 static void lock_down(void)
 {
 	static const int refused[] = {
-		SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(creat), SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(bind),
-		SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(ptrace), SCMP_SYS(unlink), SCMP_SYS(unlinkat),
-		SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(mkdir), SCMP_SYS(mkdirat), SCMP_SYS(chmod), SCMP_SYS(fchmodat),
-		SCMP_SYS(kill), SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(bpf), SCMP_SYS(perf_event_open), SCMP_SYS(process_vm_readv),
-		SCMP_SYS(process_vm_writev), SCMP_SYS(io_uring_setup), SCMP_SYS(userfaultfd), SCMP_SYS(link), SCMP_SYS(linkat), SCMP_SYS(symlink),
+		SCMP_SYS(open),
+		SCMP_SYS(openat),
+		SCMP_SYS(openat2),
+		SCMP_SYS(creat),
+		SCMP_SYS(socket),
+		SCMP_SYS(connect),
+		SCMP_SYS(bind),
+		SCMP_SYS(execve),
+		SCMP_SYS(execveat),
+		SCMP_SYS(fork),
+		SCMP_SYS(vfork),
+		SCMP_SYS(ptrace),
+		SCMP_SYS(unlink),
+		SCMP_SYS(unlinkat),
+		SCMP_SYS(rename),
+		SCMP_SYS(renameat),
+		SCMP_SYS(renameat2),
+		SCMP_SYS(mkdir),
+		SCMP_SYS(mkdirat),
+		SCMP_SYS(chmod),
+		SCMP_SYS(fchmodat),
+		SCMP_SYS(kill),
+		SCMP_SYS(mount),
+		SCMP_SYS(umount2),
+		SCMP_SYS(bpf),
+		SCMP_SYS(perf_event_open),
+		SCMP_SYS(process_vm_readv),
+		SCMP_SYS(process_vm_writev),
+		SCMP_SYS(io_uring_setup),
+		SCMP_SYS(userfaultfd),
+		SCMP_SYS(link),
+		SCMP_SYS(linkat),
+		SCMP_SYS(symlink),
 	};
 	const struct rlimit none = { 0, 0 };
 	setrlimit(RLIMIT_CORE, &none);

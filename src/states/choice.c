@@ -1,7 +1,7 @@
 /* choice.c - choice rules; see asl.h.
  *
- * DESIGN: a rule is evaluated where it stands in the definition; values of another type than the operator's never match. Source:
- * states-language.net, "Choice State". */
+ * DESIGN: a rule is evaluated where it stands in the definition; values of another type than the operator's never
+ * match. Source: states-language.net, "Choice State". */
 #include "base/json.h"
 #include "states/asl_impl.h"
 
@@ -12,7 +12,8 @@ enum kind { KIND_STRING, KIND_NUMERIC, KIND_TIMESTAMP, KIND_BOOLEAN };
 static bool parse_operator(struct str name, enum kind *kind, enum verb *verb, bool *path)
 {
 	static const char *const kinds[] = { "String", "Numeric", "Timestamp", "Boolean" };
-	static const char *const verbs[] = { "Equals", "LessThan", "GreaterThan", "LessThanEquals", "GreaterThanEquals" };
+	static const char *const verbs[] = { "Equals", "LessThan", "GreaterThan", "LessThanEquals",
+					     "GreaterThanEquals" };
 	*path = str_ends(name, STR("Path"));
 	if (*path)
 		name = str_head(name, name.len - 4);
@@ -33,11 +34,16 @@ static bool parse_operator(struct str name, enum kind *kind, enum verb *verb, bo
 static bool holds(enum verb verb, int order)
 {
 	switch (verb) {
-	case VERB_EQ: return order == 0;
-	case VERB_LT: return order < 0;
-	case VERB_GT: return order > 0;
-	case VERB_LE: return order <= 0;
-	case VERB_GE: return order >= 0;
+	case VERB_EQ:
+		return order == 0;
+	case VERB_LT:
+		return order < 0;
+	case VERB_GT:
+		return order > 0;
+	case VERB_LE:
+		return order <= 0;
+	case VERB_GE:
+		return order >= 0;
 	}
 	return false;
 }
@@ -126,11 +132,14 @@ static int value_at(struct asl_env *env, struct str path, json_t **out, struct a
 	int rc = asl_path(env, path, "Variable", out, f);
 	if (rc != ASL_FAULT)
 		return rc;
-	return asl_fault_set(f, "States.Runtime", "Invalid path '%.*s': The choice state's condition path references an invalid value.", STR_ARG(path));
+	return asl_fault_set(f, "States.Runtime",
+			     "Invalid path '%.*s': The choice state's condition path references an invalid value.",
+			     STR_ARG(path));
 }
 
 /* The comparison of one rule: the member that is an operator. */
-static int test_operator(struct asl_env *env, const json_t *rule, const char *key, json_t *expected, bool *matched, struct asl_fault *f)
+static int test_operator(struct asl_env *env, const json_t *rule, const char *key, json_t *expected, bool *matched,
+			 struct asl_fault *f)
 {
 	CLEANUP_JSON json_t *value = NULL;
 	CLEANUP_JSON json_t *other = NULL;
@@ -166,7 +175,8 @@ static int test_operator(struct asl_env *env, const json_t *rule, const char *ke
 
 static bool is_other_member(const char *key)
 {
-	static const char *const names[] = { "Variable", "Next", "Comment", "Assign", "Output", "Condition", "QueryLanguage", NULL };
+	static const char *const names[] = { "Variable", "Next",      "Comment",       "Assign",
+					     "Output",   "Condition", "QueryLanguage", NULL };
 	for (int i = 0; names[i]; i++)
 		if (strcmp(key, names[i]) == 0)
 			return true;
@@ -178,7 +188,8 @@ static int test_list(struct asl_env *env, const json_t *rules, bool all, bool *m
 	json_t *rule;
 	size_t i;
 	*matched = all;
-	json_array_foreach(rules, i, rule) {
+	json_array_foreach(rules, i, rule)
+	{
 		int rc = asl_choice(env, rule, false, matched, f);
 		if (rc != ASL_OK || *matched != all)
 			return rc;
@@ -213,8 +224,7 @@ int asl_choice(struct asl_env *env, const json_t *rule, bool jsonata, bool *matc
 		*matched = !*matched;
 		return rc;
 	}
-	json_object_foreach((json_t *)rule, key, member)
-		if (!is_other_member(key))
-			return test_operator(env, rule, key, member, matched, f);
+	json_object_foreach((json_t *)rule, key,
+			    member) if (!is_other_member(key)) return test_operator(env, rule, key, member, matched, f);
 	return asl_fault_set(f, "States.Runtime", "a choice rule has no operator");
 }

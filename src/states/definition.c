@@ -1,7 +1,7 @@
 /* definition.c - a definition's text becomes a machine; see asl.h.
  *
- * DESIGN: read, check, check the graph, then build: each step runs only when the one before reported nothing. The machine's tree is the text's own, and
- * everything else points into it. */
+ * DESIGN: read, check, check the graph, then build: each step runs only when the one before reported nothing. The
+ * machine's tree is the text's own, and everything else points into it. */
 #include <stdlib.h>
 
 #include "base/buf.h"
@@ -10,9 +10,11 @@
 
 /* ---- building ---- */
 
-static struct asl_states *build_scope(struct arena *a, const json_t *scope, bool jsonata_machine, struct asl_states *parent, struct asl_state *owner);
+static struct asl_states *build_scope(struct arena *a, const json_t *scope, bool jsonata_machine,
+				      struct asl_states *parent, struct asl_state *owner);
 
-static void build_state(struct arena *a, struct asl_state *s, json_t *doc, bool jsonata_machine, struct asl_states *scope)
+static void build_state(struct arena *a, struct asl_state *s, json_t *doc, bool jsonata_machine,
+			struct asl_states *scope)
 {
 	const char *field;
 	s->doc = doc;
@@ -30,7 +32,8 @@ static void build_state(struct arena *a, struct asl_state *s, json_t *doc, bool 
 		s->nbranches = 1;
 		s->branches = ARENA_NEW(a, struct asl_states *);
 		s->branches[0] = build_scope(a, processor, jsonata_machine, scope, s);
-		s->distributed = str_eqz(json_get_str(json_object_get(processor, "ProcessorConfig"), "Mode"), "DISTRIBUTED");
+		s->distributed =
+			str_eqz(json_get_str(json_object_get(processor, "ProcessorConfig"), "Mode"), "DISTRIBUTED");
 	}
 }
 
@@ -50,7 +53,8 @@ static void build_index(struct arena *a, struct asl_states *scope)
 		scope->states[i].next_state = asl_find(scope, scope->states[i].next);
 }
 
-static struct asl_states *build_scope(struct arena *a, const json_t *scope, bool jsonata_machine, struct asl_states *parent, struct asl_state *owner)
+static struct asl_states *build_scope(struct arena *a, const json_t *scope, bool jsonata_machine,
+				      struct asl_states *parent, struct asl_state *owner)
 {
 	struct asl_states *out = ARENA_NEW(a, struct asl_states);
 	json_t *states = json_object_get(scope, "States"), *doc;
@@ -61,7 +65,8 @@ static struct asl_states *build_scope(struct arena *a, const json_t *scope, bool
 	out->states = ARENA_ARRAY(a, struct asl_state, out->count);
 	out->parent = parent;
 	out->owner = owner;
-	json_object_foreach(states, name, doc) {
+	json_object_foreach(states, name, doc)
+	{
 		out->states[i].name = name;
 		build_state(a, &out->states[i++], doc, jsonata_machine, out);
 	}
@@ -109,14 +114,16 @@ struct asl_state *asl_find(const struct asl_states *scope, const char *name)
 static void report_json(struct check *c, const struct asl_json_error *e)
 {
 	if (e->duplicate && str_ends(str_from(e->duplicate_in), STR("/States")))
-		check_report(c, "DUPLICATE_STATE_NAME", check_at(c, e->duplicate_in, e->duplicate), "Duplicate State name: %s", e->duplicate);
+		check_report(c, "DUPLICATE_STATE_NAME", check_at(c, e->duplicate_in, e->duplicate),
+			     "Duplicate State name: %s", e->duplicate);
 	else
 		check_report(c, "INVALID_JSON_DESCRIPTION", e->location, "%s\n at %s", e->message, e->location);
 }
 
 static void check_machine(struct check *c, const json_t *doc)
 {
-	static const char *const known[] = { "Comment", "QueryLanguage", "StartAt", "TimeoutSeconds", "Version", "States", NULL };
+	static const char *const known[] = { "Comment", "QueryLanguage", "StartAt", "TimeoutSeconds",
+					     "Version", "States",        NULL };
 	static const char *const languages[] = { "JSONPath", "JSONata", NULL }, *const versions[] = { "1.0", NULL };
 	struct state_check numbers = { .c = c };
 	check_known(c, doc, "/", known);
@@ -221,8 +228,10 @@ const char *asl_invalid_definition(struct arena *a, const struct asl_diagnostics
 			continue;
 		/* A bad label has a wording of its own. */
 		if (strcmp(one->code, "INVALID_LABEL_NAME") == 0)
-			return arena_printf(a, "Error=ValueError Args=[%s] in definition '%.*s'.", repr(a, one->message), STR_ARG(d->definition));
-		buf_printf(&b, "%s%s: %s at %s", b.len > 0 ? ", " : "", one->code, one->message, one->location ? one->location : "null");
+			return arena_printf(a, "Error=ValueError Args=[%s] in definition '%.*s'.",
+					    repr(a, one->message), STR_ARG(d->definition));
+		buf_printf(&b, "%s%s: %s at %s", b.len > 0 ? ", " : "", one->code, one->message,
+			   one->location ? one->location : "null");
 	}
 	return arena_printf(a, "Invalid State Machine Definition: '%.*s'", STR_ARG(buf_str(&b)));
 }

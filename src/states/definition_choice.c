@@ -3,13 +3,46 @@
 #include "states/definition_impl.h"
 
 static const char *const operators[] = {
-	"StringEquals", "StringEqualsPath", "StringLessThan", "StringLessThanPath", "StringGreaterThan", "StringGreaterThanPath", "StringLessThanEquals",
-	"StringLessThanEqualsPath", "StringGreaterThanEquals", "StringGreaterThanEqualsPath", "StringMatches", "NumericEquals", "NumericEqualsPath",
-	"NumericLessThan", "NumericLessThanPath", "NumericGreaterThan", "NumericGreaterThanPath", "NumericLessThanEquals", "NumericLessThanEqualsPath",
-	"NumericGreaterThanEquals", "NumericGreaterThanEqualsPath", "BooleanEquals", "BooleanEqualsPath", "TimestampEquals", "TimestampEqualsPath",
-	"TimestampLessThan", "TimestampLessThanPath", "TimestampGreaterThan", "TimestampGreaterThanPath", "TimestampLessThanEquals",
-	"TimestampLessThanEqualsPath", "TimestampGreaterThanEquals", "TimestampGreaterThanEqualsPath", "IsNull", "IsPresent", "IsNumeric", "IsString",
-	"IsBoolean", "IsTimestamp", NULL,
+	"StringEquals",
+	"StringEqualsPath",
+	"StringLessThan",
+	"StringLessThanPath",
+	"StringGreaterThan",
+	"StringGreaterThanPath",
+	"StringLessThanEquals",
+	"StringLessThanEqualsPath",
+	"StringGreaterThanEquals",
+	"StringGreaterThanEqualsPath",
+	"StringMatches",
+	"NumericEquals",
+	"NumericEqualsPath",
+	"NumericLessThan",
+	"NumericLessThanPath",
+	"NumericGreaterThan",
+	"NumericGreaterThanPath",
+	"NumericLessThanEquals",
+	"NumericLessThanEqualsPath",
+	"NumericGreaterThanEquals",
+	"NumericGreaterThanEqualsPath",
+	"BooleanEquals",
+	"BooleanEqualsPath",
+	"TimestampEquals",
+	"TimestampEqualsPath",
+	"TimestampLessThan",
+	"TimestampLessThanPath",
+	"TimestampGreaterThan",
+	"TimestampGreaterThanPath",
+	"TimestampLessThanEquals",
+	"TimestampLessThanEqualsPath",
+	"TimestampGreaterThanEquals",
+	"TimestampGreaterThanEqualsPath",
+	"IsNull",
+	"IsPresent",
+	"IsNumeric",
+	"IsString",
+	"IsBoolean",
+	"IsTimestamp",
+	NULL,
 };
 static const char *const kinds[] = { "And", "Or", "Not", "Variable", "Condition", NULL };
 
@@ -21,7 +54,7 @@ static bool is_in(const char *const list[], const char *name)
 	return false;
 }
 
-static void check_operand(struct state_check *s, const char *operator, const json_t *v, const char *at)
+static void check_operand(struct state_check *s, const char *operator, const json_t * v, const char *at)
 {
 	struct str name = str_from(operator);
 	int64_t ms;
@@ -62,7 +95,8 @@ static void check_members(struct state_check *s, const json_t *rule, const char 
 	const char *key;
 	json_t *member;
 	bool variable = json_object_get(rule, "Variable") != NULL;
-	json_object_foreach((json_t *)rule, key, member) {
+	json_object_foreach((json_t *)rule, key, member)
+	{
 		if (strcmp(key, "Condition") == 0 && top) {
 			check_language(s, key, ONLY_JSONATA, at);
 		} else if (is_in(kinds, key) || is_in(operators, key)) {
@@ -93,7 +127,9 @@ static void check_rule(struct state_check *s, const json_t *rule, const char *at
 	for (int i = 0; kinds[i]; i++)
 		found += json_object_get(rule, kinds[i]) != NULL;
 	if (found != 1)
-		check_report(s->c, SCHEMA, at, "The object must have only one of the following fields, [And, Or, Not, Variable, Condition]");
+		check_report(
+			s->c, SCHEMA, at,
+			"The object must have only one of the following fields, [And, Or, Not, Variable, Condition]");
 	if (json_object_get(rule, "Variable") && !s->jsonata) {
 		check_variable(s, json_object_get(rule, "Variable"), check_at(s->c, at, "Variable"));
 		check_one_of(s->c, rule, at, operators, true);

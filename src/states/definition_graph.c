@@ -1,7 +1,8 @@
-/* definition_graph.c - where states lead: missing targets, scopes without an end, states nobody leads to; see definition_impl.h.
+/* definition_graph.c - where states lead: missing targets, scopes without an end, states nobody leads to; see
+ * definition_impl.h.
  *
- * DESIGN: run only on a definition whose members are right. A state is reachable when it starts its scope or another one names it: the service looks
- * no further. A scope without a terminal state is not searched for unreachable ones. */
+ * DESIGN: run only on a definition whose members are right. A state is reachable when it starts its scope or another
+ * one names it: the service looks no further. A scope without a terminal state is not searched for unreachable ones. */
 #include "base/json.h"
 #include "states/definition_impl.h"
 
@@ -30,14 +31,16 @@ static void lead_state(struct graph *g, const char *name, const json_t *state, c
 	lead(g, json_object_get(state, "Next"), name, check_at(g->c, at, "Next"));
 	for (int k = 0; k < 2; k++)
 		json_array_foreach(json_object_get(state, lists[k]), i, rule)
-			lead(g, json_object_get(rule, "Next"), name, check_at(g->c, check_at_index(g->c, at, lists[k], i), "Next"));
+			lead(g, json_object_get(rule, "Next"), name,
+			     check_at(g->c, check_at_index(g->c, at, lists[k], i), "Next"));
 	lead(g, json_object_get(state, "Default"), name, check_at(g->c, at, "Default"));
 }
 
 static bool is_terminal(const json_t *state)
 {
 	enum asl_type type;
-	return json_is_true(json_object_get(state, "End")) || (check_type_of(state, &type) && (type == ASL_SUCCEED || type == ASL_FAIL));
+	return json_is_true(json_object_get(state, "End")) ||
+	       (check_type_of(state, &type) && (type == ASL_SUCCEED || type == ASL_FAIL));
 }
 
 static void check_inner(struct check *c, const json_t *state, const char *at)
@@ -59,16 +62,16 @@ void check_graph(struct check *c, const json_t *scope, const char *at)
 	json_t *state;
 	bool terminal = false;
 	lead(&g, json_object_get(scope, "StartAt"), "", check_at(c, at, "StartAt"));
-	json_object_foreach((json_t *)g.states, name, state) {
+	json_object_foreach((json_t *)g.states, name, state)
+	{
 		lead_state(&g, name, state, check_at(c, states_at, name));
 		terminal = terminal || is_terminal(state);
 	}
 	if (!terminal)
 		check_report(c, "MISSING_END_STATE", NULL, "Workflow has no terminal state");
-	json_object_foreach((json_t *)g.states, name, state)
-		if (terminal && !map_get(&g.targeted, str_from(name)))
-			check_report(c, "MISSING_TRANSITION_TARGET", check_at(c, states_at, name), "State \"%s\" is not reachable.", name);
-	json_object_foreach((json_t *)g.states, name, state)
-		check_inner(c, state, check_at(c, states_at, name));
+	json_object_foreach((json_t *)g.states, name, state) if (terminal && !map_get(&g.targeted, str_from(name)))
+		check_report(c, "MISSING_TRANSITION_TARGET", check_at(c, states_at, name),
+			     "State \"%s\" is not reachable.", name);
+	json_object_foreach((json_t *)g.states, name, state) check_inner(c, state, check_at(c, states_at, name));
 	map_release(&g.targeted);
 }

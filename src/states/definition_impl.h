@@ -1,6 +1,7 @@
 /* definition_impl.h - what the files that check a definition share. Inside the states room.
  *
- * DESIGN: a check walks the JSON tree and reports; it changes nothing and makes nothing. Locations are written as the service writes them:
+ * DESIGN: a check walks the JSON tree and reports; it changes nothing and makes nothing. Locations are written as the
+ * service writes them:
  * "/States/A/Branches[0]/States/B/Next". Only a definition without an ERROR is made into a machine. */
 #ifndef QUERN_STATES_DEFINITION_IMPL_H
 #define QUERN_STATES_DEFINITION_IMPL_H
@@ -40,9 +41,10 @@ struct state_check {
 };
 
 /* definition_schema.c */
-void check_report(struct check *c, const char *code, const char *at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void check_report(struct check *c, const char *code, const char *at, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 #define SCHEMA "SCHEMA_VALIDATION_FAILED"
-const char *check_at(struct check *c, const char *at, const char *field); /* at/field */
+const char *check_at(struct check *c, const char *at, const char *field);                 /* at/field */
 const char *check_at_index(struct check *c, const char *at, const char *field, size_t i); /* at/field[i] */
 /* Type checks report and answer false. A NULL value is fine and answers false. */
 bool check_object(struct check *c, const json_t *v, const char *at);
@@ -53,7 +55,8 @@ void check_enum(struct check *c, const json_t *v, const char *at, const char *co
 /* A number in a range, or in a JSONata state an expression. */
 void check_number(struct state_check *s, const json_t *v, const char *at, bool integer, double least, double most);
 void check_required(struct check *c, const json_t *object, const char *at, const char *const fields[]);
-/* "There should only be one of the following fields: [...]"; with `needed` also "This object should have only one ...". */
+/* "There should only be one of the following fields: [...]"; with `needed` also "This object should have only one ...".
+ */
 void check_one_of(struct check *c, const json_t *object, const char *at, const char *const fields[], bool needed);
 /* Unknown members of an object. */
 void check_known(struct check *c, const json_t *object, const char *at, const char *const fields[]);
@@ -61,12 +64,13 @@ void check_known(struct check *c, const json_t *object, const char *at, const ch
 bool check_language(struct state_check *s, const char *field, enum language wanted, const char *at);
 
 /* definition_value.c */
-void check_path(struct state_check *s, const json_t *v, const char *at);                  /* path, null, intrinsic call */
+void check_path(struct state_check *s, const json_t *v, const char *at); /* path, null, intrinsic call */
 enum { REFERENCE_RESULT, REFERENCE_STATE, REFERENCE_ANY };
-void check_reference(struct state_check *s, const json_t *v, const char *at, int allowed); /* ResultPath; no context; anything */
-void check_variable(struct state_check *s, const json_t *v, const char *at);              /* in a choice rule */
+void check_reference(struct state_check *s, const json_t *v, const char *at,
+		     int allowed);                                           /* ResultPath; no context; anything */
+void check_variable(struct state_check *s, const json_t *v, const char *at); /* in a choice rule */
 void check_template(struct state_check *s, const json_t *v, const char *at);
-void check_jsonata(struct state_check *s, const json_t *v, const char *at);               /* any JSON with expressions */
+void check_jsonata(struct state_check *s, const json_t *v, const char *at); /* any JSON with expressions */
 /* A template or JSONata value, by the state's language. */
 void check_payload(struct state_check *s, const json_t *v, const char *at);
 void check_assign(struct state_check *s, const json_t *v, const char *at);

@@ -14,7 +14,8 @@ const json_t *definition_processor(const json_t *map, const char **field)
 
 /* ---- labels ---- */
 
-/* One character as Python's repr() writes it within a text in double quotes: that is how the service's clients know this error. */
+/* One character as Python's repr() writes it within a text in double quotes: that is how the service's clients know
+ * this error. */
 static const char *shown(struct arena *a, struct str c)
 {
 	unsigned code = (unsigned char)c.ptr[0];
@@ -57,7 +58,8 @@ void check_label(struct state_check *s)
 	else if (chars > MAX_LABEL)
 		check_report(s->c, "INVALID_LABEL_NAME", at, "Label cannot exceed 40 characters");
 	else if (bad.len > 0)
-		check_report(s->c, "INVALID_LABEL_NAME", at, "Label contains invalid character: '%s'", shown(s->c->arena, bad));
+		check_report(s->c, "INVALID_LABEL_NAME", at, "Label contains invalid character: '%s'",
+			     shown(s->c->arena, bad));
 	else if (map_set(&s->c->labels, label, (void *)at))
 		check_report(s->c, "DUPLICATE_LABEL_NAME", at, "Duplicate Label name: %.*s", STR_ARG(label));
 }
@@ -69,7 +71,8 @@ static void check_csv(struct state_check *s, const json_t *config, const char *a
 	static const char *const header_places[] = { "FIRST_ROW", "GIVEN", NULL };
 	static const char *const headers[] = { "CSVHeaders", NULL };
 	static const char *const delimiters[] = { "COMMA", "PIPE", "SEMICOLON", "SPACE", "TAB", NULL };
-	const json_t *place = json_object_get(config, "CSVHeaderLocation"), *list = json_object_get(config, "CSVHeaders");
+	const json_t *place = json_object_get(config, "CSVHeaderLocation"),
+		     *list = json_object_get(config, "CSVHeaders");
 	json_t *header;
 	size_t i;
 	if (!place)
@@ -85,8 +88,10 @@ static void check_csv(struct state_check *s, const json_t *config, const char *a
 
 static void check_reader_config(struct state_check *s, const json_t *config, const char *at)
 {
-	static const char *const known[] = { "InputType", "CSVHeaderLocation", "CSVHeaders", "CSVDelimiter", "MaxItems", "MaxItemsPath", "ManifestType",
-					     "ItemsPointer", "Transformation", "Comment", NULL };
+	static const char *const known[] = {
+		"InputType",    "CSVHeaderLocation", "CSVHeaders",     "CSVDelimiter", "MaxItems", "MaxItemsPath",
+		"ManifestType", "ItemsPointer",      "Transformation", "Comment",      NULL
+	};
 	static const char *const types[] = { "CSV", "JSON", "MANIFEST", "JSONL", "PARQUET", NULL };
 	static const char *const manifests[] = { "S3_INVENTORY", "ATHENA_DATA", NULL };
 	static const char *const transformations[] = { "NONE", "LOAD_AND_FLATTEN", NULL };
@@ -98,7 +103,8 @@ static void check_reader_config(struct state_check *s, const json_t *config, con
 	check_known(s->c, config, at, known);
 	check_enum(s->c, json_object_get(config, "InputType"), check_at(s->c, at, "InputType"), types);
 	check_enum(s->c, json_object_get(config, "ManifestType"), check_at(s->c, at, "ManifestType"), manifests);
-	check_enum(s->c, json_object_get(config, "Transformation"), check_at(s->c, at, "Transformation"), transformations);
+	check_enum(s->c, json_object_get(config, "Transformation"), check_at(s->c, at, "Transformation"),
+		   transformations);
 	check_string(s->c, json_object_get(config, "ItemsPointer"), check_at(s->c, at, "ItemsPointer"));
 	if (str_eqz(type, "CSV"))
 		check_csv(s, config, at);
@@ -107,7 +113,8 @@ static void check_reader_config(struct state_check *s, const json_t *config, con
 	check_one_of(s->c, config, at, items, false);
 	check_number(s, json_object_get(config, "MaxItems"), check_at(s->c, at, "MaxItems"), true, 0, MAX_READ);
 	if (json_object_get(config, "MaxItemsPath") && check_language(s, "MaxItemsPath", ONLY_JSONPATH, at))
-		check_reference(s, json_object_get(config, "MaxItemsPath"), check_at(s->c, at, "MaxItemsPath"), REFERENCE_STATE);
+		check_reference(s, json_object_get(config, "MaxItemsPath"), check_at(s->c, at, "MaxItemsPath"),
+				REFERENCE_STATE);
 }
 
 /* Parameters or Arguments of a reader or writer, by the language. */
@@ -133,7 +140,8 @@ static void check_allowed_resource(struct state_check *s, const json_t *v, const
 
 static void check_item_reader(struct state_check *s)
 {
-	static const char *const known[] = { "Resource", "Parameters", "Arguments", "ReaderConfig", "Comment", NULL }, *const required[] = { "Resource", NULL };
+	static const char *const known[] = { "Resource", "Parameters", "Arguments", "ReaderConfig", "Comment", NULL },
+				 *const required[] = { "Resource", NULL };
 	static const char *const actions[] = { ":states:::s3:getObject", ":states:::s3:listObjectsV2", NULL };
 	const json_t *v = json_object_get(s->doc, "ItemReader");
 	const char *at = check_at(s->c, s->at, "ItemReader");
@@ -148,10 +156,16 @@ static void check_item_reader(struct state_check *s)
 
 static void check_item_batcher(struct state_check *s)
 {
-	static const char *const known[] = { "BatchInput", "MaxItemsPerBatch", "MaxItemsPerBatchPath", "MaxInputBytesPerBatch", "MaxInputBytesPerBatchPath", "Comment",
+	static const char *const known[] = { "BatchInput",
+					     "MaxItemsPerBatch",
+					     "MaxItemsPerBatchPath",
+					     "MaxInputBytesPerBatch",
+					     "MaxInputBytesPerBatchPath",
+					     "Comment",
 					     NULL };
-	static const char *const items[] = { "MaxItemsPerBatch", "MaxItemsPerBatchPath", NULL }, *const bytes[] = { "MaxInputBytesPerBatch",
-														   "MaxInputBytesPerBatchPath", NULL };
+	static const char *const items[] = { "MaxItemsPerBatch", "MaxItemsPerBatchPath", NULL }, *const bytes[] = {
+		"MaxInputBytesPerBatch", "MaxInputBytesPerBatchPath", NULL
+	};
 	const json_t *v = json_object_get(s->doc, "ItemBatcher");
 	const char *at = check_at(s->c, s->at, "ItemBatcher");
 	if (!check_object(s->c, v, at))
@@ -172,8 +186,11 @@ static void check_item_batcher(struct state_check *s)
 static void check_result_writer(struct state_check *s)
 {
 	static const char *const known[] = { "Resource", "Parameters", "Arguments", "WriterConfig", "Comment", NULL };
-	static const char *const known_config[] = { "Transformation", "OutputType", "Comment", NULL }, *const actions[] = { ":states:::s3:putObject", NULL };
-	static const char *const transformations[] = { "NONE", "COMPACT", "FLATTEN", NULL }, *const outputs[] = { "JSON", "JSONL", NULL };
+	static const char *const known_config[] = { "Transformation", "OutputType", "Comment", NULL },
+				 *const actions[] = { ":states:::s3:putObject", NULL };
+	static const char *const transformations[] = { "NONE", "COMPACT", "FLATTEN", NULL }, *const outputs[] = {
+		"JSON", "JSONL", NULL
+	};
 	const json_t *v = json_object_get(s->doc, "ResultWriter"), *config = json_object_get(v, "WriterConfig");
 	const char *at = check_at(s->c, s->at, "ResultWriter");
 	if (!check_object(s->c, v, at))
@@ -185,7 +202,8 @@ static void check_result_writer(struct state_check *s)
 	if (!check_object(s->c, config, at))
 		return;
 	check_known(s->c, config, at, known_config);
-	check_enum(s->c, json_object_get(config, "Transformation"), check_at(s->c, at, "Transformation"), transformations);
+	check_enum(s->c, json_object_get(config, "Transformation"), check_at(s->c, at, "Transformation"),
+		   transformations);
 	check_enum(s->c, json_object_get(config, "OutputType"), check_at(s->c, at, "OutputType"), outputs);
 }
 
@@ -194,8 +212,10 @@ static void check_result_writer(struct state_check *s)
 static void check_processor_config(struct state_check *s, const json_t *config, const char *at)
 {
 	static const char *const known[] = { "Mode", "ExecutionType", "Comment", NULL };
-	static const char *const modes[] = { "INLINE", "DISTRIBUTED", NULL }, *const types[] = { "STANDARD", "EXPRESS", NULL };
-	static const char *const needed[] = { "ExecutionType", NULL }, *const remote[] = { "ItemReader", "ItemBatcher", "ResultWriter", NULL };
+	static const char *const modes[] = { "INLINE", "DISTRIBUTED", NULL }, *const types[] = { "STANDARD", "EXPRESS",
+												 NULL };
+	static const char *const needed[] = { "ExecutionType", NULL }, *const remote[] = { "ItemReader", "ItemBatcher",
+											   "ResultWriter", NULL };
 	if (!check_object(s->c, config, at))
 		return;
 	struct str mode = json_get_str(config, "Mode");
@@ -212,7 +232,9 @@ static void check_processor_config(struct state_check *s, const json_t *config, 
 	}
 	check_required(s->c, config, at, needed);
 	if (s->c->express)
-		check_report(s->c, SCHEMA, check_at(s->c, at, "Mode"), "The field 'Mode' with value 'DISTRIBUTED' is not supported inside 'EXPRESS' state machines");
+		check_report(
+			s->c, SCHEMA, check_at(s->c, at, "Mode"),
+			"The field 'Mode' with value 'DISTRIBUTED' is not supported inside 'EXPRESS' state machines");
 }
 
 static void check_processor(struct state_check *s)
@@ -221,7 +243,8 @@ static void check_processor(struct state_check *s)
 	static const char *const known[] = { "ProcessorConfig", "StartAt", "States", "Comment", NULL };
 	const char *field;
 	struct check *c = s->c, before = *c;
-	const json_t *processor = definition_processor(s->doc, &field), *config = json_object_get(processor, "ProcessorConfig");
+	const json_t *processor = definition_processor(s->doc, &field),
+		     *config = json_object_get(processor, "ProcessorConfig");
 	const char *at = check_at(c, s->at, field);
 	check_one_of(c, s->doc, s->at, fields, true);
 	if (!check_object(c, processor, at))
@@ -243,18 +266,23 @@ void check_map(struct state_check *s)
 {
 	static const char *const pairs[][3] = { { "MaxConcurrency", "MaxConcurrencyPath", NULL },
 						{ "ToleratedFailureCount", "ToleratedFailureCountPath", NULL },
-						{ "ToleratedFailurePercentage", "ToleratedFailurePercentagePath", NULL },
+						{ "ToleratedFailurePercentage", "ToleratedFailurePercentagePath",
+						  NULL },
 						{ "ItemSelector", "Parameters", NULL } };
 	struct check *c = s->c;
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++)
 		check_one_of(c, s->doc, s->at, pairs[i], false);
-	check_number(s, json_object_get(s->doc, "MaxConcurrency"), check_at(c, s->at, "MaxConcurrency"), true, 0, MAX_SECONDS);
-	check_number(s, json_object_get(s->doc, "ToleratedFailureCount"), check_at(c, s->at, "ToleratedFailureCount"), true, 0, MAX_SECONDS);
-	check_number(s, json_object_get(s->doc, "ToleratedFailurePercentage"), check_at(c, s->at, "ToleratedFailurePercentage"), false, 0, 100);
+	check_number(s, json_object_get(s->doc, "MaxConcurrency"), check_at(c, s->at, "MaxConcurrency"), true, 0,
+		     MAX_SECONDS);
+	check_number(s, json_object_get(s->doc, "ToleratedFailureCount"), check_at(c, s->at, "ToleratedFailureCount"),
+		     true, 0, MAX_SECONDS);
+	check_number(s, json_object_get(s->doc, "ToleratedFailurePercentage"),
+		     check_at(c, s->at, "ToleratedFailurePercentage"), false, 0, 100);
 	check_payload(s, json_object_get(s->doc, "ItemSelector"), check_at(c, s->at, "ItemSelector"));
 	const json_t *items = json_object_get(s->doc, "Items");
 	if (items && s->jsonata) {
-		if (json_is_string(items) ? !asl_expression_of(items).ptr : !json_is_array(items) && !json_is_object(items))
+		if (json_is_string(items) ? !asl_expression_of(items).ptr
+					  : !json_is_array(items) && !json_is_object(items))
 			check_report(c, SCHEMA, check_at(c, s->at, "Items"), "Expected value of type [ARRAY]");
 		check_jsonata(s, items, check_at(c, s->at, "Items"));
 	}
@@ -267,14 +295,16 @@ void check_map(struct state_check *s)
 
 void check_parallel(struct state_check *s)
 {
-	static const char *const required[] = { "Branches", NULL }, *const known[] = { "StartAt", "States", "Comment", NULL };
+	static const char *const required[] = { "Branches", NULL }, *const known[] = { "StartAt", "States", "Comment",
+										       NULL };
 	const json_t *branches = json_object_get(s->doc, "Branches");
 	json_t *branch;
 	size_t i;
 	check_required(s->c, s->doc, s->at, required);
 	if (!check_array(s->c, branches, check_at(s->c, s->at, "Branches"), false))
 		return;
-	json_array_foreach(branches, i, branch) {
+	json_array_foreach(branches, i, branch)
+	{
 		const char *at = check_at_index(s->c, s->at, "Branches", i);
 		if (!check_object(s->c, branch, at))
 			continue;

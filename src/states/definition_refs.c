@@ -1,7 +1,8 @@
 /* definition_refs.c - which variables each state reads; see asl.h, asl_variable_references.
  *
- * DESIGN: a look at the texts, without evaluating: paths and intrinsic calls where the language has them, and JSONata expressions word by word. In an
- * expression a name that the expression itself binds, or that is a built-in function, is no variable. */
+ * DESIGN: a look at the texts, without evaluating: paths and intrinsic calls where the language has them, and JSONata
+ * expressions word by word. In an expression a name that the expression itself binds, or that is a built-in function,
+ * is no variable. */
 #include <ctype.h>
 #include <stdlib.h>
 
@@ -61,9 +62,9 @@ static void scan_template(struct refs *r, const json_t *v)
 	const char *key;
 	json_t *member;
 	size_t i;
-	json_array_foreach(v, i, member)
-		scan_template(r, member);
-	json_object_foreach((json_t *)v, key, member) {
+	json_array_foreach(v, i, member) scan_template(r, member);
+	json_object_foreach((json_t *)v, key, member)
+	{
 		if (str_ends(str_from(key), STR(".$")) && json_is_string(member))
 			scan_path(r, json_str(member));
 		else
@@ -76,12 +77,76 @@ static void scan_template(struct refs *r, const json_t *v)
 static bool is_builtin(struct str name)
 {
 	static const char *const names[] = {
-		"abs", "append", "assert", "average", "base64decode", "base64encode", "boolean", "ceil", "contains", "count", "decodeUrl", "decodeUrlComponent",
-		"distinct", "each", "encodeUrl", "encodeUrlComponent", "error", "eval", "exists", "filter", "floor", "formatBase", "formatInteger",
-		"formatNumber", "fromMillis", "hash", "join", "keys", "length", "lookup", "lowercase", "map", "match", "max", "merge", "millis", "min", "not",
-		"now", "number", "pad", "parse", "parseInteger", "partition", "power", "random", "range", "reduce", "replace", "reverse", "round", "shuffle",
-		"sift", "single", "sort", "split", "spread", "sqrt", "string", "substring", "substringAfter", "substringBefore", "sum", "toMillis", "trim",
-		"type", "uppercase", "uuid", "zip", NULL,
+		"abs",
+		"append",
+		"assert",
+		"average",
+		"base64decode",
+		"base64encode",
+		"boolean",
+		"ceil",
+		"contains",
+		"count",
+		"decodeUrl",
+		"decodeUrlComponent",
+		"distinct",
+		"each",
+		"encodeUrl",
+		"encodeUrlComponent",
+		"error",
+		"eval",
+		"exists",
+		"filter",
+		"floor",
+		"formatBase",
+		"formatInteger",
+		"formatNumber",
+		"fromMillis",
+		"hash",
+		"join",
+		"keys",
+		"length",
+		"lookup",
+		"lowercase",
+		"map",
+		"match",
+		"max",
+		"merge",
+		"millis",
+		"min",
+		"not",
+		"now",
+		"number",
+		"pad",
+		"parse",
+		"parseInteger",
+		"partition",
+		"power",
+		"random",
+		"range",
+		"reduce",
+		"replace",
+		"reverse",
+		"round",
+		"shuffle",
+		"sift",
+		"single",
+		"sort",
+		"split",
+		"spread",
+		"sqrt",
+		"string",
+		"substring",
+		"substringAfter",
+		"substringBefore",
+		"sum",
+		"toMillis",
+		"trim",
+		"type",
+		"uppercase",
+		"uuid",
+		"zip",
+		NULL,
 	};
 	for (int i = 0; names[i]; i++)
 		if (str_eqz(name, names[i]))
@@ -96,7 +161,8 @@ static size_t skip_space(struct str s, size_t i)
 	return i;
 }
 
-/* Behind a quoted text, a comment or a regular expression that begins at i; i when there is none. `operand`: a value may stand here. */
+/* Behind a quoted text, a comment or a regular expression that begins at i; i when there is none. `operand`: a value
+ * may stand here. */
 static size_t skip_opaque(struct str s, size_t i, bool operand)
 {
 	char c = s.ptr[i];
@@ -116,7 +182,8 @@ static size_t skip_opaque(struct str s, size_t i, bool operand)
 }
 
 /* Calls fn for each "$name" of an expression, with the places behind it. */
-static void each_name(struct str s, void (*fn)(void *ctx, struct str s, struct str name, size_t after, bool parameter), void *ctx)
+static void each_name(struct str s, void (*fn)(void *ctx, struct str s, struct str name, size_t after, bool parameter),
+		      void *ctx)
 {
 	bool operand = true, parameters = false;
 	for (size_t i = 0; i < s.len;) {
@@ -169,10 +236,8 @@ static void scan_jsonata(struct refs *r, const json_t *v)
 	json_t *member;
 	size_t i;
 	struct str expression = asl_expression_of(v);
-	json_array_foreach(v, i, member)
-		scan_jsonata(r, member);
-	json_object_foreach((json_t *)v, key, member)
-		scan_jsonata(r, member);
+	json_array_foreach(v, i, member) scan_jsonata(r, member);
+	json_object_foreach((json_t *)v, key, member) scan_jsonata(r, member);
 	if (!expression.ptr)
 		return;
 	struct reading reading = { .refs = r, .bound = MAP_INIT };
@@ -194,19 +259,22 @@ static bool is_in(const char *const list[], const char *name)
 /* Fields of a JSONPath state, or of an object in it that is no template. */
 static void scan_fields(struct refs *r, const json_t *v)
 {
-	static const char *const templates[] = { "Parameters", "ResultSelector", "Assign", "ItemSelector", "Credentials", "BatchInput", NULL };
-	static const char *const apart[] = { "Branches", "ItemProcessor", "Iterator", "Result", "Comment", "ResultPath", NULL };
+	static const char *const templates[] = { "Parameters",  "ResultSelector", "Assign", "ItemSelector",
+						 "Credentials", "BatchInput",     NULL };
+	static const char *const apart[] = { "Branches", "ItemProcessor", "Iterator", "Result",
+					     "Comment",  "ResultPath",    NULL };
 	const char *key;
 	json_t *member;
 	size_t i;
-	json_array_foreach(v, i, member)
-		scan_fields(r, member);
-	json_object_foreach((json_t *)v, key, member) {
+	json_array_foreach(v, i, member) scan_fields(r, member);
+	json_object_foreach((json_t *)v, key, member)
+	{
 		if (is_in(apart, key))
 			continue;
 		if (is_in(templates, key))
 			scan_template(r, member);
-		else if (json_is_string(member) && (str_ends(str_from(key), STR("Path")) || strcmp(key, "Variable") == 0))
+		else if (json_is_string(member) &&
+			 (str_ends(str_from(key), STR("Path")) || strcmp(key, "Variable") == 0))
 			scan_path(r, json_str(member));
 		else
 			scan_fields(r, member);
@@ -222,9 +290,7 @@ static void scan_state(struct refs *r, const struct asl_state *s)
 		scan_fields(r, s->doc);
 		return;
 	}
-	json_object_foreach(s->doc, key, member)
-		if (!is_in(apart, key))
-			scan_jsonata(r, member);
+	json_object_foreach(s->doc, key, member) if (!is_in(apart, key)) scan_jsonata(r, member);
 }
 
 static int by_name(const void *a, const void *b)
@@ -242,7 +308,8 @@ static void add_scope(json_t *out, const struct asl_states *scope)
 			json_t *list = json_array();
 			qsort(r.names.entries, r.names.count, sizeof(*r.names.entries), by_name);
 			for (size_t k = 0; k < r.names.count; k++)
-				json_array_append_new(list, json_stringn(r.names.entries[k].key.ptr, r.names.entries[k].key.len));
+				json_array_append_new(
+					list, json_stringn(r.names.entries[k].key.ptr, r.names.entries[k].key.len));
 			json_object_set_new(out, s->name, list);
 		}
 		map_release(&r.names);

@@ -1,4 +1,5 @@
-/* definition_schema.c - reports and the small checks of types, ranges and members; see definition_impl.h. The texts are the service's. */
+/* definition_schema.c - reports and the small checks of types, ranges and members; see definition_impl.h. The texts are
+ * the service's. */
 #include "states/definition_impl.h"
 
 #include <math.h>
@@ -104,7 +105,8 @@ void check_number(struct state_check *s, const json_t *v, const char *at, bool i
 			expect(s->c, false, at, integer ? "Integer" : "Float");
 		return;
 	}
-	if (!expect(s->c, json_is_integer(v) || (json_is_real(v) && (!integer || d == floor(d))), at, integer ? "Integer" : "Float"))
+	if (!expect(s->c, json_is_integer(v) || (json_is_real(v) && (!integer || d == floor(d))), at,
+		    integer ? "Integer" : "Float"))
 		return;
 	if (d >= least && d <= most)
 		return;
@@ -134,16 +136,19 @@ void check_one_of(struct check *c, const json_t *object, const char *at, const c
 	for (int i = 0; fields[i]; i++)
 		found += json_object_get(object, fields[i]) != NULL;
 	if (found > 1)
-		check_report(c, SCHEMA, at, "There should only be one of the following fields: %s", list_of(c, fields, object));
+		check_report(c, SCHEMA, at, "There should only be one of the following fields: %s",
+			     list_of(c, fields, object));
 	if (found == 0 && needed)
-		check_report(c, SCHEMA, at, "This object should have only one of the following fields: %s", list_of(c, fields, NULL));
+		check_report(c, SCHEMA, at, "This object should have only one of the following fields: %s",
+			     list_of(c, fields, NULL));
 }
 
 void check_known(struct check *c, const json_t *object, const char *at, const char *const fields[])
 {
 	const char *key;
 	json_t *member;
-	json_object_foreach((json_t *)object, key, member) {
+	json_object_foreach((json_t *)object, key, member)
+	{
 		int i = 0;
 		while (fields[i] && strcmp(fields[i], key) != 0)
 			i++;
@@ -156,7 +161,8 @@ bool check_language(struct state_check *s, const char *field, enum language want
 {
 	if (wanted == ANY_LANGUAGE || (wanted == ONLY_JSONATA) == s->jsonata)
 		return true;
-	check_report(s->c, SCHEMA, at, "The QueryLanguage is set to '%s', but field '%s' is only supported for the '%s' QueryLanguage", s->jsonata ? "JSONata" : "JSONPath",
-		     field, s->jsonata ? "JSONPath" : "JSONata");
+	check_report(s->c, SCHEMA, at,
+		     "The QueryLanguage is set to '%s', but field '%s' is only supported for the '%s' QueryLanguage",
+		     s->jsonata ? "JSONata" : "JSONPath", field, s->jsonata ? "JSONPath" : "JSONata");
 	return false;
 }

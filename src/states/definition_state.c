@@ -1,6 +1,8 @@
-/* definition_state.c - checks of a state: its members by type and language, resources, Retry and Catch; see definition_impl.h.
+/* definition_state.c - checks of a state: its members by type and language, resources, Retry and Catch; see
+ * definition_impl.h.
  *
- * DESIGN: one table says which member belongs to which state types and to which query language, and how its value is checked. */
+ * DESIGN: one table says which member belongs to which state types and to which query language, and how its value is
+ * checked. */
 #include <ctype.h>
 
 #include "base/json.h"
@@ -103,29 +105,57 @@ static bool is_in(const char *const list[], struct str name)
 }
 
 /* Services with an optimized integration; which of them never wait for a job, or for a token. */
-static const char *const services[] = { "aws-sdk", "lambda", "sns", "sqs", "dynamodb", "events", "apigateway", "batch", "ecs", "glue", "sagemaker", "athena",
-					"codebuild", "databrew", "eks", "elasticmapreduce", "emr-containers", "emr-serverless", "http", "mediaconvert",
-					"bedrock", "bedrock-agentcore", "states", "s3", NULL };
-static const char *const no_sync[] = { "lambda", "sns", "sqs", "dynamodb", "events", "apigateway", "aws-sdk", "http", "bedrock-agentcore", NULL };
-static const char *const no_token[] = { "athena", "batch", "codebuild", "elasticmapreduce", "emr-containers", "emr-serverless", "glue", "databrew", "mediaconvert",
-					"sagemaker", "dynamodb", "http", "bedrock-agentcore", NULL };
+static const char *const services[] = { "aws-sdk",
+					"lambda",
+					"sns",
+					"sqs",
+					"dynamodb",
+					"events",
+					"apigateway",
+					"batch",
+					"ecs",
+					"glue",
+					"sagemaker",
+					"athena",
+					"codebuild",
+					"databrew",
+					"eks",
+					"elasticmapreduce",
+					"emr-containers",
+					"emr-serverless",
+					"http",
+					"mediaconvert",
+					"bedrock",
+					"bedrock-agentcore",
+					"states",
+					"s3",
+					NULL };
+static const char *const no_sync[] = { "lambda",     "sns",     "sqs",  "dynamodb",          "events",
+				       "apigateway", "aws-sdk", "http", "bedrock-agentcore", NULL };
+static const char *const no_token[] = {
+	"athena",   "batch",        "codebuild", "elasticmapreduce", "emr-containers", "emr-serverless",    "glue",
+	"databrew", "mediaconvert", "sagemaker", "dynamodb",         "http",           "bedrock-agentcore", NULL
+};
 
 /* "svc:action.sync" of arn:aws:states:::svc:action.sync. */
 static void check_integration(struct state_check *s, struct str text, struct str call, const char *at)
 {
 	struct str service, rest = call;
 	str_split(&rest, ':', &service);
-	bool sync2 = str_ends(call, STR(".sync:2")), sync = sync2 || str_ends(call, STR(".sync")), token = str_ends(call, STR(".waitForTaskToken"));
-	bool known = rest.ptr && rest.len > 0 && is_in(services, service) && !(sync && is_in(no_sync, service)) && !(token && is_in(no_token, service)) &&
-		     !(sync2 && !str_eqz(service, "states"));
+	bool sync2 = str_ends(call, STR(".sync:2")), sync = sync2 || str_ends(call, STR(".sync")),
+	     token = str_ends(call, STR(".waitForTaskToken"));
+	bool known = rest.ptr && rest.len > 0 && is_in(services, service) && !(sync && is_in(no_sync, service)) &&
+		     !(token && is_in(no_token, service)) && !(sync2 && !str_eqz(service, "states"));
 	if (!known)
 		check_report(s->c, SCHEMA, at,
-			     "The resource provided %.*s is not recognized. The value is not a valid resource ARN, or the resource is not available in this region.",
+			     "The resource provided %.*s is not recognized. The value is not a valid resource ARN, or "
+			     "the resource is not available in this region.",
 			     STR_ARG(text));
 	if (s->c->express && sync)
 		check_report(s->c, SCHEMA, at, "Express state machine does not support '.sync' service integration");
 	if (s->c->express && token)
-		check_report(s->c, SCHEMA, at, "Express state machine does not support '.waitForTaskToken' service integration ");
+		check_report(s->c, SCHEMA, at,
+			     "Express state machine does not support '.waitForTaskToken' service integration ");
 }
 
 /* "name", "name:$LATEST", "name:alias". */
@@ -143,7 +173,8 @@ static bool is_function(struct str name)
 	return alias.len > 0;
 }
 
-/* arn:partition:service:region:account:rest. A template's "${...}" is let through: it is filled in before a machine is used. */
+/* arn:partition:service:region:account:rest. A template's "${...}" is let through: it is filled in before a machine is
+ * used. */
 static void check_arn(struct state_check *s, struct str text, const char *at)
 {
 	struct str rest = text, part[5] = { { 0 } };
@@ -203,7 +234,8 @@ static void check_errors(struct state_check *s, const json_t *rule, const char *
 	size_t i;
 	if (!check_array(s->c, errors, check_at(s->c, at, "ErrorEquals"), false))
 		return;
-	json_array_foreach(errors, i, name) {
+	json_array_foreach(errors, i, name)
+	{
 		const char *place = check_at_index(s->c, at, "ErrorEquals", i);
 		if (!check_string(s->c, name, place) || !str_eqz(json_str(name), "States.ALL"))
 			continue;
@@ -214,13 +246,15 @@ static void check_errors(struct state_check *s, const json_t *rule, const char *
 
 static void check_retry(struct state_check *s, const json_t *v, const char *at)
 {
-	static const char *const known[] = { "ErrorEquals", "IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy", "Comment", NULL };
+	static const char *const known[] = { "ErrorEquals",     "IntervalSeconds", "MaxAttempts", "BackoffRate",
+					     "MaxDelaySeconds", "JitterStrategy",  "Comment",     NULL };
 	static const char *const required[] = { "ErrorEquals", NULL }, *const jitters[] = { "NONE", "FULL", NULL };
 	json_t *rule;
 	size_t i;
 	if (!check_array(s->c, v, at, true))
 		return;
-	json_array_foreach(v, i, rule) {
+	json_array_foreach(v, i, rule)
+	{
 		const char *place = arena_printf(s->c->arena, "%s[%zu]", at, i);
 		struct state_check numbers = *s;
 		numbers.jsonata = false;
@@ -229,11 +263,16 @@ static void check_retry(struct state_check *s, const json_t *v, const char *at)
 		check_known(s->c, rule, place, known);
 		check_required(s->c, rule, place, required);
 		check_errors(s, rule, place, i + 1 == json_array_size(v));
-		check_number(&numbers, json_object_get(rule, "IntervalSeconds"), check_at(s->c, place, "IntervalSeconds"), true, 0, MAX_SECONDS);
-		check_number(&numbers, json_object_get(rule, "MaxAttempts"), check_at(s->c, place, "MaxAttempts"), true, 0, MAX_SECONDS);
-		check_number(&numbers, json_object_get(rule, "MaxDelaySeconds"), check_at(s->c, place, "MaxDelaySeconds"), true, 1, 31622400);
-		check_number(&numbers, json_object_get(rule, "BackoffRate"), check_at(s->c, place, "BackoffRate"), false, 1, 1e308);
-		check_enum(s->c, json_object_get(rule, "JitterStrategy"), check_at(s->c, place, "JitterStrategy"), jitters);
+		check_number(&numbers, json_object_get(rule, "IntervalSeconds"),
+			     check_at(s->c, place, "IntervalSeconds"), true, 0, MAX_SECONDS);
+		check_number(&numbers, json_object_get(rule, "MaxAttempts"), check_at(s->c, place, "MaxAttempts"), true,
+			     0, MAX_SECONDS);
+		check_number(&numbers, json_object_get(rule, "MaxDelaySeconds"),
+			     check_at(s->c, place, "MaxDelaySeconds"), true, 1, 31622400);
+		check_number(&numbers, json_object_get(rule, "BackoffRate"), check_at(s->c, place, "BackoffRate"),
+			     false, 1, 1e308);
+		check_enum(s->c, json_object_get(rule, "JitterStrategy"), check_at(s->c, place, "JitterStrategy"),
+			   jitters);
 	}
 }
 
@@ -247,7 +286,8 @@ static void check_catch(struct state_check *s, const json_t *v, const char *at)
 		return;
 	struct state_check inside = *s;
 	inside.catching = true;
-	json_array_foreach(v, i, rule) {
+	json_array_foreach(v, i, rule)
+	{
 		const char *place = arena_printf(s->c->arena, "%s[%zu]", at, i);
 		if (!check_object(s->c, rule, place))
 			continue;
@@ -256,7 +296,8 @@ static void check_catch(struct state_check *s, const json_t *v, const char *at)
 		check_errors(s, rule, place, i + 1 == json_array_size(v));
 		check_string(s->c, json_object_get(rule, "Next"), check_at(s->c, place, "Next"));
 		if (json_object_get(rule, "ResultPath") && check_language(s, "ResultPath", ONLY_JSONPATH, place))
-			check_reference(s, json_object_get(rule, "ResultPath"), check_at(s->c, place, "ResultPath"), REFERENCE_RESULT);
+			check_reference(s, json_object_get(rule, "ResultPath"), check_at(s->c, place, "ResultPath"),
+					REFERENCE_RESULT);
 		if (json_object_get(rule, "Output") && check_language(s, "Output", ONLY_JSONATA, place))
 			check_jsonata(&inside, json_object_get(rule, "Output"), check_at(s->c, place, "Output"));
 		if (json_object_get(rule, "Assign"))
@@ -267,9 +308,17 @@ static void check_catch(struct state_check *s, const json_t *v, const char *at)
 /* ---- the table ---- */
 
 enum {
-	TASK = 1 << ASL_TASK, PASS = 1 << ASL_PASS, CHOICE = 1 << ASL_CHOICE, WAIT = 1 << ASL_WAIT, SUCCEED = 1 << ASL_SUCCEED, FAIL = 1 << ASL_FAIL,
-	PARALLEL = 1 << ASL_PARALLEL, MAP = 1 << ASL_MAP,
-	ALL = 255, MOVES = TASK | PASS | WAIT | PARALLEL | MAP, WORKS = TASK | PARALLEL | MAP,
+	TASK = 1 << ASL_TASK,
+	PASS = 1 << ASL_PASS,
+	CHOICE = 1 << ASL_CHOICE,
+	WAIT = 1 << ASL_WAIT,
+	SUCCEED = 1 << ASL_SUCCEED,
+	FAIL = 1 << ASL_FAIL,
+	PARALLEL = 1 << ASL_PARALLEL,
+	MAP = 1 << ASL_MAP,
+	ALL = 255,
+	MOVES = TASK | PASS | WAIT | PARALLEL | MAP,
+	WORKS = TASK | PARALLEL | MAP,
 };
 
 /* With no function the value is checked elsewhere. */
@@ -333,7 +382,8 @@ static void check_members(struct state_check *s)
 {
 	const char *key;
 	json_t *v;
-	json_object_foreach((json_t *)s->doc, key, v) {
+	json_object_foreach((json_t *)s->doc, key, v)
+	{
 		const struct member *m = NULL;
 		for (size_t i = 0; !m && i < sizeof(members) / sizeof(*members); i++)
 			if (strcmp(members[i].name, key) == 0 && (members[i].types & 1 << s->type))
@@ -351,23 +401,28 @@ static void check_task(struct state_check *s)
 	static const char *const required[] = { "Resource", NULL };
 	static const char *const timeouts[] = { "TimeoutSeconds", "TimeoutSecondsPath", NULL };
 	static const char *const heartbeats[] = { "HeartbeatSeconds", "HeartbeatSecondsPath", NULL };
-	const json_t *timeout = json_object_get(s->doc, "TimeoutSeconds"), *heartbeat = json_object_get(s->doc, "HeartbeatSeconds");
+	const json_t *timeout = json_object_get(s->doc, "TimeoutSeconds"),
+		     *heartbeat = json_object_get(s->doc, "HeartbeatSeconds");
 	check_required(s->c, s->doc, s->at, required);
 	check_one_of(s->c, s->doc, s->at, timeouts, false);
 	check_one_of(s->c, s->doc, s->at, heartbeats, false);
-	if (json_is_number(timeout) && json_is_number(heartbeat) && json_number_value(heartbeat) >= json_number_value(timeout))
-		check_report(s->c, SCHEMA, check_at(s->c, s->at, "HeartbeatSeconds"), "HeartbeatSeconds must be less than TimeoutSeconds");
+	if (json_is_number(timeout) && json_is_number(heartbeat) &&
+	    json_number_value(heartbeat) >= json_number_value(timeout))
+		check_report(s->c, SCHEMA, check_at(s->c, s->at, "HeartbeatSeconds"),
+			     "HeartbeatSeconds must be less than TimeoutSeconds");
 }
 
 static void check_wait(struct state_check *s)
 {
-	static const char *const all[] = { "SecondsPath", "Seconds", "TimestampPath", "Timestamp", NULL }, *const jsonata[] = { "Seconds", "Timestamp", NULL };
+	static const char *const all[] = { "SecondsPath", "Seconds", "TimestampPath", "Timestamp", NULL },
+				 *const jsonata[] = { "Seconds", "Timestamp", NULL };
 	check_one_of(s->c, s->doc, s->at, s->jsonata ? jsonata : all, true);
 }
 
 static void check_fail(struct state_check *s)
 {
-	static const char *const errors[] = { "Error", "ErrorPath", NULL }, *const causes[] = { "Cause", "CausePath", NULL };
+	static const char *const errors[] = { "Error", "ErrorPath", NULL }, *const causes[] = { "Cause", "CausePath",
+												NULL };
 	check_one_of(s->c, s->doc, s->at, errors, false);
 	check_one_of(s->c, s->doc, s->at, causes, false);
 }
@@ -381,7 +436,8 @@ static void check_transition(struct state_check *s)
 	if (next && json_is_true(json_object_get(s->doc, "End")))
 		check_report(s->c, SCHEMA, s->at, "There should only be one of the following fields: [Next, End]");
 	else if (!next && json_is_false(json_object_get(s->doc, "End")))
-		check_report(s->c, SCHEMA, s->at, "This object should have only one of the following fields: [Next, End]");
+		check_report(s->c, SCHEMA, s->at,
+			     "This object should have only one of the following fields: [Next, End]");
 	else if (!next)
 		check_one_of(s->c, s->doc, s->at, fields, true);
 }
@@ -395,7 +451,8 @@ static bool check_query_language(struct state_check *s)
 	check_enum(s->c, v, check_at(s->c, s->at, "QueryLanguage"), languages);
 	if (!v || s->jsonata || !s->c->jsonata_machine || s->c->in_distributed)
 		return true;
-	check_report(s->c, SCHEMA, s->at, "'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine");
+	check_report(s->c, SCHEMA, s->at,
+		     "'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine");
 	return false;
 }
 
@@ -409,7 +466,9 @@ static void check_state(struct check *c, const char *name, const json_t *doc, co
 	if (!json_object_get(doc, "Type"))
 		return;
 	if (!check_type_of(doc, &s.type)) {
-		check_report(c, SCHEMA, check_at(c, at, "Type"), "The field 'Type' should have one of these values: [Task, Wait, Pass, Succeed, Fail, Choice, Parallel, Map]");
+		check_report(c, SCHEMA, check_at(c, at, "Type"),
+			     "The field 'Type' should have one of these values: [Task, Wait, Pass, Succeed, Fail, "
+			     "Choice, Parallel, Map]");
 		return;
 	}
 	if (!check_query_language(&s))
@@ -417,13 +476,26 @@ static void check_state(struct check *c, const char *name, const json_t *doc, co
 	check_members(&s);
 	check_transition(&s);
 	switch (s.type) {
-	case ASL_TASK: check_task(&s); break;
-	case ASL_WAIT: check_wait(&s); break;
-	case ASL_FAIL: check_fail(&s); break;
-	case ASL_CHOICE: check_choices(&s); break;
-	case ASL_PARALLEL: check_parallel(&s); break;
-	case ASL_MAP: check_map(&s); break;
-	default: break;
+	case ASL_TASK:
+		check_task(&s);
+		break;
+	case ASL_WAIT:
+		check_wait(&s);
+		break;
+	case ASL_FAIL:
+		check_fail(&s);
+		break;
+	case ASL_CHOICE:
+		check_choices(&s);
+		break;
+	case ASL_PARALLEL:
+		check_parallel(&s);
+		break;
+	case ASL_MAP:
+		check_map(&s);
+		break;
+	default:
+		break;
 	}
 }
 
@@ -447,16 +519,17 @@ static void collect_variables(const json_t *states, bool jsonata_machine, struct
 	const char *name, *key;
 	json_t *state, *rule, *v;
 	size_t i;
-	json_object_foreach((json_t *)states, name, state) {
+	json_object_foreach((json_t *)states, name, state)
+	{
 		const json_t *assigns[64] = { json_object_get(state, "Assign") };
 		size_t n = 1;
 		for (int k = 0; k < 2; k++)
-			json_array_foreach(json_object_get(state, lists[k]), i, rule)
-				if (n < 64)
-					assigns[n++] = json_object_get(rule, "Assign");
+			json_array_foreach(json_object_get(state, lists[k]), i, rule) if (n < 64) assigns[n++] =
+				json_object_get(rule, "Assign");
 		bool jsonata = definition_is_jsonata(state, jsonata_machine);
 		for (i = 0; i < n; i++)
-			json_object_foreach((json_t *)assigns[i], key, v) {
+			json_object_foreach((json_t *)assigns[i], key, v)
+			{
 				struct str variable = str_from(key);
 				if (!jsonata && str_ends(variable, STR(".$")))
 					variable = str_head(variable, variable.len - 2);
@@ -486,7 +559,8 @@ void check_scope(struct check *c, const json_t *scope, const char *at)
 	collect_variables(states, c->jsonata_machine, &variables);
 	c->variables = &variables;
 	c->depth++;
-	json_object_foreach((json_t *)states, name, state) {
+	json_object_foreach((json_t *)states, name, state)
+	{
 		const char *place = check_at(c, at, name);
 		if (!c->single)
 			check_name(c, name, place);

@@ -70,21 +70,25 @@ void check_template(struct state_check *s, const json_t *v, const char *at)
 	const char *key;
 	json_t *member;
 	size_t i;
-	json_array_foreach(v, i, member)
-		check_template(s, member, at);
+	json_array_foreach(v, i, member) check_template(s, member, at);
 	if (!json_is_object(v))
 		return;
-	json_object_foreach((json_t *)v, key, member) {
+	json_object_foreach((json_t *)v, key, member)
+	{
 		struct str name = str_from(key);
 		if (!str_ends(name, STR(".$"))) {
 			check_template(s, member, at);
 			continue;
 		}
 		if (!json_is_string(member) || (!good_path(s->c, json_str(member)) && !is_call(s->c, json_str(member))))
-			check_report(s->c, SCHEMA, at, "The value for the field '%s' must be a valid JSONPath or a valid intrinsic function call", key);
+			check_report(s->c, SCHEMA, at,
+				     "The value for the field '%s' must be a valid JSONPath or a valid intrinsic "
+				     "function call",
+				     key);
 		name = str_head(name, name.len - 2);
 		if (json_object_getn(v, name.ptr, name.len))
-			check_report(s->c, SCHEMA, at, "The field '%.*s' is there twice: with and without '.$'", STR_ARG(name));
+			check_report(s->c, SCHEMA, at, "The field '%.*s' is there twice: with and without '.$'",
+				     STR_ARG(name));
 	}
 }
 
@@ -95,7 +99,8 @@ static void report_reference(struct state_check *s, const char *at, const json_t
 	json_t *name;
 	size_t i;
 	json_array_foreach(json_object_get(found, "top"), i, name)
-		check_report(s->c, "UNSUPPORTED_JSONATA_EXPRESSION", at, "Reference to '%s' at the top level is not supported.", json_string_value(name));
+		check_report(s->c, "UNSUPPORTED_JSONATA_EXPRESSION", at,
+			     "Reference to '%s' at the top level is not supported.", json_string_value(name));
 	if (json_get_bool(found, "root", false))
 		check_report(s->c, "UNSUPPORTED_JSONATA_EXPRESSION", at, "Reference to '$$' is not supported.");
 	if (json_get_bool(found, "errorOutput", false) && !s->catching)
@@ -111,10 +116,13 @@ static void check_expression(struct state_check *s, struct str expression, const
 	if (!error)
 		report_reference(s, at, found);
 	else
-		check_report(s->c, "INVALID_JSONATA_EXPRESSION", at, "%s", json_get_text(error, "message") ? json_get_text(error, "message") : "The expression cannot be parsed");
+		check_report(s->c, "INVALID_JSONATA_EXPRESSION", at, "%s",
+			     json_get_text(error, "message") ? json_get_text(error, "message")
+							     : "The expression cannot be parsed");
 }
 
-/* The expression stands apart from its marks: "{%10%}" and a line break after "{% " are refused, "{%" at the end of a line is fine. */
+/* The expression stands apart from its marks: "{%10%}" and a line break after "{% " are refused, "{%" at the end of a
+ * line is fine. */
 static bool is_apart(struct str s)
 {
 	struct str inner = str_of(s.ptr + 2, s.len >= 4 ? s.len - 4 : 0);
@@ -143,10 +151,8 @@ void check_jsonata(struct state_check *s, const json_t *v, const char *at)
 	size_t i;
 	if (json_is_string(v))
 		check_text(s, v, at);
-	json_array_foreach(v, i, member)
-		check_jsonata(s, member, arena_printf(s->c->arena, "%s[%zu]", at, i));
-	json_object_foreach((json_t *)v, key, member)
-		check_jsonata(s, member, check_at(s->c, at, key));
+	json_array_foreach(v, i, member) check_jsonata(s, member, arena_printf(s->c->arena, "%s[%zu]", at, i));
+	json_object_foreach((json_t *)v, key, member) check_jsonata(s, member, check_at(s->c, at, key));
 }
 
 void check_payload(struct state_check *s, const json_t *v, const char *at)
@@ -178,12 +184,15 @@ static void check_assigned_name(struct state_check *s, struct str name, const ch
 		return;
 	}
 	if (!is_variable_name(name)) {
-		check_report(s->c, "INVALID_VARIABLE_NAME", at, "Invalid variable name '%.*s': the variable name contains invalid characters.", STR_ARG(name));
+		check_report(s->c, "INVALID_VARIABLE_NAME", at,
+			     "Invalid variable name '%.*s': the variable name contains invalid characters.",
+			     STR_ARG(name));
 		return;
 	}
 	for (struct variable_scope *v = s->c->variables ? s->c->variables->outer : NULL; v; v = v->outer)
 		if (map_get(&v->names, name)) {
-			check_report(s->c, "DUPLICATE_VARIABLE_NAME", at, "The variable name '%.*s' was already defined in a parent scope.", STR_ARG(name));
+			check_report(s->c, "DUPLICATE_VARIABLE_NAME", at,
+				     "The variable name '%.*s' was already defined in a parent scope.", STR_ARG(name));
 			return;
 		}
 }
@@ -194,7 +203,8 @@ void check_assign(struct state_check *s, const json_t *v, const char *at)
 	json_t *member;
 	if (!check_object(s->c, v, at))
 		return;
-	json_object_foreach((json_t *)v, key, member) {
+	json_object_foreach((json_t *)v, key, member)
+	{
 		struct str name = str_from(key);
 		if (!s->jsonata && str_ends(name, STR(".$")))
 			name = str_head(name, name.len - 2);

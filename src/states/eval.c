@@ -1,7 +1,7 @@
 /* eval.c - paths, payload templates and JSONata fields of a state; see asl.h.
  *
- * DESIGN: a path of a definition is parsed once and kept in the machine's cache under its text; with no machine it is parsed each time, in the
- * arena of the evaluation. */
+ * DESIGN: a path of a definition is parsed once and kept in the machine's cache under its text; with no machine it is
+ * parsed each time, in the arena of the evaluation. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,8 +111,9 @@ static json_t *root_of(struct asl_env *env, const struct asl_path_ref *ref, json
 
 static int not_found(struct asl_env *env, struct str text, const char *field, struct asl_fault *f)
 {
-	return asl_fault_set(f, "States.Runtime", "The JSONPath '%.*s' specified for the field '%s' could not be found in the input '%.*s'", STR_ARG(text), field,
-			     STR_ARG(asl_text(env->arena, env->input)));
+	return asl_fault_set(f, "States.Runtime",
+			     "The JSONPath '%.*s' specified for the field '%s' could not be found in the input '%.*s'",
+			     STR_ARG(text), field, STR_ARG(asl_text(env->arena, env->input)));
 }
 
 int asl_path(struct asl_env *env, struct str text, const char *field, json_t **out, struct asl_fault *f)
@@ -145,10 +146,12 @@ static int path_of_value(struct asl_env *env, struct str text, json_t *value, js
 	json_t *root = ref->path ? root_of(env, ref, value) : NULL;
 	if (root && path_eval(env->arena, ref->path, root, out, &why) == PATH_FOUND)
 		return ASL_OK;
-	return asl_fault_set(f, "States.Runtime", "Invalid path '%.*s' : %s", STR_ARG(text), why ? why : "The variable is not defined");
+	return asl_fault_set(f, "States.Runtime", "Invalid path '%.*s' : %s", STR_ARG(text),
+			     why ? why : "The variable is not defined");
 }
 
-int asl_path_field(struct asl_env *env, const json_t *doc, const char *field, bool invalid_path, json_t **out, struct asl_fault *f)
+int asl_path_field(struct asl_env *env, const json_t *doc, const char *field, bool invalid_path, json_t **out,
+		   struct asl_fault *f)
 {
 	struct str text = json_get_str(doc, field);
 	if (invalid_path && !intrinsic_is_call(text))
@@ -156,7 +159,8 @@ int asl_path_field(struct asl_env *env, const json_t *doc, const char *field, bo
 	return asl_path(env, text, field, out, f);
 }
 
-int asl_in_out_path(struct asl_env *env, const json_t *doc, const char *field, json_t *value, json_t **out, struct asl_fault *f)
+int asl_in_out_path(struct asl_env *env, const json_t *doc, const char *field, json_t *value, json_t **out,
+		    struct asl_fault *f)
 {
 	json_t *member = json_object_get(doc, field);
 	if (!member) {
@@ -183,17 +187,20 @@ int asl_payload(struct asl_env *env, const json_t *template, const char *field, 
 	int rc = ASL_OK;
 	if (json_is_array(template)) {
 		*out = json_array();
-		json_array_foreach(template, i, member) {
+		json_array_foreach(template, i, member)
+		{
 			if ((rc = asl_payload(env, member, field, &value, f)) != ASL_OK)
 				break;
 			json_array_append_new(*out, value);
 		}
 	} else if (json_is_object(template)) {
 		*out = json_object();
-		json_object_foreach((json_t *)template, key, member) {
+		json_object_foreach((json_t *)template, key, member)
+		{
 			struct str name = str_from(key);
 			bool evaluated = str_ends(name, STR(".$")) && json_is_string(member);
-			rc = evaluated ? asl_path(env, json_str(member), key, &value, f) : asl_payload(env, member, key, &value, f);
+			rc = evaluated ? asl_path(env, json_str(member), key, &value, f)
+				       : asl_payload(env, member, key, &value, f);
 			if (rc != ASL_OK)
 				break;
 			if (evaluated)
@@ -214,12 +221,13 @@ int asl_put(const json_t *base, struct str reference, json_t *value, json_t **ou
 {
 	struct arena a = ARENA_INIT;
 	struct path *path = path_parse(&a, reference, NULL);
-	*out = path && path_is_reference(path) ? path_put(path, base, value) : NULL;
+	*out = path && path_is_reference(path) ? path_with(path, base, value) : NULL;
 	arena_release(&a);
 	if (*out)
 		return ASL_OK;
 	CLEANUP_FREE char *shown = asl_text_dup(base);
-	return asl_fault_set(f, "States.ResultPathMatchFailure", "Unable to apply ReferencePath %.*s to input %s", STR_ARG(reference), shown);
+	return asl_fault_set(f, "States.ResultPathMatchFailure", "Unable to apply ReferencePath %.*s to input %s",
+			     STR_ARG(reference), shown);
 }
 
 /* ---- JSONata ---- */
@@ -250,13 +258,15 @@ static json_t *bindings_of(struct asl_env *env)
 
 static int query_fault(struct asl_fault *f, struct str expression, const char *field, const char *what)
 {
-	asl_fault_set(f, "States.QueryEvaluationError", "The JSONata expression '%.*s' specified for the field '%s' %s", STR_ARG(expression), field, what);
+	asl_fault_set(f, "States.QueryEvaluationError", "The JSONata expression '%.*s' specified for the field '%s' %s",
+		      STR_ARG(expression), field, what);
 	f->location = mem_strdup(field);
 	return ASL_FAULT;
 }
 
 /* A coded error of the language ends the sentence; a limit of the service goes on after a colon. */
-static int evaluation_error(struct asl_env *env, struct asl_fault *f, struct str expression, const char *field, const json_t *error)
+static int evaluation_error(struct asl_env *env, struct asl_fault *f, struct str expression, const char *field,
+			    const json_t *error)
 {
 	const char *code = json_get_text(error, "code"), *message = json_get_text(error, "message");
 	struct str c = str_from(code ? code : "D0000");
@@ -265,18 +275,23 @@ static int evaluation_error(struct asl_env *env, struct asl_fault *f, struct str
 	if (str_eqz(c, JSONATA_UNSUPPORTED))
 		return query_fault(f, expression, field, "returned an unsupported result type.");
 	if (str_eqz(c, "D0000"))
-		return query_fault(f, expression, field, arena_printf(env->arena, "threw an internal error during evaluation. %s", message));
+		return query_fault(f, expression, field,
+				   arena_printf(env->arena, "threw an internal error during evaluation. %s", message));
 	if (str_eqz(c, JSONATA_LIMIT))
-		return query_fault(f, expression, field, arena_printf(env->arena, "threw an error during evaluation: %s", message));
-	return query_fault(f, expression, field, arena_printf(env->arena, "threw an error during evaluation. %.*s: %s", STR_ARG(c), message));
+		return query_fault(f, expression, field,
+				   arena_printf(env->arena, "threw an error during evaluation: %s", message));
+	return query_fault(f, expression, field,
+			   arena_printf(env->arena, "threw an error during evaluation. %.*s: %s", STR_ARG(c), message));
 }
 
-static int eval_expression(struct asl_env *env, struct str expression, const char *field, json_t **out, struct asl_fault *f)
+static int eval_expression(struct asl_env *env, struct str expression, const char *field, json_t **out,
+			   struct asl_fault *f)
 {
 	CLEANUP_JSON json_t *answer = NULL;
 	enum jsonata_status status;
 	if (!env->jsonata)
-		return query_fault(f, expression, field, "could not be evaluated: this Quern has no JSONata worker (see quern doctor).");
+		return query_fault(f, expression, field,
+				   "could not be evaluated: this Quern has no JSONata worker (see quern doctor).");
 	char *key = arena_printf(env->arena, "%s\n%.*s", field, STR_ARG(expression));
 	json_t *kept = json_object_get(env->memo, key);
 	uint64_t seed = env->random ? env->random(env->random_ctx) : 0;
@@ -300,7 +315,8 @@ static int eval_expression(struct asl_env *env, struct str expression, const cha
 	}
 	if (kept)
 		return query_fault(f, expression, field, "could not be evaluated.");
-	env->pending = json_pack("{s:s, s:o, s:O, s:I}", "key", key, "expression", json_stringn(expression.ptr, expression.len), "bindings", bindings, "seed",
+	env->pending = json_pack("{s:s, s:o, s:O, s:I}", "key", key, "expression",
+				 json_stringn(expression.ptr, expression.len), "bindings", bindings, "seed",
 				 (json_int_t)(seed & 0xffffffff));
 	return ASL_PENDING;
 }
@@ -316,15 +332,19 @@ int asl_jsonata(struct asl_env *env, const json_t *value, const char *field, jso
 		return eval_expression(env, expression, field, out, f);
 	if (json_is_array(value)) {
 		*out = json_array();
-		json_array_foreach(value, i, member) {
-			if ((rc = asl_jsonata(env, member, arena_printf(env->arena, "%s[%zu]", field, i), &made, f)) != ASL_OK)
+		json_array_foreach(value, i, member)
+		{
+			if ((rc = asl_jsonata(env, member, arena_printf(env->arena, "%s[%zu]", field, i), &made, f)) !=
+			    ASL_OK)
 				break;
 			json_array_append_new(*out, made);
 		}
 	} else if (json_is_object(value)) {
 		*out = json_object();
-		json_object_foreach((json_t *)value, key, member) {
-			if ((rc = asl_jsonata(env, member, arena_printf(env->arena, "%s/%s", field, key), &made, f)) != ASL_OK)
+		json_object_foreach((json_t *)value, key, member)
+		{
+			if ((rc = asl_jsonata(env, member, arena_printf(env->arena, "%s/%s", field, key), &made, f)) !=
+			    ASL_OK)
 				break;
 			json_object_set_new(*out, key, made);
 		}
@@ -341,24 +361,32 @@ int asl_jsonata(struct asl_env *env, const json_t *value, const char *field, jso
 static const char *type_name(const json_t *v)
 {
 	switch (json_typeof(v)) {
-	case JSON_OBJECT: return "object";
-	case JSON_ARRAY: return "array";
-	case JSON_STRING: return "string";
+	case JSON_OBJECT:
+		return "object";
+	case JSON_ARRAY:
+		return "array";
+	case JSON_STRING:
+		return "string";
 	case JSON_INTEGER:
-	case JSON_REAL: return "number";
-	case JSON_NULL: return "null";
-	default: return "boolean";
+	case JSON_REAL:
+		return "number";
+	case JSON_NULL:
+		return "null";
+	default:
+		return "boolean";
 	}
 }
 
-int asl_jsonata_typed(struct asl_env *env, const json_t *value, const char *field, const char *type, json_t **out, struct asl_fault *f)
+int asl_jsonata_typed(struct asl_env *env, const json_t *value, const char *field, const char *type, json_t **out,
+		      struct asl_fault *f)
 {
 	struct str expression = asl_expression_of(value);
 	int rc = asl_jsonata(env, value, field, out, f);
 	if (rc != ASL_OK || !expression.ptr || strcmp(type_name(*out), type) == 0)
 		return rc;
-	char *what = arena_printf(env->arena, "returned an unexpected result type. Expected '%s', but was '%s' for value: %.*s", type, type_name(*out),
-				  STR_ARG(asl_text(env->arena, *out)));
+	char *what = arena_printf(env->arena,
+				  "returned an unexpected result type. Expected '%s', but was '%s' for value: %.*s",
+				  type, type_name(*out), STR_ARG(asl_text(env->arena, *out)));
 	json_decref(*out);
 	*out = NULL;
 	return query_fault(f, expression, field, what);
@@ -367,13 +395,15 @@ int asl_jsonata_typed(struct asl_env *env, const json_t *value, const char *fiel
 /* States.Runtime always ends the execution, even where it is named; States.DataLimitExceeded must be named. */
 bool asl_error_matches(const json_t *error_equals, const char *error)
 {
-	bool limit = strcmp(error, "States.DataLimitExceeded") == 0, heartbeat = strcmp(error, "States.HeartbeatTimeout") == 0;
+	bool limit = strcmp(error, "States.DataLimitExceeded") == 0,
+	     heartbeat = strcmp(error, "States.HeartbeatTimeout") == 0;
 	bool timeout = strcmp(error, "States.Timeout") == 0;
 	json_t *name;
 	size_t i;
 	if (strcmp(error, "States.Runtime") == 0)
 		return false;
-	json_array_foreach(error_equals, i, name) {
+	json_array_foreach(error_equals, i, name)
+	{
 		const char *z = json_string_value(name);
 		if (!z)
 			continue;

@@ -1,7 +1,8 @@
 /* intrinsic.c - see intrinsic.h.
  *
- * DESIGN: a recursive parser that evaluates as it goes, or only checks; a value that is not known while checking is NULL. Each function is a row of a table: name, number of
- * arguments, code. Source: AWS developer guide, "Intrinsic functions". */
+ * DESIGN: a recursive parser that evaluates as it goes, or only checks; a value that is not known while checking is
+ * NULL. Each function is a row of a table: name, number of arguments, code. Source: AWS developer guide, "Intrinsic
+ * functions". */
 #include "states/intrinsic.h"
 
 #include <ctype.h>
@@ -54,7 +55,8 @@ static void add_plain(struct buf *b, const json_t *v)
 		buf_add_str(b, json_str(v));
 	} else if (json_is_object(v)) {
 		buf_add_char(b, '{');
-		json_object_foreach((json_t *)v, key, member) {
+		json_object_foreach((json_t *)v, key, member)
+		{
 			buf_printf(b, "%s%s=", between, key);
 			add_plain(b, member);
 			between = ", ";
@@ -62,7 +64,8 @@ static void add_plain(struct buf *b, const json_t *v)
 		buf_add_char(b, '}');
 	} else if (json_is_array(v)) {
 		buf_add_char(b, '[');
-		json_array_foreach(v, i, member) {
+		json_array_foreach(v, i, member)
+		{
 			buf_addz(b, i ? ", " : "");
 			add_plain(b, member);
 		}
@@ -103,11 +106,13 @@ static int fn_format(struct call *c, json_t **args, size_t n, json_t **out)
 	if (!json_is_string(args[0]))
 		return refuse(c, "The first argument of States.Format must be a string");
 	for (size_t i = 0; i < t.len; i++) {
-		if (t.ptr[i] == '\\' && i + 1 < t.len && (t.ptr[i + 1] == '{' || t.ptr[i + 1] == '}' || t.ptr[i + 1] == '\\' || t.ptr[i + 1] == '\'')) {
+		if (t.ptr[i] == '\\' && i + 1 < t.len &&
+		    (t.ptr[i + 1] == '{' || t.ptr[i + 1] == '}' || t.ptr[i + 1] == '\\' || t.ptr[i + 1] == '\'')) {
 			buf_add_char(&b, t.ptr[++i]);
 		} else if (t.ptr[i] == '{' && i + 1 < t.len && t.ptr[i + 1] == '}') {
 			if (used >= n)
-				return refuse(c, "The number of arguments of States.Format does not match the occurrences of {}");
+				return refuse(c, "The number of arguments of States.Format does not match the "
+						 "occurrences of {}");
 			add_plain(&b, args[used++]);
 			i++;
 		} else {
@@ -152,7 +157,8 @@ static int fn_array_partition(struct call *c, json_t **args, size_t n, json_t **
 	if (!json_is_array(args[0]) || !round_number(args[1], &size) || size < 1)
 		return refuse(c, "States.ArrayPartition takes an array and a positive integer");
 	*out = json_array();
-	json_array_foreach(args[0], i, item) {
+	json_array_foreach(args[0], i, item)
+	{
 		if ((json_int_t)i % size == 0)
 			json_array_append_new(*out, part = json_array());
 		json_array_append(part, item);
@@ -173,8 +179,7 @@ static int fn_array_contains(struct call *c, json_t **args, size_t n, json_t **o
 	bool found = false;
 	if (!json_is_array(args[0]))
 		return refuse(c, "The first argument of States.ArrayContains must be an array");
-	json_array_foreach(args[0], i, item)
-		found = found || same(item, args[1]);
+	json_array_foreach(args[0], i, item) found = found || same(item, args[1]);
 	*out = json_boolean(found);
 	return ASL_OK;
 }
@@ -225,10 +230,10 @@ static int fn_array_unique(struct call *c, json_t **args, size_t n, json_t **out
 	if (!json_is_array(args[0]))
 		return refuse(c, "States.ArrayUnique takes an array");
 	*out = json_array();
-	json_array_foreach(args[0], i, item) {
+	json_array_foreach(args[0], i, item)
+	{
 		bool seen = false;
-		json_array_foreach(*out, j, kept)
-			seen = seen || same(kept, item);
+		json_array_foreach(*out, j, kept) seen = seen || same(kept, item);
 		if (!seen)
 			json_array_append(*out, item);
 	}
@@ -257,7 +262,11 @@ static int fn_base64_decode(struct call *c, json_t **args, size_t n, json_t **ou
 
 static int fn_hash(struct call *c, json_t **args, size_t n, json_t **out)
 {
-	static const char *const names[][2] = { { "MD5", "MD5" }, { "SHA-1", "SHA1" }, { "SHA-256", "SHA256" }, { "SHA-384", "SHA384" }, { "SHA-512", "SHA512" } };
+	static const char *const names[][2] = { { "MD5", "MD5" },
+						{ "SHA-1", "SHA1" },
+						{ "SHA-256", "SHA256" },
+						{ "SHA-384", "SHA384" },
+						{ "SHA-512", "SHA512" } };
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	char hex[2 * EVP_MAX_MD_SIZE + 1];
 	unsigned size = 0;
@@ -270,7 +279,8 @@ static int fn_hash(struct call *c, json_t **args, size_t n, json_t **out)
 		return refuse(c, "States.Hash takes at most %d characters", MAX_HASH_INPUT);
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (str_eqz(json_str(args[1]), names[i][0]))
-			EVP_Digest(buf_str(&data).ptr, data.len, digest, &size, EVP_get_digestbyname(names[i][1]), NULL);
+			EVP_Digest(buf_str(&data).ptr, data.len, digest, &size, EVP_get_digestbyname(names[i][1]),
+				   NULL);
 	if (size == 0)
 		return refuse(c, "States.Hash knows MD5, SHA-1, SHA-256, SHA-384 and SHA-512");
 	hex_encode(hex, digest, size);
@@ -283,7 +293,8 @@ static int fn_json_merge(struct call *c, json_t **args, size_t n, json_t **out)
 	if (!json_is_object(args[0]) || !json_is_object(args[1]) || !json_is_boolean(args[2]))
 		return refuse(c, "States.JsonMerge takes two objects and a boolean");
 	if (json_is_true(args[2]))
-		return refuse(c, "States.JsonMerge supports only the shallow merging mode: the third argument must be false");
+		return refuse(
+			c, "States.JsonMerge supports only the shallow merging mode: the third argument must be false");
 	*out = json_copy(args[0]);
 	json_object_update(*out, args[1]);
 	return ASL_OK;
@@ -498,12 +509,18 @@ static int parse_arguments(struct call *c, int depth, struct arguments *args)
 static bool fits(char type, const json_t *v)
 {
 	switch (type) {
-	case 's': return json_is_string(v);
-	case 'n': return json_is_number(v);
-	case 'a': return json_is_array(v);
-	case 'o': return json_is_object(v);
-	case 'b': return json_is_boolean(v);
-	default: return true;
+	case 's':
+		return json_is_string(v);
+	case 'n':
+		return json_is_number(v);
+	case 'a':
+		return json_is_array(v);
+	case 'o':
+		return json_is_object(v);
+	case 'b':
+		return json_is_boolean(v);
+	default:
+		return true;
 	}
 }
 

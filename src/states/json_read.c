@@ -1,7 +1,9 @@
-/* json_read.c - a strict JSON reader that says what is wrong in the words of Jackson (the reader of Step Functions); see asl.h.
+/* json_read.c - a strict JSON reader that says what is wrong in the words of Jackson (the reader of Step Functions);
+ * see asl.h.
  *
- * DESIGN: one pass by recursive descent, depth-limited, into a jansson tree. Two things jansson's own reader does not give: the texts and places
- * that clients of Step Functions see, and a refusal of doubled keys that names the key. An integer beyond 64 bits becomes a double. */
+ * DESIGN: one pass by recursive descent, depth-limited, into a jansson tree. Two things jansson's own reader does not
+ * give: the texts and places that clients of Step Functions see, and a refusal of doubled keys that names the key. An
+ * integer beyond 64 bits becomes a double. */
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -50,8 +52,10 @@ static const char *place(const struct reader *r, size_t at)
 			column++;
 		}
 	}
-	const char *more = chars > MAX_SNIPPET ? arena_printf(r->arena, "[truncated %zu chars]", chars - MAX_SNIPPET) : "";
-	return arena_printf(r->arena, "[Source: (String)\"%.*s\"%s; line: %zu, column: %zu]", (int)cut, r->text.ptr, more, line, column);
+	const char *more =
+		chars > MAX_SNIPPET ? arena_printf(r->arena, "[truncated %zu chars]", chars - MAX_SNIPPET) : "";
+	return arena_printf(r->arena, "[Source: (String)\"%.*s\"%s; line: %zu, column: %zu]", (int)cut, r->text.ptr,
+			    more, line, column);
 }
 
 static json_t *fail(struct reader *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -196,7 +200,8 @@ static bool read_text(struct reader *r, struct buf *b, const char *end)
 	r->at++;
 	for (;;) {
 		size_t start = r->at;
-		while (r->at < r->text.len && r->text.ptr[r->at] != '"' && r->text.ptr[r->at] != '\\' && (unsigned char)r->text.ptr[r->at] >= 32)
+		while (r->at < r->text.len && r->text.ptr[r->at] != '"' && r->text.ptr[r->at] != '\\' &&
+		       (unsigned char)r->text.ptr[r->at] >= 32)
 			r->at++;
 		buf_add(b, r->text.ptr + start, r->at - start);
 		int c = peek(r);
@@ -208,7 +213,10 @@ static bool read_text(struct reader *r, struct buf *b, const char *end)
 		}
 		if (c < 32) {
 			r->at++;
-			return fail(r, "Illegal unquoted character ((CTRL-CHAR, code %d)): has to be escaped using backslash to be included in string value", c) != NULL;
+			return fail(r,
+				    "Illegal unquoted character ((CTRL-CHAR, code %d)): has to be escaped using "
+				    "backslash to be included in string value",
+				    c) != NULL;
 		}
 		if (!read_escape(r, b))
 			return false;
@@ -223,8 +231,9 @@ static json_t *read_number(struct reader *r)
 	if (peek(r) == '-')
 		r->at++;
 	if (!isdigit(peek(r)))
-		return peek(r) < 0 ? fail(r, "Unexpected end-of-input in a Number value")
-				   : unexpected(r, "expected digit (0-9) to follow minus sign, for valid numeric value");
+		return peek(r) < 0
+			       ? fail(r, "Unexpected end-of-input in a Number value")
+			       : unexpected(r, "expected digit (0-9) to follow minus sign, for valid numeric value");
 	if (peek(r) == '0' && r->at + 1 < r->text.len && isdigit((unsigned char)r->text.ptr[r->at + 1])) {
 		r->at++;
 		return fail(r, "Invalid numeric value: Leading zeroes not allowed");
@@ -235,7 +244,8 @@ static json_t *read_number(struct reader *r)
 		real = true;
 		r->at++;
 		if (!isdigit(peek(r)))
-			return peek(r) < 0 ? fail(r, "Unexpected end-of-input in a Number value") : unexpected(r, "Decimal point not followed by a digit");
+			return peek(r) < 0 ? fail(r, "Unexpected end-of-input in a Number value")
+					   : unexpected(r, "Decimal point not followed by a digit");
 		while (isdigit(peek(r)))
 			r->at++;
 	}
@@ -245,7 +255,8 @@ static json_t *read_number(struct reader *r)
 		if (peek(r) == '+' || peek(r) == '-')
 			r->at++;
 		if (!isdigit(peek(r)))
-			return peek(r) < 0 ? fail(r, "Unexpected end-of-input in a Number value") : unexpected(r, "Exponent indicator not followed by a digit");
+			return peek(r) < 0 ? fail(r, "Unexpected end-of-input in a Number value")
+					   : unexpected(r, "Exponent indicator not followed by a digit");
 		while (isdigit(peek(r)))
 			r->at++;
 	}
@@ -265,7 +276,8 @@ static json_t *read_value(struct reader *r);
 
 static json_t *unclosed(struct reader *r, const char *what, size_t start)
 {
-	return fail(r, "Unexpected end-of-input: expected close marker for %s (start marker at %s)", what, place(r, start));
+	return fail(r, "Unexpected end-of-input: expected close marker for %s (start marker at %s)", what,
+		    place(r, start));
 }
 
 static json_t *read_array(struct reader *r)
@@ -396,7 +408,10 @@ static json_t *read_value(struct reader *r)
 		return read_string(r);
 	if (c == '{' || c == '[') {
 		if (++r->depth > MAX_DEPTH)
-			return fail(r, "Document nesting depth (%d) exceeds the maximum allowed (%d, from `StreamReadConstraints.getMaxNestingDepth()`)", MAX_DEPTH + 1, MAX_DEPTH);
+			return fail(r,
+				    "Document nesting depth (%d) exceeds the maximum allowed (%d, from "
+				    "`StreamReadConstraints.getMaxNestingDepth()`)",
+				    MAX_DEPTH + 1, MAX_DEPTH);
 		value = c == '{' ? read_object(r) : read_array(r);
 		r->depth--;
 		return value;
@@ -419,14 +434,19 @@ static bool is_utf8(struct str s)
 {
 	for (size_t i = 0; i < s.len;) {
 		unsigned char c = (unsigned char)s.ptr[i];
-		size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+		size_t n = c < 0x80                ? 1
+			   : c >= 0xc2 && c < 0xe0 ? 2
+			   : c >= 0xe0 && c < 0xf0 ? 3
+			   : c >= 0xf0 && c < 0xf5 ? 4
+						   : 0;
 		if (n == 0 || i + n > s.len)
 			return false;
 		for (size_t k = 1; k < n; k++)
 			if (((unsigned char)s.ptr[i + k] & 0xc0) != 0x80)
 				return false;
 		unsigned char second = n > 1 ? (unsigned char)s.ptr[i + 1] : 0;
-		if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second >= 0xa0) || (c == 0xf0 && second < 0x90) || (c == 0xf4 && second >= 0x90))
+		if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second >= 0xa0) || (c == 0xf0 && second < 0x90) ||
+		    (c == 0xf4 && second >= 0x90))
 			return false;
 		i += n;
 	}

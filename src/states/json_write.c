@@ -1,7 +1,8 @@
 /* json_write.c - compact JSON text as Step Functions writes it; see asl.h.
  *
- * DESIGN: jansson writes doubles with 17 digits ("0.10000000000000001"). The service writes the shortest digits that read back the same, in
- * Java's form: "0.1", "1.0", "1.0E10". Everything else is as jansson's compact form: key order kept, UTF-8 as it is. */
+ * DESIGN: jansson writes doubles with 17 digits ("0.10000000000000001"). The service writes the shortest digits that
+ * read back the same, in Java's form: "0.1", "1.0", "1.0E10". Everything else is as jansson's compact form: key order
+ * kept, UTF-8 as it is. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,8 @@
 static size_t shortest(double value, char digits[18], int *exponent)
 {
 	char text[40];
-	for (int precision = 14; precision < 17; precision++) { /* 15 digits always stand for themselves; zeros are cut below */
+	for (int precision = 14; precision < 17;
+	     precision++) { /* 15 digits always stand for themselves; zeros are cut below */
 		snprintf(text, sizeof(text), "%.*e", precision, value);
 		if (strtod(text, NULL) == value)
 			break;
@@ -110,7 +112,8 @@ static void add_value(struct buf *b, const json_t *v)
 	switch (json_typeof(v)) {
 	case JSON_OBJECT: {
 		char before = '{';
-		json_object_foreach((json_t *)v, key, member) {
+		json_object_foreach((json_t *)v, key, member)
+		{
 			buf_add_char(b, before);
 			add_text(b, str_from(key));
 			buf_add_char(b, ':');
@@ -122,7 +125,8 @@ static void add_value(struct buf *b, const json_t *v)
 	}
 	case JSON_ARRAY:
 		buf_add_char(b, '[');
-		json_array_foreach(v, i, member) {
+		json_array_foreach(v, i, member)
+		{
 			if (i > 0)
 				buf_add_char(b, ',');
 			add_value(b, member);
@@ -184,12 +188,11 @@ size_t asl_size_bytes(const json_t *v)
 	char number[40];
 	switch (json_typeof(v)) {
 	case JSON_OBJECT:
-		json_object_foreach((json_t *)v, key, member)
-			n += text_size(str_from(key)) + 2 + asl_size_bytes(member);
+		json_object_foreach((json_t *)v, key, member) n +=
+			text_size(str_from(key)) + 2 + asl_size_bytes(member);
 		return n == 0 ? 2 : n + 1;
 	case JSON_ARRAY:
-		json_array_foreach(v, i, member)
-			n += asl_size_bytes(member) + 1;
+		json_array_foreach(v, i, member) n += asl_size_bytes(member) + 1;
 		return n == 0 ? 2 : n + 1;
 	case JSON_STRING:
 		return text_size(json_str(v));

@@ -1,7 +1,8 @@
 /* jsonata.c - see jsonata.h.
  *
- * DESIGN: a worker is one child on a socket pair. A caller takes an idle worker, sends, and waits up to its limit. When it gives up early the worker is
- * "abandoned": whoever looks for a worker next reads and drops its late answer, or kills it when its hard limit is over. */
+ * DESIGN: a worker is one child on a socket pair. A caller takes an idle worker, sends, and waits up to its limit. When
+ * it gives up early the worker is "abandoned": whoever looks for a worker next reads and drops its late answer, or
+ * kills it when its hard limit is over. */
 #include "states/jsonata.h"
 
 #include <errno.h>
@@ -47,7 +48,8 @@ int jsonata_new(const struct jsonata_options *o, struct jsonata **out, struct er
 	struct jsonata *j = mem_calloc(1, sizeof(*j));
 	const char *slash = strrchr(o->program, '/');
 	j->program = mem_strdup(o->program);
-	if (asprintf(&j->directory, "%.*s/jsonata", slash ? (int)(slash - o->program) : 1, slash ? o->program : ".") < 0)
+	if (asprintf(&j->directory, "%.*s/jsonata", slash ? (int)(slash - o->program) : 1, slash ? o->program : ".") <
+	    0)
 		BUG("out of memory");
 	j->workers = o->workers > 0 && o->workers <= MAX_WORKERS ? o->workers : 2;
 	j->soft_ms = o->soft_ms > 0 ? o->soft_ms : 5;
@@ -157,7 +159,8 @@ static int receive_frame(int fd, struct buf *text, int64_t soft_us, int64_t hard
 
 static int send_frame(int fd, struct str text)
 {
-	unsigned char head[4] = { (unsigned char)(text.len >> 24), (unsigned char)(text.len >> 16), (unsigned char)(text.len >> 8), (unsigned char)text.len };
+	unsigned char head[4] = { (unsigned char)(text.len >> 24), (unsigned char)(text.len >> 16),
+				  (unsigned char)(text.len >> 8), (unsigned char)text.len };
 	if (send(fd, head, 4, MSG_NOSIGNAL | MSG_MORE) != 4)
 		return -1;
 	while (text.len > 0) {
@@ -285,17 +288,21 @@ static enum jsonata_status exchange(struct jsonata *j, json_t *request, bool wai
 	}
 	give_back(j, w, WORKER_NONE, 0);
 	return fault(out, JSONATA_LIMIT,
-		     rc == -1 ? "Expression evaluation memory limit exceeded: Check for excessive memory usage" : "Expression evaluation timeout: Check for infinite loop");
+		     rc == -1 ? "Expression evaluation memory limit exceeded: Check for excessive memory usage"
+			      : "Expression evaluation timeout: Check for infinite loop");
 }
 
-enum jsonata_status jsonata_eval(struct jsonata *j, struct str expression, const json_t *bindings, uint64_t seed, bool wait, json_t **out)
+enum jsonata_status jsonata_eval(struct jsonata *j, struct str expression, const json_t *bindings, uint64_t seed,
+				 bool wait, json_t **out)
 {
 	*out = NULL;
 	CLEANUP_JSON json_t *request = json_object();
 	json_object_set_new(request, "expression", json_stringn(expression.ptr, expression.len));
 	json_object_set(request, "bindings", (json_t *)bindings);
 	json_set_int(request, "seed", (int64_t)(seed & 0xffffffff));
-	json_set_int(request, "limit", (int64_t)j->hard_ms * 3 / 4); /* where the language can stop itself, the worker need not be killed */
+	json_set_int(request, "limit",
+		     (int64_t)j->hard_ms * 3 /
+			     4); /* where the language can stop itself, the worker need not be killed */
 	return exchange(j, request, wait, out);
 }
 

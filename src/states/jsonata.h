@@ -1,9 +1,10 @@
 /* jsonata.h - JSONata 2.0.6 (AWS's version) in a worker process.
  *
- * DESIGN: the official jsonata package runs in JavaScriptCore inside `quern-jsonata` (libexec), a child with no file access, limits on memory and CPU, and
- * one pipe. It is started when first needed and restarted when it was killed. One request: expression, bindings, input; one answer:
- * value, "undefined", or an error (code, message, token, position). A runaway is killed after `hard_ms` and answers as a fault; other
- * executions use the pool's other workers meanwhile. AWS's extras ($partition, $range, $hash, $random, $uuid, $parse) are bound; $eval is removed. */
+ * DESIGN: the official jsonata package runs in JavaScriptCore inside `quern-jsonata` (libexec), a child with no file
+ * access, limits on memory and CPU, and one pipe. It is started when first needed and restarted when it was killed. One
+ * request: expression, bindings, input; one answer: value, "undefined", or an error (code, message, token, position). A
+ * runaway is killed after `hard_ms` and answers as a fault; other executions use the pool's other workers meanwhile.
+ * AWS's extras ($partition, $range, $hash, $random, $uuid, $parse) are bound; $eval is removed. */
 #ifndef QUERN_STATES_JSONATA_H
 #define QUERN_STATES_JSONATA_H
 
@@ -23,17 +24,22 @@ struct jsonata_options {
 int jsonata_new(const struct jsonata_options *options, struct jsonata **out, struct error *err);
 void jsonata_free(struct jsonata *j);
 
-/* Codes of this program beside the language's own: the result has no JSON form; a limit on time, depth or memory was hit. */
+/* Codes of this program beside the language's own: the result has no JSON form; a limit on time, depth or memory was
+ * hit. */
 #define JSONATA_UNSUPPORTED "Unsupported"
 #define JSONATA_LIMIT "Limit"
 
 enum jsonata_status { JSONATA_VALUE, JSONATA_UNDEFINED, JSONATA_ERROR, JSONATA_PENDING };
-/* Evaluates. `bindings` is an object of variables without "$" ({"states": {...}, "x": 1}); `seed` makes $random and $uuid repeatable. With wait false it gives
- * JSONATA_PENDING after soft_ms (the evaluation is abandoned); with wait true it ends within hard_ms. Value: *out owned. Error: *out is
+/* Evaluates. `bindings` is an object of variables without "$" ({"states": {...}, "x": 1}); `seed` makes $random and
+ * $uuid repeatable. With wait false it gives JSONATA_PENDING after soft_ms (the evaluation is abandoned); with wait
+ * true it ends within hard_ms. Value: *out owned. Error: *out is
  * {"code","message","position","token"...}. Thread-safe. */
-enum jsonata_status jsonata_eval(struct jsonata *j, struct str expression, const json_t *bindings, uint64_t seed, bool wait, json_t **out);
-/* What an expression refers to, without evaluating it; owned. {"error": {"code","message","position"}} when it cannot be parsed, else
- * {"top": [names read without a context], "root": bool ($$), "errorOutput": bool ($states.errorOutput)}. Thread-safe. */
+enum jsonata_status jsonata_eval(struct jsonata *j, struct str expression, const json_t *bindings, uint64_t seed,
+				 bool wait, json_t **out);
+/* What an expression refers to, without evaluating it; owned. {"error": {"code","message","position"}} when it cannot
+ * be parsed, else
+ * {"top": [names read without a context], "root": bool ($$), "errorOutput": bool ($states.errorOutput)}. Thread-safe.
+ */
 json_t *jsonata_inspect(struct jsonata *j, struct str expression);
 /* Checks the syntax only: NULL when good, else {"code","message","position"} owned. */
 json_t *jsonata_check(struct jsonata *j, struct str expression);

@@ -1,7 +1,8 @@
 /* path.c - see path.h.
  *
- * DESIGN: a path is a list of steps; evaluation walks them recursively and appends matches to a list. Steps, nesting and visited nodes are limited,
- * so a hostile path cannot hold the core thread. Source of the dialect: Jayway JsonPath's documentation and recorded AWS behaviour. */
+ * DESIGN: a path is a list of steps; evaluation walks them recursively and appends matches to a list. Steps, nesting
+ * and visited nodes are limited, so a hostile path cannot hold the core thread. Source of the dialect: Jayway
+ * JsonPath's documentation and recorded AWS behaviour. */
 #include "states/path.h"
 
 #include <ctype.h>
@@ -95,7 +96,8 @@ static bool is_name_char(const struct parser *p, int c)
 
 static bool parse_function(struct parser *p, struct path *path, struct str name)
 {
-	static const char *const known[] = { "length", "size", "min", "max", "avg", "sum", "stddev", "keys", "first", "last", NULL };
+	static const char *const known[] = { "length", "size", "min",   "max",  "avg", "sum",
+					     "stddev", "keys", "first", "last", NULL };
 	p->at++;
 	skip_space(p);
 	if (!take(p, ')'))
@@ -265,11 +267,13 @@ static void settle_names(struct path *path)
 {
 	path->indefinite = false;
 	for (const struct path_step *s = path->steps; s; s = s->next)
-		if (s->kind != PATH_NAME && s->kind != PATH_INDEX && s->kind != PATH_FUNCTION && (s->kind != PATH_NAMES || s->next))
+		if (s->kind != PATH_NAME && s->kind != PATH_INDEX && s->kind != PATH_FUNCTION &&
+		    (s->kind != PATH_NAMES || s->next))
 			path->indefinite = true;
 }
 
-struct path *path_parse_prefix(struct arena *a, struct str text, bool embedded, int depth, size_t *used, const char **why)
+struct path *path_parse_prefix(struct arena *a, struct str text, bool embedded, int depth, size_t *used,
+			       const char **why)
 {
 	struct parser p = { .arena = a, .text = text, .embedded = embedded, .depth = depth };
 	struct path *path = ARENA_NEW(a, struct path);
@@ -277,7 +281,8 @@ struct path *path_parse_prefix(struct arena *a, struct str text, bool embedded, 
 	path->embedded = embedded;
 	path->relative = peek(&p) == '@';
 	bool good = depth <= PATH_MAX_DEPTH || fail(&p, "filters are nested too deep");
-	good = good && (take(&p, '$') || (embedded && take(&p, '@')) || fail(&p, "a path begins with $")) && parse_steps(&p, path);
+	good = good && (take(&p, '$') || (embedded && take(&p, '@')) || fail(&p, "a path begins with $")) &&
+	       parse_steps(&p, path);
 	settle_names(path);
 	if (used)
 		*used = p.at;
@@ -330,17 +335,16 @@ static json_t *element(json_t *array, int64_t index)
 	return index < 0 ? NULL : json_array_get(array, (size_t)index);
 }
 
-static void each_child(json_t *value, struct walk *w, const struct path_step *next, void (*fn)(struct walk *, const struct path_step *, json_t *))
+static void each_child(json_t *value, struct walk *w, const struct path_step *next,
+		       void (*fn)(struct walk *, const struct path_step *, json_t *))
 {
 	json_t *child;
 	size_t i;
 	const char *key;
 	if (json_is_array(value))
-		json_array_foreach(value, i, child)
-			fn(w, next, child);
+		json_array_foreach(value, i, child) fn(w, next, child);
 	else
-		json_object_foreach(value, key, child)
-			fn(w, next, child);
+		json_object_foreach(value, key, child) fn(w, next, child);
 }
 
 /* The value itself and everything below it, parents first. */
@@ -383,9 +387,7 @@ static void walk_filter(struct walk *w, const struct path_step *s, json_t *value
 	json_t *child;
 	size_t i;
 	if (json_is_array(value)) {
-		json_array_foreach(value, i, child)
-			if (filter_matches(w, s->filter, child))
-				walk(w, s->next, child);
+		json_array_foreach(value, i, child) if (filter_matches(w, s->filter, child)) walk(w, s->next, child);
 	} else if (json_is_object(value) && filter_matches(w, s->filter, value)) {
 		walk(w, s->next, value);
 	}
@@ -464,12 +466,18 @@ static void add_way(struct buf *way, const struct path_step *s)
 static const char *class_of(const json_t *v)
 {
 	switch (json_typeof(v)) {
-	case JSON_STRING: return "com.fasterxml.jackson.databind.node.TextNode";
-	case JSON_INTEGER: return "com.fasterxml.jackson.databind.node.IntNode";
-	case JSON_REAL: return "com.fasterxml.jackson.databind.node.DoubleNode";
-	case JSON_ARRAY: return "com.fasterxml.jackson.databind.node.ArrayNode";
-	case JSON_NULL: return "com.fasterxml.jackson.databind.node.NullNode";
-	default: return "com.fasterxml.jackson.databind.node.BooleanNode";
+	case JSON_STRING:
+		return "com.fasterxml.jackson.databind.node.TextNode";
+	case JSON_INTEGER:
+		return "com.fasterxml.jackson.databind.node.IntNode";
+	case JSON_REAL:
+		return "com.fasterxml.jackson.databind.node.DoubleNode";
+	case JSON_ARRAY:
+		return "com.fasterxml.jackson.databind.node.ArrayNode";
+	case JSON_NULL:
+		return "com.fasterxml.jackson.databind.node.NullNode";
+	default:
+		return "com.fasterxml.jackson.databind.node.BooleanNode";
 	}
 }
 
@@ -485,11 +493,13 @@ static const char *explain(struct arena *a, const struct path *p, json_t *value)
 	for (const struct path_step *s = p->steps; s && (s->kind == PATH_NAME || s->kind == PATH_INDEX); s = s->next) {
 		if (s->kind == PATH_NAME && !json_is_object(value))
 			return arena_printf(a,
-					    "Expected to find an object with property ['%.*s'] in path %s but found '%s'. This is not a json object according to the JsonProvider: "
+					    "Expected to find an object with property ['%.*s'] in path %s but found "
+					    "'%s'. This is not a json object according to the JsonProvider: "
 					    "'com.jayway.jsonpath.spi.json.JacksonJsonNodeJsonProvider'.",
 					    STR_ARG(s->name), way.ptr, class_of(value));
 		if (s->kind == PATH_INDEX && !json_is_array(value))
-			return arena_printf(a, "Filter: [%lld] can only be applied to arrays. Current context is: %.*s", (long long)s->from, STR_ARG(asl_text(a, value)));
+			return arena_printf(a, "Filter: [%lld] can only be applied to arrays. Current context is: %.*s",
+					    (long long)s->from, STR_ARG(asl_text(a, value)));
 		json_t *child = s->kind == PATH_NAME ? member(value, s->name) : element(value, s->from);
 		add_way(&way, s);
 		if (!child && s->kind == PATH_NAME && s->next)
@@ -588,7 +598,7 @@ static json_t *put_step(const struct path_step *s, const json_t *base, json_t *v
 	return copy;
 }
 
-json_t *path_put(const struct path *p, const json_t *root, json_t *value)
+json_t *path_with(const struct path *p, const json_t *root, json_t *value)
 {
 	return put_step(p->steps, root, value);
 }

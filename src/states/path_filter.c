@@ -1,7 +1,8 @@
 /* path_filter.c - filters and functions of JSONPath; see path.h.
  *
- * DESIGN: a filter is a small tree: or, and, not, comparison. A path without a comparison tests for existence. A regular expression is compiled with
- * the path and runs in PCRE2 with limits, so that a pattern cannot hang the daemon. */
+ * DESIGN: a filter is a small tree: or, and, not, comparison. A path without a comparison tests for existence. A
+ * regular expression is compiled with the path and runs in PCRE2 with limits, so that a pattern cannot hang the daemon.
+ */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <ctype.h>
 #include <math.h>
@@ -14,7 +15,23 @@
 #include "states/path_impl.h"
 
 enum filter_kind { FILTER_OR, FILTER_AND, FILTER_NOT, FILTER_COMPARE, FILTER_EXISTS };
-enum filter_op { OP_EQ, OP_NE, OP_LE, OP_LT, OP_GE, OP_GT, OP_REGEX, OP_IN, OP_NIN, OP_SUBSETOF, OP_ANYOF, OP_NONEOF, OP_CONTAINS, OP_SIZE, OP_EMPTY };
+enum filter_op {
+	OP_EQ,
+	OP_NE,
+	OP_LE,
+	OP_LT,
+	OP_GE,
+	OP_GT,
+	OP_REGEX,
+	OP_IN,
+	OP_NIN,
+	OP_SUBSETOF,
+	OP_ANYOF,
+	OP_NONEOF,
+	OP_CONTAINS,
+	OP_SIZE,
+	OP_EMPTY
+};
 
 struct operand {
 	struct path *path; /* or */
@@ -49,7 +66,8 @@ static bool take_word(struct fparser *p, const char *word)
 	struct str w = str_from(word);
 	if (!str_starts(str_skip(p->text, p->at), w))
 		return false;
-	if (isalpha((unsigned char)word[0]) && p->at + w.len < p->text.len && isalnum((unsigned char)p->text.ptr[p->at + w.len]))
+	if (isalpha((unsigned char)word[0]) && p->at + w.len < p->text.len &&
+	    isalnum((unsigned char)p->text.ptr[p->at + w.len]))
 		return false;
 	p->at += w.len;
 	return true;
@@ -67,7 +85,10 @@ static void free_literal(void *value)
 
 static bool take_constant(struct fparser *p, struct operand *o)
 {
-	o->literal = take_word(p, "true") ? json_true() : take_word(p, "false") ? json_false() : take_word(p, "null") ? json_null() : NULL;
+	o->literal = take_word(p, "true")    ? json_true()
+		     : take_word(p, "false") ? json_false()
+		     : take_word(p, "null")  ? json_null()
+					     : NULL;
 	return o->literal != NULL;
 }
 
@@ -90,7 +111,8 @@ static bool parse_literal(struct fparser *p, struct operand *o)
 	} else if (isalpha((unsigned char)quote) && !take_constant(p, o)) {
 		/* A bare word is its own text. */
 		size_t n = 0;
-		while (n < rest.len && (isalnum((unsigned char)rest.ptr[n]) || rest.ptr[n] == '_' || rest.ptr[n] == '-'))
+		while (n < rest.len &&
+		       (isalnum((unsigned char)rest.ptr[n]) || rest.ptr[n] == '_' || rest.ptr[n] == '-'))
 			n++;
 		o->literal = json_stringn(rest.ptr, n);
 		p->at += n;
@@ -117,7 +139,10 @@ static bool parse_regex(struct fparser *p, struct operand *o)
 		return false;
 	struct str pattern = str_of(p->text.ptr + start, p->at - start);
 	for (p->at++; p->at < p->text.len && isalpha((unsigned char)p->text.ptr[p->at]); p->at++)
-		options |= p->text.ptr[p->at] == 'i' ? PCRE2_CASELESS : p->text.ptr[p->at] == 's' ? PCRE2_DOTALL : p->text.ptr[p->at] == 'm' ? PCRE2_MULTILINE : 0;
+		options |= p->text.ptr[p->at] == 'i'   ? PCRE2_CASELESS
+			   : p->text.ptr[p->at] == 's' ? PCRE2_DOTALL
+			   : p->text.ptr[p->at] == 'm' ? PCRE2_MULTILINE
+						       : 0;
 	o->regex = pcre2_compile((PCRE2_SPTR)pattern.ptr, pattern.len, options, &code, &offset, NULL);
 	if (o->regex)
 		arena_defer(p->arena, free_regex, o->regex);
@@ -141,7 +166,8 @@ static bool parse_operand(struct fparser *p, struct operand *o)
 
 static struct path_filter *parse_or(struct fparser *p);
 
-static struct path_filter *node(struct fparser *p, enum filter_kind kind, struct path_filter *left, struct path_filter *right)
+static struct path_filter *node(struct fparser *p, enum filter_kind kind, struct path_filter *left,
+				struct path_filter *right)
 {
 	struct path_filter *f = ARENA_NEW(p->arena, struct path_filter);
 	f->kind = kind;
@@ -152,9 +178,25 @@ static struct path_filter *node(struct fparser *p, enum filter_kind kind, struct
 
 static struct path_filter *parse_comparison(struct fparser *p)
 {
-	static const struct { const char *word; enum filter_op op; } ops[] = {
-		{ "==", OP_EQ }, { "!=", OP_NE }, { "<=", OP_LE }, { ">=", OP_GE }, { "=~", OP_REGEX }, { "<", OP_LT }, { ">", OP_GT }, { "in", OP_IN }, { "nin", OP_NIN },
-		{ "subsetof", OP_SUBSETOF }, { "anyof", OP_ANYOF }, { "noneof", OP_NONEOF }, { "contains", OP_CONTAINS }, { "size", OP_SIZE }, { "empty", OP_EMPTY },
+	static const struct {
+		const char *word;
+		enum filter_op op;
+	} ops[] = {
+		{ "==", OP_EQ },
+		{ "!=", OP_NE },
+		{ "<=", OP_LE },
+		{ ">=", OP_GE },
+		{ "=~", OP_REGEX },
+		{ "<", OP_LT },
+		{ ">", OP_GT },
+		{ "in", OP_IN },
+		{ "nin", OP_NIN },
+		{ "subsetof", OP_SUBSETOF },
+		{ "anyof", OP_ANYOF },
+		{ "noneof", OP_NONEOF },
+		{ "contains", OP_CONTAINS },
+		{ "size", OP_SIZE },
+		{ "empty", OP_EMPTY },
 	};
 	struct path_filter *f = node(p, FILTER_EXISTS, NULL, NULL);
 	if (!parse_operand(p, &f->a))
@@ -268,9 +310,7 @@ static bool array_has(const json_t *array, const json_t *value)
 {
 	json_t *item;
 	size_t i;
-	json_array_foreach(array, i, item)
-		if (equal(item, value))
-			return true;
+	json_array_foreach(array, i, item) if (equal(item, value)) return true;
 	return false;
 }
 
@@ -278,8 +318,7 @@ static size_t count_in(const json_t *items, const json_t *array)
 {
 	json_t *item;
 	size_t i, n = 0;
-	json_array_foreach(items, i, item)
-		n += array_has(array, item);
+	json_array_foreach(items, i, item) n += array_has(array, item);
 	return n;
 }
 
@@ -328,20 +367,33 @@ static bool compare(struct walk *w, const struct path_filter *f, const json_t *a
 	if (*w->visits < 0)
 		return false;
 	switch (f->op) {
-	case OP_LT: return rc == -1;
-	case OP_LE: return rc == -1 || rc == 0;
-	case OP_GT: return rc == 1;
-	case OP_GE: return rc == 1 || rc == 0;
-	case OP_IN: return array_has(b, a);
-	case OP_NIN: return !array_has(b, a);
-	case OP_SUBSETOF: return json_is_array(a) && count_in(a, b) == json_array_size(a);
-	case OP_ANYOF: return count_in(a, b) > 0;
-	case OP_NONEOF: return count_in(a, b) == 0;
+	case OP_LT:
+		return rc == -1;
+	case OP_LE:
+		return rc == -1 || rc == 0;
+	case OP_GT:
+		return rc == 1;
+	case OP_GE:
+		return rc == 1 || rc == 0;
+	case OP_IN:
+		return array_has(b, a);
+	case OP_NIN:
+		return !array_has(b, a);
+	case OP_SUBSETOF:
+		return json_is_array(a) && count_in(a, b) == json_array_size(a);
+	case OP_ANYOF:
+		return count_in(a, b) > 0;
+	case OP_NONEOF:
+		return count_in(a, b) == 0;
 	case OP_CONTAINS:
-		return json_is_string(a) && json_is_string(b) ? str_find(json_str(a), json_str(b)) >= 0 : array_has(a, b);
-	case OP_SIZE: return json_is_integer(b) && (json_int_t)size_of(a) == json_integer_value(b);
-	case OP_EMPTY: return json_is_boolean(b) && (size_of(a) == 0) == json_is_true(b);
-	default: return false;
+		return json_is_string(a) && json_is_string(b) ? str_find(json_str(a), json_str(b)) >= 0
+							      : array_has(a, b);
+	case OP_SIZE:
+		return json_is_integer(b) && (json_int_t)size_of(a) == json_integer_value(b);
+	case OP_EMPTY:
+		return json_is_boolean(b) && (size_of(a) == 0) == json_is_true(b);
+	default:
+		return false;
 	}
 }
 
@@ -378,18 +430,20 @@ json_t *path_function(struct str name, json_t *value)
 	json_t *item;
 	const char *key;
 	if (str_eqz(name, "length") || str_eqz(name, "size"))
-		return json_is_array(value) || json_is_object(value) || json_is_string(value) ? json_integer((json_int_t)size_of(value)) : NULL;
+		return json_is_array(value) || json_is_object(value) || json_is_string(value)
+			       ? json_integer((json_int_t)size_of(value))
+			       : NULL;
 	if (str_eqz(name, "keys")) {
 		json_t *keys = json_is_object(value) ? json_array() : NULL;
-		json_object_foreach(value, key, item)
-			json_array_append_new(keys, json_string(key));
+		json_object_foreach(value, key, item) json_array_append_new(keys, json_string(key));
 		return keys;
 	}
 	if (str_eqz(name, "first"))
 		return json_incref(json_array_get(value, 0));
 	if (str_eqz(name, "last"))
 		return json_array_size(value) ? json_incref(json_array_get(value, json_array_size(value) - 1)) : NULL;
-	json_array_foreach(value, i, item) {
+	json_array_foreach(value, i, item)
+	{
 		if (!json_is_number(item))
 			continue;
 		double d = json_number_value(item);

@@ -47,7 +47,8 @@ static bool parse_zone(struct str s, size_t at, int *offset_seconds)
 	if (at + 1 == s.len && s.ptr[at] == 'Z')
 		return true;
 	int hours = digits(s, at + 1, 2), minutes = digits(s, at + 4, 2);
-	if (at + 6 != s.len || (s.ptr[at] != '+' && s.ptr[at] != '-') || s.ptr[at + 3] != ':' || hours < 0 || hours > 18 || minutes < 0 || minutes > 59)
+	if (at + 6 != s.len || (s.ptr[at] != '+' && s.ptr[at] != '-') || s.ptr[at + 3] != ':' || hours < 0 ||
+	    hours > 18 || minutes < 0 || minutes > 59)
 		return false;
 	*offset_seconds = (hours * 3600 + minutes * 60) * (s.ptr[at] == '-' ? -1 : 1);
 	return true;
@@ -58,9 +59,11 @@ bool asl_timestamp_exact(struct str s, int64_t *seconds, int *nanoseconds)
 	int year = digits(s, 0, 4), month = digits(s, 5, 2), day = digits(s, 8, 2);
 	int hour = digits(s, 11, 2), minute = digits(s, 14, 2), second = digits(s, 17, 2), offset;
 	size_t at = 19;
-	if (s.len < 20 || s.ptr[4] != '-' || s.ptr[7] != '-' || s.ptr[10] != 'T' || s.ptr[13] != ':' || s.ptr[16] != ':')
+	if (s.len < 20 || s.ptr[4] != '-' || s.ptr[7] != '-' || s.ptr[10] != 'T' || s.ptr[13] != ':' ||
+	    s.ptr[16] != ':')
 		return false;
-	if (!is_date(year, month, day) || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59)
+	if (!is_date(year, month, day) || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 ||
+	    second > 59)
 		return false;
 	*nanoseconds = 0;
 	if (s.ptr[at] == '.') {
@@ -111,7 +114,8 @@ static bool number_of(const json_t *v, bool integer, double *out)
 	return json_is_integer(v) || (!integer && json_is_real(v));
 }
 
-static int number_at_path(struct asl_env *env, const json_t *doc, const char *field, bool integer, double *out, struct asl_fault *f)
+static int number_at_path(struct asl_env *env, const json_t *doc, const char *field, bool integer, double *out,
+			  struct asl_fault *f)
 {
 	CLEANUP_JSON json_t *value = NULL;
 	int rc = asl_path_field(env, doc, field, true, &value, f);
@@ -119,11 +123,13 @@ static int number_at_path(struct asl_env *env, const json_t *doc, const char *fi
 		return rc;
 	if (number_of(value, integer, out))
 		return ASL_OK;
-	return asl_fault_set(f, "States.Runtime", "The %s field refers to value \"%.*s\" which is not a valid %s: %s", field, STR_ARG(shown(env->arena, value)),
-			     integer ? "integer" : "float", json_get_text(doc, field));
+	return asl_fault_set(f, "States.Runtime", "The %s field refers to value \"%.*s\" which is not a valid %s: %s",
+			     field, STR_ARG(shown(env->arena, value)), integer ? "integer" : "float",
+			     json_get_text(doc, field));
 }
 
-int asl_number(struct asl_env *env, const json_t *doc, const char *field, bool jsonata, bool integer, bool *present, double *out, struct asl_fault *f)
+int asl_number(struct asl_env *env, const json_t *doc, const char *field, bool jsonata, bool integer, bool *present,
+	       double *out, struct asl_fault *f)
 {
 	CLEANUP_JSON json_t *value = NULL;
 	const char *path = arena_printf(env->arena, "%sPath", field);
@@ -136,7 +142,8 @@ int asl_number(struct asl_env *env, const json_t *doc, const char *field, bool j
 		*out = json_number_value(value ? value : literal);
 		if (!integer || *out == floor(*out))
 			return ASL_OK;
-		return asl_fault_set(f, jsonata ? "States.QueryEvaluationError" : "States.Runtime", "The %s field must be an integer but was: %.*s", field,
+		return asl_fault_set(f, jsonata ? "States.QueryEvaluationError" : "States.Runtime",
+				     "The %s field must be an integer but was: %.*s", field,
 				     STR_ARG(asl_text(env->arena, value ? value : literal)));
 	}
 	if (!jsonata && json_object_get(doc, path))
@@ -174,14 +181,18 @@ static int seconds_path(struct asl_env *env, const json_t *doc, int64_t now_ms, 
 	asl_fault_release(&missing);
 	bool text = json_is_string(value) && str_to_i64(json_str(value), &whole);
 	if (rc != ASL_OK || !(json_is_number(value) || text))
-		return asl_fault_set(f, "States.Runtime", "The SecondsPath parameter does not reference an input value: %s", path);
+		return asl_fault_set(f, "States.Runtime",
+				     "The SecondsPath parameter does not reference an input value: %s", path);
 	if (json_is_real(value))
-		return asl_fault_set(f, "States.Runtime", "The SecondsPath parameter cannot be parsed as a long value: %s == %.*s", path,
+		return asl_fault_set(f, "States.Runtime",
+				     "The SecondsPath parameter cannot be parsed as a long value: %s == %.*s", path,
 				     STR_ARG(asl_text(env->arena, value)));
 	if (!text)
 		whole = json_integer_value(value);
 	if (whole < 0)
-		return asl_fault_set(f, "States.Runtime", "The SecondsPath parameter references a negative value: %s == %lld", path, (long long)whole);
+		return asl_fault_set(f, "States.Runtime",
+				     "The SecondsPath parameter references a negative value: %s == %lld", path,
+				     (long long)whole);
 	return wait_seconds((double)whole, now_ms, out, f);
 }
 
@@ -194,11 +205,13 @@ static int timestamp_path(struct asl_env *env, const json_t *doc, int64_t now_ms
 	int rc = asl_path_field(env, doc, "TimestampPath", true, &value, &missing);
 	asl_fault_release(&missing);
 	if (rc != ASL_OK)
-		return asl_fault_set(f, "States.Runtime", "The TimestampPath parameter does not reference an input value: %s", path);
+		return asl_fault_set(f, "States.Runtime",
+				     "The TimestampPath parameter does not reference an input value: %s", path);
 	if (!json_is_string(value) || !asl_timestamp(json_str(value), &until))
 		return asl_fault_set(f, "States.Runtime",
-				     "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time format string: %s == %.*s", path,
-				     STR_ARG(shown(env->arena, value)));
+				     "The TimestampPath parameter does not reference a valid ISO-8601 extended offset "
+				     "date-time format string: %s == %.*s",
+				     path, STR_ARG(shown(env->arena, value)));
 	return wait_from(now_ms, until, out, f);
 }
 
@@ -208,7 +221,8 @@ static int located(struct asl_fault *f, const char *field)
 	return ASL_FAULT;
 }
 
-static int timestamp_field(struct asl_env *env, const json_t *doc, bool jsonata, int64_t now_ms, int64_t *out, struct asl_fault *f)
+static int timestamp_field(struct asl_env *env, const json_t *doc, bool jsonata, int64_t now_ms, int64_t *out,
+			   struct asl_fault *f)
 {
 	CLEANUP_JSON json_t *value = NULL;
 	int64_t until;
@@ -219,11 +233,15 @@ static int timestamp_field(struct asl_env *env, const json_t *doc, bool jsonata,
 	struct str text = json_str(value ? value : literal);
 	if (asl_timestamp(text, &until))
 		return wait_from(now_ms, until, out, f);
-	asl_fault_set(f, "States.QueryEvaluationError", "The Timestamp field cannot be parsed as an ISO-8601 extended offset date-time format string: %.*s", STR_ARG(text));
+	asl_fault_set(
+		f, "States.QueryEvaluationError",
+		"The Timestamp field cannot be parsed as an ISO-8601 extended offset date-time format string: %.*s",
+		STR_ARG(text));
 	return located(f, "Timestamp");
 }
 
-static int seconds_field(struct asl_env *env, const json_t *doc, bool jsonata, int64_t now_ms, int64_t *out, struct asl_fault *f)
+static int seconds_field(struct asl_env *env, const json_t *doc, bool jsonata, int64_t now_ms, int64_t *out,
+			 struct asl_fault *f)
 {
 	CLEANUP_JSON json_t *value = NULL;
 	json_t *literal = json_object_get(doc, "Seconds");
@@ -233,17 +251,20 @@ static int seconds_field(struct asl_env *env, const json_t *doc, bool jsonata, i
 	double seconds = json_number_value(value ? value : literal);
 	struct str text = asl_text(env->arena, value ? value : literal);
 	if (seconds != floor(seconds)) {
-		asl_fault_set(f, "States.QueryEvaluationError", "The Seconds parameter cannot be parsed as a long value: %.*s", STR_ARG(text));
+		asl_fault_set(f, "States.QueryEvaluationError",
+			      "The Seconds parameter cannot be parsed as a long value: %.*s", STR_ARG(text));
 		return located(f, "Seconds");
 	}
 	if (seconds < 0) {
-		asl_fault_set(f, "States.QueryEvaluationError", "The Seconds parameter references a negative value: %.*s", STR_ARG(text));
+		asl_fault_set(f, "States.QueryEvaluationError",
+			      "The Seconds parameter references a negative value: %.*s", STR_ARG(text));
 		return located(f, "Seconds");
 	}
 	return wait_seconds(seconds, now_ms, out, f);
 }
 
-int asl_wait_until(struct asl_env *env, const json_t *doc, bool jsonata, int64_t now_ms, int64_t *until_ms, struct asl_fault *f)
+int asl_wait_until(struct asl_env *env, const json_t *doc, bool jsonata, int64_t now_ms, int64_t *until_ms,
+		   struct asl_fault *f)
 {
 	if (json_object_get(doc, "SecondsPath"))
 		return seconds_path(env, doc, now_ms, until_ms, f);

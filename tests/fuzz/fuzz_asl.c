@@ -1,5 +1,5 @@
-/* Fuzz target: a definition, parsed and checked; of a good one the references, the first state's fields and a rule are evaluated. The first byte says
- * whether the machine is express or a single state. */
+/* Fuzz target: a definition, parsed and checked; of a good one the references, the first state's fields and a rule are
+ * evaluated. The first byte says whether the machine is express or a single state. */
 #include <stddef.h>
 #include <stdlib.h>
 

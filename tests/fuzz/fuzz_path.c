@@ -1,4 +1,5 @@
-/* Fuzz target: a JSONPath and a document, separated by a NUL byte; evaluated, and used for writing when it is a reference. */
+/* Fuzz target: a JSONPath and a document, separated by a NUL byte; evaluated, and used for writing when it is a
+ * reference. */
 #include <stddef.h>
 
 #include "base/json.h"
@@ -13,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *why = NULL;
 	struct asl_json_error error;
 	str_split(&rest, 0, &text);
-	json_t *document = asl_read_json(&a, rest.ptr ? rest : STR("{\"a\":[1,{\"b\":\"c\"}],\"n\":null}"), false, &error);
+	json_t *document =
+		asl_read_json(&a, rest.ptr ? rest : STR("{\"a\":[1,{\"b\":\"c\"}],\"n\":null}"), false, &error);
 	struct path *path = path_parse(&a, text, &why);
 	if (path && document) {
 		json_t *out = NULL, *put = path_is_reference(path) ? path_put(path, document, document) : NULL;

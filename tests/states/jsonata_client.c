@@ -1,5 +1,5 @@
-/* jsonata_client.c - the daemon's side of the JSONata worker: answers, limits, recovery, several callers. QUERN_JSONATA_LIBEXEC is the directory with
- * quern-jsonata and its package; without it the tests are skipped. */
+/* jsonata_client.c - the daemon's side of the JSONata worker: answers, limits, recovery, several callers.
+ * QUERN_JSONATA_LIBEXEC is the directory with quern-jsonata and its package; without it the tests are skipped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,14 +25,18 @@ static struct jsonata *start(int soft_ms, int hard_ms, int workers)
 	if (!folder)
 		return NULL;
 	snprintf(program, sizeof(program), "%s/quern-jsonata", folder);
-	struct jsonata_options o = { .program = program, .soft_ms = soft_ms, .hard_ms = hard_ms, .workers = workers, .memory_bytes = 400 << 20 };
+	struct jsonata_options o = { .program = program,
+				     .soft_ms = soft_ms,
+				     .hard_ms = hard_ms,
+				     .workers = workers,
+				     .memory_bytes = 400 << 20 };
 	assert_int_equal(jsonata_new(&o, &j, &err), 0);
 	return j;
 }
-#define NEED(j)                                                                                                                                                     \
-	do {                                                                                                                                                        \
-		if (!(j))                                                                                                                                           \
-			skip();                                                                                                                                     \
+#define NEED(j)                                                                                                        \
+	do {                                                                                                           \
+		if (!(j))                                                                                              \
+			skip();                                                                                        \
 	} while (0)
 
 static enum jsonata_status eval(struct jsonata *j, const char *expression, bool wait, json_t **out)
@@ -65,7 +69,8 @@ static void answers(void **state)
 }
 
 /* A pattern that backtracks for ever cannot be stopped by the language itself. */
-static const char runaway[] = "$match('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab', /^(a|a|aa)+$/)";
+static const char runaway[] =
+	"$match('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab', /^(a|a|aa)+$/)";
 
 static void runaway_is_killed(void **state)
 {
@@ -106,7 +111,9 @@ static void killed_worker_is_replaced(void **state)
 	assert_int_equal(eval(j, "1", true, &out), JSONATA_VALUE);
 	json_decref(out);
 	/* A worker that ran out of memory ends itself. */
-	assert_int_equal(eval(j, "$count([1..9000000] ~> $map(function($x) { $string($x) & 'xxxxxxxxxxxxxxxx' }))", true, &out), JSONATA_ERROR);
+	assert_int_equal(
+		eval(j, "$count([1..9000000] ~> $map(function($x) { $string($x) & 'xxxxxxxxxxxxxxxx' }))", true, &out),
+		JSONATA_ERROR);
 	assert_string_equal(json_get_text(out, "code"), JSONATA_LIMIT);
 	json_decref(out);
 	assert_int_equal(eval(j, "4", true, &out), JSONATA_VALUE);
@@ -153,15 +160,18 @@ static void pending_and_memo(void **state)
 	struct arena a = ARENA_INIT;
 	struct asl_fault f = ASL_FAULT_INIT;
 	NEED(j);
-	CLEANUP_JSON json_t *template = json_pack("{s:s, s:[s]}", "slow", "{% $count([1..300000][$ > 5]) %}", "list", "{% 1 + 1 %}");
+	CLEANUP_JSON json_t *template =
+		json_pack("{s:s, s:[s]}", "slow", "{% $count([1..300000][$ > 5]) %}", "list", "{% 1 + 1 %}");
 	CLEANUP_JSON json_t *memo = json_object();
 	struct asl_env env = { .arena = &a, .jsonata = j, .memo = memo };
 	json_t *out = NULL;
 	int rounds = 0, rc;
 	while ((rc = asl_jsonata(&env, template, "Output", &out, &f)) == ASL_PENDING && rounds++ < 10) {
 		json_t *value;
-		enum jsonata_status s = jsonata_eval(j, json_get_str(env.pending, "expression"), json_object_get(env.pending, "bindings"), 0, true, &value);
-		json_object_set_new(memo, json_get_text(env.pending, "key"), json_pack("{s:i, s:o}", "status", s, "value", value));
+		enum jsonata_status s = jsonata_eval(j, json_get_str(env.pending, "expression"),
+						     json_object_get(env.pending, "bindings"), 0, true, &value);
+		json_object_set_new(memo, json_get_text(env.pending, "key"),
+				    json_pack("{s:i, s:o}", "status", s, "value", value));
 		json_decref(env.pending);
 		env.pending = NULL;
 	}
@@ -176,8 +186,12 @@ static void pending_and_memo(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(answers),	   cmocka_unit_test(runaway_is_killed), cmocka_unit_test(short_turns_do_not_wait), cmocka_unit_test(killed_worker_is_replaced),
-		cmocka_unit_test(several_callers), cmocka_unit_test(pending_and_memo),
+		cmocka_unit_test(answers),
+		cmocka_unit_test(runaway_is_killed),
+		cmocka_unit_test(short_turns_do_not_wait),
+		cmocka_unit_test(killed_worker_is_replaced),
+		cmocka_unit_test(several_callers),
+		cmocka_unit_test(pending_and_memo),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

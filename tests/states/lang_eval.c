@@ -1,8 +1,10 @@
-/* lang_eval.c - the language without the engine, for tests: one JSON request a line on standard input, one answer a line on standard output.
+/* lang_eval.c - the language without the engine, for tests: one JSON request a line on standard input, one answer a
+ * line on standard output.
  *
  * DESIGN: {"parse": text, "express", "state"?} -> {"ok", "references"} | {"diagnostics", "text"};
- * {"run": text, "input": text, "context": {}, "now": ms} -> {"events", "status", "output" | "error", "cause"} for machines of Pass, Choice, Wait (which ends at
- * once), Succeed and Fail states: their data flow, as the engine has to do it; {"read": text} -> {"text"} | {"message", "location"};
+ * {"run": text, "input": text, "context": {}, "now": ms} -> {"events", "status", "output" | "error", "cause"} for
+ * machines of Pass, Choice, Wait (which ends at once), Succeed and Fail states: their data flow, as the engine has to
+ * do it; {"read": text} -> {"text"} | {"message", "location"};
  * {"path", "value"} and {"intrinsic", "value"} -> {"value"} | {"fault"}. argv[1], if given, is quern-jsonata. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,8 +79,7 @@ static void leave(struct run *r)
 	const char *name;
 	if (json_object_size(r->assigned) > 0) {
 		json_t *assigned = json_object();
-		json_object_foreach(r->assigned, name, value)
-			texts(assigned, name, value);
+		json_object_foreach(r->assigned, name, value) texts(assigned, name, value);
 		json_object_set_new(details, "assignedVariables", assigned);
 		json_object_set_new(details, "assignedVariablesDetails", not_truncated());
 		json_object_update(r->variables, r->assigned);
@@ -89,10 +90,17 @@ static void leave(struct run *r)
 static struct asl_env env_of(struct run *r)
 {
 	json_t *context = json_copy(r->context);
-	json_object_set_new(context, "State", json_pack("{s:s, s:s}", "Name", r->state->name, "EnteredTime", "2026-01-01T00:00:00.000Z"));
+	json_object_set_new(context, "State",
+			    json_pack("{s:s, s:s}", "Name", r->state->name, "EnteredTime", "2026-01-01T00:00:00.000Z"));
 	arena_defer(r->arena, (void (*)(void *))json_decref, context);
-	return (struct asl_env){ .arena = r->arena, .input = r->value, .context = context, .variables = r->variables, .random = next_random,
-				 .random_ctx = &r->seed, .jsonata = jsonata, .machine = r->machine };
+	return (struct asl_env){ .arena = r->arena,
+				 .input = r->value,
+				 .context = context,
+				 .variables = r->variables,
+				 .random = next_random,
+				 .random_ctx = &r->seed,
+				 .jsonata = jsonata,
+				 .machine = r->machine };
 }
 
 /* Repeats what a short time was not enough for, with patience. */
@@ -101,11 +109,14 @@ static int jsonata_field(struct asl_env *env, const json_t *v, const char *field
 	int rc;
 	while ((rc = asl_jsonata(env, v, field, out, f)) == ASL_PENDING) {
 		json_t *value = NULL;
-		enum jsonata_status status = jsonata_eval(env->jsonata, json_get_str(env->pending, "expression"), json_object_get(env->pending, "bindings"),
-							  (uint64_t)json_get_int(env->pending, "seed", 0), true, &value);
+		enum jsonata_status status =
+			jsonata_eval(env->jsonata, json_get_str(env->pending, "expression"),
+				     json_object_get(env->pending, "bindings"),
+				     (uint64_t)json_get_int(env->pending, "seed", 0), true, &value);
 		if (!env->memo)
 			env->memo = json_object();
-		json_object_set_new(env->memo, json_get_text(env->pending, "key"), json_pack("{s:i, s:o}", "status", status, "value", value ? value : json_null()));
+		json_object_set_new(env->memo, json_get_text(env->pending, "key"),
+				    json_pack("{s:i, s:o}", "status", status, "value", value ? value : json_null()));
 		json_decref(env->pending);
 		env->pending = NULL;
 	}
@@ -117,7 +128,8 @@ static int assign(struct run *r, struct asl_env *env, const json_t *owner, const
 	json_t *v = json_object_get(owner, "Assign");
 	if (!v)
 		return ASL_OK;
-	return r->state->jsonata ? jsonata_field(env, v, field, &r->assigned, f) : asl_payload(env, v, field, &r->assigned, f);
+	return r->state->jsonata ? jsonata_field(env, v, field, &r->assigned, f)
+				 : asl_payload(env, v, field, &r->assigned, f);
 }
 
 static int pass_jsonpath(struct run *r, struct asl_fault *f)
@@ -165,7 +177,8 @@ static int pass_on(struct run *r, const json_t *owner, const char *prefix, struc
 	json_t *through = NULL, *out = NULL;
 	int rc = assign(r, &env, owner, arena_printf(r->arena, "%sAssign", prefix), f);
 	if (rc == ASL_OK && r->state->jsonata)
-		rc = output ? jsonata_field(&env, output, arena_printf(r->arena, "%sOutput", prefix), &out, f) : (out = json_incref(r->value), ASL_OK);
+		rc = output ? jsonata_field(&env, output, arena_printf(r->arena, "%sOutput", prefix), &out, f)
+			    : (out = json_incref(r->value), ASL_OK);
 	else if (rc == ASL_OK) {
 		rc = asl_in_out_path(&env, r->state->doc, "InputPath", r->value, &through, f);
 		if (rc == ASL_OK)
@@ -190,11 +203,13 @@ static int choose(struct run *r, const char **next, struct asl_fault *f)
 	if (rc != ASL_OK)
 		return rc;
 	env.input = input;
-	json_array_foreach(json_object_get(r->state->doc, "Choices"), i, rule) {
+	json_array_foreach(json_object_get(r->state->doc, "Choices"), i, rule)
+	{
 		env.field = arena_printf(r->arena, "Choices[%zu]", i);
 		while ((rc = asl_choice(&env, rule, r->state->jsonata, &matched, f)) == ASL_PENDING) {
 			json_t *unused = NULL;
-			jsonata_field(&env, json_object_get(rule, "Condition"), arena_printf(r->arena, "%s/Condition", env.field), &unused, f);
+			jsonata_field(&env, json_object_get(rule, "Condition"),
+				      arena_printf(r->arena, "%s/Condition", env.field), &unused, f);
 			json_decref(unused);
 		}
 		if (rc != ASL_OK || matched)
@@ -232,10 +247,13 @@ static int text_of(struct run *r, const char *field, char **out, struct asl_faul
 	const char *path = arena_printf(r->arena, "%sPath", field);
 	int rc = ASL_OK;
 	if (literal)
-		rc = r->state->jsonata ? jsonata_field(&env, literal, field, &value, f) : (value = json_incref(literal), ASL_OK);
+		rc = r->state->jsonata ? jsonata_field(&env, literal, field, &value, f)
+				       : (value = json_incref(literal), ASL_OK);
 	else if (json_object_get(r->state->doc, path))
 		rc = asl_path_field(&env, r->state->doc, path, false, &value, f);
-	*out = rc == ASL_OK && value ? arena_strdup(r->arena, json_is_string(value) ? json_str(value) : asl_text(r->arena, value)) : NULL;
+	*out = rc == ASL_OK && value
+		       ? arena_strdup(r->arena, json_is_string(value) ? json_str(value) : asl_text(r->arena, value))
+		       : NULL;
 	json_decref(value);
 	json_decref(env.memo);
 	return rc;
@@ -252,12 +270,16 @@ static json_t *fail(struct run *r, const char *error, const char *cause)
 
 static json_t *fault(struct run *r, struct asl_fault *f)
 {
-	const char *cause = arena_printf(r->arena, "An error occurred while executing the state '%s' (entered at the event id #%d). %s", r->state->name, r->entered_id, f->cause);
+	const char *cause = arena_printf(
+		r->arena, "An error occurred while executing the state '%s' (entered at the event id #%d). %s",
+		r->state->name, r->entered_id, f->cause);
 	if (f->location) {
-		json_t *details = json_pack("{s:s, s:s, s:s, s:s}", "error", f->error, "cause", cause, "location", f->location, "state", r->state->name);
+		json_t *details = json_pack("{s:s, s:s, s:s, s:s}", "error", f->error, "cause", cause, "location",
+					    f->location, "state", r->state->name);
 		json_t *e = event(r, "EvaluationFailed");
 		json_object_set_new(e, "evaluationFailedEventDetails", details);
-		int before = (int)json_get_int(json_array_get(r->events, (size_t)r->entered_id - 1), "previousEventId", 0); /* so recorded */
+		int before = (int)json_get_int(json_array_get(r->events, (size_t)r->entered_id - 1), "previousEventId",
+					       0); /* so recorded */
 		json_set_int(e, "previousEventId", r->state->type == ASL_WAIT ? r->entered_id : before);
 	}
 	json_t *details = fail(r, f->error, cause);
@@ -276,16 +298,25 @@ static json_t *steps(struct run *r)
 		json_decref(r->assigned);
 		r->assigned = NULL;
 		switch (r->state->type) {
-		case ASL_PASS: rc = r->state->jsonata ? pass_on(r, r->state->doc, "", &f) : pass_jsonpath(r, &f); break;
-		case ASL_CHOICE: rc = choose(r, &next, &f); break;
-		case ASL_WAIT: rc = wait_state(r, &f); break;
-		case ASL_SUCCEED: rc = pass_on(r, r->state->doc, "", &f); break;
+		case ASL_PASS:
+			rc = r->state->jsonata ? pass_on(r, r->state->doc, "", &f) : pass_jsonpath(r, &f);
+			break;
+		case ASL_CHOICE:
+			rc = choose(r, &next, &f);
+			break;
+		case ASL_WAIT:
+			rc = wait_state(r, &f);
+			break;
+		case ASL_SUCCEED:
+			rc = pass_on(r, r->state->doc, "", &f);
+			break;
 		case ASL_FAIL:
 			rc = text_of(r, "Error", &error, &f);
 			if (rc == ASL_OK)
 				rc = text_of(r, "Cause", &cause, &f);
 			return rc == ASL_OK ? fail(r, error, cause) : fault(r, &f);
-		default: rc = asl_fault_set(&f, "Test", "this state type needs the engine");
+		default:
+			rc = asl_fault_set(&f, "Test", "this state type needs the engine");
 		}
 		if (rc != ASL_OK)
 			return fault(r, &f);
@@ -301,7 +332,8 @@ static json_t *diagnostics_of(struct arena *a, const struct asl_diagnostics *d)
 {
 	json_t *list = json_array();
 	for (size_t i = 0; i < d->count; i++) {
-		json_t *one = json_pack("{s:s, s:s, s:s}", "severity", d->items[i].severity, "code", d->items[i].code, "message", d->items[i].message);
+		json_t *one = json_pack("{s:s, s:s, s:s}", "severity", d->items[i].severity, "code", d->items[i].code,
+					"message", d->items[i].message);
 		json_set_text(one, "location", d->items[i].location);
 		json_array_append_new(list, one);
 	}
@@ -326,23 +358,30 @@ static json_t *do_parse(struct arena *a, const json_t *q)
 static json_t *do_run(struct arena *a, const json_t *q)
 {
 	struct asl_diagnostics d = { .arena = a, .jsonata = jsonata };
-	struct run r = { .arena = a, .events = json_array(), .context = json_object_get(q, "context"), .now_ms = json_get_int(q, "now", 0) };
+	struct run r = { .arena = a,
+			 .events = json_array(),
+			 .context = json_object_get(q, "context"),
+			 .now_ms = json_get_int(q, "now", 0) };
 	if (asl_parse(json_get_str(q, "run"), false, &d, &r.machine))
 		return diagnostics_of(a, &d);
 	r.value = asl_read_json(a, json_get_str(q, "input"), false, NULL);
 	r.variables = json_object();
 	r.state = asl_find(r.machine->top, r.machine->top->start_at);
-	json_t *started = json_pack("{s:s, s:o}", "roleArn", "arn:aws:iam::000000000000:role/sfn_role", "inputDetails", not_truncated());
-	json_object_set_new(event(&r, "ExecutionStarted"), "executionStartedEventDetails", texts(started, "input", r.value));
+	json_t *started = json_pack("{s:s, s:o}", "roleArn", "arn:aws:iam::000000000000:role/sfn_role", "inputDetails",
+				    not_truncated());
+	json_object_set_new(event(&r, "ExecutionStarted"), "executionStartedEventDetails",
+			    texts(started, "input", r.value));
 	int64_t begin = clock_monotonic_us();
 	json_t *failure = steps(&r);
-	json_t *out = json_pack("{s:O, s:s, s:I}", "events", r.events, "status", failure ? "FAILED" : "SUCCEEDED", "us", (json_int_t)(clock_monotonic_us() - begin));
+	json_t *out = json_pack("{s:O, s:s, s:I}", "events", r.events, "status", failure ? "FAILED" : "SUCCEEDED", "us",
+				(json_int_t)(clock_monotonic_us() - begin));
 	if (failure) {
 		json_object_update(out, failure);
 		json_decref(failure);
 	} else {
 		json_t *details = json_pack("{s:o}", "outputDetails", not_truncated());
-		json_object_set_new(event(&r, "ExecutionSucceeded"), "executionSucceededEventDetails", texts(details, "output", r.value));
+		json_object_set_new(event(&r, "ExecutionSucceeded"), "executionSucceededEventDetails",
+				    texts(details, "output", r.value));
 		texts(out, "output", r.value);
 	}
 	json_decref(r.events);
@@ -366,8 +405,12 @@ static json_t *do_path(struct arena *a, const json_t *q)
 {
 	struct asl_fault f = ASL_FAULT_INIT;
 	uint64_t seed = 1;
-	struct asl_env env = { .arena = a, .input = json_object_get(q, "value"), .context = json_object_get(q, "context"), .variables = json_object_get(q, "variables"),
-			       .random = next_random, .random_ctx = &seed };
+	struct asl_env env = { .arena = a,
+			       .input = json_object_get(q, "value"),
+			       .context = json_object_get(q, "context"),
+			       .variables = json_object_get(q, "variables"),
+			       .random = next_random,
+			       .random_ctx = &seed };
 	json_t *value = NULL;
 	if (asl_path(&env, json_get_str(q, "path"), "field.$", &value, &f) == ASL_OK)
 		return json_pack("{s:o}", "value", value);

@@ -1,4 +1,5 @@
-/* lang_test.c - the language as the engine uses it: machines, data flow on shared trees, faults, texts, numbers, hostile input. */
+/* lang_test.c - the language as the engine uses it: machines, data flow on shared trees, faults, texts, numbers,
+ * hostile input. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,9 +37,12 @@ static void machine_is_built(void **state)
 {
 	struct arena a = ARENA_INIT;
 	struct asl_machine *m = parse(&a, "{\"Comment\":\"c\",\"TimeoutSeconds\":9,\"StartAt\":\"P\",\"States\":{"
-					  "\"P\":{\"Type\":\"Parallel\",\"Next\":\"M\",\"Branches\":[{\"StartAt\":\"B\",\"States\":{\"B\":{\"Type\":\"Succeed\"}}}]},"
-					  "\"M\":{\"Type\":\"Map\",\"End\":true,\"QueryLanguage\":\"JSONata\",\"ItemProcessor\":{\"ProcessorConfig\":{\"Mode\":\"DISTRIBUTED\","
-					  "\"ExecutionType\":\"STANDARD\"},\"StartAt\":\"I\",\"States\":{\"I\":{\"Type\":\"Pass\",\"End\":true}}}}}}");
+					  "\"P\":{\"Type\":\"Parallel\",\"Next\":\"M\",\"Branches\":[{\"StartAt\":"
+					  "\"B\",\"States\":{\"B\":{\"Type\":\"Succeed\"}}}]},"
+					  "\"M\":{\"Type\":\"Map\",\"End\":true,\"QueryLanguage\":\"JSONata\","
+					  "\"ItemProcessor\":{\"ProcessorConfig\":{\"Mode\":\"DISTRIBUTED\","
+					  "\"ExecutionType\":\"STANDARD\"},\"StartAt\":\"I\",\"States\":{\"I\":{"
+					  "\"Type\":\"Pass\",\"End\":true}}}}}}");
 	struct asl_state *p = asl_find(m->top, "P"), *map = asl_find(m->top, "M");
 	assert_non_null(p);
 	assert_ptr_equal(p->next_state, map);
@@ -66,7 +70,8 @@ static void many_states_are_found(void **state)
 	CLEANUP_BUF struct buf b = BUF_INIT;
 	buf_addz(&b, "{\"StartAt\":\"s0\",\"States\":{");
 	for (int i = 0; i < 3000; i++)
-		buf_printf(&b, "%s\"s%d\":{\"Type\":\"Pass\",%s%d%s}", i ? "," : "", i, i < 2999 ? "\"Next\":\"s" : "\"Comment\":\"", i + 1, i < 2999 ? "\"" : "\",\"End\":true");
+		buf_printf(&b, "%s\"s%d\":{\"Type\":\"Pass\",%s%d%s}", i ? "," : "", i,
+			   i < 2999 ? "\"Next\":\"s" : "\"Comment\":\"", i + 1, i < 2999 ? "\"" : "\",\"End\":true");
 	buf_addz(&b, "}}");
 	struct asl_machine *m = parse(&a, b.ptr);
 	struct asl_state *s = asl_find(m->top, m->top->start_at);
@@ -85,7 +90,8 @@ static void data_is_shared_and_unchanged(void **state)
 	json_t *base = json("{\"big\":{\"x\":[1,2,3]},\"list\":[10,20],\"n\":null}"), *out, *value = json_integer(7);
 	CLEANUP_FREE char *before = asl_text_dup(base);
 	assert_int_equal(asl_put(base, STR("$.a.b"), value, &out, &f), ASL_OK);
-	assert_string_equal(asl_text(&a, out).ptr, "{\"big\":{\"x\":[1,2,3]},\"list\":[10,20],\"n\":null,\"a\":{\"b\":7}}");
+	assert_string_equal(asl_text(&a, out).ptr,
+			    "{\"big\":{\"x\":[1,2,3]},\"list\":[10,20],\"n\":null,\"a\":{\"b\":7}}");
 	assert_ptr_equal(json_object_get(out, "big"), json_object_get(base, "big"));
 	json_decref(out);
 	assert_int_equal(asl_put(base, STR("$.list[1]"), value, &out, &f), ASL_OK);
@@ -110,7 +116,8 @@ static void paths_are_kept_by_the_machine(void **state)
 	struct arena a = ARENA_INIT;
 	struct asl_fault f = ASL_FAULT_INIT;
 	struct asl_machine *m = parse(&a, "{\"StartAt\":\"A\",\"States\":{\"A\":{\"Type\":\"Succeed\"}}}");
-	json_t *input = json("{\"a\":{\"b\":1}}"), *context = json("{\"x\":2}"), *variables = json("{\"v\":{\"w\":3}}"), *out;
+	json_t *input = json("{\"a\":{\"b\":1}}"), *context = json("{\"x\":2}"), *variables = json("{\"v\":{\"w\":3}}"),
+	       *out;
 	struct asl_env env = { .arena = &a, .input = input, .context = context, .variables = variables, .machine = m };
 	for (int i = 0; i < 3; i++) {
 		static const char *const texts[] = { "$.a.b", "$$.x", "$v.w", "$v['w']" };
@@ -123,7 +130,8 @@ static void paths_are_kept_by_the_machine(void **state)
 	}
 	assert_int_equal(asl_path(&env, STR("$.a.c"), "x.$", &out, &f), ASL_FAULT);
 	assert_string_equal(f.error, "States.Runtime");
-	assert_string_equal(f.cause, "The JSONPath '$.a.c' specified for the field 'x.$' could not be found in the input '{\"a\":{\"b\":1}}'");
+	assert_string_equal(f.cause, "The JSONPath '$.a.c' specified for the field 'x.$' could not be found in the "
+				     "input '{\"a\":{\"b\":1}}'");
 	assert_int_equal(asl_path(&env, STR("$none"), "x.$", &out, &f), ASL_FAULT);
 	json_t *doc = json("{\"InputPath\":\"$.no.such\",\"OutputPath\":null}");
 	assert_int_equal(asl_in_out_path(&env, doc, "InputPath", input, &out, &f), ASL_FAULT);
@@ -145,9 +153,22 @@ static void number_texts(void **state)
 	static const struct {
 		double value;
 		const char *text;
-	} rows[] = { { 0.1, "0.1" }, { 1, "1.0" }, { -0.0, "-0.0" }, { 2.22, "2.22" }, { 1e7, "1.0E7" }, { 9999999, "9999999.0" }, { 0.001, "0.001" }, { 0.00099, "9.9E-4" },
-		     { 1.789180622e9, "1.789180622E9" }, { 0.1 + 0.2, "0.30000000000000004" }, { 1e21, "1.0E21" }, { 5e-324, "4.9E-324" }, { 123.456, "123.456" },
-		     { 1.7976931348623157e308, "1.7976931348623157E308" }, { 100, "100.0" }, { 0.05, "0.05" } };
+	} rows[] = { { 0.1, "0.1" },
+		     { 1, "1.0" },
+		     { -0.0, "-0.0" },
+		     { 2.22, "2.22" },
+		     { 1e7, "1.0E7" },
+		     { 9999999, "9999999.0" },
+		     { 0.001, "0.001" },
+		     { 0.00099, "9.9E-4" },
+		     { 1.789180622e9, "1.789180622E9" },
+		     { 0.1 + 0.2, "0.30000000000000004" },
+		     { 1e21, "1.0E21" },
+		     { 5e-324, "4.9E-324" },
+		     { 123.456, "123.456" },
+		     { 1.7976931348623157e308, "1.7976931348623157E308" },
+		     { 100, "100.0" },
+		     { 0.05, "0.05" } };
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		char text[40];
 		asl_number_text(rows[i].value, text);
@@ -161,8 +182,17 @@ static void number_texts(void **state)
 static void texts_and_sizes_agree(void **state)
 {
 	struct arena a = ARENA_INIT;
-	static const char *const texts[] = { "{}", "[]", "null", "true", "false", "\"\"", "-9223372036854775808", "{\"a\":[1,2.5,\"x\\\"\\\\\\n\\u0001\"],\"\xc3\xa4\":{}}",
-					     "[[[]],{\"k\":null}]", "\"\\u0000\"", "1.0E20" };
+	static const char *const texts[] = { "{}",
+					     "[]",
+					     "null",
+					     "true",
+					     "false",
+					     "\"\"",
+					     "-9223372036854775808",
+					     "{\"a\":[1,2.5,\"x\\\"\\\\\\n\\u0001\"],\"\xc3\xa4\":{}}",
+					     "[[[]],{\"k\":null}]",
+					     "\"\\u0000\"",
+					     "1.0E20" };
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
 		json_t *v = json(texts[i]);
 		struct str s = asl_text(&a, v);
@@ -179,7 +209,8 @@ static void texts_and_sizes_agree(void **state)
 
 static void errors_match(void **state)
 {
-	json_t *all = json("[\"States.ALL\"]"), *failed = json("[\"States.TaskFailed\"]"), *named = json("[\"A\",\"States.DataLimitExceeded\",\"States.Runtime\"]"),
+	json_t *all = json("[\"States.ALL\"]"), *failed = json("[\"States.TaskFailed\"]"),
+	       *named = json("[\"A\",\"States.DataLimitExceeded\",\"States.Runtime\"]"),
 	       *timeout = json("[\"States.Timeout\"]");
 	assert_true(asl_error_matches(all, "Any") && asl_error_matches(all, "States.Timeout"));
 	assert_false(asl_error_matches(all, "States.Runtime") || asl_error_matches(all, "States.DataLimitExceeded"));
@@ -187,7 +218,8 @@ static void errors_match(void **state)
 	assert_false(asl_error_matches(failed, "States.Timeout") || asl_error_matches(failed, "States.Runtime"));
 	assert_true(asl_error_matches(named, "A") && asl_error_matches(named, "States.DataLimitExceeded"));
 	assert_false(asl_error_matches(named, "States.Runtime") || asl_error_matches(named, "B"));
-	assert_true(asl_error_matches(timeout, "States.HeartbeatTimeout") && asl_error_matches(timeout, "States.Timeout"));
+	assert_true(asl_error_matches(timeout, "States.HeartbeatTimeout") &&
+		    asl_error_matches(timeout, "States.Timeout"));
 	json_decref(all);
 	json_decref(failed);
 	json_decref(named);
@@ -202,7 +234,8 @@ static void numbers_of_fields(void **state)
 	struct asl_env env = { .arena = &a, .input = input };
 	bool present;
 	double n;
-	json_t *doc = json("{\"A\":2,\"BPath\":\"$.n\",\"CPath\":\"$.text\",\"DPath\":\"$.word\",\"EPath\":\"$.half\",\"FPath\":\"$.o\",\"GPath\":\"$.none\"}");
+	json_t *doc = json("{\"A\":2,\"BPath\":\"$.n\",\"CPath\":\"$.text\",\"DPath\":\"$.word\",\"EPath\":\"$.half\","
+			   "\"FPath\":\"$.o\",\"GPath\":\"$.none\"}");
 	assert_int_equal(asl_number(&env, doc, "A", false, true, &present, &n, &f), ASL_OK);
 	assert_true(present && n == 2);
 	assert_int_equal(asl_number(&env, doc, "B", false, true, &present, &n, &f), ASL_OK);
@@ -210,7 +243,8 @@ static void numbers_of_fields(void **state)
 	assert_int_equal(asl_number(&env, doc, "C", false, true, &present, &n, &f), ASL_OK);
 	assert_true(present && n == 4);
 	assert_int_equal(asl_number(&env, doc, "D", false, true, &present, &n, &f), ASL_FAULT);
-	assert_string_equal(f.cause, "The DPath field refers to value \"NoNumber\" which is not a valid integer: $.word");
+	assert_string_equal(f.cause,
+			    "The DPath field refers to value \"NoNumber\" which is not a valid integer: $.word");
 	assert_int_equal(asl_number(&env, doc, "E", false, true, &present, &n, &f), ASL_FAULT);
 	assert_string_equal(f.cause, "The EPath field refers to value \"1.5\" which is not a valid integer: $.half");
 	assert_int_equal(asl_number(&env, doc, "E", false, false, &present, &n, &f), ASL_OK);
@@ -229,10 +263,24 @@ static void numbers_of_fields(void **state)
 
 static void timestamps(void **state)
 {
-	static const char *const good[] = { "2016-03-14T01:59:00Z", "2016-03-05T21:29:29.243167252Z", "2012-10-09T19:00:55+01:00", "2024-02-29T00:00:00-18:00" };
-	static const char *const bad[] = { "2016-12-05 21:29:29Z", "2016-12-05T21:29:29", "2016-13-05T21:29:29Z", "2016-12-05T25:29:29Z", "05-12-2016T21:29:29Z", "2023-02-24",
-					   "2023-02-29T00:00:00Z", "2016-03-14t01:59:00Z", "2016-03-14T01:59:00z", "2016-03-14T01:59:00.Z", "2016-03-14T01:59:00.1234567890Z",
-					   "2016-03-14T01:59:60Z", "2016-03-14T01:59:00+0100", "2016-03-14T01:59Z", "", "2016-03-14T01:59:00ZZ" };
+	static const char *const good[] = { "2016-03-14T01:59:00Z", "2016-03-05T21:29:29.243167252Z",
+					    "2012-10-09T19:00:55+01:00", "2024-02-29T00:00:00-18:00" };
+	static const char *const bad[] = { "2016-12-05 21:29:29Z",
+					   "2016-12-05T21:29:29",
+					   "2016-13-05T21:29:29Z",
+					   "2016-12-05T25:29:29Z",
+					   "05-12-2016T21:29:29Z",
+					   "2023-02-24",
+					   "2023-02-29T00:00:00Z",
+					   "2016-03-14t01:59:00Z",
+					   "2016-03-14T01:59:00z",
+					   "2016-03-14T01:59:00.Z",
+					   "2016-03-14T01:59:00.1234567890Z",
+					   "2016-03-14T01:59:60Z",
+					   "2016-03-14T01:59:00+0100",
+					   "2016-03-14T01:59Z",
+					   "",
+					   "2016-03-14T01:59:00ZZ" };
 	int64_t ms;
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
 		assert_true(asl_timestamp(str_from(good[i]), &ms));
@@ -248,7 +296,8 @@ static void waits(void **state)
 {
 	struct arena a = ARENA_INIT;
 	struct asl_fault f = ASL_FAULT_INIT;
-	json_t *input = json("{\"s\":2,\"neg\":-1,\"half\":1.5,\"t\":\"1970-01-01T00:00:10Z\",\"far\":\"2094-12-12T09:26:40.000Z\",\"bad\":\"x\"}");
+	json_t *input = json("{\"s\":2,\"neg\":-1,\"half\":1.5,\"t\":\"1970-01-01T00:00:10Z\",\"far\":\"2094-12-12T09:"
+			     "26:40.000Z\",\"bad\":\"x\"}");
 	struct asl_env env = { .arena = &a, .input = input };
 	static const struct {
 		const char *doc, *cause;
@@ -258,12 +307,19 @@ static void waits(void **state)
 		{ "{\"SecondsPath\":\"$.s\"}", NULL, 3000 },
 		{ "{\"TimestampPath\":\"$.t\"}", NULL, 10000 },
 		{ "{\"Timestamp\":\"1970-01-01T00:00:00Z\"}", NULL, 0 },
-		{ "{\"SecondsPath\":\"$.none\"}", "The SecondsPath parameter does not reference an input value: $.none", 0 },
-		{ "{\"SecondsPath\":\"$.bad\"}", "The SecondsPath parameter does not reference an input value: $.bad", 0 },
-		{ "{\"SecondsPath\":\"$.neg\"}", "The SecondsPath parameter references a negative value: $.neg == -1", 0 },
-		{ "{\"SecondsPath\":\"$.half\"}", "The SecondsPath parameter cannot be parsed as a long value: $.half == 1.5", 0 },
+		{ "{\"SecondsPath\":\"$.none\"}", "The SecondsPath parameter does not reference an input value: $.none",
+		  0 },
+		{ "{\"SecondsPath\":\"$.bad\"}", "The SecondsPath parameter does not reference an input value: $.bad",
+		  0 },
+		{ "{\"SecondsPath\":\"$.neg\"}", "The SecondsPath parameter references a negative value: $.neg == -1",
+		  0 },
+		{ "{\"SecondsPath\":\"$.half\"}",
+		  "The SecondsPath parameter cannot be parsed as a long value: $.half == 1.5", 0 },
 		{ "{\"TimestampPath\":\"$.far\"}", "Wait state delay is too long.", 0 },
-		{ "{\"TimestampPath\":\"$.bad\"}", "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time format string: $.bad == x", 0 },
+		{ "{\"TimestampPath\":\"$.bad\"}",
+		  "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time format "
+		  "string: $.bad == x",
+		  0 },
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		json_t *doc = json(rows[i].doc);
@@ -313,7 +369,8 @@ static void hostile_input(void **state)
 	assert_string_equal(why, "The path visits too many nodes");
 	json_decref(document);
 	document = json("[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\"]");
-	assert_int_equal(path_eval(&a, path_parse(&a, STR("$[?(@ =~ /(a|a|aa)+/)]"), NULL), document, &out, &why), PATH_NONE);
+	assert_int_equal(path_eval(&a, path_parse(&a, STR("$[?(@ =~ /(a|a|aa)+/)]"), NULL), document, &out, &why),
+			 PATH_NONE);
 	json_decref(document);
 	CLEANUP_BUF struct buf calls = BUF_INIT;
 	for (int i = 0; i < 50000; i++)
@@ -324,9 +381,18 @@ static void hostile_input(void **state)
 
 static void parse_never_gives_half_a_machine(void **state)
 {
-	static const char *const texts[] = { "", "[]", "null", "{", "{}", "{\"StartAt\":1,\"States\":[]}", "{\"StartAt\":\"A\",\"States\":{}}", "{\"StartAt\":\"A\",\"States\":{\"A\":null}}",
-					     "{\"StartAt\":\"A\",\"States\":{\"A\":{\"Type\":\"Choice\",\"Choices\":[{\"Not\":{\"Not\":1}}]}}}",
-					     "{\"StartAt\":\"A\",\"States\":{\"A\":{\"Type\":\"Map\",\"End\":true,\"ItemProcessor\":[]}}}" };
+	static const char *const texts[] = {
+		"",
+		"[]",
+		"null",
+		"{",
+		"{}",
+		"{\"StartAt\":1,\"States\":[]}",
+		"{\"StartAt\":\"A\",\"States\":{}}",
+		"{\"StartAt\":\"A\",\"States\":{\"A\":null}}",
+		"{\"StartAt\":\"A\",\"States\":{\"A\":{\"Type\":\"Choice\",\"Choices\":[{\"Not\":{\"Not\":1}}]}}}",
+		"{\"StartAt\":\"A\",\"States\":{\"A\":{\"Type\":\"Map\",\"End\":true,\"ItemProcessor\":[]}}}"
+	};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
 		struct arena a = ARENA_INIT;
 		struct asl_diagnostics d = { .arena = &a };
@@ -341,10 +407,18 @@ static void parse_never_gives_half_a_machine(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(machine_is_built),   cmocka_unit_test(many_states_are_found),		   cmocka_unit_test(data_is_shared_and_unchanged),
-		cmocka_unit_test(paths_are_kept_by_the_machine), cmocka_unit_test(number_texts),	   cmocka_unit_test(texts_and_sizes_agree),
-		cmocka_unit_test(errors_match),	      cmocka_unit_test(numbers_of_fields),		   cmocka_unit_test(timestamps),
-		cmocka_unit_test(waits),	      cmocka_unit_test(hostile_input),			   cmocka_unit_test(parse_never_gives_half_a_machine),
+		cmocka_unit_test(machine_is_built),
+		cmocka_unit_test(many_states_are_found),
+		cmocka_unit_test(data_is_shared_and_unchanged),
+		cmocka_unit_test(paths_are_kept_by_the_machine),
+		cmocka_unit_test(number_texts),
+		cmocka_unit_test(texts_and_sizes_agree),
+		cmocka_unit_test(errors_match),
+		cmocka_unit_test(numbers_of_fields),
+		cmocka_unit_test(timestamps),
+		cmocka_unit_test(waits),
+		cmocka_unit_test(hostile_input),
+		cmocka_unit_test(parse_never_gives_half_a_machine),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
