@@ -20,6 +20,7 @@ struct config {
 	const char *account;
 	const char *runtime;   /* "crun", "runc" or NULL */
 	int uid, gid;          /* of the daemon when started by root; -1: do not change */
+	double wait_scale;     /* Wait states and pauses of state machines are multiplied by it (quern up --wait-scale); 1 */
 	bool json, color;      /* output: --json; colour when stdout is a terminal and NO_COLOR is unset */
 };
 

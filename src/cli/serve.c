@@ -25,6 +25,7 @@
 #include "sagemaker/jobs.h"
 #include "sagemaker/sagemaker.h"
 #include "ssm/ssm.h"
+#include "states/states.h"
 #include "store/store.h"
 #include "task/task.h"
 #include "wire/wire.h"
@@ -42,6 +43,7 @@ struct daemon {
 	struct ecr *ecr;
 	struct task_client *tasks;
 	struct ecs *ecs;
+	struct states *states;
 	struct lambda *lambda;
 	struct sagemaker *sagemaker;
 	struct wire_server *wire;
@@ -54,7 +56,7 @@ static struct store_migration *all_migrations(struct arena *a)
 {
 	static const struct store_migration *const rooms[] = {
 		engine_migrations, blob_migrations, iam_migrations, logs_migrations, s3_migrations, ssm_migrations,
-		secrets_migrations, ecr_migrations, ecs_migrations, lambda_migrations, sagemaker_migrations, job_migrations,
+		secrets_migrations, ecr_migrations, ecs_migrations, lambda_migrations, sagemaker_migrations, job_migrations, states_migrations,
 	};
 	size_t n = 0;
 	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++)
@@ -121,6 +123,12 @@ static int open_services(struct daemon *d, struct error *err)
 	};
 	if (lambda_new(&functions, &d->lambda, err) < 0)
 		return -1;
+	const struct states_options machines = {
+		.engine = d->engine, .s3 = d->s3, .logs = d->logs, .account = c->account, .region = c->region,
+		.jsonata_program = arena_printf(&c->arena, "%s/quern-jsonata", c->libexec), .wait_scale = c->wait_scale,
+	};
+	if (states_new(&machines, &d->states, err) < 0)
+		return -1;
 	const struct sagemaker_options sm = {
 		.engine = d->engine, .s3 = d->s3, .logs = d->logs, .iam = d->iam, .tasks = d->tasks,
 		.account = c->account, .region = c->region, .data_dir = c->data_dir, .api_port = c->port,
@@ -144,12 +152,14 @@ static int open_wire(struct daemon *d, struct error *err)
 	wire_add_service(d->wire, ecr_service(d->ecr));
 	wire_add_service(d->wire, ecs_service(d->ecs));
 	wire_add_service(d->wire, lambda_service(d->lambda));
+	wire_add_service(d->wire, states_service(d->states));
 	wire_add_service(d->wire, ssm_service(d->ssm));
 	wire_add_service(d->wire, secrets_service(d->secrets));
 	wire_add_service(d->wire, sagemaker_service(d->sagemaker));
 	wire_add_service(d->wire, logs_service(d->logs));
 	wire_add_service(d->wire, iam_service(d->iam));
 	wire_add_service(d->wire, sts_service(d->iam));
+	states_set_wire(d->states, d->wire);
 	return wire_start(d->wire, err);
 }
 
@@ -196,6 +206,7 @@ static void stop(struct daemon *d)
 	if (d->engine)
 		engine_stop(d->engine);
 	wire_server_free(d->wire);
+	states_free(d->states);
 	sagemaker_free(d->sagemaker);
 	lambda_free(d->lambda);
 	ecs_free(d->ecs);

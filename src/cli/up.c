@@ -171,6 +171,9 @@ static int parse_up(struct config *c, int argc, char **argv, bool *foreground)
 			if (!str_to_i64(str_from(argv[++i]), &port) || port < 1 || port > 65535)
 				return fail(NULL, "--port %s: a port is a number from 1 to 65535", argv[i]) + 1;
 			c->port = (uint16_t)port;
+		} else if (strcmp(argv[i], "--wait-scale") == 0 && i + 1 < argc) {
+			if (!str_to_double(str_from(argv[++i]), &c->wait_scale) || c->wait_scale <= 0)
+				return fail(NULL, "--wait-scale %s: a positive number is expected", argv[i]) + 1;
 		} else if (strcmp(argv[i], "--bind") == 0 && i + 1 < argc) {
 			c->bind = argv[++i];
 		} else {
