@@ -227,6 +227,8 @@ void exec_fault(struct exec *x, struct frame *f, const char *error, const char *
 	cause = cause ? arena_strdup(x->a, str_from(cause)) : NULL;
 	bool runtime = error && strcmp(error, "States.Runtime") == 0;
 	bool rules = !runtime && f->state->type != ASL_FAIL;
+	if (test_fault(x, f, error, cause))
+		return;
 	frame_cancel(x, f);
 	if (rules && exec_retry(x, f, error ? error : "")) {
 		handled(x);
@@ -255,7 +257,7 @@ void exec_asl_fault(struct exec *x, struct frame *f, struct asl_fault *fault)
 		json_set_text(d, "cause", cause);
 		json_set_text(d, "location", fault->location);
 		json_set_text(d, "state", f->state->name);
-		f->prev = history_add(x, "EvaluationFailed", f->prev == f->entered ? f->before : f->prev, "evaluationFailedEventDetails", d);
+		f->prev = history_add(x, "EvaluationFailed", f->prev == f->entered && f->state->type != ASL_WAIT ? f->before : f->prev, "evaluationFailedEventDetails", d);
 	}
 	asl_fault_release(fault);
 	exec_fault(x, f, error, cause);

@@ -49,6 +49,22 @@ struct frame {
 	size_t slot;		/* in exec.frames */
 };
 
+/* TestState: one state runs in memory with its work mocked; what happened to the data is noted. */
+struct exec_test {
+	json_t *context;	/* borrowed; NULL: the usual one */
+	json_t *mock;		/* result of the work; borrowed; NULL: none */
+	const char *mock_text;	/* as it was given */
+	const char *error, *cause; /* the work's failure */
+	bool fails, mocked;
+	int64_t retried, failures; /* stateConfiguration */
+	bool counts_failures;
+	json_t *reader_data;	/* borrowed */
+	/* out */
+	json_t *inspection, *details; /* owned */
+	const char *status, *next, *out_error, *out_cause;
+	bool caught;
+};
+
 enum exec_status { EXEC_RUNNING, EXEC_SUCCEEDED, EXEC_FAILED, EXEC_TIMED_OUT, EXEC_ABORTED };
 
 struct exec {
@@ -59,6 +75,7 @@ struct exec {
 	uint64_t (*random)(void *ctx);
 	void *random_ctx;
 	const struct asl_machine *m;
+	struct exec_test *test; /* NULL but for TestState */
 	/* facts; owned by `facts` or the arena */
 	json_t *facts; /* see exec_actor.c */
 	const char *arn, *name, *role, *machine_arn, *machine_name;
@@ -155,6 +172,14 @@ void exec_distributed_event(struct exec *x, struct frame *f, const json_t *event
 void exec_distributed_cancel(struct exec *x, struct frame *f);
 void exec_distributed_fill(struct exec *x, struct frame *f);
 void exec_distributed_items(struct exec *x, struct frame *f, json_t *items);
+
+/* ---- testst.c: called where a test's data or way differs ---- */
+void test_note(struct exec *x, const char *key, json_t *value); /* value borrowed; no test: nothing */
+void test_note_number(struct exec *x, const char *key, json_t *value); /* takes value */
+bool test_leave(struct exec *x, json_t *output, const char *next); /* true: the test ends here (output taken) */
+bool test_fault(struct exec *x, struct frame *f, const char *error, const char *cause); /* true: it was dealt with */
+bool test_work(struct exec *x, struct frame *f); /* true: the work was mocked or done */
+json_t *test_context(struct exec *x, struct frame *f); /* owned, or NULL: the usual one */
 
 /* ---- exec_retry.c ---- */
 /* True when a retrier takes it: the pause is set. */

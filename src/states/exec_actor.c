@@ -119,8 +119,8 @@ json_t *exec_sync_answer(struct exec *x)
 	if (x->output) {
 		struct str t = exec_text(x, x->output);
 		json_object_set_new(o, "output", json_stringn(t.ptr, t.len));
-		json_object_set_new(o, "outputDetails", json_pack("{s:b}", "included", 1));
 	}
+	json_object_set_new(o, "outputDetails", json_pack("{s:b}", "included", 1));
 	json_set_text(o, "traceHeader", json_get_text(x->facts, "trace"));
 	json_object_set_new(o, "billingDetails", json_pack("{s:I,s:I}", "billedMemoryUsedInMB", (json_int_t)64, "billedDurationInMilliseconds",
 							     (json_int_t)((ms / 100 + 1) * 100)));

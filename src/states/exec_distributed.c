@@ -101,6 +101,18 @@ static void close_run(struct exec *x, struct frame *f, const char *status)
 		db_exec(turn_db(x->t), &err, "UPDATE states_map_run SET status=?, stop_ms=? WHERE arn=? AND status='RUNNING'", "sis", status, x->now_ms, arn);
 }
 
+/* The state's exit follows MapRunStarted; MapRunSucceeded when the Map is the first state (as recorded on AWS). */
+static void run_succeeded(struct exec *x, struct frame *f, json_t *result)
+{
+	close_run(x, f, "SUCCEEDED");
+	int64_t id = history_add(x, "MapRunSucceeded", f->prev, NULL, NULL);
+	history_add(x, "MapStateSucceeded", id, NULL, NULL);
+	if (f->entered == 2)
+		f->prev = id;
+	take(&f->work, NULL);
+	exec_result(x, f, result);
+}
+
 static void run_failed(struct exec *x, struct frame *f, const char *error, const char *cause)
 {
 	exec_distributed_cancel(x, f);
@@ -360,11 +372,7 @@ static void run_done(struct exec *x, struct frame *f)
 		else
 			json_array_append_new(out, exec_error_output(x, json_get_text(one, "error"), json_get_text(one, "cause")));
 	}
-	close_run(x, f, "SUCCEEDED");
-	f->prev = history_add(x, "MapRunSucceeded", f->prev, NULL, NULL);
-	history_add(x, "MapStateSucceeded", f->prev, NULL, NULL);
-	take(&f->work, NULL);
-	exec_result(x, f, out);
+	run_succeeded(x, f, out);
 }
 
 void exec_distributed_fill(struct exec *x, struct frame *f)
@@ -442,10 +450,7 @@ void exec_distributed_event(struct exec *x, struct frame *f, const json_t *event
 			run_failed(x, f, "States.ResultWriterFailed", json_get_text(event, "cause"));
 			return;
 		}
-		close_run(x, f, "SUCCEEDED");
-		f->prev = history_add(x, "MapRunSucceeded", f->prev, NULL, NULL);
-		history_add(x, "MapStateSucceeded", f->prev, NULL, NULL);
-		exec_result(x, f, json_incref(result));
+		run_succeeded(x, f, json_incref(result));
 	} else if (strcmp(type, "map-update") == 0 && f->phase == PHASE_CHILDREN) {
 		json_object_set(f->task, "concurrency", json_object_get(event, "concurrency"));
 		json_set_real(f->task, "count", (double)json_get_int(event, "tolerated_count", 0));

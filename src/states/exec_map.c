@@ -32,6 +32,8 @@ void exec_parallel_begin(struct exec *x, struct frame *f)
 	if (!exec_handle(x, f, &env, rc, &fault))
 		return;
 	exec_env_done(&env);
+	if (test_work(x, f))
+		return;
 	f->prev = history_add(x, "ParallelStateStarted", f->prev, NULL, NULL);
 	f->phase = PHASE_CHILDREN;
 	f->running = (int64_t)f->state->nbranches;
@@ -63,7 +65,6 @@ static int items_jsonata(struct exec *x, struct frame *f, struct asl_env *env, j
 	if (rc != ASL_OK || json_is_array(*out))
 		return rc;
 	asl_fault_set(fault, "States.QueryEvaluationError", "Map state input must be an array but was: %s", asl_text(x->a, *out).ptr);
-	fault->location = mem_strdup("Items");
 	json_decref(*out);
 	*out = NULL;
 	return ASL_FAULT;
@@ -96,24 +97,62 @@ static int map_eval(struct exec *x, struct frame *f, struct asl_env *env, json_t
 		return items_jsonata(x, f, env, items, fault);
 	rc = asl_in_out_path(env, f->state->doc, "InputPath", f->input, &filtered, fault);
 	if (rc == ASL_OK)
+		test_note(x, "afterInputPath", filtered);
+	if (rc == ASL_OK)
 		rc = items_path(x, f, env, filtered, items, fault);
+	if (rc == ASL_OK && json_object_get(f->state->doc, "ItemsPath"))
+		test_note(x, "afterItemsPath", *items);
 	return rc;
+}
+
+/* TestState: the settings are evaluated and shown, the iterations are mocked. */
+static void exec_map_test(struct exec *x, struct frame *f, json_t *items)
+{
+	struct asl_fault fault = ASL_FAULT_INIT;
+	struct asl_env env = exec_env(x, f, f->input);
+	CLEANUP_JSON json_t *filtered = NULL, *owned = items;
+	bool j = f->state->jsonata, present, has_count = false, has_percentage = false;
+	double concurrency = 0, count = 0, percentage = 0;
+	int rc = j ? ASL_OK : asl_in_out_path(&env, f->state->doc, "InputPath", f->input, &filtered, &fault);
+	env.input = filtered ? filtered : f->input;
+	if (rc == ASL_OK)
+		rc = asl_number(&env, f->state->doc, "MaxConcurrency", j, true, &present, &concurrency, &fault);
+	if (rc == ASL_OK)
+		rc = asl_number(&env, f->state->doc, "ToleratedFailureCount", j, true, &has_count, &count, &fault);
+	if (rc == ASL_OK)
+		rc = asl_number(&env, f->state->doc, "ToleratedFailurePercentage", j, false, &has_percentage, &percentage, &fault);
+	if (!exec_handle(x, f, &env, rc, &fault))
+		return;
+	exec_env_done(&env);
+	test_note_number(x, "maxConcurrency", json_integer((json_int_t)concurrency));
+	if (has_count)
+		test_note_number(x, "toleratedFailureCount", json_integer((json_int_t)count));
+	if (has_percentage)
+		test_note_number(x, "toleratedFailurePercentage", json_real(percentage));
+	double failed = (double)x->test->failures, n = (double)json_array_size(items);
+	bool over = (has_count && failed > count) || (has_percentage && n > 0 && failed * 100 / n > percentage);
+	if (over && !x->test->fails)
+		exec_fault(x, f, "States.ExceedToleratedFailureThreshold", "The specified tolerated failure threshold was exceeded");
+	else
+		test_work(x, f);
 }
 
 void exec_map_begin(struct exec *x, struct frame *f)
 {
 	struct asl_fault fault = ASL_FAULT_INIT;
-	if (f->state->distributed && json_object_get(f->state->doc, "ItemReader")) {
+	if (f->state->distributed && json_object_get(f->state->doc, "ItemReader") && !x->test) {
 		exec_distributed_begin(x, f);
 		return;
 	}
 	struct asl_env env = exec_env(x, f, f->input);
-	json_t *items = NULL;
-	int rc = map_eval(x, f, &env, &items, &fault);
+	json_t *items = x->test ? json_incref(x->test->reader_data) : NULL;
+	int rc = items ? ASL_OK : map_eval(x, f, &env, &items, &fault);
 	if (!exec_handle(x, f, &env, rc, &fault))
 		return;
 	exec_env_done(&env);
-	if (f->state->distributed)
+	if (x->test)
+		exec_map_test(x, f, items);
+	else if (f->state->distributed)
 		exec_distributed_items(x, f, items);
 	else
 		exec_map_items(x, f, items);
@@ -139,14 +178,13 @@ void exec_map_items(struct exec *x, struct frame *f, json_t *items)
 		env.input = filtered;
 	if (rc == ASL_OK)
 		rc = asl_number(&env, f->state->doc, "MaxConcurrency", f->state->jsonata, true, &present, &concurrency, &fault);
-	if (rc != ASL_PENDING)
-		f->prev = history_add(x, "MapStateStarted", f->prev, "mapStateStartedEventDetails",
-				      json_pack("{s:I}", "length", (json_int_t)json_array_size(items)));
 	if (!exec_handle(x, f, &env, rc, &fault)) {
 		json_decref(items);
 		return;
 	}
 	exec_env_done(&env);
+	f->prev = history_add(x, "MapStateStarted", f->prev, "mapStateStartedEventDetails",
+			      json_pack("{s:I}", "length", (json_int_t)json_array_size(items)));
 	take(&f->work, items);
 	take(&f->result, nulls(json_array_size(items)));
 	take(&f->task, json_pack("{s:I}", "concurrency", (json_int_t)inline_limit(present ? concurrency : 0)));

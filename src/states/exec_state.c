@@ -36,18 +36,26 @@ int exec_input(struct exec *x, struct frame *f, struct asl_env *env, json_t **fi
 			*out = json_incref(f->input);
 			return ASL_OK;
 		}
-		return asl_jsonata(env, arguments, "Arguments", out, fault);
+		int got = asl_jsonata(env, arguments, "Arguments", out, fault);
+		if (got == ASL_OK && f->state->type == ASL_TASK)
+			test_note(x, "afterArguments", *out);
+		return got;
 	}
 	int rc = asl_in_out_path(env, doc, "InputPath", f->input, filtered, fault);
 	if (rc != ASL_OK)
 		return rc;
 	env->input = *filtered;
+	bool replaced = f->state->type == ASL_PARALLEL || (f->state->type == ASL_PASS && json_object_get(doc, "Result"));
 	json_t *parameters = f->state->type == ASL_MAP ? NULL : json_object_get(doc, "Parameters");
-	if (!parameters) {
+	if (!replaced)
+		test_note(x, "afterInputPath", *filtered);
+	if (!parameters)
 		*out = json_incref(*filtered);
-		return ASL_OK;
-	}
-	return asl_payload(env, parameters, "Parameters", out, fault);
+	else
+		rc = asl_payload(env, parameters, "Parameters", out, fault);
+	if (rc == ASL_OK && !replaced)
+		test_note(x, "afterParameters", *out);
+	return rc;
 }
 
 /* ---- output ---- */
@@ -65,6 +73,8 @@ static void assign(struct frame *f, json_t *assigned)
 /* The state is left with this output (taken) and these assignments (borrowed). */
 static void leave(struct exec *x, struct frame *f, json_t *output, json_t *assigned, const char *next)
 {
+	if (test_leave(x, output, next))
+		return;
 	if (!exec_size_check(x, f, f->state->name, output)) {
 		json_decref(output);
 		return;
@@ -138,6 +148,9 @@ static int output_path_eval(struct exec *x, struct frame *f, struct asl_env *env
 		selected = json_incref(result);
 	if (rc != ASL_OK)
 		return rc;
+	bool shown = has_results(f) || f->state->type == ASL_PASS;
+	if (shown)
+		test_note(x, "afterResultSelector", selected);
 	env->input = selected;
 	rc = assign_eval(x, f, env, doc, assigned, fault);
 	if (rc != ASL_OK)
@@ -151,6 +164,8 @@ static int output_path_eval(struct exec *x, struct frame *f, struct asl_env *env
 		rc = asl_put(f->input, json_str(path), selected, &placed, fault);
 	if (rc != ASL_OK)
 		return rc;
+	if (shown)
+		test_note(x, "afterResultPath", placed);
 	env->input = placed;
 	return asl_in_out_path(env, doc, "OutputPath", placed, out, fault);
 }
@@ -163,7 +178,7 @@ static void finish(struct exec *x, struct frame *f, json_t *result, const char *
 		return;
 	}
 	const json_t *doc = f->state->doc;
-	bool plain = !json_object_get(doc, "ResultSelector") && !json_object_get(doc, "Assign") && !json_object_get(doc, "ResultPath") &&
+	bool plain = !x->test && !json_object_get(doc, "ResultSelector") && !json_object_get(doc, "Assign") && !json_object_get(doc, "ResultPath") &&
 		     !json_object_get(doc, "OutputPath");
 	if (plain) {
 		leave(x, f, json_incref(result), NULL, next);
@@ -228,7 +243,9 @@ static void pass_begin(struct exec *x, struct frame *f)
 		return;
 	}
 	json_t *result = json_object_get(doc, "Result");
-	if (!json_object_get(doc, "InputPath") && !json_object_get(doc, "Parameters")) {
+	if (result)
+		test_note(x, "result", result);
+	if (!x->test && !json_object_get(doc, "InputPath") && !json_object_get(doc, "Parameters")) {
 		json_t *value = json_incref(result ? result : f->input);
 		finish(x, f, value, next_of(f));
 		json_decref(value);
@@ -278,6 +295,8 @@ static void choice_begin(struct exec *x, struct frame *f)
 	else
 		rc = asl_in_out_path(&env, doc, "InputPath", f->input, &filtered, &fault);
 	env.input = filtered;
+	if (rc == ASL_OK && !f->state->jsonata)
+		test_note(x, "afterInputPath", filtered);
 	if (rc == ASL_OK)
 		json_array_foreach(json_object_get(doc, "Choices"), i, rule) {
 			bool matched = false;
@@ -313,6 +332,8 @@ static void wait_begin(struct exec *x, struct frame *f)
 	else if (!f->work)
 		rc = asl_in_out_path(&env, f->state->doc, "InputPath", f->input, &f->work, &fault);
 	env.input = f->work;
+	if (rc == ASL_OK && !f->state->jsonata)
+		test_note(x, "afterInputPath", f->work);
 	if (rc == ASL_OK)
 		rc = asl_wait_until(&env, f->state->doc, f->state->jsonata, x->now_ms, &until, &fault);
 	if (!exec_handle(x, f, &env, rc, &fault)) {
@@ -339,6 +360,8 @@ static void succeed_begin(struct exec *x, struct frame *f)
 	if (!exec_handle(x, f, &env, rc, &fault))
 		return;
 	exec_env_done(&env);
+	if (filtered)
+		test_note(x, "afterInputPath", filtered);
 	finish(x, f, filtered ? filtered : f->input, NULL);
 }
 
@@ -370,6 +393,8 @@ static void fail_begin(struct exec *x, struct frame *f)
 	struct asl_fault fault = ASL_FAULT_INIT;
 	struct asl_env env = exec_env(x, f, f->input);
 	const char *error, *cause = NULL;
+	if (!f->state->jsonata)
+		test_note(x, "afterInputPath", f->input);
 	int rc = fail_text(x, f, &env, "Error", &error, &fault);
 	if (rc == ASL_OK)
 		rc = fail_text(x, f, &env, "Cause", &cause, &fault);

@@ -214,7 +214,7 @@ void exec_task_begin(struct exec *x, struct frame *f)
 	struct asl_fault fault = ASL_FAULT_INIT;
 	struct resource r;
 	struct limits l = { 0 };
-	if (!x->t) {
+	if (!x->t && !x->test) {
 		exec_runtime(x, f, "This execution can't run Task states.");
 		return;
 	}
@@ -222,7 +222,7 @@ void exec_task_begin(struct exec *x, struct frame *f)
 		exec_runtime(x, f, "The resource '%s' is not supported.", r.arn);
 		return;
 	}
-	if (!f->task) {
+	if (!f->task && x->t) {
 		f->task = json_object();
 		json_set_text(f->task, "token", arena_printf(x->a, "AQ%s", turn_id(x->t, 126)));
 		json_set_bool(f->task, "shows_token", r.pattern == TASK_TOKEN);
@@ -240,6 +240,12 @@ void exec_task_begin(struct exec *x, struct frame *f)
 	exec_env_done(&env);
 	json_decref(f->memo);
 	f->memo = NULL;
+	if (x->test) {
+		json_decref(f->work);
+		f->work = json_incref(params);
+		test_work(x, f);
+		return;
+	}
 	if (r.kind == TASK_ACTIVITY && !activity_exists(x, f, r.arn))
 		return;
 	json_decref(f->work);

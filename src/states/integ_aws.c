@@ -24,6 +24,8 @@ static const struct sdk_service {
 	{ "lambda", "lambda", "Lambda" },
 	{ "sqs", "sqs", "Sqs" },
 	{ "eventbridge", "events", "EventBridge" },
+	{ "events", "events", "EventBridge" },
+	{ "s3", "s3", "S3" },
 	{ "scheduler", "scheduler", "Scheduler" },
 	{ "ssm", "ssm", "Ssm" },
 	{ "secretsmanager", "secretsmanager", "SecretsManager" },

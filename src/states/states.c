@@ -163,6 +163,7 @@ const struct wire_op states_ops[] = {
 	{ .name = "SendTaskSuccess", .command = api_token_success },
 	{ .name = "SendTaskFailure", .command = api_token_failure },
 	{ .name = "SendTaskHeartbeat", .command = api_token_heartbeat },
+	{ .name = "TestState", .query = api_test_state },
 	{ .name = NULL },
 };
 

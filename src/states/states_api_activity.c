@@ -111,7 +111,12 @@ COMMAND(api_token_success)
 {
 	struct asl_json_error why = { 0 };
 	struct str text = json_get_str(in, "output");
+	CLEANUP_ROWS struct rows rows = { 0 };
 	*out = json_object();
+	int rc = db_row(turn_db(t), &rows, err, "SELECT 1 FROM states_token WHERE token=?", "s", json_get_text(in, "taskToken"));
+	rows_done(&rows);
+	if (rc <= 0)
+		return rc < 0 ? -1 : error_aws(err, "InvalidToken", "Invalid Token: 'Invalid token'");
 	json_t *value = asl_read_json(turn_arena(t), text, false, &why);
 	if (!value)
 		return error_aws(err, "InvalidOutput", "Invalid Output: '%s'", why.message);

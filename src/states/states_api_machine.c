@@ -93,30 +93,42 @@ static int version_add(struct turn *t, struct machine_row *m, const char *descri
 	return db_exec(db, err, "UPDATE states_machine SET version=? WHERE arn=?", "is", n, m->arn) < 0 ? -1 : 0;
 }
 
+/* The version of the current revision, made when there is none. */
+static int version_publish(struct turn *t, struct machine_row *m, const char *description, const char **arn, int64_t *created_ms, struct error *err)
+{
+	struct version_row v;
+	const char *current = m->revision ? m->revision : "INITIAL";
+	const char *last = arena_printf(turn_arena(t), "%s:%lld", m->arn, (long long)m->version);
+	int rc = m->version ? version_find(turn_db(t), turn_arena(t), last, &v, err) : 0;
+	if (rc < 0)
+		return -1;
+	if (created_ms)
+		*created_ms = turn_now_ms(t);
+	if (!rc || strcmp(v.revision ? v.revision : "INITIAL", current) != 0)
+		return version_add(t, m, description, arn, err);
+	if (description && (!v.description || strcmp(v.description, description) != 0))
+		return error_aws(err, "ConflictException", "A version of this revision exists with another description: '%s'", v.arn);
+	*arn = v.arn;
+	if (created_ms)
+		*created_ms = v.created_ms;
+	return 0;
+}
+
 COMMAND(api_version_publish)
 {
 	struct machine_row m;
-	struct version_row v;
-	struct arena *a = turn_arena(t);
-	const char *arn = json_get_text(in, "stateMachineArn"), *revision = json_get_text(in, "revisionId");
-	if (arn_check(str_from(arn), "stateMachine", err) < 0 || machine_get(turn_db(t), a, arn, &m, err) < 0)
+	const char *arn = json_get_text(in, "stateMachineArn"), *revision = json_get_text(in, "revisionId"), *version;
+	int64_t created_ms;
+	if (arn_check(str_from(arn), "stateMachine", err) < 0 || machine_get(turn_db(t), turn_arena(t), arn, &m, err) < 0)
 		return -1;
 	const char *current = m.revision ? m.revision : "INITIAL";
 	if (revision && strcmp(revision, current) != 0)
 		return error_aws(err, "ConflictException",
 				 "Failed to publish the State Machine version for revision %s. The current State Machine revision is %s.", revision, current);
-	const char *last = arena_printf(a, "%s:%lld", m.arn, (long long)m.version);
-	int rc = m.version ? version_find(turn_db(t), a, last, &v, err) : 0;
-	bool same = rc == 1 && strcmp(v.revision ? v.revision : "INITIAL", current) == 0;
-	if (rc < 0)
+	if (version_publish(t, &m, json_get_text(in, "description"), &version, &created_ms, err) < 0)
 		return -1;
-	const char *description = json_get_text(in, "description");
-	if (same && description && (!v.description || strcmp(v.description, description) != 0))
-		return error_aws(err, "ConflictException", "A version of this revision exists with another description: '%s'", v.arn);
-	if (!same && version_add(t, &m, description, &v.arn, err) < 0)
-		return -1;
-	*out = json_pack("{s:s}", "stateMachineVersionArn", v.arn);
-	json_set_real(*out, "creationDate", (double)(same ? v.created_ms : turn_now_ms(t)) / 1000.0);
+	*out = json_pack("{s:s}", "stateMachineVersionArn", version);
+	json_set_real(*out, "creationDate", (double)created_ms / 1000.0);
 	return 0;
 }
 
@@ -203,19 +215,21 @@ COMMAND(api_machine_update)
 		return -1;
 	if (w.hash && definition_put(turn_db(t), w.hash, w.definition, err) < 0)
 		return -1;
+	bool changed = (w.hash && strcmp(w.hash, m.hash) != 0) || (w.role && strcmp(w.role, m.role) != 0);
 	m.hash = w.hash ? w.hash : m.hash;
 	m.role = w.role ? w.role : m.role;
 	m.logging = w.logging ? w.logging : m.logging;
 	m.tracing = w.tracing ? w.tracing : m.tracing;
 	m.encryption = w.encryption ? w.encryption : m.encryption;
-	m.revision = turn_uuid(t);
+	m.revision = changed ? turn_uuid(t) : m.revision; /* of definition and role */
 	int64_t now = turn_now_ms(t);
 	if (db_exec(turn_db(t), err, "UPDATE states_machine SET hash=?, role=?, logging=?, tracing=?, encryption=?, revision=?, updated_ms=? WHERE arn=?",
 		    "ssssssis", m.hash, m.role, m.logging, m.tracing, m.encryption, m.revision, now, arn) < 0)
 		return -1;
-	if (json_get_bool(in, "publish", false) && version_add(t, &m, json_get_text(in, "versionDescription"), &version, err) < 0)
+	if (json_get_bool(in, "publish", false) && version_publish(t, &m, json_get_text(in, "versionDescription"), &version, NULL, err) < 0)
 		return -1;
-	*out = json_pack("{s:s}", "revisionId", m.revision);
+	*out = json_object();
+	json_set_text(*out, "revisionId", m.revision);
 	json_set_real(*out, "updateDate", (double)now / 1000.0);
 	json_set_text(*out, "stateMachineVersionArn", version);
 	return 0;
@@ -271,8 +285,7 @@ static void show_extras(json_t *o, const char *logging, const char *tracing, con
 	json_t *t = json_column(tracing), *e = json_column(encryption);
 	show_logging(o, logging);
 	json_object_set_new(o, "tracingConfiguration", t ? t : json_pack("{s:b}", "enabled", 0));
-	if (e)
-		json_object_set_new(o, "encryptionConfiguration", e);
+	json_object_set_new(o, "encryptionConfiguration", e ? e : json_pack("{s:s}", "type", "AWS_OWNED_KEY"));
 	json_set_text(o, "revisionId", revision);
 }
 
