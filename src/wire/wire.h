@@ -176,6 +176,10 @@ struct wire_internal {
  * *out owned: the answer with capitalised members and ISO timestamps (blobs base64). err: the answer's code and text. */
 int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, struct arena *a, json_t **out, struct error *err);
 
+/* Checks what stands for the answer of an operation (TestState's mocks) against its output shape, members spelled as wire_call_internal spells
+ * them; `required`: absent required members are faults. An unknown model or operation passes. err: ValidationException. */
+int wire_check_output(const char *model, const char *operation, json_t *value, bool required, struct error *err);
+
 /* ---- XML output (S3, STS, IAM) ---- */
 struct buf;
 void xml_open(struct buf *b, const char *name);
