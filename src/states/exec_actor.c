@@ -130,6 +130,8 @@ json_t *exec_sync_answer(struct exec *x)
 static int ended(struct exec *x, struct error *err)
 {
 	struct turn *t = x->t;
+	if (x->redrive)
+		json_set_int(x->redrive, "next_event", x->next_event);
 	CLEANUP_FREE char *redrive = x->redrive ? json_text_dup(x->redrive) : NULL;
 	struct str out = x->output ? x->output_text : STR_NULL;
 	int rc = 0;
