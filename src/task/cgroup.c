@@ -143,6 +143,113 @@ void cgroup_read(enum cgroup_mode mode, const char *group, struct cgroup_usage *
 	out->oom_kills = kills > 0 ? kills : 0;
 }
 
+/* ---- v1, by ourselves ---- */
+
+static const char *const own_controllers[] = { "cpu", "cpuacct", "memory", "pids", "devices" };
+#define OWN_CONTROLLERS (sizeof(own_controllers) / sizeof(*own_controllers))
+
+static int put(const char *controller, const char *group, const char *file, const char *text, struct error *err)
+{
+	char path[PATH_MAX];
+	group_file(CGROUP_LEGACY, controller, group, file, path);
+	int rc = path_put(path, text);
+	return rc < 0 ? error_errno(err, -rc, "write `%s` to %s of cgroup %s", text, file, group) : 0;
+}
+
+static int put_number(const char *controller, const char *group, const char *file, int64_t number, struct error *err)
+{
+	char text[24];
+	snprintf(text, sizeof(text), "%lld", (long long)number);
+	return put(controller, group, file, text, err);
+}
+
+/* The group and its parents below the controller's root. 0 when the machine has no such controller. */
+static int make_group(const char *controller, const char *group, struct error *err)
+{
+	char path[PATH_MAX];
+	cgroup_v1_path(controller, "", path);
+	if (access(path, F_OK) < 0)
+		return 0;
+	size_t base = strlen(path);
+	cgroup_v1_path(controller, group, path);
+	for (char *p = path + base + 1;; p++) {
+		char was = *p;
+		if (was && was != '/')
+			continue;
+		*p = 0;
+		if (mkdir(path, 0755) < 0 && errno != EEXIST)
+			return error_errno(err, errno, "make cgroup `%s`", path);
+		*p = was;
+		if (!was)
+			return 1;
+	}
+}
+
+/* What OCI runtimes allow by default: to make any node, and to use the harmless ones and the container's own terminals. */
+static int limit_devices(const char *group, struct error *err)
+{
+	static const char *const allowed[] = { "c *:* m",   "b *:* m",	 "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm",
+					       "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm" };
+	if (put("devices", group, "devices.deny", "a", err) < 0)
+		return -1;
+	for (size_t i = 0; i < sizeof(allowed) / sizeof(*allowed); i++)
+		if (put("devices", group, "devices.allow", allowed[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+static int limit_memory(const char *group, int64_t bytes, struct error *err)
+{
+	char path[PATH_MAX];
+	if (put_number("memory", group, "memory.limit_in_bytes", bytes, err) < 0)
+		return -1;
+	group_file(CGROUP_LEGACY, "memory", group, "memory.memsw.limit_in_bytes", path);
+	return access(path, F_OK) < 0 ? 0 : put_number("memory", group, "memory.memsw.limit_in_bytes", bytes, err);
+}
+
+static int set_limits(const char *controller, const char *group, const struct cgroup_limits *limits, struct error *err)
+{
+	if (!strcmp(controller, "devices"))
+		return limit_devices(group, err);
+	if (!strcmp(controller, "memory") && limits->memory_bytes)
+		return limit_memory(group, limits->memory_bytes, err);
+	if (!strcmp(controller, "cpu") && limits->cpus > 0) {
+		if (put_number("cpu", group, "cpu.cfs_period_us", 100000, err) < 0)
+			return -1;
+		return put_number("cpu", group, "cpu.cfs_quota_us", (int64_t)(limits->cpus * 100000), err);
+	}
+	return 0;
+}
+
+int cgroup_make(const char *group, const struct cgroup_limits *limits, struct error *err)
+{
+	for (size_t i = 0; i < OWN_CONTROLLERS; i++) {
+		int rc = make_group(own_controllers[i], group, err);
+		if (rc < 0 || (rc > 0 && set_limits(own_controllers[i], group, limits, err) < 0))
+			return -1;
+	}
+	return 0;
+}
+
+int cgroup_enter(const char *group)
+{
+	for (size_t i = 0; i < OWN_CONTROLLERS; i++) {
+		char path[PATH_MAX];
+		group_file(CGROUP_LEGACY, own_controllers[i], group, "cgroup.procs", path);
+		int rc = path_put(path, "0");
+		if (rc < 0 && rc != -ENOENT)
+			return rc;
+	}
+	return 0;
+}
+
+void cgroup_limit_pids(const char *group, int64_t pids)
+{
+	put_number("pids", group, "pids.max", pids, NULL);
+}
+
+/* ---- the end ---- */
+
 /* Kills who is in now; returns how many there were. */
 static int kill_round(enum cgroup_mode mode, const char *group)
 {

@@ -1,7 +1,8 @@
 /* cgroup.h - the control groups of containers: where they are, what they counted, their end.
  *
- * DESIGN: the OCI runtime makes a container's groups and sets the limits; we read the counters when it has ended and remove the
- * groups ourselves (the runtime would lose the OOM counter). Four modes: "unified" (v2), "legacy" (v1), "hybrid" (v1 with limits, beside a v2 tree
+ * DESIGN: the OCI runtime makes a container's groups and sets the limits, except with v1 and crun: the first move of a process between v1
+ * groups waits for the kernel for 5 to 15 ms, so there we make the groups and move the process that becomes crun while the
+ * mounts are made. We read the counters when a container has ended and remove the groups ourselves (the runtime would lose the OOM counter). Four modes: "unified" (v2), "legacy" (v1), "hybrid" (v1 with limits, beside a v2 tree
  * without them) and "none" (rootless without delegation: no limits). Groups are always /quern/<task>/<container>. */
 #ifndef QUERN_TASK_CGROUP_H
 #define QUERN_TASK_CGROUP_H
@@ -18,6 +19,17 @@ enum cgroup_mode cgroup_mode_of(const char *name);
 bool cgroup_has(enum cgroup_mode mode, const char *controller);
 /* Makes /quern ready for containers (v2: switches the controllers on). Once, by the executor. */
 int cgroup_prepare(enum cgroup_mode mode, struct error *err);
+
+struct cgroup_limits {
+	double cpus; /* 0 = none, as in the others */
+	int64_t memory_bytes, pids;
+};
+/* v1: makes the groups of a container with their limits (but the one on pids) and the rules for devices. */
+int cgroup_make(const char *group, const struct cgroup_limits *limits, struct error *err);
+/* v1: moves the calling process into the groups. Fit for a child between fork and exec. 0 or -errno. */
+int cgroup_enter(const char *group);
+/* v1: from here the container may not have more processes than that (the runtime's own have gone). */
+void cgroup_limit_pids(const char *group, int64_t pids);
 
 struct cgroup_usage {
 	int64_t cpu_ms, memory_peak_bytes; /* -1: not known */

@@ -8,6 +8,7 @@
 #define QUERN_TASK_EXEC_H
 
 #include <jansson.h>
+#include <time.h>
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/map.h"
@@ -26,6 +27,7 @@ struct exec_task {
 	json_t *state;    /* the supervisor's last word, or NULL */
 	json_t *event;    /* "stopped" */
 	bool started_told;
+	int64_t changes_told;
 	int exec_fd, fd;  /* its directory; the supervisor's socket or -1 */
 	struct buf in;
 };
@@ -37,6 +39,8 @@ struct executor {
 	char boot[40];
 	int data_fd, tasks_fd, own_fd, lock_fd;
 	int epoll;
+	int runtime_fd; /* sealed copy of the runtime, or -1 */
+	struct timespec runtime_mtime; /* of the file it was made from */
 	struct map tasks; /* id -> struct exec_task */
 	double cpus_used;
 	int64_t memory_used, next_seq;

@@ -74,6 +74,10 @@ void exec_tell_now(struct executor *x, struct exec_task *t, void (*tell)(void *c
 	} else if (t->phase == EXEC_LIVE && started) {
 		CLEANUP_JSON json_t *event = json_pack("{s:s,s:s,s:I}", "task", t->id, "type", "started", "at", (json_int_t)started);
 		tell(ctx, t, event);
+		if (json_get_int(t->state, "changes", 0) && t->changes_told) { /* said before; who comes now has not heard it */
+			CLEANUP_JSON json_t *changed = json_pack("{s:s,s:s,s:O}", "task", t->id, "type", "changed", "containers", json_get(t->state, "containers"));
+			tell(ctx, t, changed);
+		}
 	} else if (t->phase == EXEC_STOPPED) {
 		tell(ctx, t, t->event);
 	}
@@ -105,7 +109,7 @@ static void set_title(const char *text)
 }
 
 /* The supervisor is this program; it is not executed anew, since linking a large program costs more than all its mounts. */
-static _Noreturn void child(int listener, const char *dir)
+static _Noreturn void child(int listener, int runtime, const char *dir)
 {
 	int null = open("/dev/null", O_RDWR);
 	sigset_t none;
@@ -115,9 +119,12 @@ static _Noreturn void child(int listener, const char *dir)
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	dup2(null, 0);
-	if (listener != 3)
-		dup2(listener, 3);
-	close_range(4, ~0u, 0);
+	/* 3 the socket, 4 the runtime; out of each other's way first */
+	int from[2] = { fcntl(listener, F_DUPFD, 5), runtime < 0 ? -1 : fcntl(runtime, F_DUPFD, 5) };
+	for (int i = 0; i < 2; i++)
+		if (from[i] < 0 || dup2(from[i], 3 + i) < 0)
+			close(3 + i);
+	close_range(5, ~0u, 0);
 	char title[PATH_MAX];
 	snprintf(title, sizeof(title), "quern task %s", strrchr(dir, '/') + 1);
 	set_title(title);
@@ -144,6 +151,22 @@ static int connect_supervisor(struct executor *x, struct exec_task *t)
 	return 0;
 }
 
+/* Again when the file has changed: an update of the runtime needs no restart. */
+static void seal_runtime(struct executor *x)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct stat st;
+	if (!x->machine.runtime || stat(x->machine.runtime, &st) < 0 ||
+	    (st.st_mtim.tv_sec == x->runtime_mtime.tv_sec && st.st_mtim.tv_nsec == x->runtime_mtime.tv_nsec))
+		return;
+	if (x->runtime_fd >= 0)
+		close(x->runtime_fd);
+	x->runtime_mtime = st.st_mtim;
+	x->runtime_fd = machine_seal_program(x->machine.runtime, &err);
+	if (x->runtime_fd < 0)
+		log_warn("executor", "%s; containers start more slowly", error_text(&err));
+}
+
 /* The socket is bound before the fork: from its first moment the supervisor can be reached, and only while it lives. */
 static int fork_supervisor(struct executor *x, struct exec_task *t, struct error *err)
 {
@@ -152,11 +175,12 @@ static int fork_supervisor(struct executor *x, struct exec_task *t, struct error
 		return -1;
 	char dir[PATH_MAX];
 	snprintf(dir, sizeof(dir), "%s/tasks/%s", x->options.data_dir, t->id);
+	seal_runtime(x);
 	pid_t pid = fork();
 	if (pid < 0)
 		return error_errno(err, errno, "fork a supervisor");
 	if (pid == 0)
-		child(listener, dir);
+		child(listener, x->runtime_fd, dir);
 	int rc = connect_supervisor(x, t);
 	return rc < 0 ? error_errno(err, -rc, "connect to the supervisor") : 0;
 }
@@ -383,6 +407,17 @@ void exec_forget(struct executor *x, const char *id)
 
 /* ---- supervisors ---- */
 
+/* The last change that was not told yet, as long as the task goes on. */
+static void tell_changes(struct executor *x, struct exec_task *t)
+{
+	int64_t changes = json_get_int(t->state, "changes", 0);
+	if (changes <= t->changes_told || t->phase != EXEC_LIVE)
+		return;
+	t->changes_told = changes;
+	CLEANUP_JSON json_t *event = json_pack("{s:s,s:s,s:O}", "task", t->id, "type", "changed", "containers", json_get(t->state, "containers"));
+	x->tell(x, t, event);
+}
+
 static void take_state(struct executor *x, struct exec_task *t, json_t *state)
 {
 	json_decref(t->state);
@@ -399,6 +434,7 @@ static void take_state(struct executor *x, struct exec_task *t, json_t *state)
 		t->started_told = true;
 		exec_tell_now(x, t, tell_all, x);
 	}
+	tell_changes(x, t);
 }
 
 static void supervisor_gone(struct executor *x, struct exec_task *t)
@@ -555,8 +591,8 @@ void exec_tasks_close(struct executor *x)
 	for (size_t i = 0; i < x->tasks.count; i++)
 		task_free(x->tasks.entries[i].value);
 	map_release(&x->tasks);
-	const int fds[] = { x->data_fd, x->tasks_fd, x->own_fd, x->lock_fd };
-	for (size_t i = 0; i < 4; i++)
+	const int fds[] = { x->data_fd, x->tasks_fd, x->own_fd, x->lock_fd, x->runtime_fd };
+	for (size_t i = 0; i < 5; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
 }

@@ -252,11 +252,12 @@ static int listen_at(struct server *v, struct error *err)
 	return 0;
 }
 
-/* crun refuses a machine with v1 and v2 control groups side by side when it sees the v2 tree, which has no limits to offer there. We hide it in a
+/* crun refuses a machine with v1 and v2 control groups side by side when it sees the v2 tree, which has no limits to offer there, and runc
+ * makes useless groups in it. We hide it in a
  * mount namespace of our own, once for all tasks; what the host mounts later still gets here. */
 static int hide_second_tree(struct executor *x, struct error *err)
 {
-	if (x->machine.cgroup != CGROUP_HYBRID || !x->machine.crun)
+	if (x->machine.cgroup != CGROUP_HYBRID)
 		return 0;
 	if (unshare(CLONE_NEWNS) < 0 || mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return error_errno(err, errno, "make a mount namespace");
@@ -348,7 +349,7 @@ int executor_main(const struct executor_options *options)
 		v->x.options.daemon_uid = (int)geteuid();
 	if (options->daemon_gid < 0)
 		v->x.options.daemon_gid = (int)getegid();
-	v->x.data_fd = v->x.tasks_fd = v->x.own_fd = v->x.lock_fd = v->listener = -1;
+	v->x.runtime_fd = v->x.data_fd = v->x.tasks_fd = v->x.own_fd = v->x.lock_fd = v->listener = -1;
 	v->x.tell = tell_clients;
 	for (size_t i = 0; i < CLIENTS; i++)
 		v->clients[i].fd = -1;

@@ -2,9 +2,13 @@
 #include "task/machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -21,6 +25,39 @@ const char *machine_find_program(struct arena *a, const char *name)
 			return path;
 	}
 	return NULL;
+}
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10u
+#endif
+#define ALL_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+bool machine_is_sealed(int fd)
+{
+	return fcntl(fd, F_GET_SEALS) == ALL_SEALS;
+}
+
+int machine_seal_program(const char *path, struct error *err)
+{
+	struct stat st;
+	CLEANUP_FD int in = open(path, O_RDONLY | O_CLOEXEC);
+	if (in < 0 || fstat(in, &st) < 0)
+		return error_errno(err, errno, "open `%s`", path);
+	int fd = memfd_create("runtime", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+	if (fd < 0) /* a kernel before 6.3 does not know MFD_EXEC */
+		fd = memfd_create("runtime", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int rc = fd < 0 ? errno : 0;
+	for (off_t left = st.st_size; rc == 0 && left > 0;) {
+		ssize_t n = sendfile(fd, in, NULL, (size_t)left);
+		if (n <= 0)
+			rc = n < 0 ? errno : EIO;
+		left -= n > 0 ? n : 0;
+	}
+	if (rc == 0 && fcntl(fd, F_ADD_SEALS, ALL_SEALS) < 0)
+		rc = errno;
+	if (rc && fd >= 0)
+		close(fd);
+	return rc ? error_errno(err, rc, "copy `%s` into memory", path) : fd;
 }
 
 static double count_cpus(void)

@@ -18,6 +18,12 @@ struct machine {
 
 /* Looks. `wanted`: "crun", "runc", a path, or NULL = crun, else runc. Strings are in the arena. */
 void machine_detect(struct arena *a, const char *wanted, struct machine *out);
+/* A sealed copy of a program in memory, to be executed from. OCI runtimes otherwise make such a copy of themselves at every start (so that a
+ * container cannot write to the host's file through /proc/<pid>/exe) and execute themselves again; from a sealed one they do
+ * not. Returns the fd (CLOEXEC), or < 0. */
+int machine_seal_program(const char *path, struct error *err);
+/* Is fd such a copy? */
+bool machine_is_sealed(int fd);
 /* The program's path, looked for in the usual directories, or NULL. */
 const char *machine_find_program(struct arena *a, const char *name);
 

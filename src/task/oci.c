@@ -255,7 +255,7 @@ static json_t *make_resources(struct sup_container *c)
 {
 	json_t *resources = json_object();
 	enum cgroup_mode mode = c->sup->cgroup;
-	if (mode == CGROUP_NONE)
+	if (mode == CGROUP_NONE || c->own_cgroups)
 		return resources;
 	json_object_set_new(resources, "devices", json_pack("[{s:b,s:s}]", "allow", 0, "access", "rwm"));
 	if (c->spec->cpu_quota > 0 && cgroup_has(mode, "cpu"))
@@ -298,7 +298,7 @@ static void make_linux(struct sup_container *c, json_t *config)
 	json_object_set_new(config, "linux", linux_part);
 	json_object_set_new(linux_part, "namespaces", make_namespaces(c));
 	json_object_set_new(linux_part, "resources", make_resources(c));
-	if (c->sup->cgroup != CGROUP_NONE)
+	if (c->sup->cgroup != CGROUP_NONE && !c->own_cgroups)
 		json_set_text(linux_part, "cgroupsPath", c->group);
 	json_object_set_new(linux_part, "maskedPaths", text_array(masked, COUNT(masked)));
 	json_object_set_new(linux_part, "readonlyPaths", text_array(readonly, COUNT(readonly)));

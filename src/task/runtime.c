@@ -17,20 +17,34 @@
 #include "task/path.h"
 #include "task/sup.h"
 
-static void child(struct sup_container *c, int out, char *const argv[])
+#define OWN_MEMORY_MIN (32 << 20) /* the runtime itself must fit beside the container's first pages */
+#define EXIT_CGROUP 125
+
+/* All strings are made before the fork: there may be a second thread. */
+struct launch {
+	int out, go;
+	char **argv;
+};
+
+static _Noreturn void child(struct sup_container *c, const struct launch *l)
 {
 	char *const env[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL };
 	sigset_t none;
+	char byte;
 	sigemptyset(&none);
-	int null = open("/dev/null", O_RDWR);
-	if (out < 0)
-		out = null;
-	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || chdir(c->dir) < 0)
+	int null = open("/dev/null", O_RDWR), out = l->out < 0 ? null : l->out;
+	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+		_exit(126);
+	close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+	if (c->own_cgroups && cgroup_enter(c->group) < 0)
+		_exit(EXIT_CGROUP);
+	if (read(l->go, &byte, 1) != 1 || chdir(c->dir) < 0)
 		_exit(126);
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
-	execve(argv[0], argv, env);
+	if (c->sup->runtime_fd >= 0)
+		fexecve(c->sup->runtime_fd, l->argv, env);
+	execve(l->argv[0], l->argv, env);
 	_exit(127);
 }
 
@@ -66,31 +80,83 @@ static int open_log(struct sup_container *c, int *out, struct error *err)
 	return 0;
 }
 
-int runtime_spawn(struct sup_container *c, struct error *err)
+static int make_cgroups(struct sup_container *c, struct error *err)
 {
 	struct sup *s = c->sup;
-	struct arena *a = &s->arena;
-	CLEANUP_FD int out = -1;
-	if (open_log(c, &out, err) < 0)
+	bool v1 = s->cgroup == CGROUP_LEGACY || s->cgroup == CGROUP_HYBRID;
+	if (!s->crun || !v1 || (c->spec->memory_bytes && c->spec->memory_bytes < OWN_MEMORY_MIN))
+		return 0;
+	const struct cgroup_limits limits = { c->spec->cpu_quota, c->spec->memory_bytes, c->spec->pids };
+	if (cgroup_make(c->group, &limits, err) < 0)
 		return -1;
-	char *argv[] = { (char *)s->runtime_path,
-			 "--root", arena_printf(a, "%s/rt", s->priv),
-			 "--log", arena_printf(a, "%s/log", c->dir),
-			 "--log-format=json",
-			 "run", "--detach",
-			 "--bundle", (char *)c->dir,
-			 "--pid-file", arena_printf(a, "%s/pid", c->dir),
-			 arena_printf(a, "c%zu", c->index), NULL };
-	char *without_cgroups[] = { argv[0], argv[1], argv[2], argv[3], argv[4], argv[5], "--cgroup-manager=disabled", argv[6], argv[7],
-				    argv[8], argv[9], argv[10], argv[11], argv[12], NULL };
+	c->own_cgroups = true;
+	return 0;
+}
+
+static char **make_argv(struct sup_container *c)
+{
+	struct arena *a = &c->sup->arena;
+	char **argv = ARENA_ARRAY(a, char *, 16);
+	size_t n = 0;
+	argv[n++] = (char *)c->sup->runtime_path;
+	argv[n++] = "--root";
+	argv[n++] = arena_printf(a, "%s/rt", c->sup->priv);
+	argv[n++] = "--log";
+	argv[n++] = arena_printf(a, "%s/log", c->dir);
+	argv[n++] = "--log-format=json";
+	if (c->sup->crun && (c->own_cgroups || c->sup->cgroup == CGROUP_NONE))
+		argv[n++] = "--cgroup-manager=disabled";
+	argv[n++] = "run";
+	argv[n++] = "--detach";
+	argv[n++] = "--bundle";
+	argv[n++] = (char *)c->dir;
+	argv[n++] = "--pid-file";
+	argv[n++] = arena_printf(a, "%s/pid", c->dir);
+	argv[n++] = arena_printf(a, "c%zu", c->index);
+	return argv;
+}
+
+int runtime_launch(struct sup_container *c, struct error *err)
+{
+	CLEANUP_FD int out = -1, go = -1;
+	int ends[2];
+	if (open_log(c, &out, err) < 0 || make_cgroups(c, err) < 0)
+		return -1;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return error_errno(err, errno, "make a pipe");
+	go = ends[0];
+	c->go = ends[1];
+	const struct launch l = { out, go, make_argv(c) };
 	pid_t pid = fork();
 	if (pid < 0)
 		return error_errno(err, errno, "fork");
-	if (pid == 0)
-		child(c, out, s->crun && s->cgroup == CGROUP_NONE ? without_cgroups : argv);
+	if (pid == 0) {
+		close(ends[1]); /* or it would wait for itself when we die */
+		child(c, &l);
+	}
 	c->runtime_pid = pid;
-	c->phase = PHASE_STARTING;
 	return 0;
+}
+
+int runtime_go(struct sup_container *c, struct error *err)
+{
+	c->phase = PHASE_STARTING;
+	ssize_t n = write(c->go, "", 1);
+	close(c->go);
+	c->go = -1;
+	/* EPIPE: it could not enter the cgroups; its end says so. */
+	return n < 0 && errno != EPIPE ? error_errno(err, errno, "start the runtime") : 0;
+}
+
+void runtime_cancel(struct sup_container *c)
+{
+	if (c->go >= 0)
+		close(c->go);
+	c->go = -1;
+	if (c->runtime_pid > 0)
+		waitpid(c->runtime_pid, NULL, 0);
+	c->runtime_pid = 0;
+	logpump_close(&c->log);
 }
 
 /* The text of the last error in the runtime's log (JSON lines). */
@@ -98,6 +164,10 @@ static void read_error(struct sup_container *c, int dir, int status, struct erro
 {
 	CLEANUP_BUF struct buf text = BUF_INIT;
 	CLEANUP_FREE char *why = NULL;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CGROUP) {
+		error_set(err, "enter control group %s", c->group);
+		return;
+	}
 	path_read(dir, "log", 1 << 20, &text, NULL);
 	struct str rest = buf_str(&text), line;
 	while (rest.len && str_split(&rest, '\n', &line)) {
@@ -129,5 +199,7 @@ int runtime_started(struct sup_container *c, int status, struct error *err)
 	if (!str_to_i64(str_trim(buf_str(&text)), &pid) || pid <= 1)
 		return error_set(err, "the runtime wrote no pid");
 	c->pid = (pid_t)pid;
+	if (c->own_cgroups && c->spec->pids)
+		cgroup_limit_pids(c->group, c->spec->pids);
 	return 0;
 }

@@ -410,6 +410,68 @@ static int parse_limits(const struct at *at, const json_t *obj, struct spec_cont
 	return 0;
 }
 
+static int parse_after(const struct at *at, const json_t *obj, struct spec_container *c)
+{
+	static const char *const names[] = { "START", "COMPLETE", "SUCCESS", "HEALTHY" };
+	json_t *array;
+	if (get_array(at, obj, "after", MAX_CONTAINERS, &array, &c->nafter) < 0)
+		return -1;
+	c->after = ARENA_ARRAY(at->arena, struct spec_after, c->nafter + 1);
+	for (size_t i = 0; i < c->nafter; i++) {
+		const char *condition;
+		struct at in = *at;
+		in.where = arena_printf(at->arena, "%safter[%zu].", at->where, i);
+		if (get_text(&in, json_array_get(array, i), "container", true, &c->after[i].container) < 0 ||
+		    get_text(&in, json_array_get(array, i), "condition", true, &condition) < 0)
+			return -1;
+		size_t k = 0;
+		while (k < 4 && strcmp(names[k], condition))
+			k++;
+		if (k == 4)
+			return bad(&in, "condition", "must be START, COMPLETE, SUCCESS or HEALTHY, not `%.40s`", condition);
+		c->after[i].condition = (enum spec_condition)k;
+	}
+	return get_int(at, obj, "start_timeout_ms", 0, 86400000, &c->start_timeout_ms);
+}
+
+static int parse_health(const struct at *at, const json_t *obj, struct spec_container *c)
+{
+	const json_t *health = json_get(obj, "health");
+	struct at in = *at;
+	in.where = arena_printf(at->arena, "%shealth.", at->where);
+	if (!health)
+		return 0;
+	struct spec_health *h = c->health = ARENA_NEW(at->arena, struct spec_health);
+	*h = (struct spec_health){ .interval_ms = 30000, .timeout_ms = 5000, .retries = 3 };
+	if (get_texts(&in, health, "command", &h->command) < 0 || get_int(&in, health, "interval_ms", 100, 86400000, &h->interval_ms) < 0 ||
+	    get_int(&in, health, "timeout_ms", 100, 86400000, &h->timeout_ms) < 0 || get_int(&in, health, "retries", 1, 1000, &h->retries) < 0 ||
+	    get_int(&in, health, "start_period_ms", 0, 86400000, &h->start_period_ms) < 0)
+		return -1;
+	if (!h->command || !h->command[0] || !h->command[1] || (strcmp(h->command[0], "CMD") && strcmp(h->command[0], "CMD-SHELL")))
+		return bad(&in, "command", "must be CMD or CMD-SHELL and a command");
+	return 0;
+}
+
+static int parse_ports(const struct at *at, const json_t *obj, struct spec_container *c)
+{
+	json_t *array;
+	if (get_array(at, obj, "ports", 100, &array, &c->nports) < 0)
+		return -1;
+	c->ports = ARENA_ARRAY(at->arena, struct spec_port, c->nports + 1);
+	for (size_t i = 0; i < c->nports; i++) {
+		int64_t inside = 0, outside = 0;
+		struct at in = *at;
+		in.where = arena_printf(at->arena, "%sports[%zu].", at->where, i);
+		if (get_int(&in, json_array_get(array, i), "container_port", 1, 65535, &inside) < 0 ||
+		    get_int(&in, json_array_get(array, i), "host_port", 0, 65535, &outside) < 0)
+			return -1;
+		if (!inside)
+			return bad(&in, "container_port", "is missing");
+		c->ports[i] = (struct spec_port){ (uint16_t)inside, (uint16_t)outside };
+	}
+	return 0;
+}
+
 static int parse_rootfs(const struct at *at, const json_t *obj, struct spec_container *c)
 {
 	json_t *rootfs = json_get(obj, "rootfs"), *array;
@@ -453,7 +515,8 @@ static int parse_container(const struct at *at, const json_t *obj, enum spec_net
 	if (parse_env(at, obj, c) < 0 || parse_mounts(at, obj, c) < 0 || parse_files(at, obj, c) < 0 ||
 	    parse_essential(at, obj, c) < 0 || parse_limits(at, obj, c) < 0 || parse_ulimits(at, obj, c) < 0)
 		return -1;
-	if (parse_capabilities(at, obj, network, c) < 0 || parse_rootfs(at, obj, c) < 0)
+	if (parse_capabilities(at, obj, network, c) < 0 || parse_rootfs(at, obj, c) < 0 || parse_after(at, obj, c) < 0 ||
+	    parse_health(at, obj, c) < 0 || parse_ports(at, obj, c) < 0)
 		return -1;
 	return get_host_path(at, obj, "log", false, &c->log);
 }
@@ -495,6 +558,29 @@ static bool has_container(const struct task_spec *spec, const char *name)
 		if (!strcmp(spec->containers[i].name, name))
 			return true;
 	return false;
+}
+
+/* Names that exist, no cycle: in each round a container whose needs are gone goes; none goes means a cycle. */
+static int check_after(const struct at *at, const struct task_spec *spec)
+{
+	bool gone[MAX_CONTAINERS] = { 0 };
+	size_t left = spec->ncontainers;
+	for (bool moved = true; moved && left;) {
+		moved = false;
+		for (size_t i = 0; i < spec->ncontainers; i++) {
+			const struct spec_container *c = &spec->containers[i];
+			bool now = !gone[i];
+			for (size_t d = 0; d < c->nafter && now; d++) {
+				if (!has_container(spec, c->after[d].container))
+					return bad(at, "containers", "wait for one that is not there: `%.80s`", c->after[d].container);
+				for (size_t o = 0; o < spec->ncontainers; o++)
+					now &= gone[o] || strcmp(spec->containers[o].name, c->after[d].container);
+			}
+			if (now)
+				gone[i] = moved = true, left--;
+		}
+	}
+	return left ? bad(at, "containers", "wait for each other") : 0;
 }
 
 static int parse_output(const struct at *at, const json_t *obj, const struct task_spec *spec, struct spec_output *o)
@@ -561,6 +647,7 @@ int spec_parse(struct arena *a, const json_t *json, const char *data_dir, struct
 		return bad(&at, "network", "must be host, none or private, not `%.40s`", network);
 	out->one_network = json_get_bool(json, "one_network", false);
 	out->endpoints = json_get_bool(json, "endpoints", false);
+	out->report = json_get_bool(json, "report", false);
 	const json_t *resources = json_get(json, "resources");
 	struct at in = at;
 	in.where = "resources.";
@@ -568,7 +655,7 @@ int spec_parse(struct arena *a, const json_t *json, const char *data_dir, struct
 	    get_cpus(&in, resources, "cpus", &out->cpus) < 0 ||
 	    get_int(&in, resources, "memory", 1, MAX_BYTES, &out->memory_bytes) < 0)
 		return -1;
-	if (parse_containers(&at, json, out) < 0)
+	if (parse_containers(&at, json, out) < 0 || check_after(&at, out) < 0)
 		return -1;
 	return parse_outputs(&at, json, out);
 }

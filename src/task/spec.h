@@ -35,6 +35,18 @@ struct spec_ulimit {
 struct spec_layer {
 	const char *digest, *path; /* path: of the blob, relative to the data directory */
 };
+enum spec_condition { AFTER_START, AFTER_COMPLETE, AFTER_SUCCESS, AFTER_HEALTHY };
+struct spec_after {
+	const char *container;
+	enum spec_condition condition;
+};
+struct spec_health {
+	const char **command; /* "CMD" or "CMD-SHELL", then the rest; NULL-ended */
+	int64_t interval_ms, timeout_ms, start_period_ms, retries;
+};
+struct spec_port {
+	uint16_t container_port, host_port; /* host_port 0: any */
+};
 enum spec_essential { ESSENTIAL_NO, ESSENTIAL_YES, ESSENTIAL_ON_FAILURE };
 struct spec_container {
 	const char *name, *image;
@@ -52,6 +64,11 @@ struct spec_container {
 	const char **cap_add, **cap_drop; /* NULL-ended, never NULL; "CAP_X" or "ALL" */
 	int64_t stop_timeout_ms;
 	int stop_signal;  /* 0 = the image's own, or SIGTERM */
+	struct spec_after *after;
+	size_t nafter, nports;
+	struct spec_health *health; /* NULL = none */
+	struct spec_port *ports;
+	int64_t start_timeout_ms; /* 0 = none */
 	struct spec_layer *layers; /* lowest first; rootfs of a stored image, none = a built-in one */
 	size_t nlayers;
 	const json_t *rootfs_config; /* the image's configuration document, borrowed */
@@ -68,6 +85,7 @@ struct task_spec {
 	struct spec_container *containers;
 	size_t ncontainers;
 	enum spec_network network;
+	bool report; /* "changed" events are wanted */
 	bool one_network, endpoints; /* private: one namespace for all containers; port 80 of 169.254.170.2 is the API too */
 	int64_t max_runtime_ms; /* 0 = none */
 	double cpus;            /* to book; 0 = none */

@@ -18,6 +18,8 @@
 struct sup;
 enum sup_phase { PHASE_NEW, PHASE_STARTING, PHASE_RUNNING, PHASE_ENDED };
 
+enum sup_health { HEALTH_UNKNOWN, HEALTH_GOOD, HEALTH_BAD };
+
 struct sup_container {
 	struct sup *sup;
 	const struct spec_container *spec;
@@ -33,6 +35,8 @@ struct sup_container {
 	int netns;           /* fd, or -1 */
 	struct logpump log;
 	enum sup_phase phase;
+	bool own_cgroups;    /* made and entered by us (v1 with crun), not by the runtime */
+	int go;              /* a byte here lets the runtime start */
 	pid_t runtime_pid, pid;
 	int pidfd;
 	int64_t pid_start;   /* from /proc/<pid>/stat */
@@ -42,6 +46,13 @@ struct sup_container {
 	bool oom, asked; /* asked: it got a stop signal from us */
 	struct cgroup_usage usage;
 	char *error; /* owned */
+	/* order.c */
+	enum sup_health health;
+	int health_failures;
+	pid_t health_pid;                                /* the check that runs; 0 = none */
+	int64_t health_at, health_until, health_grace; /* monotonic ms; 0 = not set */
+	char **health_argv;
+	uint16_t *host_ports; /* of spec->ports; NULL = not published */
 };
 
 struct sup_peer {
@@ -61,6 +72,7 @@ struct sup {
 	gid_t daemon_gid;
 	uint16_t api_port;
 	const char *seccomp_bpf; /* base64, for crun; or NULL */
+	int runtime_fd; /* sealed copy of the runtime, or -1: by its path */
 	int data_fd, task_fd, exec_fd, cache_fd;
 	const char *priv; /* where the private tmpfs is */
 	struct sup_container *containers;
@@ -81,6 +93,7 @@ struct sup {
 	json_t *event;        /* the "stopped" event, when it is over */
 	bool upper_in_memory; /* see mount_overlay */
 	struct net *net;
+	int64_t changes; /* counts what "changed" events tell; 0 = nothing yet */
 };
 
 /* rootfs.c */
@@ -98,7 +111,12 @@ int sup_open_scratch(struct sup *s, const char *name);
 int oci_write_config(struct sup_container *c, struct error *err);
 
 /* runtime.c */
-int runtime_spawn(struct sup_container *c, struct error *err);
+/* Opens the log and forks the process that will become the runtime; it moves into its cgroups while the mounts are made, and waits. */
+int runtime_launch(struct sup_container *c, struct error *err);
+/* Lets it start. */
+int runtime_go(struct sup_container *c, struct error *err);
+/* Instead of runtime_go: it ends without having started anything. */
+void runtime_cancel(struct sup_container *c);
 /* After the runtime has ended with `status`: reads the pid, or fills err. */
 int runtime_started(struct sup_container *c, int status, struct error *err);
 
@@ -106,6 +124,8 @@ int runtime_started(struct sup_container *c, int status, struct error *err);
 int sup_save(struct sup *s, bool sync, struct error *err);
 void sup_note(struct sup *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sup_tell(struct sup *s);
+/* A container ended, its health is another: for those who want to know. */
+void sup_changed(struct sup *s);
 void sup_accept(struct sup *s);
 /* Reads from a peer; calls stop when it asks. */
 void sup_peer_ready(struct sup *s, struct sup_peer *p);

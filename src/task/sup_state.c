@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "task/frame.h"
+#include "task/order.h"
 #include "task/path.h"
 #include "task/sup.h"
 
@@ -81,6 +82,29 @@ static const char *phase_name(const struct sup *s)
 	return s->event ? "stopped" : s->reason ? "stopping" : s->started_at ? "running" : "starting";
 }
 
+/* What "changed" events show beyond the result. */
+static void add_report(const struct sup_container *c, json_t *one)
+{
+	if (c->spec->health)
+		json_set_text(one, "health", health_name(c));
+	json_set_bool(one, "essential", c->spec->essential != ESSENTIAL_NO);
+	if (!c->host_ports)
+		return;
+	json_t *ports = json_array();
+	for (size_t i = 0; i < c->spec->nports; i++)
+		json_array_append_new(ports, json_pack("{s:i,s:i}", "container_port", c->spec->ports[i].container_port, "host_port", c->host_ports[i]));
+	json_object_set_new(one, "ports", ports);
+}
+
+void sup_changed(struct sup *s)
+{
+	if (!s->spec.report)
+		return;
+	s->changes++;
+	sup_save(s, false, NULL);
+	sup_tell(s);
+}
+
 static json_t *state_json(struct sup *s)
 {
 	static const char *const names[] = { "new", "starting", "running", "ended" };
@@ -95,9 +119,12 @@ static json_t *state_json(struct sup *s)
 		json_set_text(one, "phase", names[c->phase]);
 		json_set_int(one, "pid", c->pid);
 		json_set_int(one, "pid_start", c->pid_start);
+		add_report(c, one);
 		json_array_append_new(list, one);
 	}
 	json_object_set_new(state, "containers", list);
+	if (s->spec.report)
+		json_set_int(state, "changes", s->changes);
 	json_object_set(state, "notes", s->notes);
 	if (s->event)
 		json_object_set(state, "event", s->event);

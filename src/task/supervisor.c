@@ -26,11 +26,14 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "task/frame.h"
+#include "task/machine.h"
+#include "task/order.h"
 #include "task/path.h"
 #include "task/sup.h"
 #include "task/task.h"
 
 #define LISTENER_FD 3
+#define RUNTIME_FD 4
 #define DRAIN_MS 2000
 
 static int64_t mono_ms(void)
@@ -121,7 +124,7 @@ static void init_containers(struct sup *s)
 	s->containers = ARENA_ARRAY(&s->arena, struct sup_container, s->spec.ncontainers);
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		struct sup_container *c = &s->containers[i];
-		*c = (struct sup_container){ .sup = s, .spec = &s->spec.containers[i], .index = i, .root = -1, .netns = -1, .pidfd = -1,
+		*c = (struct sup_container){ .sup = s, .spec = &s->spec.containers[i], .index = i, .root = -1, .netns = -1, .pidfd = -1, .go = -1,
 					     .log = LOGPUMP_INIT, .exit_code = -1, .signal = -1 };
 		c->usage = (struct cgroup_usage){ .cpu_ms = -1, .memory_peak_bytes = -1 };
 		c->dir = arena_printf(&s->arena, "%s/c%zu", s->priv, i);
@@ -150,6 +153,9 @@ static int init_loop(struct sup *s, struct error *err)
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s->epoll < 0 || s->signals < 0)
 		return error_errno(err, errno, "make an event loop");
+	s->runtime_fd = machine_is_sealed(RUNTIME_FD) ? RUNTIME_FD : -1;
+	if (s->runtime_fd >= 0)
+		fcntl(RUNTIME_FD, F_SETFD, FD_CLOEXEC);
 	s->listener = fstat(LISTENER_FD, &st) == 0 && S_ISSOCK(st.st_mode) ? LISTENER_FD : -1;
 	if (s->listener >= 0) {
 		fcntl(s->listener, F_SETFD, FD_CLOEXEC);
@@ -230,9 +236,12 @@ static void container_done(struct sup_container *c)
 		sup_note(s, "%s: %lld bytes of output could not be written to the log", c->spec->name, (long long)c->log.lost_bytes);
 	logpump_close(&c->log);
 	c->phase = PHASE_ENDED;
+	health_end(c);
 	bool ends_task = c->spec->essential == ESSENTIAL_YES || (c->spec->essential == ESSENTIAL_ON_FAILURE && c->exit_code != 0);
 	if (ends_task && !all_ended(s))
 		sup_stop(s, "exited");
+	if (!all_ended(s))
+		sup_changed(s);
 }
 
 static void container_exited(struct sup_container *c, int status, int64_t cpu_ms, int64_t peak)
@@ -277,6 +286,7 @@ static void container_started(struct sup_container *c, int status)
 	c->phase = PHASE_RUNNING;
 	c->pidfd = pidfd_open(c->pid, 0);
 	c->pid_start = process_start(c->pid);
+	health_begin(c);
 	task_running(s);
 	sup_save(s, false, NULL);
 	sup_tell(s);
@@ -296,6 +306,8 @@ static void container_started(struct sup_container *c, int status)
 
 static void child_ended(struct sup *s, pid_t pid, int status, const struct rusage *use)
 {
+	if (health_child_ended(s, pid, status))
+		return;
 	int64_t cpu_ms = (use->ru_utime.tv_sec + use->ru_stime.tv_sec) * 1000 + (use->ru_utime.tv_usec + use->ru_stime.tv_usec) / 1000;
 	int64_t peak = use->ru_maxrss * 1024;
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
@@ -365,7 +377,8 @@ static void on_timers(struct sup *s)
 
 static int wait_ms(const struct sup *s)
 {
-	int64_t next = s->timeout_at ? s->timeout_at : INT64_MAX, now = mono_ms();
+	int64_t next = s->timeout_at ? s->timeout_at : INT64_MAX, now = mono_ms(), order = order_next_ms(s);
+	next = order < next ? order : next;
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		const struct sup_container *c = &s->containers[i];
 		if (c->phase != PHASE_RUNNING)
@@ -390,6 +403,37 @@ static void dispatch(struct sup *s, uint64_t tag)
 		sup_peer_ready(s, &s->peers[tag - SUP_TAG_PEER]);
 }
 
+static void start_one(struct sup_container *c)
+{
+	struct sup *s = c->sup;
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	if ((c->log.in >= 0 && watch(s, c->log.in, SUP_TAG_LOG + c->index, &err) < 0) || runtime_go(c, &err) < 0) {
+		runtime_cancel(c);
+		error_wrap(&err, "CannotStartContainerError");
+		container_failed(c, error_text(&err));
+	}
+}
+
+/* Containers that waited for others: starts them, or gives them up. */
+static void advance(struct sup *s)
+{
+	for (size_t i = 0; i < s->spec.ncontainers; i++) {
+		struct sup_container *c = &s->containers[i];
+		if (c->phase != PHASE_NEW)
+			continue;
+		bool over = s->error || s->reason;
+		const char *why = over ? NULL : order_hopeless(c);
+		if (over || why)
+			runtime_cancel(c);
+		if (over)
+			c->phase = PHASE_ENDED;
+		else if (why)
+			container_failed(c, why);
+		else if (order_may_start(c))
+			start_one(c);
+	}
+}
+
 static void run_loop(struct sup *s)
 {
 	struct epoll_event events[32];
@@ -400,6 +444,8 @@ static void run_loop(struct sup *s)
 		for (int i = 0; i < n; i++)
 			dispatch(s, events[i].data.u64);
 		on_timers(s);
+		health_run(s);
+		advance(s);
 	}
 }
 
@@ -410,6 +456,9 @@ static int prepare_all(struct sup *s, struct error *err)
 	if (net_setup(s, err) < 0)
 		return error_wrap(err, "CannotStartContainerError");
 	for (size_t i = 0; i < s->spec.ncontainers; i++)
+		if (runtime_launch(&s->containers[i], err) < 0)
+			return error_wrap(err, "CannotStartContainerError");
+	for (size_t i = 0; i < s->spec.ncontainers; i++)
 		if (sup_prepare_container(&s->containers[i], err) < 0)
 			return -1;
 	/* The executor has written task.json and syncs it before it answers; nothing may run before it is on disk. */
@@ -419,30 +468,16 @@ static int prepare_all(struct sup *s, struct error *err)
 	return 0;
 }
 
-static void start_all(struct sup *s)
-{
-	for (size_t i = 0; i < s->spec.ncontainers; i++) {
-		struct sup_container *c = &s->containers[i];
-		CLEANUP_ERROR struct error err = ERROR_INIT;
-		if (s->error || s->reason) {
-			c->phase = PHASE_ENDED;
-			continue;
-		}
-		if (runtime_spawn(c, &err) < 0 || (c->log.in >= 0 && watch(s, c->log.in, SUP_TAG_LOG + i, &err) < 0)) {
-			error_wrap(&err, "CannotStartContainerError");
-			container_failed(c, error_text(&err));
-		}
-	}
-}
-
 /* Nothing was started, or something of ours failed: every container has ended without having been. */
 static void give_up(struct sup *s, const struct error *why)
 {
 	s->reason = "start-failed";
 	free(s->error);
 	s->error = mem_strdup(error_text(why));
-	for (size_t i = 0; s->containers && i < s->spec.ncontainers; i++)
+	for (size_t i = 0; s->containers && i < s->spec.ncontainers; i++) {
+		runtime_cancel(&s->containers[i]);
 		s->containers[i].phase = PHASE_ENDED;
+	}
 }
 
 static void finish(struct sup *s)
@@ -505,7 +540,7 @@ static int start_up(struct sup *s, const char *task_dir, struct error *err)
 
 int supervisor_main(const char *task_dir)
 {
-	struct sup s = { .data_fd = -1, .task_fd = -1, .exec_fd = -1, .cache_fd = -1, .epoll = -1, .signals = -1, .listener = -1 };
+	struct sup s = { .runtime_fd = -1, .data_fd = -1, .task_fd = -1, .exec_fd = -1, .cache_fd = -1, .epoll = -1, .signals = -1, .listener = -1 };
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	for (int i = 0; i < SUP_PEERS; i++)
 		s.peers[i].fd = -1;
@@ -520,7 +555,7 @@ int supervisor_main(const char *task_dir)
 		give_up(&s, &err);
 	} else {
 		sup_save(&s, false, NULL); /* from here the executor knows that something may have run */
-		start_all(&s);
+		advance(&s);
 		run_loop(&s);
 	}
 	finish(&s);

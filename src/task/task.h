@@ -22,6 +22,9 @@
  *                  {"type":"tmpfs", "target":"…", "size":n} ],
  *      "files": [ {"path":"/opt/ml/input/config/hyperparameters.json", "text":"…", "mode":420} ],   written before the start
  *      "cpu_quota": 2.0|null (CPUs), "memory": bytes|null, "pids": n|null, "shm": bytes|null,
+ *      "after": [{"container":"db","condition":"START"|"COMPLETE"|"SUCCESS"|"HEALTHY"}], "start_timeout_ms": n (others wait that long for it at most),
+ *      "health": {"command":["CMD-SHELL","..."],"interval_ms","timeout_ms","retries","start_period_ms"},
+ *      "ports": [{"container_port":80,"host_port":0}],   private: reachable at 127.0.0.1:<host_port> (0: any that is free)
  *      "capabilities": {"add":[],"drop":[]}, "ulimits": [...],
  *      "stop_timeout_ms": 30000, "stop_signal": "SIGTERM",
  *      "log": "<host path of the log file to append to>"|null } ],
@@ -36,6 +39,8 @@
  *
  * ---- events given to the listener (JSON) ----
  * {"task":id, "type":"started", "at":ms}                         all containers run (or have run)
+ * {"task":id, "type":"changed", "containers":[{"name","phase":"new"|"starting"|"running"|"ended","health":"UNKNOWN"|"HEALTHY"|"UNHEALTHY",
+ *   "exit_code","ports":[{"container_port","host_port"}], ...}]}  only with "report": a container ended, its health changed while the task goes on
  * {"task":id, "type":"queued", "reason":"…"}                     waits for cpu/memory
  * {"task":id, "type":"stopped", "at":ms, "started_at":ms|null, "reason":"exited"|"stop"|"timeout"|"start-failed"|"lost",
  *   "error":"CannotPullContainerError: …"|null,

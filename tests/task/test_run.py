@@ -258,7 +258,7 @@ def test_long_lines_become_several_records(x):
 
 
 def test_much_output_in_flat_memory(x):
-    spec = x.spec("head -c 59850000 /dev/zero | tr '\\0' 'a' | fold -w 63; echo done")
+    spec = x.spec("head -c 59850000 /dev/zero | tr '\\0' 'a' | fold -w 63; echo; echo done")
     x.submit(spec)
     peak = 0
     while not any(e["event"]["type"] == "stopped" and e["event"]["task"] == spec["id"] for e in list(x.client.seen)):
