@@ -204,6 +204,7 @@ void exec_actor_bind(struct states *s);
 /* Runs a machine that never waits. facts as the actor's; the exec has ended when it returns. */
 void exec_run_whole(struct exec *x);
 bool exec_never_waits(const struct asl_states *scope);
+void exec_inputs_release(void);
 void exec_facts(struct exec *x, json_t *facts); /* takes facts */
 /* StartSyncExecution answer of an ended exec; owned. */
 json_t *exec_sync_answer(struct exec *x);

@@ -31,6 +31,41 @@ static uint64_t random_of_turn(void *ctx)
 	return turn_random(ctx);
 }
 
+/* Long inputs, parsed: an execution with many events would read its own again each time. Core thread only. */
+enum { INPUTS_KEPT = 16, INPUT_LONG = 2048 };
+static struct {
+	char *arn;
+	json_t *value;
+} inputs[INPUTS_KEPT];
+
+static json_t *input_read(struct exec *x)
+{
+	bool keep = x->t && x->input_text.len >= INPUT_LONG;
+	size_t slot = hash_bytes(x->arn, strlen(x->arn)) % INPUTS_KEPT;
+	if (keep && inputs[slot].arn && strcmp(inputs[slot].arn, x->arn) == 0)
+		return json_incref(inputs[slot].value);
+	json_t *value = asl_read_json(x->a, x->input_text, false, NULL);
+	if (!value)
+		value = json_object();
+	if (keep) {
+		free(inputs[slot].arn);
+		json_decref(inputs[slot].value);
+		inputs[slot].arn = mem_strdup(x->arn);
+		inputs[slot].value = json_incref(value);
+	}
+	return value;
+}
+
+void exec_inputs_release(void)
+{
+	for (int i = 0; i < INPUTS_KEPT; i++) {
+		free(inputs[i].arn);
+		json_decref(inputs[i].value);
+		inputs[i].arn = NULL;
+		inputs[i].value = NULL;
+	}
+}
+
 void exec_facts(struct exec *x, json_t *facts)
 {
 	x->facts = facts;
@@ -40,9 +75,7 @@ void exec_facts(struct exec *x, json_t *facts)
 	x->machine_arn = json_get_text(facts, "machine");
 	x->machine_name = json_get_text(facts, "machine_name");
 	x->input_text = json_get_str(facts, "input");
-	x->input = asl_read_json(x->a, x->input_text, false, NULL);
-	if (!x->input)
-		x->input = json_object();
+	x->input = input_read(x);
 	x->start_ms = json_get_int(facts, "start_ms", 0);
 	x->redrive_count = json_get_int(facts, "redrive_count", 0);
 	x->redrive_ms = json_get_int(facts, "redrive_ms", 0);
@@ -80,10 +113,12 @@ static void tell_parent(struct exec *x)
 			      (json_int_t)json_get_int(x->facts, "parent_frame", 0), "attempt",
 			      (json_int_t)json_get_int(x->facts, "parent_attempt", 0), "arn", x->arn, "status", status_names[x->status], "index",
 			      (json_int_t)json_get_int(x->facts, "index", -1), "stop_ms", (json_int_t)x->now_ms);
-	if (x->output)
-		json_object_set(e, "output", x->output);
-	json_set_text(e, "error", x->error);
-	json_set_text(e, "cause", x->cause);
+	if (!json_get_text(x->facts, "map_run")) {
+		if (x->output)
+			json_object_set(e, "output", x->output);
+		json_set_text(e, "error", x->error);
+		json_set_text(e, "cause", x->cause);
+	}
 	turn_send(x->t, parent, e);
 }
 
@@ -135,7 +170,7 @@ static int ended(struct exec *x, struct error *err)
 	CLEANUP_FREE char *redrive = x->redrive ? json_text_dup(x->redrive) : NULL;
 	struct str out = x->output ? x->output_text : STR_NULL;
 	int rc = 0;
-	if (!x->express)
+	if (!x->express || json_get_text(x->facts, "map_run"))
 		rc = db_exec(turn_db(t), err,
 			     "UPDATE states_execution SET status=?, output=?, error=?, cause=?, stop_ms=?, redrive_state=? WHERE arn=?", "sSssiss",
 			     status_names[x->status], out, x->error, x->cause, x->now_ms, redrive, x->arn);

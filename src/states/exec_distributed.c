@@ -1,7 +1,7 @@
 /* exec_distributed.c - distributed Map: a map run whose children are executions of their own. See exec.h.
  *
- * DESIGN: `work` is the list of the children's inputs (or of the items, when an ItemSelector is evaluated as they start), `result` what
- * each child gave: {"ok","output"|"error","cause"}. Each child is an actor "states.execution" that runs the item processor and tells this
+ * DESIGN: `work` is the list of the children's inputs (or of the items, when an ItemSelector is evaluated as they start) until all have
+ * started; what they gave stays in their own rows and is read at the end, so the state stays small. Each child is an actor "states.execution" that runs the item processor and tells this
  * frame of its end. Items are read (states.read) and results written (states.write) by effects. */
 #include "states/integ.h"
 
@@ -253,10 +253,7 @@ static void run_items(struct exec *x, struct frame *f, json_t *items)
 		json_get_text(f->task, "map_run"));
 	json_set_int(f->task, "items", (int64_t)n);
 	take(&f->work, items);
-	json_t *results = json_array();
-	for (size_t i = 0; i < json_array_size(items); i++)
-		json_array_append_new(results, json_null());
-	take(&f->result, results);
+	json_set_int(f->task, "children", (int64_t)json_array_size(items));
 	f->phase = PHASE_CHILDREN;
 	exec_distributed_fill(x, f);
 }
@@ -343,29 +340,68 @@ static bool over_threshold(const struct frame *f)
 	return !has_count && !has_percentage && failed > 0;
 }
 
-static void run_done(struct exec *x, struct frame *f)
+/* What the children gave, in the order of their items: {"arn","status","output"|"error","cause","input"}; owned, NULL on a fault. */
+static json_t *results_read(struct exec *x, struct frame *f, struct error *err)
 {
-	size_t i;
-	json_t *one;
+	CLEANUP_ROWS struct rows rows = { 0 };
+	bool inputs = json_object_get(f->state->doc, "ResultWriter") != NULL;
+	json_t *list = json_array();
+	int rc = db_query(turn_db(x->t), &rows, err,
+			  "SELECT arn, status, error, cause, output, input FROM states_execution WHERE map_run=? ORDER BY num", "s",
+			  json_get_text(f->task, "map_run"));
+	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
+		static const char *const keys[] = { "arn", "status", "error", "cause" };
+		json_t *o = json_object();
+		for (int i = 0; i < 4; i++)
+			json_set_text(o, keys[i], rows_str(&rows, i).ptr);
+		if (!rows_null(&rows, 4))
+			json_object_set_new(o, "output", asl_read_json(x->a, rows_str(&rows, 4), false, NULL));
+		if (inputs)
+			json_object_set_new(o, "input", asl_read_json(x->a, rows_str(&rows, 5), false, NULL));
+		json_array_append_new(list, o);
+	}
+	if (rc < 0) {
+		json_decref(list);
+		return NULL;
+	}
+	return list;
+}
+
+static void results_write(struct exec *x, struct frame *f, json_t *results)
+{
 	const json_t *writer = json_object_get(f->state->doc, "ResultWriter");
 	bool j = f->state->jsonata;
 	json_t *template = json_object_get(writer, j ? "Arguments" : "Parameters");
-	if (template) {
-		struct asl_fault fault = ASL_FAULT_INIT;
-		CLEANUP_JSON json_t *params = NULL;
-		struct asl_env env = exec_env(x, f, f->input);
-		int rc = j ? asl_jsonata(&env, template, "ResultWriter/Arguments", &params, &fault) : asl_payload(&env, template, "Parameters", &params, &fault);
-		if (!exec_handle(x, f, &env, rc, &fault))
-			return;
-		exec_env_done(&env);
-		f->phase = PHASE_WRITE;
-		json_t *p = json_pack("{s:I,s:I,s:s,s:O,s:O,s:O*}", "frame", (json_int_t)f->id, "attempt", (json_int_t)f->attempt, "map_run",
-				      json_get_text(f->task, "map_run"), "params", params, "results", f->result, "config", json_object_get(writer, "WriterConfig"));
-		turn_effect(x->t, "states.write", arena_printf(x->a, "%s/%lld/%lld/w", x->arn, (long long)f->id, (long long)f->attempt), p);
+	struct asl_fault fault = ASL_FAULT_INIT;
+	CLEANUP_JSON json_t *params = NULL;
+	struct asl_env env = exec_env(x, f, f->input);
+	int rc = j ? asl_jsonata(&env, template, "ResultWriter/Arguments", &params, &fault) : asl_payload(&env, template, "Parameters", &params, &fault);
+	if (!exec_handle(x, f, &env, rc, &fault))
+		return;
+	exec_env_done(&env);
+	f->phase = PHASE_WRITE;
+	json_t *p = json_pack("{s:I,s:I,s:s,s:O,s:O,s:O*}", "frame", (json_int_t)f->id, "attempt", (json_int_t)f->attempt, "map_run",
+			      json_get_text(f->task, "map_run"), "params", params, "results", results, "config", json_object_get(writer, "WriterConfig"));
+	turn_effect(x->t, "states.write", arena_printf(x->a, "%s/%lld/%lld/w", x->arn, (long long)f->id, (long long)f->attempt), p);
+}
+
+static void run_done(struct exec *x, struct frame *f)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	CLEANUP_JSON json_t *results = results_read(x, f, &err);
+	const json_t *writer = json_object_get(f->state->doc, "ResultWriter");
+	size_t i;
+	json_t *one;
+	if (!results) {
+		run_failed(x, f, "States.Runtime", error_text(&err));
+		return;
+	}
+	if (json_object_get(writer, f->state->jsonata ? "Arguments" : "Parameters")) {
+		results_write(x, f, results);
 		return;
 	}
 	json_t *out = json_array();
-	json_array_foreach(f->result, i, one) {
+	json_array_foreach(results, i, one) {
 		json_t *output = json_object_get(one, "output");
 		if (output)
 			json_array_append(out, output);
@@ -378,7 +414,7 @@ static void run_done(struct exec *x, struct frame *f)
 void exec_distributed_fill(struct exec *x, struct frame *f)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	int64_t n = (int64_t)json_array_size(f->work), most = json_get_int(f->task, "concurrency", 0), started = 0;
+	int64_t n = json_get_int(f->task, "children", 0), most = json_get_int(f->task, "concurrency", 0), started = 0;
 	bool batched = json_object_get(f->task, "sizes") != NULL;
 	if (f->phase != PHASE_CHILDREN)
 		return;
@@ -403,29 +439,20 @@ void exec_distributed_fill(struct exec *x, struct frame *f)
 		f->next++;
 		f->running++;
 	}
+	if (f->next == n)
+		take(&f->work, NULL);
 	if (f->running == 0 && f->next == n)
 		run_done(x, f);
 }
 
 static void child_ended(struct exec *x, struct frame *f, const json_t *event)
 {
-	size_t i = (size_t)json_get_int(event, "index", -1);
-	json_t *output = json_object_get(event, "output"), *one = json_object();
-	if (f->phase != PHASE_CHILDREN || !json_is_null(json_array_get(f->result, i))) {
-		json_decref(one);
+	if (f->phase != PHASE_CHILDREN)
 		return;
-	}
-	static const char *const keep[] = { "output", "error", "cause", "arn", "status", "stop_ms" };
-	for (size_t k = 0; k < sizeof(keep) / sizeof(*keep); k++)
-		if (json_object_get(event, keep[k]))
-			json_object_set(one, keep[k], json_object_get(event, keep[k]));
-	if (json_object_get(f->state->doc, "ResultWriter"))
-		json_object_set(one, "input", json_array_get(f->work, i));
-	json_array_set_new(f->result, i, one);
 	f->running--;
 	f->done++;
-	if (!output) {
-		json_set_int(f->task, "failed", json_get_int(f->task, "failed", 0) + child_size(f, (int64_t)i));
+	if (strcmp(json_get_text(event, "status"), "SUCCEEDED") != 0) {
+		json_set_int(f->task, "failed", json_get_int(f->task, "failed", 0) + child_size(f, json_get_int(event, "index", 0)));
 		if (over_threshold(f)) {
 			run_failed(x, f, "States.ExceedToleratedFailureThreshold", "The specified tolerated failure threshold was exceeded");
 			return;

@@ -54,6 +54,7 @@ void states_free(struct states *s)
 		free(p);
 	}
 	map_release(&s->machines);
+	exec_inputs_release();
 	jsonata_free(s->jsonata);
 	pthread_mutex_destroy(&s->lock);
 	free(s);

@@ -218,7 +218,7 @@ def test_redrive(sfn):
     d = wait_end(sfn, arn)
     assert (d["status"], d["output"], d["redriveCount"]) == ("SUCCEEDED", "8", 1)
     history = types(sfn, arn)
-    assert history.count("PassStateEntered") == 1 and "ExecutionRedriven" in history
+    assert history.count("PassStateEntered") == 1 and "ExecutionRedriven" in history, history
     ids = [e["id"] for e in sfn.get_execution_history(executionArn=arn)["events"]]
     assert ids == list(range(1, len(ids) + 1))
 
