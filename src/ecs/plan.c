@@ -17,7 +17,7 @@ struct plan {
 	struct arena *a;
 	const json_t *task, *definition, *overrides;
 	const char *id, *credentials_id;
-	bool fargate, host;
+	bool fargate, host, vpc;
 	int64_t cpu, memory; /* of the task; 0 = none */
 	json_t *spec, *containers, *lookups, *logs, *dirs;
 	struct error *err;
@@ -232,7 +232,7 @@ static void add_ports(struct plan *p, const json_t *c, json_t *out)
 	json_array_foreach(json_get(c, "portMappings"), i, one)
 		if (json_get(one, "containerPort") && !p->host && !str_eqz(json_get_str(one, "protocol"), "udp"))
 			json_array_append_new(ports, json_pack("{s:I,s:I}", "container_port", (json_int_t)json_get_int(one, "containerPort", 0), "host_port",
-							       (json_int_t)(p->fargate ? 0 : json_get_int(one, "hostPort", 0))));
+							       (json_int_t)(p->vpc ? 0 : json_get_int(one, "hostPort", 0))));
 	if (json_array_size(ports))
 		json_object_set(out, "ports", ports);
 	json_decref(ports);
@@ -305,8 +305,10 @@ static void add_network(struct plan *p)
 	const char *mode = json_get_text(p->definition, "networkMode");
 	p->host = mode && !strcmp(mode, "host");
 	json_set_text(p->spec, "network", p->host ? "host" : mode && !strcmp(mode, "none") ? "none" : "private");
-	json_set_bool(p->spec, "one_network", mode && !strcmp(mode, "awsvpc"));
+	p->vpc = mode && !strcmp(mode, "awsvpc");
+	json_set_bool(p->spec, "one_network", p->vpc);
 	json_set_bool(p->spec, "endpoints", true);
+	json_set_bool(p->spec, "report", true);
 }
 
 json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_t *definition, const char *credentials_id, struct error *err)

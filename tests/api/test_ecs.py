@@ -138,3 +138,32 @@ def test_built_in_image_with_boto3(quern):
             pytest.skip("the built-in image has no boto3 on this machine")
         raise AssertionError(text)
     assert quern.client("s3").get_object(Bucket="my-bucket", Key="from-task")["Body"].read() == b"made in a task"
+
+
+def test_order_of_containers(quern):
+    """init must succeed, db must be healthy, then main starts; all write to one shared volume."""
+    shared = {"mountPoints": [{"sourceVolume": "data", "containerPath": "/data"}]}
+    init = container(quern, "sleep 0.3; echo init >> /data/order", name="init", essential=False, **shared)
+    db = container(quern, "echo db >> /data/order; sleep 2; touch /tmp/ready; sleep 60", name="db", essential=False, stopTimeout=2,
+                   healthCheck={"command": ["CMD-SHELL", "test -f /tmp/ready"], "interval": 5, "retries": 3}, dependsOn=[{"containerName": "init", "condition": "SUCCESS"}], **shared)
+    group = helpers.unique("/ecs/order")
+    main = container(quern, "echo main >> /data/order; cat /data/order; sleep 4", dependsOn=[{"containerName": "db", "condition": "HEALTHY"}, {"containerName": "init", "condition": "COMPLETE"}], logConfiguration=awslogs(group), **shared)
+    arn = run(quern, register(quern, main, db, init, volumes=[{"name": "data"}]))
+    task = running(quern, arn)
+    by_name = {c["name"]: c for c in task["containers"]}
+    assert by_name["init"]["lastStatus"] == "STOPPED" and by_name["init"]["exitCode"] == 0
+    assert by_name["db"]["healthStatus"] == "HEALTHY"
+    task = stopped(quern, arn)
+    assert lines(quern, group, "p/main/" + arn.rsplit("/", 1)[1]) == ["init", "db", "main"]
+    by_name = {c["name"]: c for c in task["containers"]}
+    assert by_name["main"]["exitCode"] == 0 and by_name["db"]["exitCode"] in (137, 143), task
+
+
+def test_failed_dependency_stops_the_task(quern):
+    init = container(quern, "exit 3", name="init", essential=False)
+    main = container(quern, "echo never", dependsOn=[{"containerName": "init", "condition": "SUCCESS"}])
+    task = stopped(quern, run(quern, register(quern, main, init)))
+    by_name = {c["name"]: c for c in task["containers"]}
+    assert by_name["init"]["exitCode"] == 3
+    assert "exitCode" not in by_name["main"] and "did not exit successfully" in by_name["main"]["reason"]
+    assert task["stopCode"] == "TaskFailedToStart"
