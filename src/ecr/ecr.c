@@ -138,7 +138,7 @@ static const char processor[] = "arm64";
 static const char processor[] = "amd64";
 #endif
 
-static int64_t blob_read(struct ecr *e, const char *blob, int64_t size, struct arena *a, struct str *out, struct error *err)
+static int blob_read(struct ecr *e, const char *blob, int64_t size, struct arena *a, struct str *out, struct error *err)
 {
 	CLEANUP_FD int fd = blob_open(e->o.blobs, blob, err);
 	if (fd < 0)

@@ -161,12 +161,12 @@ int ecr_manifest_read(struct db *db, struct arena *a, struct str repo, struct st
 bool ecr_parse_uri(struct arena *a, const char *uri, const char **repository, const char **reference)
 {
 	struct str rest = str_from(uri);
-	ptrdiff_t slash = str_find_char(rest, '/'), at = str_find_char(rest, '@');
+	ptrdiff_t slash = str_find_char(rest, '/');
 	struct str host = slash > 0 ? str_head(rest, (size_t)slash) : STR_NULL;
 	/* A first part with a dot or a port is a registry. */
 	if (host.ptr && (str_find_char(host, '.') >= 0 || str_find_char(host, ':') >= 0 || str_eqz(host, "localhost")))
 		rest = str_skip(rest, host.len + 1);
-	at = str_find_char(rest, '@');
+	ptrdiff_t at = str_find_char(rest, '@');
 	struct str name = at >= 0 ? str_head(rest, (size_t)at) : rest, tag = STR_NULL;
 	for (size_t i = name.len; i > 0 && name.ptr[i - 1] != '/'; i--)
 		if (name.ptr[i - 1] == ':') {
