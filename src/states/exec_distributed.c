@@ -115,8 +115,8 @@ static void run_succeeded(struct exec *x, struct frame *f, json_t *result)
 
 static void run_failed(struct exec *x, struct frame *f, const char *error, const char *cause)
 {
-	exec_distributed_cancel(x, f);
 	close_run(x, f, "FAILED");
+	exec_distributed_cancel(x, f);
 	f->prev = history_add(x, "MapRunFailed", f->prev, "mapRunFailedEventDetails", history_error(error, cause));
 	f->phase = PHASE_BEGIN;
 	exec_fault(x, f, error, cause);

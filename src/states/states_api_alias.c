@@ -214,7 +214,7 @@ static int taggable(struct db *db, const char *arn, struct error *err)
 	struct states_arn parts;
 	if (!arn_split(str_from(arn), &parts))
 		return error_aws(err, "InvalidArn", "Invalid Arn: 'Invalid ARN prefix: %s'", arn);
-	int rc = db_row(db, &rows, err, "SELECT 1 FROM states_machine WHERE arn=?1 UNION ALL SELECT 1 FROM states_activity WHERE arn=?1", "s", arn);
+	int rc = db_row(db, &rows, err, "SELECT 1 FROM states_machine WHERE arn=? UNION ALL SELECT 1 FROM states_activity WHERE arn=?", "ss", arn, arn);
 	return rc == 0 ? error_aws(err, "ResourceNotFound", "Resource not found: '%s'", arn) : rc < 0 ? -1 : 0;
 }
 
@@ -249,7 +249,7 @@ QUERY(api_tags_list)
 		return -1;
 	json_t *list = json_array();
 	*out = json_pack("{s:o}", "tags", list);
-	int rc = db_query(db, &rows, err, "SELECT key, value FROM states_tag WHERE arn=? ORDER BY rowid", "s", arn);
+	int rc = db_query(db, &rows, err, "SELECT key, value FROM states_tag WHERE arn=? ORDER BY key", "s", arn);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
 		json_array_append_new(list, json_pack("{s:s,s:s}", "key", rows_str(&rows, 0).ptr, "value", rows_str(&rows, 1).ptr));
 	return rc < 0 ? -1 : 0;
