@@ -25,6 +25,7 @@
 
 struct net {
 	struct proxy *proxy;
+	struct proxy **ports; /* one a published port; NULL-ended */
 	int hub; /* namespace of the bridge, or -1 */
 };
 
@@ -137,6 +138,48 @@ static void *make_all(void *arg)
 	return NULL;
 }
 
+/* A listener on our loopback; *port 0 becomes the one that was free. */
+static int listen_published(uint16_t *port, struct error *err)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(*port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(at);
+	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return error_errno(err, errno, "make a socket");
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 256) < 0 || getsockname(fd, (struct sockaddr *)&at, &len) < 0) {
+		int e = errno;
+		close(fd);
+		if (e == EADDRINUSE)
+			return error_set(err, "Bind for 127.0.0.1:%u failed: port is already allocated", *port);
+		return error_errno(err, e, "listen on 127.0.0.1:%u", *port);
+	}
+	*port = ntohs(at.sin_port);
+	return fd;
+}
+
+static int publish_ports(struct sup *s, struct error *err)
+{
+	size_t total = 0, n = 0;
+	for (size_t i = 0; i < s->spec.ncontainers; i++)
+		total += s->containers[i].spec->nports;
+	s->net->ports = ARENA_ARRAY(&s->arena, struct proxy *, total + 1);
+	for (size_t i = 0; i < s->spec.ncontainers; i++) {
+		struct sup_container *c = &s->containers[i];
+		if (!c->spec->nports)
+			continue;
+		c->host_ports = ARENA_ARRAY(&s->arena, uint16_t, c->spec->nports);
+		for (size_t k = 0; k < c->spec->nports; k++) {
+			c->host_ports[k] = c->spec->ports[k].host_port;
+			int fd = listen_published(&c->host_ports[k], err);
+			if (fd < 0 || proxy_start(&fd, 1, c->spec->ports[k].container_port, c->netns, &s->net->ports[n], err) < 0)
+				return error_wrap(err, "publish port %u of `%s`", c->spec->ports[k].container_port, c->spec->name);
+			n++;
+		}
+	}
+	return 0;
+}
+
 int net_setup(struct sup *s, struct error *err)
 {
 	size_t n = s->spec.ncontainers, open = 0;
@@ -161,7 +204,9 @@ int net_setup(struct sup *s, struct error *err)
 		error_move(err, &x.err);
 		return error_wrap(err, "private network");
 	}
-	return open ? proxy_start(x.listeners, open, s->api_port, &s->net->proxy, err) : 0;
+	if (open && proxy_start(x.listeners, open, s->api_port, -1, &s->net->proxy, err) < 0)
+		return -1;
+	return publish_ports(s, err);
 }
 
 void net_teardown(struct sup *s)
@@ -169,6 +214,8 @@ void net_teardown(struct sup *s)
 	if (!s->net)
 		return;
 	proxy_stop(s->net->proxy);
+	for (size_t i = 0; s->net->ports && s->net->ports[i]; i++)
+		proxy_stop(s->net->ports[i]);
 	for (size_t i = 0; i < s->spec.ncontainers; i++)
 		if (s->containers[i].netns >= 0)
 			close(s->containers[i].netns);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -32,7 +33,7 @@ struct pair {
 };
 struct proxy {
 	pthread_t thread;
-	int epoll, stop;
+	int epoll, stop, netns;
 	uint16_t port;
 	struct pair *pairs;
 	size_t npairs, nlisteners;
@@ -175,6 +176,9 @@ static void *run(void *arg)
 {
 	struct proxy *x = arg;
 	struct epoll_event events[64];
+	/* Sockets belong to the namespace of the thread that makes them; what we listen on stays where it is. */
+	if (x->netns >= 0 && setns(x->netns, CLONE_NEWNET) < 0)
+		x->port = 0; /* nothing answers there: connections are refused */
 	for (;;) {
 		bool dead = false;
 		int n = epoll_wait(x->epoll, events, 64, -1);
@@ -193,10 +197,11 @@ static void *run(void *arg)
 	}
 }
 
-int proxy_start(const int *listeners, size_t n, uint16_t port, struct proxy **out, struct error *err)
+int proxy_start(const int *listeners, size_t n, uint16_t port, int netns, struct proxy **out, struct error *err)
 {
 	struct proxy *x = mem_calloc(1, sizeof(*x) + n * sizeof(int));
 	x->port = port;
+	x->netns = netns < 0 ? -1 : fcntl(netns, F_DUPFD_CLOEXEC, 3);
 	x->nlisteners = n;
 	memcpy(x->listeners, listeners, n * sizeof(int));
 	x->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -215,6 +220,8 @@ int proxy_start(const int *listeners, size_t n, uint16_t port, struct proxy **ou
 			close(x->stop);
 		for (size_t i = 0; i < n; i++)
 			close(listeners[i]);
+		if (x->netns >= 0)
+			close(x->netns);
 		free(x);
 		return error_errno(err, rc, "start the API proxy");
 	}
@@ -237,5 +244,7 @@ void proxy_stop(struct proxy *x)
 		close(x->listeners[i]);
 	close(x->epoll);
 	close(x->stop);
+	if (x->netns >= 0)
+		close(x->netns);
 	free(x);
 }

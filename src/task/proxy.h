@@ -11,8 +11,8 @@
 #include "base/error.h"
 
 struct proxy;
-/* Takes the listening sockets (non-blocking). */
-int proxy_start(const int *listeners, size_t n, uint16_t port, struct proxy **out, struct error *err);
+/* Takes the listening sockets (non-blocking). Connections go to 127.0.0.1:port: ours, or with netns >= 0 (borrowed for the call) that of the network namespace. */
+int proxy_start(const int *listeners, size_t n, uint16_t port, int netns, struct proxy **out, struct error *err);
 /* Closes all connections and the listeners; waits for the thread. NULL is fine. */
 void proxy_stop(struct proxy *p);
 

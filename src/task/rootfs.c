@@ -320,11 +320,11 @@ static int put_etc(struct sup_container *c, struct error *err)
 	return put_file(c, "/etc/resolv.conf", buf_str(&resolv), 0644, err);
 }
 
-/* One line "name:x:uid:gid:gecos:home:shell" of the root's passwd; by name, or by uid when name is NULL. */
-static bool passwd_find(struct sup_container *c, const char *name, uid_t uid, struct str fields[7])
+/* One line "name:x:uid:gid:gecos:home:shell" of the root's passwd ("name:x:gid:members" of its group); by name, or by id when name is NULL. */
+static bool passwd_find(struct sup_container *c, const char *file, const char *name, uid_t uid, struct str fields[7])
 {
 	CLEANUP_BUF struct buf text = BUF_INIT;
-	CLEANUP_FD int fd = path_open_in_root(c->root, "etc/passwd", O_RDONLY | O_NONBLOCK, 0);
+	CLEANUP_FD int fd = path_open_in_root(c->root, file, O_RDONLY | O_NONBLOCK, 0);
 	if (fd < 0)
 		return false;
 	buf_reserve(&text, 65536);
@@ -352,7 +352,15 @@ static bool parse_id(struct str text, unsigned *id)
 	return true;
 }
 
-/* "uid[:gid]" or "name" -> c->uid, c->gid, c->home. A gid by name is not offered. */
+static bool find_group(struct sup_container *c, struct str group)
+{
+	struct str line[7];
+	if (parse_id(group, &c->gid))
+		return true;
+	return passwd_find(c, "etc/group", arena_strdup(&c->sup->arena, group), 0, line) && parse_id(line[2], &c->gid);
+}
+
+/* "user[:group]", each a name or a number -> c->uid, c->gid, c->home. */
 static int find_user(struct sup_container *c, struct error *err)
 {
 	const char *wanted = c->spec->user ? c->spec->user : c->image.user ? c->image.user : "0";
@@ -360,10 +368,10 @@ static int find_user(struct sup_container *c, struct error *err)
 	bool has_gid = str_find_char(rest, ':') >= 0;
 	str_split(&rest, ':', &user);
 	bool by_number = parse_id(user, &c->uid);
-	bool found = passwd_find(c, by_number ? NULL : arena_strdup(&c->sup->arena, user), c->uid, line);
+	bool found = passwd_find(c, "etc/passwd", by_number ? NULL : arena_strdup(&c->sup->arena, user), c->uid, line);
 	if (!by_number && (!found || !parse_id(line[2], &c->uid)))
 		return error_set(err, "unable to find user %s: no matching entries in passwd file", wanted);
-	if (has_gid ? !parse_id(rest, &c->gid) : found && !parse_id(line[3], &c->gid))
+	if (has_gid ? !find_group(c, rest) : found && !parse_id(line[3], &c->gid))
 		return error_set(err, "unable to find group of user %s", wanted);
 	c->home = found && line[5].len ? arena_strdup(&c->sup->arena, line[5]) : "/";
 	if (c->sup->rootless && (c->uid || c->gid))

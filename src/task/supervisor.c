@@ -268,6 +268,8 @@ static void task_running(struct sup *s)
 		if (!s->containers[i].started_at)
 			return;
 	s->started_at = clock_now_ms();
+	for (size_t i = 0; i < s->spec.ncontainers; i++)
+		s->changes += s->containers[i].host_ports != NULL; /* where they are reachable is news */
 	if (s->spec.max_runtime_ms)
 		s->timeout_at = mono_ms() + s->spec.max_runtime_ms;
 }
