@@ -167,3 +167,98 @@ def test_failed_dependency_stops_the_task(quern):
     assert by_name["init"]["exitCode"] == 3
     assert "exitCode" not in by_name["main"] and "did not exit successfully" in by_name["main"]["reason"]
     assert task["stopCode"] == "TaskFailedToStart"
+
+
+def get(url):
+    import urllib.request
+
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10).read()
+
+
+def test_published_ports(quern):
+    web = container(quern, "echo served from inside > /tmp/x; cd /tmp; httpd -f -p 8000", portMappings=[{"containerPort": 8000}], stopTimeout=1)
+    arn = run(quern, register(quern, web, networkMode="bridge"))
+    running(quern, arn)
+    binding = quern.wait(lambda: describe(quern, arn)["containers"][0].get("networkBindings"))[0]
+    assert binding["containerPort"] == 8000 and binding["bindIP"] == "127.0.0.1"
+    assert quern.wait(lambda: get(f"http://127.0.0.1:{binding['hostPort']}/x")) == b"served from inside\n"
+    # the same port again is refused with Docker's words
+    clash = container(quern, "sleep 5", portMappings=[{"containerPort": 80, "hostPort": binding["hostPort"]}])
+    task = stopped(quern, run(quern, register(quern, clash, networkMode="bridge")))
+    assert task["stopCode"] == "TaskFailedToStart" and "port is already allocated" in task["stoppedReason"]
+    answer = quern.client("ecs").stop_task(task=arn, reason="enough")["task"]
+    assert answer["desiredStatus"] == "STOPPED"
+    task = stopped(quern, arn)
+    assert (task["stopCode"], task["stoppedReason"]) == ("UserInitiated", "enough")
+    assert task["containers"][0]["exitCode"] in (137, 143)
+
+
+def test_secrets_files_and_overrides(quern):
+    s3 = helpers.make_bucket(quern)
+    s3.put_object(Bucket="my-bucket", Key="env/app.env", Body=b"# comment\nFROM_FILE=file\nBOTH=file\n\nEMPTY=\n")
+    quern.client("ssm").put_parameter(Name="/ecs/word", Value="param-value", Type="SecureString")
+    secret = quern.client("secretsmanager").create_secret(Name=helpers.unique("s"), SecretString=json.dumps({"user": "u1", "password": "p1"}))["ARN"]
+    main = {"environment": [{"name": "BOTH", "value": "definition"}, {"name": "PLAIN", "value": "x"}], "environmentFiles": [{"type": "s3", "value": "arn:aws:s3:::my-bucket/env/app.env"}],
+            "secrets": [{"name": "WORD", "valueFrom": "/ecs/word"}, {"name": "PASSWORD", "valueFrom": f"{secret}:password::"}]}
+    overrides = {"containerOverrides": [{"name": "main", "command": ["sh", "-c", "echo $FROM_FILE $BOTH $PLAIN $WORD $PASSWORD $EXTRA"], "environment": [{"name": "EXTRA", "value": "run"}, {"name": "PLAIN", "value": "overridden"}]}]}
+    task, text = output(quern, "echo not this", container=main, definition={"executionRoleArn": quern.role}, overrides=overrides)
+    assert text == ["file definition overridden param-value p1 run"]
+    assert "param-value" not in json.dumps(task, default=str)
+    main["secrets"][0]["valueFrom"] = "/ecs/absent"
+    task, text = output(quern, "echo never", container=main, definition={"executionRoleArn": quern.role})
+    assert task["stopCode"] == "TaskFailedToStart" and task["stoppedReason"].startswith("ResourceInitializationError: unable to pull secrets")
+    assert "exitCode" not in task["containers"][0]
+    code, message = code_of(run, quern, task["taskDefinitionArn"], overrides={"containerOverrides": [{"name": "nobody"}]})
+    assert (code, message) == ("InvalidParameterException", "Override for container named nobody is not a container in the TaskDefinition.")
+
+
+def test_ends(quern):
+    task, text = output(quern, "exec dd if=/dev/zero of=/dev/null bs=200M count=1", container={"memory": 32})
+    one = task["containers"][0]
+    assert one["exitCode"] == 137 and one["reason"] == "OutOfMemoryError: Container killed due to memory usage", (one, text)
+    task = stopped(quern, run(quern, register(quern, {"name": "main", "image": "nowhere/nothing:9", "memory": 16})))
+    assert task["stopCode"] == "TaskFailedToStart" and task["stoppedReason"].startswith("CannotPullContainerError") and "nowhere/nothing:9" in task["stoppedReason"]
+    task = stopped(quern, run(quern, register(quern, {**container(quern), "command": ["/no/such/program"]})))
+    assert "CannotStartContainerError" in task["stoppedReason"] and "/no/such/program" in task["stoppedReason"]
+    missing = {"logDriver": "awslogs", "options": {"awslogs-group": "/not/there", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p"}}
+    task = stopped(quern, run(quern, register(quern, container(quern, "true", logConfiguration=missing))))
+    assert task["stoppedReason"].startswith("ResourceInitializationError: failed to validate logger args") and "log group does not exist" in task["stoppedReason"]
+
+
+def test_user_workdir_readonly(quern):
+    task, text = output(quern, "id; pwd; echo x > /etc/x || echo read-only; echo y > /data/y && echo volume", container={
+        "user": "worker:others", "workingDirectory": "/tmp", "readonlyRootFilesystem": True, "linuxParameters": {"initProcessEnabled": True, "tmpfs": [{"containerPath": "/data", "size": 4}]},
+        "ulimits": [{"name": "nofile", "softLimit": 128, "hardLimit": 256}]})
+    assert text and text[0].startswith("uid=1234(worker) gid=3456(others)"), (task, text)
+    assert text[1] == "/tmp" and text[-2:] == ["read-only", "volume"]
+
+
+def test_layers(quern):
+    """Whiteouts, opaque directories, hard links, parents that a layer does not name, and shared layers."""
+    registry = ecs_images.Registry(quern)
+    base = ecs_images.busybox_layer()
+    second = ecs_images.layer({"a": ("dir", 0o750), "a/keep": b"keep\n", "a/gone": b"gone\n", "b": ("dir", 0o755), "b/old": b"old\n", "c/one": b"one\n", "c/two": ("hard", "c/one"), "abs": ("link", "/a/keep")})
+    third = ecs_images.layer({"a/.wh.gone": b"", "b/.wh..wh..opq": b"", "b/new": b"new\n", "a/more": b"more\n"}, compress=False)
+    image = registry.push("layers", "1", [base, second, third], Entrypoint=["sh", "-c"], Cmd=["ls /a /b; cat /abs /c/two; stat -c %a:%h /a /c/two; echo $0 $V"], Env=["PATH=/bin", "V=from config"], WorkingDir="/c")
+    group = helpers.unique("/ecs/layers")
+    arn = run(quern, register(quern, {"name": "main", "image": image, "memory": 32, "logConfiguration": awslogs(group)}))
+    task = stopped(quern, arn)
+    text = lines(quern, group, "p/main/" + arn.rsplit("/", 1)[1])
+    assert text[:6] == ["/a:", "keep", "more", "", "/b:", "new"], (task, text)
+    assert text[6:10] == ["keep", "one", "750:2", "644:2"] or text[6:9] == ["keep", "one", "750:1"], text
+
+
+@pytest.mark.parametrize("evil", [{"../../escape": b"x"}, {"d": ("link", "/etc"), "d/../../../x": b"x"}, {"x": ("hard", "../../../../etc/passwd")}, {"node": ("node",)}, {"x": ("hard", "absent")}])
+def test_hostile_layers(quern, evil):
+    image = ecs_images.Registry(quern).push("evil", helpers.unique("t"), [ecs_images.busybox_layer(), ecs_images.layer(evil)], Cmd=["true"])
+    task = stopped(quern, run(quern, register(quern, {"name": "main", "image": image, "memory": 32})))
+    assert task["stopCode"] == "TaskFailedToStart" and task["stoppedReason"].startswith("CannotPullContainerError"), task
+
+
+def test_symlink_in_a_layer_stays_inside(quern):
+    evil = ecs_images.layer({"d": ("link", "/tmp"), "d/escaped-quern-test": b"inside\n"})
+    image = ecs_images.Registry(quern).push("evil", helpers.unique("t"), [ecs_images.busybox_layer(), evil], Cmd=["true"])
+    task = stopped(quern, run(quern, register(quern, {"name": "main", "image": image, "memory": 32})))
+    import os
+
+    assert not os.path.exists("/tmp/escaped-quern-test"), task
