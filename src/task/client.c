@@ -244,7 +244,7 @@ static bool receive(struct task_client *c)
 		return true;
 	for (int rc = 1; n > 0 && rc > 0;) {
 		CLEANUP_JSON json_t *message = NULL;
-		rc = frame_take(&c->in, &message, &err);
+		rc = frame_take(&c->in, FRAME_MAX_BYTES, &message, &err);
 		if (rc > 0 && json_get(message, "event"))
 			on_event(c, json_get_text(message, "owner"), json_get(message, "event"));
 		else if (rc > 0)

@@ -55,7 +55,7 @@ json_t *exec_read_json(int exec_fd, const char *name)
 {
 	CLEANUP_BUF struct buf text = BUF_INIT;
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	int rc = path_read(exec_fd, name, 2 * FRAME_MAX_BYTES, &text, &err);
+	int rc = path_read(exec_fd, name, (size_t)2 * FRAME_MAX_BYTES, &text, &err);
 	json_t *value = rc == 0 ? json_parse(buf_str(&text), &err) : NULL;
 	if (!value && rc != -ENOENT)
 		log_warn("executor", "%s: %s", name, error_text(&err));

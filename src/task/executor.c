@@ -28,7 +28,8 @@
 #include "task/spec.h"
 
 #define CLIENTS 64
-#define OUT_MAX (64u << 20)
+#define REQUEST_MAX (16u << 20)
+#define OUT_MAX ((size_t)2 * FRAME_MAX_BYTES)
 #define PRUNE_MS 3600000
 
 struct client {
@@ -193,7 +194,7 @@ static void client_ready(struct server *v, struct client *c, uint32_t events)
 		return;
 	for (int rc = 1; n > 0 && rc > 0 && c->fd >= 0;) {
 		CLEANUP_JSON json_t *message = NULL;
-		rc = frame_take(&c->in, &message, &err);
+		rc = frame_take(&c->in, REQUEST_MAX, &message, &err);
 		if (rc < 0) {
 			log_warn("executor", "a client sent nonsense: %s", error_text(&err));
 			n = -EPROTO;
@@ -253,8 +254,8 @@ static int listen_at(struct server *v, struct error *err)
 }
 
 /* crun refuses a machine with v1 and v2 control groups side by side when it sees the v2 tree, which has no limits to offer there, and runc
- * makes useless groups in it. We hide it in a
- * mount namespace of our own, once for all tasks; what the host mounts later still gets here. */
+ * makes useless groups in it. We hide it in a mount namespace of our own, once for all tasks; what the host mounts later still gets
+ * here. */
 static int hide_second_tree(struct executor *x, struct error *err)
 {
 	if (x->machine.cgroup != CGROUP_HYBRID)
@@ -271,6 +272,8 @@ static int set_up(struct server *v, struct error *err)
 	struct executor *x = &v->x;
 	char boot[64];
 	sigset_t set;
+	if (!path_is_clean(x->options.data_dir))
+		return error_set(err, "the data directory must be an absolute path without `.`, `..` or a trailing slash: `%s`", x->options.data_dir);
 	ssize_t n = path_get("/proc/sys/kernel/random/boot_id", boot, sizeof(boot));
 	snprintf(x->boot, sizeof(x->boot), "%.*s", n > 1 ? (int)n - 1 : 0, boot);
 	machine_detect(&x->arena, x->options.runtime, &x->machine);

@@ -24,14 +24,14 @@ int frame_add(struct buf *out, const json_t *message, struct error *err)
 	return 0;
 }
 
-int frame_take(struct buf *in, json_t **message, struct error *err)
+int frame_take(struct buf *in, size_t max, json_t **message, struct error *err)
 {
 	if (in->len < 4)
 		return 0;
 	const unsigned char *h = (const unsigned char *)in->ptr;
 	size_t n = (size_t)h[0] << 24 | (size_t)h[1] << 16 | (size_t)h[2] << 8 | h[3];
-	if (n > FRAME_MAX_BYTES)
-		return error_set(err, "message of %zu bytes is larger than %u", n, FRAME_MAX_BYTES);
+	if (n > max)
+		return error_set(err, "message of %zu bytes is larger than %zu", n, max);
 	if (in->len < 4 + n)
 		return 0;
 	*message = json_parse(str_of(in->ptr + 4, n), err);

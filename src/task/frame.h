@@ -6,12 +6,14 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-#define FRAME_MAX_BYTES (16u << 20)
+/* The result of a task with a million output files fits. */
+#define FRAME_MAX_BYTES (256u << 20)
 
 /* Appends one framed message. < 0 when it is larger than FRAME_MAX_BYTES. */
 int frame_add(struct buf *out, const json_t *message, struct error *err);
-/* Takes the first whole message off `in`. 1 and *message (owned), 0 when more bytes are needed, < 0 when the stream is broken. */
-int frame_take(struct buf *in, json_t **message, struct error *err);
+/* Takes the first whole message of at most `max` bytes off `in`. 1 and *message (owned), 0 when more bytes are needed, < 0 when the stream is
+ * broken. */
+int frame_take(struct buf *in, size_t max, json_t **message, struct error *err);
 /* Reads what is there (at most 256 KiB). > 0 read, 0 the end of the stream, -EAGAIN nothing now, other < 0 broken. */
 int frame_fill(int fd, struct buf *in);
 /* Writes what goes, removes it from `out`. 0 all gone, 1 some is left, < 0 broken (-errno). */

@@ -60,6 +60,20 @@ int machine_seal_program(const char *path, struct error *err)
 	return rc ? error_errno(err, rc, "copy `%s` into memory", path) : fd;
 }
 
+bool machine_program_knows(const char *path, const char *text)
+{
+	struct stat st;
+	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size <= 0)
+		return false;
+	void *all = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (all == MAP_FAILED)
+		return false;
+	bool found = memmem(all, (size_t)st.st_size, text, strlen(text)) != NULL;
+	munmap(all, (size_t)st.st_size);
+	return found;
+}
+
 static double count_cpus(void)
 {
 	cpu_set_t set;

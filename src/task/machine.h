@@ -24,6 +24,8 @@ void machine_detect(struct arena *a, const char *wanted, struct machine *out);
 int machine_seal_program(const char *path, struct error *err);
 /* Is fd such a copy? */
 bool machine_is_sealed(int fd);
+/* Does the program's file hold this text? (Whether an OCI runtime knows an annotation.) */
+bool machine_program_knows(const char *path, const char *text);
 /* The program's path, looked for in the usual directories, or NULL. */
 const char *machine_find_program(struct arena *a, const char *name);
 

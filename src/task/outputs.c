@@ -21,6 +21,7 @@
 
 #define MAX_DEPTH 200
 #define TEXT_MAX 1024
+#define FILES_MAX 1000000 /* of one task: its result must fit into a message */
 #define COPY_SIZE (256u << 10)
 
 struct walk {
@@ -43,13 +44,16 @@ static bool valid_utf8(const char *name)
 	return text != NULL;
 }
 
-static void add_file(struct walk *w, const char *key, int64_t size)
+static int add_file(struct walk *w, const char *key, int64_t size)
 {
+	if (w->sup->output_files++ >= FILES_MAX)
+		return error_set(w->err, "more than %d output files", FILES_MAX);
 	json_t *file = json_object();
 	json_set_text(file, "key", key);
 	json_set_text(file, "path", arena_printf(&w->sup->arena, "%s/%s", w->host, key));
 	json_set_int(file, "size", size);
 	json_array_append_new(w->files, file);
+	return 0;
 }
 
 /* Gives a file that will be the daemon's to it: owner, plain mode, on disk. */
@@ -88,8 +92,7 @@ static int move_file(struct walk *w, int dirfd, const char *name, const char *ke
 		return error_errno(w->err, errno, "open output `%s`", key);
 	if (hand_over(w, fd, key) < 0)
 		return -1;
-	add_file(w, key, st.st_size);
-	return 0;
+	return add_file(w, key, st.st_size);
 }
 
 /* ---- tar ---- */
@@ -282,8 +285,7 @@ static int pack(struct walk *w, int source)
 		return rc;
 	if (fstat(fd, &st) < 0)
 		return error_errno(w->err, errno, "stat `%s`", key);
-	add_file(w, key, st.st_size);
-	return 0;
+	return add_file(w, key, st.st_size);
 }
 
 static int make_output(struct sup *s, int out, const struct spec_output *o, json_t *files, struct error *err)

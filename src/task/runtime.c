@@ -35,10 +35,14 @@ static _Noreturn void child(struct sup_container *c, const struct launch *l)
 	int null = open("/dev/null", O_RDWR), out = l->out < 0 ? null : l->out;
 	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
 		_exit(126);
-	close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+	/* Only our own pipe and the runtime (4, see supervisor.c) stay open: an end of another container's pipe that we held would
+	 * keep that one waiting for ever. */
+	if (dup3(l->go, 3, O_CLOEXEC) < 0)
+		_exit(126);
+	close_range(5, ~0u, 0);
 	if (c->own_cgroups && cgroup_enter(c->group) < 0)
 		_exit(EXIT_CGROUP);
-	if (read(l->go, &byte, 1) != 1 || chdir(c->dir) < 0)
+	if (read(3, &byte, 1) != 1 || chdir(c->dir) < 0)
 		_exit(126);
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -130,10 +134,8 @@ int runtime_launch(struct sup_container *c, struct error *err)
 	pid_t pid = fork();
 	if (pid < 0)
 		return error_errno(err, errno, "fork");
-	if (pid == 0) {
-		close(ends[1]); /* or it would wait for itself when we die */
+	if (pid == 0)
 		child(c, &l);
-	}
 	c->runtime_pid = pid;
 	return 0;
 }

@@ -90,6 +90,7 @@ struct sup {
 	const char *reason;   /* why it ends; NULL = it does not */
 	char *error;          /* owned: text of the event's "error" */
 	json_t *notes;
+	size_t output_files;
 	json_t *event;        /* the "stopped" event, when it is over */
 	bool upper_in_memory; /* see mount_overlay */
 	struct net *net;

@@ -196,7 +196,7 @@ void sup_peer_ready(struct sup *s, struct sup_peer *p)
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	for (;;) {
 		CLEANUP_JSON json_t *message = NULL;
-		int rc = frame_take(&p->in, &message, &err);
+		int rc = frame_take(&p->in, 1 << 20, &message, &err);
 		if (rc < 0) {
 			log_warn("task", "%s: %s", s->spec.id, error_text(&err));
 			peer_close(p);

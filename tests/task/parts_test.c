@@ -18,8 +18,10 @@
 #include "task/frame.h"
 #include "task/image.h"
 #include "task/logpump.h"
+#include "task/machine.h"
 #include "task/path.h"
 #include "task/spec.h"
+#include "task/task.h"
 
 /* ---- paths ---- */
 
@@ -221,7 +223,7 @@ static void frames(void **state)
 	for (size_t i = 0; i < out.len; i++) { /* byte by byte */
 		json_t *got = NULL;
 		buf_add(&in, out.ptr + i, 1);
-		int rc = frame_take(&in, &got, &err);
+		int rc = frame_take(&in, 1 << 20, &got, &err);
 		assert_int_equal(rc, i + 1 == out.len / 2 || i + 1 == out.len ? 1 : 0);
 		if (rc)
 			assert_int_equal(json_get_int(got, "n", 0), 7);
@@ -229,7 +231,7 @@ static void frames(void **state)
 	}
 	buf_add(&in, "\x7f\xff\xff\xff", 4);
 	json_t *got = NULL;
-	assert_true(frame_take(&in, &got, &err) < 0);
+	assert_true(frame_take(&in, 1 << 20, &got, &err) < 0);
 }
 
 /* ---- logs ---- */
@@ -306,6 +308,36 @@ static void filter_builds(void **state)
 		assert_string_not_equal(json_string_value(name), "mount");
 }
 
+/* ---- doctor ---- */
+
+static void doctor_says_what_to_do(void **state)
+{
+	CLEANUP_JSON json_t *list = task_doctor("/tmp");
+	json_t *one;
+	size_t i;
+	bool runtime = false;
+	assert_true(json_array_size(list) >= 8);
+	json_array_foreach(list, i, one)
+	{
+		assert_non_null(json_get_text(one, "detail"));
+		assert_true(json_is_boolean(json_get(one, "ok")));
+		runtime |= !strcmp(json_get_text(one, "check"), "runtime");
+		if (json_get_bool(one, "ok", false))
+			assert_null(json_get_text(one, "fix"));
+	}
+	assert_true(runtime);
+}
+
+static void sealed_copy(void **state)
+{
+	CLEANUP_FD int fd = machine_seal_program("/bin/sh", NULL);
+	assert_true(fd >= 0 && machine_is_sealed(fd));
+	assert_true(write(fd, "x", 1) < 0);
+	assert_false(machine_is_sealed(0));
+	assert_true(machine_seal_program("/nonexistent", NULL) < 0);
+	assert_false(machine_program_knows("/bin/sh", "no such text in here, surely"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -320,6 +352,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(log_records, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(long_line, make_root, remove_root),
 		cmocka_unit_test(filter_builds),
+		cmocka_unit_test(doctor_says_what_to_do),
+		cmocka_unit_test(sealed_copy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,6 +89,14 @@ def test_first_of_several_containers_fails_to_start(x):
     assert event["containers"][1]["error"]
 
 
+def test_second_image_cannot_be_had(x):
+    spec = x.spec("sleep 20")
+    for name in ("b", "c"):
+        spec["containers"].append(dict(spec["containers"][0], name=name, log=None, image="no/such"))
+    event = x.run(spec, 15)
+    assert event["error"].startswith("CannotPullContainerError") and all(c["started_at"] is None for c in event["containers"])
+
+
 # ---- limits ----
 
 def limits(x):

@@ -120,6 +120,37 @@ def test_supervisor_killed_while_the_executor_was_away(own):
     wait_for(lambda: not alive(state["containers"][0]["pid"]))
 
 
+def test_supervisor_killed_while_it_prepares(own):
+    """What it forked ahead for the runtimes must not stay."""
+    x = own
+    spec = x.spec("sleep 1000")
+    spec["containers"] += [dict(spec["containers"][0], name="c%d" % i, log=None) for i in range(20)]
+    x.submit(spec)
+    supervisor = wait_for(lambda: [p for p in children(x.process.pid) if title(p).endswith(spec["id"])])[0]
+    wait_for(lambda: children(supervisor))
+    below = children(supervisor)
+    os.kill(supervisor, 9)
+    x.client.wait(spec["id"], "stopped")
+    wait_for(lambda: not [p for p in below if alive(p)])
+    wait_for(lambda: not [d for d, _, _ in os.walk("/sys/fs/cgroup") if spec["id"] in d])
+
+
+def children(pid):
+    try:
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+            return [int(p) for p in f.read().split()]
+    except OSError:
+        return []
+
+
+def title(pid):
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as f:
+            return f.read().replace(b"\0", b" ").decode().strip()
+    except OSError:
+        return ""
+
+
 def alive(pid):
     try:
         with open("/proc/%d/stat" % pid) as f:
