@@ -1,7 +1,7 @@
 """Lets the stock sagemaker SDK talk to Quern, for scripts started by `quern run`.
 
 The SDK asks STS for the caller's identity at an address of its own making, whatever AWS_ENDPOINT_URL says (SDK v2:
-sagemaker.utils.sts_regional_endpoint; v3: sagemaker.core.common_utils). This module waits for those
+sagemaker.utils.sts_regional_endpoint; v3: two copies in sagemaker.core). This module waits for those
 modules to be imported and lets that one function answer AWS_ENDPOINT_URL. Nothing else of the SDK is touched.
 """
 
@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 
-_MODULES = ("sagemaker.utils", "sagemaker.core.common_utils")
+_MODULES = ("sagemaker.utils", "sagemaker.core.common_utils", "sagemaker.core.helper.session_helper")
 _FUNCTION = "sts_regional_endpoint"
 
 
@@ -21,7 +21,7 @@ def _mend(module):
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds the two modules as usual, and runs _mend after each was loaded."""
+    """Finds these modules as usual, and runs _mend after each was loaded."""
 
     def __init__(self):
         self.busy = False

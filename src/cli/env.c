@@ -1,6 +1,7 @@
 /* env.c - env and run: how stock AWS tools find this Quern.
  *
- * DESIGN: botocore 1.31 and later, the aws CLI 2.13 and later and the AWS SDKs read AWS_ENDPOINT_URL. The sagemaker SDK sends its STS calls
+ * DESIGN: botocore 1.31 and later, the aws CLI 2.13 and later and the AWS SDKs read AWS_ENDPOINT_URL; for the older CLI of Debian 12 the shell
+ * gets a function that gives it as an option. The sagemaker SDK sends its STS calls
  * elsewhere unless a default bucket is configured, which the configuration file below does; `quern run` mends it
  * for every SDK call (python/sitecustomize.py). */
 #include <errno.h>
@@ -32,6 +33,14 @@ static const char *sdk_config(struct config *c)
 }
 
 enum { MAX_VARIABLES = 12 };
+
+/* For sh, bash and zsh. An `if`, not `&&`: the text must end well under `set -e`. */
+static const char aws_function[] =
+	"if command -v aws >/dev/null 2>&1; then\n"
+	"\taws() { case \" $* \" in *' --endpoint-url'[' =']*) command aws \"$@\" ;;"
+	" *) command aws ${AWS_ENDPOINT_URL:+--endpoint-url \"$AWS_ENDPOINT_URL\"} \"$@\" ;; esac; }\n"
+	"\tif [ -n \"${BASH_VERSION-}\" ]; then export -f aws; fi\n"
+	"fi";
 
 static int collect(struct config *c, struct variable *v, struct error *err)
 {
@@ -79,8 +88,10 @@ int cli_env(struct config *c, int argc, char **argv)
 		else
 			printf("export %s='%s'\n", v[i].name, v[i].value);
 	}
-	if (!fish && !c->json)
+	if (!fish && !c->json) {
 		puts("unset AWS_SESSION_TOKEN AWS_PROFILE");
+		puts(aws_function);
+	}
 	if (c->json) {
 		json_dumpf(doc, stdout, JSON_INDENT(2));
 		putchar('\n');

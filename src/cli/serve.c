@@ -9,6 +9,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -201,8 +203,8 @@ static void stop(struct daemon *d)
 	lambda_stop(d->lambda); /* its workers wait for answers */
 	if (d->wire)
 		wire_stop(d->wire, GRACE_MS);
-	if (d->tasks)
-		task_client_free(d->tasks);
+	if (d->logs)
+		logs_stop(d->logs); /* what it has accepted may need a turn */
 	if (d->engine)
 		engine_stop(d->engine);
 	wire_server_free(d->wire);
@@ -210,6 +212,8 @@ static void stop(struct daemon *d)
 	sagemaker_free(d->sagemaker);
 	lambda_free(d->lambda);
 	ecs_free(d->ecs);
+	if (d->tasks)
+		task_client_free(d->tasks); /* the engine's workers waited in it until engine_stop */
 	ecr_free(d->ecr);
 	secrets_free(d->secrets);
 	ssm_free(d->ssm);
@@ -230,6 +234,17 @@ static void tell(int ready_fd, const char *text)
 	close(ready_fd);
 }
 
+/* A connection, a streamed body and a log file are a descriptor each; the usual soft limit of 1024 is kept low only for select(). */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warn("serve", "raise the limit of open files: %s", strerror(errno));
+}
+
 int serve_main(struct config *c, int ready_fd)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -241,6 +256,7 @@ int serve_main(struct config *c, int ready_fd)
 	sigaddset(&wanted, SIGINT);
 	sigprocmask(SIG_BLOCK, &wanted, NULL); /* before any thread exists, so that all inherit it */
 	signal(SIGPIPE, SIG_IGN);
+	raise_file_limit();
 	umask(022); /* staged files must be readable by any user inside a container; the data directory itself is closed (0700) */
 	if (start(&d, &err) < 0) {
 		log_error("serve", "%s", error_text(&err));

@@ -10,6 +10,8 @@ extern const struct store_migration logs_migrations[];
 /* Log files live under `dir`. Starts one thread (appends of PutLogEvents, expiry). Before engine_start. */
 int logs_new(struct engine *e, const char *dir, struct logs **out, struct error *err);
 /* Finishes what was accepted and stops the thread. After the wire server is stopped, while the engine still runs. */
+void logs_stop(struct logs *l);
+/* After engine_stop: turns may be in logs_stream before that. Does logs_stop when nobody did. NULL is accepted. */
 void logs_free(struct logs *l);
 const struct wire_service *logs_service(struct logs *l);
 

@@ -268,6 +268,11 @@ int logs_new(struct engine *e, const char *dir, struct logs **out, struct error 
 	return 0;
 }
 
+void logs_stop(struct logs *l)
+{
+	logs_thread_stop(l);
+}
+
 void logs_free(struct logs *l)
 {
 	if (!l)
