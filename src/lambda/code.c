@@ -118,7 +118,10 @@ static int s3_error(struct error *err, struct error *why)
 {
 	if (!why->code[0])
 		return error_move(err, why);
-	return lambda_invalid(err, "Error occurred while GetObject. S3 Error Code: %s. S3 Error Message: %s", why->code, error_text(why));
+	const char *text = error_is(why, "NoSuchKey")	   ? "The specified key does not exist."
+			   : error_is(why, "NoSuchBucket") ? "The specified bucket does not exist"
+							   : error_text(why);
+	return lambda_invalid(err, "Error occurred while GetObject. S3 Error Code: %s. S3 Error Message: %s", why->code, text);
 }
 
 static int store_object(struct lambda *l, json_t *code, struct lambda_code *out, struct error *err)
