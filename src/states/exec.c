@@ -1,7 +1,7 @@
 /* exec.c - frames, the loop over them, faults, the end, and an execution as JSON. See exec.h.
  *
- * DESIGN: frames live in the turn's arena; what they hold is released when they are dropped. Runnable frames wait in a fifo, so
- * branches advance side by side. */
+ * DESIGN: frames live in the turn's arena; what they hold is released when they are dropped. Runnable frames wait in a
+ * fifo, so branches advance side by side. */
 #include "states/exec.h"
 
 #include <stdarg.h>
@@ -11,7 +11,13 @@ enum { STEPS_PER_TURN = 20000 };
 
 void exec_init(struct exec *x, struct states *s, struct arena *a)
 {
-	*x = (struct exec){ .s = s, .a = a, .next_frame = 1, .next_event = 1, .first_event = 1, .budget = STEPS_PER_TURN, .record = true };
+	*x = (struct exec){ .s = s,
+			    .a = a,
+			    .next_frame = 1,
+			    .next_event = 1,
+			    .first_event = 1,
+			    .budget = STEPS_PER_TURN,
+			    .record = true };
 }
 
 static void frame_clear(struct frame *f)
@@ -46,7 +52,8 @@ void exec_release(struct exec *x)
 
 /* ---- frames ---- */
 
-static struct frame *frame_add(struct exec *x, struct frame *parent, int64_t id, int64_t index, const struct asl_states *scope)
+static struct frame *frame_add(struct exec *x, struct frame *parent, int64_t id, int64_t index,
+			       const struct asl_states *scope)
 {
 	struct frame *f = ARENA_NEW(x->a, struct frame);
 	f->id = id;
@@ -62,7 +69,8 @@ static struct frame *frame_add(struct exec *x, struct frame *parent, int64_t id,
 	return f;
 }
 
-struct frame *exec_frame_new(struct exec *x, struct frame *parent, int64_t index, const struct asl_states *scope, json_t *input)
+struct frame *exec_frame_new(struct exec *x, struct frame *parent, int64_t index, const struct asl_states *scope,
+			     json_t *input)
 {
 	struct frame *f = frame_add(x, parent, x->next_frame++, index, scope);
 	f->state = asl_find(scope, scope->start_at);
@@ -89,7 +97,8 @@ static void frame_cancel(struct exec *x, struct frame *f)
 		exec_task_cancel(x, f);
 	else if (f->phase == PHASE_WAIT || f->phase == PHASE_RETRY)
 		exec_timer(x, f, "w", 0);
-	else if ((f->phase == PHASE_CHILDREN || f->phase == PHASE_READ || f->phase == PHASE_WRITE) && f->state->distributed)
+	else if ((f->phase == PHASE_CHILDREN || f->phase == PHASE_READ || f->phase == PHASE_WRITE) &&
+		 f->state->distributed)
 		exec_distributed_cancel(x, f);
 }
 
@@ -113,7 +122,7 @@ void exec_ready(struct exec *x, struct frame *f)
 	if (f->queued || f->gone)
 		return;
 	f->queued = true;
-	if (x->tail == x->queue_cap) {
+	if (x->tail == x->queue_cap && x->head) {
 		memmove(x->queue, x->queue + x->head, (x->tail - x->head) * sizeof(*x->queue));
 		x->tail -= x->head;
 		x->head = 0;
@@ -160,11 +169,13 @@ void exec_begin(struct exec *x)
 	root->prev = id;
 }
 
-void exec_end(struct exec *x, enum exec_status status, json_t *output, const char *error, const char *cause, int64_t prev)
+void exec_end(struct exec *x, enum exec_status status, json_t *output, const char *error, const char *cause,
+	      int64_t prev)
 {
-	static const char *const types[] = { "", "ExecutionSucceeded", "ExecutionFailed", "ExecutionTimedOut", "ExecutionAborted" };
-	static const char *const keys[] = { "", "executionSucceededEventDetails", "executionFailedEventDetails", "executionTimedOutEventDetails",
-					    "executionAbortedEventDetails" };
+	static const char *const types[] = { "", "ExecutionSucceeded", "ExecutionFailed", "ExecutionTimedOut",
+					     "ExecutionAborted" };
+	static const char *const keys[] = { "", "executionSucceededEventDetails", "executionFailedEventDetails",
+					    "executionTimedOutEventDetails", "executionAbortedEventDetails" };
 	if (x->status != EXEC_RUNNING)
 		return;
 	x->status = status;
@@ -235,7 +246,8 @@ void exec_fault(struct exec *x, struct frame *f, const char *error, const char *
 		return;
 	}
 	if (!runtime && (f->state->type == ASL_PARALLEL || f->state->type == ASL_MAP))
-		f->prev = history_add(x, f->state->type == ASL_MAP ? "MapStateFailed" : "ParallelStateFailed", f->prev, NULL, NULL);
+		f->prev = history_add(x, f->state->type == ASL_MAP ? "MapStateFailed" : "ParallelStateFailed", f->prev,
+				      NULL, NULL);
 	if (rules && exec_catch(x, f, error, cause)) {
 		handled(x);
 		return;
@@ -247,8 +259,9 @@ void exec_asl_fault(struct exec *x, struct frame *f, struct asl_fault *fault)
 {
 	const char *cause = fault->cause, *error = arena_strdup(x->a, str_from(fault->error));
 	if (cause && !fault->whole)
-		cause = arena_printf(x->a, "An error occurred while executing the state '%s' (entered at the event id #%lld). %s", f->state->name,
-				     (long long)f->entered, cause);
+		cause = arena_printf(
+			x->a, "An error occurred while executing the state '%s' (entered at the event id #%lld). %s",
+			f->state->name, (long long)f->entered, cause);
 	else if (cause)
 		cause = arena_strdup(x->a, str_from(cause));
 	if (strcmp(error, "States.QueryEvaluationError") == 0) {
@@ -257,7 +270,9 @@ void exec_asl_fault(struct exec *x, struct frame *f, struct asl_fault *fault)
 		json_set_text(d, "cause", cause);
 		json_set_text(d, "location", fault->location);
 		json_set_text(d, "state", f->state->name);
-		f->prev = history_add(x, "EvaluationFailed", f->prev == f->entered && f->state->type != ASL_WAIT ? f->before : f->prev, "evaluationFailedEventDetails", d);
+		f->prev = history_add(x, "EvaluationFailed",
+				      f->prev == f->entered && f->state->type != ASL_WAIT ? f->before : f->prev,
+				      "evaluationFailedEventDetails", d);
 	}
 	asl_fault_release(fault);
 	exec_fault(x, f, error, cause);
@@ -281,8 +296,9 @@ void exec_pending(struct exec *x, struct frame *f, struct asl_env *env)
 	if (!x->t) { /* in memory: wait for it here */
 		json_t *out = NULL;
 		CLEANUP_JSON json_t *answer = NULL;
-		enum jsonata_status st = jsonata_eval(x->s->jsonata, json_get_str(ask, "expression"), json_object_get(ask, "bindings"),
-						      x->random(x->random_ctx), true, &out);
+		enum jsonata_status st =
+			jsonata_eval(x->s->jsonata, json_get_str(ask, "expression"), json_object_get(ask, "bindings"),
+				     x->random(x->random_ctx), true, &out);
 		answer = json_pack("{s:i,s:o*}", "status", (int)st, "value", out);
 		if (!f->memo)
 			f->memo = json_object();
@@ -294,7 +310,8 @@ void exec_pending(struct exec *x, struct frame *f, struct asl_env *env)
 	f->pending = true;
 	json_set_int(ask, "frame", f->id);
 	json_set_int(ask, "attempt", ++f->attempt);
-	turn_effect(x->t, "states.jsonata", arena_printf(x->a, "%s/%lld/%lld", x->arn, (long long)f->id, (long long)f->attempt), ask);
+	turn_effect(x->t, "states.jsonata",
+		    arena_printf(x->a, "%s/%lld/%lld", x->arn, (long long)f->id, (long long)f->attempt), ask);
 }
 
 /* ---- as JSON ---- */
@@ -438,8 +455,9 @@ void exec_snapshot(struct exec *x, struct frame *failing)
 	x->redrive = exec_save(x);
 	json_t *frames = json_object_get(x->redrive, "frames"), *o;
 	size_t i;
-	json_array_foreach(frames, i, o) {
-		bool parent = json_get_int(o, "ph", 0) == PHASE_CHILDREN && (!failing || json_get_int(o, "id", 0) != failing->id);
+	json_array_foreach (frames, i, o) {
+		bool parent = json_get_int(o, "ph", 0) == PHASE_CHILDREN &&
+			      (!failing || json_get_int(o, "id", 0) != failing->id);
 		if (parent && !json_get_text(json_object_get(o, "ta"), "map_run"))
 			continue;
 		static const char *const drop[] = { "pe", "wo", "re", "rt", "ta", "me", "rc", "fe", "fc", "ca" };

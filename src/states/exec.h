@@ -1,64 +1,65 @@
 /* exec.h - the interpreter of state machines. Inside the states room.
  *
- * DESIGN: `struct exec` is one execution in memory: facts and frames. A frame is one running line of states: the machine itself, a branch
- * of a Parallel state, an iteration of a Map. exec_run moves frames until all of them wait or the machine has ended; it reads no clock.
- * Each phase of a frame evaluates first and acts afterwards, so that it can be run again when an expression was PENDING.
- * The durable actor (exec_actor.c) loads an exec from its JSON state, gives it an event, runs it and saves it. An express
- * execution that never waits lives only in memory (exec_run_whole). */
+ * DESIGN: `struct exec` is one execution in memory: facts and frames. A frame is one running line of states: the
+ * machine itself, a branch of a Parallel state, an iteration of a Map. exec_run moves frames until all of them wait or
+ * the machine has ended; it reads no clock. Each phase of a frame evaluates first and acts afterwards, so that it can
+ * be run again when an expression was PENDING. The durable actor (exec_actor.c) loads an exec from its JSON state,
+ * gives it an event, runs it and saves it. An express execution that never waits lives only in memory (exec_run_whole).
+ */
 #ifndef QUERN_STATES_EXEC_H
 #define QUERN_STATES_EXEC_H
 
 #include "states/room.h"
 
 enum phase {
-	PHASE_ENTER,	/* writes StateEntered, then BEGIN */
-	PHASE_BEGIN,	/* evaluates the input and starts the work */
-	PHASE_WAIT,	/* Wait: until the timer */
-	PHASE_TASK,	/* Task: until its answer */
-	PHASE_RETRY,	/* until the pause is over, then BEGIN */
+	PHASE_ENTER,    /* writes StateEntered, then BEGIN */
+	PHASE_BEGIN,    /* evaluates the input and starts the work */
+	PHASE_WAIT,     /* Wait: until the timer */
+	PHASE_TASK,     /* Task: until its answer */
+	PHASE_RETRY,    /* until the pause is over, then BEGIN */
 	PHASE_CHILDREN, /* Parallel, Map: until the children are done */
-	PHASE_READ,	/* Map: its items are being read */
-	PHASE_WRITE,	/* Map: its results are being written */
-	PHASE_RESULT,	/* has `result`: output and next state */
-	PHASE_CAUGHT,	/* has `fault` and `catcher` */
+	PHASE_READ,     /* Map: its items are being read */
+	PHASE_WRITE,    /* Map: its results are being written */
+	PHASE_RESULT,   /* has `result`: output and next state */
+	PHASE_CAUGHT,   /* has `fault` and `catcher` */
 };
 
 struct frame {
 	int64_t id;
 	struct frame *parent; /* NULL: the machine itself */
-	int64_t index;	      /* of the branch or iteration */
+	int64_t index;        /* of the branch or iteration */
 	const struct asl_states *scope;
 	const struct asl_state *state;
 	enum phase phase;
 	bool queued, gone;
-	bool pending;		/* waits for a JSONata answer */
-	json_t *input, *vars;	/* raw input of the state; all visible variables or NULL. Owned, as all below */
+	bool pending;         /* waits for a JSONata answer */
+	json_t *input, *vars; /* raw input of the state; all visible variables or NULL. Owned, as all below */
 	int64_t entered, entered_ms, before, prev; /* event of StateEntered, its time, its previous, the last event */
-	json_t *work;		/* after InputPath and Parameters (Map: the items; Task: its parameters) */
+	json_t *work; /* after InputPath and Parameters (Map: the items; Task: its parameters) */
 	json_t *result;
-	json_t *retries;	/* array of counts, one a retrier */
+	json_t *retries; /* array of counts, one a retrier */
 	int64_t retry_count, attempt;
-	int catcher;		/* index of the Catch rule */
+	int catcher; /* index of the Catch rule */
 	struct {
 		char *error, *cause; /* cause NULL: none */
 	} fault;
-	json_t *task;		/* Task: {"integration","resource","type","token","deadline","heartbeat"...}; Map: settings */
-	json_t *item;		/* iteration: the context's Map object */
+	json_t *task; /* Task: {"integration","resource","type","token","deadline","heartbeat"...}; Map: settings */
+	json_t *item; /* iteration: the context's Map object */
 	json_t *memo;
 	int64_t next, running, done; /* Parallel, Map */
-	size_t slot;		/* in exec.frames */
+	size_t slot;                 /* in exec.frames */
 };
 
 /* TestState: one state runs in memory with its work mocked; what happened to the data is noted. */
 struct exec_test {
-	json_t *context;	/* borrowed; NULL: the usual one */
-	json_t *mock;		/* result of the work; borrowed; NULL: none */
-	const char *mock_text;	/* as it was given */
+	json_t *context;           /* borrowed; NULL: the usual one */
+	json_t *mock;              /* result of the work; borrowed; NULL: none */
+	const char *mock_text;     /* as it was given */
 	const char *error, *cause; /* the work's failure */
 	bool fails, mocked;
 	int64_t retried, failures; /* stateConfiguration */
 	bool counts_failures;
-	json_t *reader_data;	/* borrowed */
+	json_t *reader_data; /* borrowed */
 	/* out */
 	json_t *inspection, *details; /* owned */
 	const char *status, *next, *out_error, *out_cause;
@@ -69,7 +70,7 @@ enum exec_status { EXEC_RUNNING, EXEC_SUCCEEDED, EXEC_FAILED, EXEC_TIMED_OUT, EX
 
 struct exec {
 	struct states *s;
-	struct turn *t; /* NULL in memory */
+	struct turn *t;  /* NULL in memory */
 	struct arena *a; /* of the turn */
 	int64_t now_ms;
 	uint64_t (*random)(void *ctx);
@@ -83,15 +84,18 @@ struct exec {
 	json_t *input; /* owned */
 	int64_t start_ms, redrive_count, redrive_ms;
 	bool express, record; /* record: events are wanted */
-	json_t *logging;     /* borrowed; NULL: none */
+	json_t *logging;      /* borrowed; NULL: none */
 	/* frames */
 	struct frame **frames;
 	size_t nframes, cap;
 	struct frame **queue;
 	size_t head, tail, queue_cap;
 	int64_t next_frame, next_event, first_event; /* first_event: of this turn */
-	struct buf lines;    /* this turn's events, one JSON object a line */
-	struct { json_t *value; struct str text; } texts[4]; /* texts made lately */
+	struct buf lines;                            /* this turn's events, one JSON object a line */
+	struct {
+		json_t *value;
+		struct str text;
+	} texts[4]; /* texts made lately */
 	int ntexts;
 	json_t *context_base; /* owned: Execution and StateMachine of the context object */
 	int budget;
@@ -100,13 +104,14 @@ struct exec {
 	json_t *output; /* owned */
 	struct str output_text;
 	char *error, *cause; /* owned */
-	json_t *redrive; /* owned: the frames as they were at the failure */
+	json_t *redrive;     /* owned: the frames as they were at the failure */
 };
 
 /* ---- exec.c ---- */
 void exec_init(struct exec *x, struct states *s, struct arena *a);
 void exec_release(struct exec *x);
-struct frame *exec_frame_new(struct exec *x, struct frame *parent, int64_t index, const struct asl_states *scope, json_t *input);
+struct frame *exec_frame_new(struct exec *x, struct frame *parent, int64_t index, const struct asl_states *scope,
+			     json_t *input);
 struct frame *exec_frame(struct exec *x, int64_t id);
 void exec_frame_drop(struct exec *x, struct frame *f); /* with its descendants; cancels what they wait for */
 void exec_ready(struct exec *x, struct frame *f);
@@ -118,14 +123,16 @@ bool exec_run(struct exec *x);
 void exec_result(struct exec *x, struct frame *f, json_t *result);
 /* The state failed: retry, catch, or fail upwards. cause may be NULL. */
 void exec_fault(struct exec *x, struct frame *f, const char *error, const char *cause);
-/* As exec_fault for a fault of the language (adds "An error occurred while executing the state…"; EvaluationFailed). Releases `fault`. */
+/* As exec_fault for a fault of the language (adds "An error occurred while executing the state…"; EvaluationFailed).
+ * Releases `fault`. */
 void exec_asl_fault(struct exec *x, struct frame *f, struct asl_fault *fault);
 /* States.Runtime that nobody may catch. */
 void exec_runtime(struct exec *x, struct frame *f, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* A pending evaluation: asks for its answer. env->pending is taken. */
 void exec_pending(struct exec *x, struct frame *f, struct asl_env *env);
 /* The whole machine ends. */
-void exec_end(struct exec *x, enum exec_status status, json_t *output, const char *error, const char *cause, int64_t prev);
+void exec_end(struct exec *x, enum exec_status status, json_t *output, const char *error, const char *cause,
+	      int64_t prev);
 /* A frame came to the end of its scope with this output (taken). */
 void exec_frame_done(struct exec *x, struct frame *f, json_t *output);
 json_t *exec_save(struct exec *x); /* owned */
@@ -136,7 +143,8 @@ void exec_snapshot(struct exec *x, struct frame *failing);
 /* An environment for expressions of f's state. input is borrowed. */
 struct asl_env exec_env(struct exec *x, struct frame *f, json_t *input);
 void exec_env_done(struct asl_env *env); /* releases the context */
-struct str exec_text(struct exec *x, json_t *value); /* compact text, or the raw text when it is the execution's input */
+struct str exec_text(struct exec *x,
+		     json_t *value); /* compact text, or the raw text when it is the execution's input */
 /* False after a DataLimitExceeded fault. */
 bool exec_size_check(struct exec *x, struct frame *f, const char *what, json_t *value);
 json_t *exec_error_output(struct exec *x, const char *error, const char *cause); /* owned {"Error","Cause"} */
@@ -146,8 +154,10 @@ void exec_step(struct exec *x, struct frame *f);
 /* Output for states with results: ResultSelector, ResultPath, OutputPath, Assign; then the next state. */
 void exec_output(struct exec *x, struct frame *f);
 /* f->state's effective input (InputPath, Parameters / Arguments). */
-int exec_input(struct exec *x, struct frame *f, struct asl_env *env, json_t **filtered, json_t **out, struct asl_fault *fault);
-bool exec_handle(struct exec *x, struct frame *f, struct asl_env *env, int rc, struct asl_fault *fault); /* true: went well */
+int exec_input(struct exec *x, struct frame *f, struct asl_env *env, json_t **filtered, json_t **out,
+	       struct asl_fault *fault);
+bool exec_handle(struct exec *x, struct frame *f, struct asl_env *env, int rc,
+		 struct asl_fault *fault); /* true: went well */
 
 /* ---- exec_task.c ---- */
 void exec_task_begin(struct exec *x, struct frame *f);
@@ -163,8 +173,8 @@ void exec_child_done(struct exec *x, struct frame *parent, struct frame *child, 
 void exec_child_failed(struct exec *x, struct frame *parent, struct frame *child, const char *error, const char *cause);
 void exec_map_fill(struct exec *x, struct frame *f);
 /* The context's Map object of an item, and what the iteration gets as input. */
-int exec_map_item(struct exec *x, struct frame *f, int64_t i, json_t *value, json_t **context, json_t **input, struct asl_env *env,
-		  struct asl_fault *fault);
+int exec_map_item(struct exec *x, struct frame *f, int64_t i, json_t *value, json_t **context, json_t **input,
+		  struct asl_env *env, struct asl_fault *fault);
 
 /* ---- exec_distributed.c ---- */
 void exec_distributed_begin(struct exec *x, struct frame *f);
@@ -174,11 +184,11 @@ void exec_distributed_fill(struct exec *x, struct frame *f);
 void exec_distributed_items(struct exec *x, struct frame *f, json_t *items);
 
 /* ---- testst.c: called where a test's data or way differs ---- */
-void test_note(struct exec *x, const char *key, json_t *value); /* value borrowed; no test: nothing */
+void test_note(struct exec *x, const char *key, json_t *value);        /* value borrowed; no test: nothing */
 void test_note_number(struct exec *x, const char *key, json_t *value); /* takes value */
-bool test_leave(struct exec *x, json_t *output, const char *next); /* true: the test ends here (output taken) */
+bool test_leave(struct exec *x, json_t *output, const char *next);     /* true: the test ends here (output taken) */
 bool test_fault(struct exec *x, struct frame *f, const char *error, const char *cause); /* true: it was dealt with */
-bool test_work(struct exec *x, struct frame *f); /* true: the work was mocked or done */
+bool test_work(struct exec *x, struct frame *f);       /* true: the work was mocked or done */
 json_t *test_context(struct exec *x, struct frame *f); /* owned, or NULL: the usual one */
 
 /* ---- exec_retry.c ---- */
@@ -194,7 +204,7 @@ double exec_backoff(const json_t *retrier, int64_t n);
 
 /* ---- timers, effects ---- */
 void exec_timer(struct exec *x, struct frame *f, const char *kind, int64_t at_ms); /* at 0 cancels */
-int64_t exec_later(struct exec *x, double seconds); /* now + seconds * wait_scale */
+int64_t exec_later(struct exec *x, double seconds);                                /* now + seconds * wait_scale */
 
 /* ---- exec_actor.c ---- */
 extern const struct actor_type states_execution_actor;

@@ -1,12 +1,12 @@
-/* exec_actor.c - the durable execution: actor "states.execution", id = its ARN; and executions that live only in memory.
+/* exec_actor.c - the durable execution: actor "states.execution", id = its ARN; and executions that live only in
+ * memory.
  *
- * DESIGN: the actor's state is exec_save's JSON. `facts` in it never change: {arn, name, role, machine, machine_name, hash, type, input,
- * start_ms, redrive_count, redrive_ms, version, alias, logging, parent, parent_frame, parent_attempt, map_run, index, scope}. Events:
- *   start | go                        begin (or go on from a redrive) | more to run
- *   timer {kind, frame, attempt}      w wait and retry, t timeout, h heartbeat, p poll, x the machine's own timeout
- *   jsonata {frame, attempt, key, answer}
- *   task, poll, token, worker, heartbeat, child-ended, items, written … {frame, attempt}
- *   abort {error, cause} */
+ * DESIGN: the actor's state is exec_save's JSON. `facts` in it never change: {arn, name, role, machine, machine_name,
+ * hash, type, input, start_ms, redrive_count, redrive_ms, version, alias, logging, parent, parent_frame,
+ * parent_attempt, map_run, index, scope}. Events: start | go                        begin (or go on from a redrive) |
+ * more to run timer {kind, frame, attempt}      w wait and retry, t timeout, h heartbeat, p poll, x the machine's own
+ * timeout jsonata {frame, attempt, key, answer} task, poll, token, worker, heartbeat, child-ended, items, written …
+ * {frame, attempt} abort {error, cause} */
 #include "states/exec.h"
 
 #include <stdlib.h>
@@ -84,7 +84,8 @@ void exec_facts(struct exec *x, json_t *facts)
 	x->record = !x->express || x->logging;
 }
 
-/* A child of a distributed Map runs a part of the machine: its facts name the way there, [state, branch, state, branch …]. */
+/* A child of a distributed Map runs a part of the machine: its facts name the way there, [state, branch, state, branch
+ * …]. */
 static int scope_find(struct exec *x, struct asl_machine *view, struct error *err)
 {
 	const json_t *path = json_object_get(x->facts, "scope");
@@ -111,8 +112,9 @@ static void tell_parent(struct exec *x)
 		return;
 	json_t *e = json_pack("{s:s,s:I,s:I,s:s,s:s,s:I,s:I}", "type", "child-ended", "frame",
 			      (json_int_t)json_get_int(x->facts, "parent_frame", 0), "attempt",
-			      (json_int_t)json_get_int(x->facts, "parent_attempt", 0), "arn", x->arn, "status", status_names[x->status], "index",
-			      (json_int_t)json_get_int(x->facts, "index", -1), "stop_ms", (json_int_t)x->now_ms);
+			      (json_int_t)json_get_int(x->facts, "parent_attempt", 0), "arn", x->arn, "status",
+			      status_names[x->status], "index", (json_int_t)json_get_int(x->facts, "index", -1),
+			      "stop_ms", (json_int_t)x->now_ms);
 	if (!json_get_text(x->facts, "map_run")) {
 		if (x->output)
 			json_object_set(e, "output", x->output);
@@ -126,11 +128,13 @@ static int machine_gone(struct exec *x, struct error *err)
 {
 	struct db *db = turn_db(x->t);
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(db, &rows, err, "SELECT 1 FROM states_machine WHERE arn=? AND status='DELETING'", "s", x->machine_arn);
+	int rc = db_row(db, &rows, err, "SELECT 1 FROM states_machine WHERE arn=? AND status='DELETING'", "s",
+			x->machine_arn);
 	rows_done(&rows);
 	if (rc <= 0)
 		return rc;
-	rc = db_row(db, &rows, err, "SELECT 1 FROM states_execution WHERE machine=? AND status='RUNNING' AND arn<>?", "ss", x->machine_arn, x->arn);
+	rc = db_row(db, &rows, err, "SELECT 1 FROM states_execution WHERE machine=? AND status='RUNNING' AND arn<>?",
+		    "ss", x->machine_arn, x->arn);
 	rows_done(&rows);
 	if (rc == 0)
 		rc = machine_erase(db, x->machine_arn, err);
@@ -157,8 +161,9 @@ json_t *exec_sync_answer(struct exec *x)
 	}
 	json_object_set_new(o, "outputDetails", json_pack("{s:b}", "included", 1));
 	json_set_text(o, "traceHeader", json_get_text(x->facts, "trace"));
-	json_object_set_new(o, "billingDetails", json_pack("{s:I,s:I}", "billedMemoryUsedInMB", (json_int_t)64, "billedDurationInMilliseconds",
-							     (json_int_t)((ms / 100 + 1) * 100)));
+	json_object_set_new(o, "billingDetails",
+			    json_pack("{s:I,s:I}", "billedMemoryUsedInMB", (json_int_t)64,
+				      "billedDurationInMilliseconds", (json_int_t)((ms / 100 + 1) * 100)));
 	return o;
 }
 
@@ -172,8 +177,9 @@ static int ended(struct exec *x, struct error *err)
 	int rc = 0;
 	if (!x->express || json_get_text(x->facts, "map_run"))
 		rc = db_exec(turn_db(t), err,
-			     "UPDATE states_execution SET status=?, output=?, error=?, cause=?, stop_ms=?, redrive_state=? WHERE arn=?", "sSssiss",
-			     status_names[x->status], out, x->error, x->cause, x->now_ms, redrive, x->arn);
+			     "UPDATE states_execution SET status=?, output=?, error=?, cause=?, stop_ms=?, "
+			     "redrive_state=? WHERE arn=?",
+			     "sSssiss", status_names[x->status], out, x->error, x->cause, x->now_ms, redrive, x->arn);
 	if (rc < 0 || machine_gone(x, err) < 0)
 		return -1;
 	tell_parent(x);
@@ -234,7 +240,8 @@ static void on_event(struct exec *x, const json_t *event)
 		return;
 	}
 	if (strcmp(type, "abort") == 0) {
-		exec_end(x, EXEC_ABORTED, NULL, json_get_text(event, "error"), json_get_text(event, "cause"), x->next_event - 1);
+		exec_end(x, EXEC_ABORTED, NULL, json_get_text(event, "error"), json_get_text(event, "cause"),
+			 x->next_event - 1);
 		return;
 	}
 	if (kind && strcmp(kind, "x") == 0) {
@@ -319,7 +326,8 @@ bool exec_never_waits(const struct asl_states *scope)
 {
 	for (size_t i = 0; i < scope->count; i++) {
 		const struct asl_state *st = &scope->states[i];
-		if (st->type == ASL_TASK || st->type == ASL_WAIT || st->distributed || json_object_get(st->doc, "Retry"))
+		if (st->type == ASL_TASK || st->type == ASL_WAIT || st->distributed ||
+		    json_object_get(st->doc, "Retry"))
 			return false;
 		for (size_t b = 0; b < st->nbranches; b++)
 			if (!exec_never_waits(st->branches[b]))
@@ -341,18 +349,22 @@ static void perform_jsonata(void *ctx, struct engine *e, const struct effect *fx
 {
 	struct states *s = ctx;
 	json_t *out = NULL;
-	enum jsonata_status st = jsonata_eval(s->jsonata, json_get_str(fx->payload, "expression"), json_object_get(fx->payload, "bindings"),
+	enum jsonata_status st = jsonata_eval(s->jsonata, json_get_str(fx->payload, "expression"),
+					      json_object_get(fx->payload, "bindings"),
 					      (uint64_t)json_get_int(fx->payload, "seed", 0), true, &out);
 	json_t *answer = json_pack("{s:i,s:o*}", "status", (int)st, "value", out);
 	engine_effect_done(e, fx->seq,
-			   json_pack("{s:s,s:I,s:I,s:s,s:o}", "type", "jsonata", "frame", (json_int_t)json_get_int(fx->payload, "frame", 0),
-				     "attempt", (json_int_t)json_get_int(fx->payload, "attempt", 0), "key",
+			   json_pack("{s:s,s:I,s:I,s:s,s:o}", "type", "jsonata", "frame",
+				     (json_int_t)json_get_int(fx->payload, "frame", 0), "attempt",
+				     (json_int_t)json_get_int(fx->payload, "attempt", 0), "key",
 				     json_get_text(fx->payload, "key"), "answer", answer));
 }
 
 int exec_effects_init(struct states *s)
 {
-	const struct effect_type jsonata = { .name = "states.jsonata", .perform = perform_jsonata, .ctx = s, .blocking = true };
+	const struct effect_type jsonata = {
+		.name = "states.jsonata", .perform = perform_jsonata, .ctx = s, .blocking = true
+	};
 	engine_add_effect(s->o.engine, &jsonata);
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* exec_context.c - what expressions see: the context object, variables; texts and sizes of values. See exec.h.
  *
- * DESIGN: the part of the context that never changes is made once a turn. Texts of the last few values are kept, because a state's
- * output is the next state's input and both are written to the history. */
+ * DESIGN: the part of the context that never changes is made once a turn. Texts of the last few values are kept,
+ * because a state's output is the next state's input and both are written to the history. */
 #include "states/exec.h"
 
 #include <math.h>
@@ -101,7 +101,9 @@ bool exec_size_check(struct exec *x, struct frame *f, const char *what, json_t *
 	if ((int64_t)exec_text(x, value).len <= states_quota.payload_bytes)
 		return true;
 	exec_fault(x, f, "States.DataLimitExceeded",
-		   arena_printf(x->a, "The state/task '%s' returned a result with a size exceeding the maximum number of bytes service limit.",
+		   arena_printf(x->a,
+				"The state/task '%s' returned a result with a size exceeding the maximum number of "
+				"bytes service limit.",
 				what));
 	return false;
 }
@@ -131,8 +133,8 @@ void exec_timer(struct exec *x, struct frame *f, const char *kind, int64_t at_ms
 	if (!x->t)
 		return;
 	const char *key = arena_printf(x->a, "%s%lld", kind, (long long)f->id);
-	json_t *event = at_ms ? json_pack("{s:s,s:s,s:I,s:I}", "type", "timer", "kind", kind, "frame", (json_int_t)f->id, "attempt",
-					  (json_int_t)f->attempt)
+	json_t *event = at_ms ? json_pack("{s:s,s:s,s:I,s:I}", "type", "timer", "kind", kind, "frame",
+					  (json_int_t)f->id, "attempt", (json_int_t)f->attempt)
 			      : NULL;
 	turn_timer(x->t, key, at_ms, event);
 }

@@ -1,8 +1,9 @@
 /* exec_distributed.c - distributed Map: a map run whose children are executions of their own. See exec.h.
  *
- * DESIGN: `work` is the list of the children's inputs (or of the items, when an ItemSelector is evaluated as they start) until all have
- * started; what they gave stays in their own rows and is read at the end, so the state stays small. Each child is an actor "states.execution" that runs the item processor and tells this
- * frame of its end. Items are read (states.read) and results written (states.write) by effects. */
+ * DESIGN: `work` is the list of the children's inputs (or of the items, when an ItemSelector is evaluated as they
+ * start) until all have started; what they gave stays in their own rows and is read at the end, so the state stays
+ * small. Each child is an actor "states.execution" that runs the item processor and tells this frame of its end. Items
+ * are read (states.read) and results written (states.write) by effects. */
 #include "states/integ.h"
 
 #include <stdlib.h>
@@ -28,7 +29,8 @@ struct settings {
 	bool has_concurrency, has_count, has_percentage;
 };
 
-static int settings_eval(struct exec *x, struct frame *f, struct asl_env *env, struct settings *w, struct asl_fault *fault)
+static int settings_eval(struct exec *x, struct frame *f, struct asl_env *env, struct settings *w,
+			 struct asl_fault *fault)
 {
 	const json_t *doc = f->state->doc;
 	bool j = f->state->jsonata;
@@ -36,7 +38,8 @@ static int settings_eval(struct exec *x, struct frame *f, struct asl_env *env, s
 	if (rc == ASL_OK)
 		rc = asl_number(env, doc, "ToleratedFailureCount", j, true, &w->has_count, &w->count, fault);
 	if (rc == ASL_OK)
-		rc = asl_number(env, doc, "ToleratedFailurePercentage", j, false, &w->has_percentage, &w->percentage, fault);
+		rc = asl_number(env, doc, "ToleratedFailurePercentage", j, false, &w->has_percentage, &w->percentage,
+				fault);
 	if (rc != ASL_OK)
 		return rc;
 	if (w->has_count && w->count < 0)
@@ -49,9 +52,12 @@ static int settings_eval(struct exec *x, struct frame *f, struct asl_env *env, s
 static int map_run_insert(struct exec *x, struct frame *f, const struct settings *w, const char *arn, struct error *err)
 {
 	int rc = db_exec(turn_db(x->t), err,
-			 "INSERT INTO states_map_run(arn, execution, frame, status, start_ms, stop_ms, concurrency, tolerated_count, tolerated_percentage, "
-			 "items, batched, redrive_count, redrive_ms, written) VALUES(?, ?, ?, 'RUNNING', ?, 0, ?, ?, ?, 0, 0, 0, 0, 0)",
-			 "ssiiiid", arn, x->arn, f->id, x->now_ms, (int64_t)w->concurrency, (int64_t)w->count, w->percentage);
+			 "INSERT INTO states_map_run(arn, execution, frame, status, start_ms, stop_ms, concurrency, "
+			 "tolerated_count, tolerated_percentage, "
+			 "items, batched, redrive_count, redrive_ms, written) VALUES(?, ?, ?, 'RUNNING', ?, 0, ?, ?, "
+			 "?, 0, 0, 0, 0, 0)",
+			 "ssiiiid", arn, x->arn, f->id, x->now_ms, (int64_t)w->concurrency, (int64_t)w->count,
+			 w->percentage);
 	return rc < 0 ? -1 : 0;
 }
 
@@ -67,27 +73,31 @@ static bool open_run(struct exec *x, struct frame *f, size_t length)
 		return false;
 	}
 	struct asl_env env = exec_env(x, f, f->input);
-	int rc = f->state->jsonata ? ASL_OK : asl_in_out_path(&env, f->state->doc, "InputPath", f->input, &filtered, &fault);
+	int rc = f->state->jsonata ? ASL_OK
+				   : asl_in_out_path(&env, f->state->doc, "InputPath", f->input, &filtered, &fault);
 	if (filtered)
 		env.input = filtered;
 	if (rc == ASL_OK)
 		rc = settings_eval(x, f, &env, &w, &fault);
 	if (rc != ASL_PENDING)
-		f->prev = history_add(x, "MapStateStarted", f->prev, "mapStateStartedEventDetails", json_pack("{s:I}", "length", (json_int_t)length));
+		f->prev = history_add(x, "MapStateStarted", f->prev, "mapStateStartedEventDetails",
+				      json_pack("{s:I}", "length", (json_int_t)length));
 	if (!exec_handle(x, f, &env, rc, &fault))
 		return false;
 	exec_env_done(&env);
 	const char *label = label_of(x, f);
-	const char *arn = states_arn(x->s, x->a, "mapRun", arena_printf(x->a, "%s/%s:%s", x->machine_name, label, turn_uuid(x->t)));
+	const char *arn = states_arn(x->s, x->a, "mapRun",
+				     arena_printf(x->a, "%s/%s:%s", x->machine_name, label, turn_uuid(x->t)));
 	if (map_run_insert(x, f, &w, arn, &err) < 0) {
 		exec_fault(x, f, "States.Runtime", error_text(&err));
 		return false;
 	}
-	f->prev = history_add(x, "MapRunStarted", f->prev, "mapRunStartedEventDetails", json_pack("{s:s}", "mapRunArn", arn));
+	f->prev = history_add(x, "MapRunStarted", f->prev, "mapRunStartedEventDetails",
+			      json_pack("{s:s}", "mapRunArn", arn));
 	f->attempt++;
-	take(&f->task, json_pack("{s:s,s:s,s:I,s:f,s:b,s:f,s:b,s:I}", "map_run", arn, "label", label, "concurrency", (json_int_t)w.concurrency, "count",
-				 w.count, "has_count", w.has_count, "percentage", w.percentage, "has_percentage", w.has_percentage, "attempt",
-				 (json_int_t)f->attempt));
+	take(&f->task, json_pack("{s:s,s:s,s:I,s:f,s:b,s:f,s:b,s:I}", "map_run", arn, "label", label, "concurrency",
+				 (json_int_t)w.concurrency, "count", w.count, "has_count", w.has_count, "percentage",
+				 w.percentage, "has_percentage", w.has_percentage, "attempt", (json_int_t)f->attempt));
 	take(&f->memo, NULL);
 	f->next = f->running = f->done = 0;
 	return true;
@@ -98,7 +108,9 @@ static void close_run(struct exec *x, struct frame *f, const char *status)
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	const char *arn = json_get_text(f->task, "map_run");
 	if (arn && x->t)
-		db_exec(turn_db(x->t), &err, "UPDATE states_map_run SET status=?, stop_ms=? WHERE arn=? AND status='RUNNING'", "sis", status, x->now_ms, arn);
+		db_exec(turn_db(x->t), &err,
+			"UPDATE states_map_run SET status=?, stop_ms=? WHERE arn=? AND status='RUNNING'", "sis", status,
+			x->now_ms, arn);
 }
 
 /* The state's exit follows MapRunStarted; MapRunSucceeded when the Map is the first state (as recorded on AWS). */
@@ -139,7 +151,8 @@ void exec_distributed_begin(struct exec *x, struct frame *f)
 	if (filtered)
 		env.input = filtered;
 	if (rc == ASL_OK && template)
-		rc = j ? asl_jsonata(&env, template, "ItemReader/Arguments", &params, &fault) : asl_payload(&env, template, "Parameters", &params, &fault);
+		rc = j ? asl_jsonata(&env, template, "ItemReader/Arguments", &params, &fault)
+		       : asl_payload(&env, template, "Parameters", &params, &fault);
 	if (rc == ASL_OK && config)
 		rc = asl_number(&env, config, "MaxItems", j, true, &has_most, &most, &fault);
 	if (!exec_handle(x, f, &env, rc, &fault))
@@ -152,11 +165,12 @@ void exec_distributed_begin(struct exec *x, struct frame *f)
 		return;
 	}
 	f->phase = PHASE_READ;
-	json_t *p = json_pack("{s:I,s:I,s:s?,s:O*,s:O*}", "frame", (json_int_t)f->id, "attempt", (json_int_t)f->attempt, "resource",
-			      json_get_text(reader, "Resource"), "params", params, "config", config);
+	json_t *p = json_pack("{s:I,s:I,s:s?,s:O*,s:O*}", "frame", (json_int_t)f->id, "attempt", (json_int_t)f->attempt,
+			      "resource", json_get_text(reader, "Resource"), "params", params, "config", config);
 	if (has_most)
 		json_set_int(p, "most", (int64_t)most);
-	turn_effect(x->t, "states.read", arena_printf(x->a, "%s/%lld/%lld", x->arn, (long long)f->id, (long long)f->attempt), p);
+	turn_effect(x->t, "states.read",
+		    arena_printf(x->a, "%s/%lld/%lld", x->arn, (long long)f->id, (long long)f->attempt), p);
 }
 
 /* ---- items, batches ---- */
@@ -176,8 +190,8 @@ static bool item_input(struct exec *x, struct frame *f, int64_t i, json_t *value
 	return true;
 }
 
-static int batch_limits(struct exec *x, struct frame *f, struct asl_env *env, const json_t *batcher, double *items, double *bytes, json_t **input,
-			struct asl_fault *fault)
+static int batch_limits(struct exec *x, struct frame *f, struct asl_env *env, const json_t *batcher, double *items,
+			double *bytes, json_t **input, struct asl_fault *fault)
 {
 	bool j = f->state->jsonata, has_items = false, has_bytes = false;
 	json_t *template = json_object_get(batcher, "BatchInput");
@@ -185,7 +199,8 @@ static int batch_limits(struct exec *x, struct frame *f, struct asl_env *env, co
 	if (rc == ASL_OK)
 		rc = asl_number(env, batcher, "MaxInputBytesPerBatch", j, true, &has_bytes, bytes, fault);
 	if (rc == ASL_OK && template)
-		rc = j ? asl_jsonata(env, template, "BatchInput", input, fault) : asl_payload(env, template, "BatchInput", input, fault);
+		rc = j ? asl_jsonata(env, template, "BatchInput", input, fault)
+		       : asl_payload(env, template, "BatchInput", input, fault);
 	if (!has_items || *items < 1)
 		*items = 1e9;
 	if (!has_bytes || *bytes < 1 || *bytes > (double)states_quota.payload_bytes)
@@ -210,7 +225,7 @@ static json_t *make_batches(struct exec *x, struct frame *f, json_t *items, json
 	}
 	exec_env_done(&env);
 	*sizes = json_array();
-	json_array_foreach(items, i, value) {
+	json_array_foreach (items, i, value) {
 		json_t *made = NULL;
 		if (!item_input(x, f, (int64_t)i, value, &made)) {
 			json_decref(batches);
@@ -228,7 +243,8 @@ static json_t *make_batches(struct exec *x, struct frame *f, json_t *items, json
 			used = asl_size_bytes(o);
 		}
 		json_array_append_new(batch, made);
-		json_array_set_new(*sizes, json_array_size(*sizes) - 1, json_integer((json_int_t)json_array_size(batch)));
+		json_array_set_new(*sizes, json_array_size(*sizes) - 1,
+				   json_integer((json_int_t)json_array_size(batch)));
 		used += size + 1;
 	}
 	return batches;
@@ -249,8 +265,8 @@ static void run_items(struct exec *x, struct frame *f, json_t *items)
 		}
 		json_object_set_new(f->task, "sizes", sizes);
 	}
-	db_exec(turn_db(x->t), &err, "UPDATE states_map_run SET items=?, batched=? WHERE arn=?", "iis", (int64_t)n, (int64_t)batched,
-		json_get_text(f->task, "map_run"));
+	db_exec(turn_db(x->t), &err, "UPDATE states_map_run SET items=?, batched=? WHERE arn=?", "iis", (int64_t)n,
+		(int64_t)batched, json_get_text(f->task, "map_run"));
 	json_set_int(f->task, "items", (int64_t)n);
 	take(&f->work, items);
 	json_set_int(f->task, "children", (int64_t)json_array_size(items));
@@ -297,14 +313,18 @@ static int64_t child_size(const struct frame *f, int64_t i)
 static int child_start(struct exec *x, struct frame *f, int64_t i, json_t *input, struct error *err)
 {
 	const json_t *config = json_object_get(json_object_get(f->state->doc, "ItemProcessor"), "ProcessorConfig");
-	const char *type = json_get_text(config, "ExecutionType"), *label = json_get_text(f->task, "label"), *name = turn_uuid(x->t);
+	const char *type = json_get_text(config, "ExecutionType"), *label = json_get_text(f->task, "label"),
+		   *name = turn_uuid(x->t);
 	bool express = type && strcmp(type, "EXPRESS") == 0;
 	const char *machine = arena_printf(x->a, "%s/%s", x->machine_name, label);
-	const char *rest = express ? arena_printf(x->a, "%s:%s:%s", machine, name, turn_uuid(x->t)) : arena_printf(x->a, "%s:%s", machine, name);
+	const char *rest = express ? arena_printf(x->a, "%s:%s:%s", machine, name, turn_uuid(x->t))
+				   : arena_printf(x->a, "%s:%s", machine, name);
 	const char *arn = states_arn(x->s, x->a, express ? "express" : "execution", rest);
 	struct str text = asl_text(x->a, input);
 	json_t *facts = json_copy(x->facts);
-	static const char *const drop[] = { "parent", "sync", "redrive_count", "redrive_ms", "version", "alias", "trace" };
+	static const char *const drop[] = {
+		"parent", "sync", "redrive_count", "redrive_ms", "version", "alias", "trace"
+	};
 	for (size_t k = 0; k < sizeof(drop) / sizeof(*drop); k++)
 		json_object_del(facts, drop[k]);
 	json_set_text(facts, "arn", arn);
@@ -332,7 +352,8 @@ static int child_start(struct exec *x, struct frame *f, int64_t i, json_t *input
 static bool over_threshold(const struct frame *f)
 {
 	int64_t failed = json_get_int(f->task, "failed", 0), items = json_get_int(f->task, "items", 0);
-	bool has_count = json_get_bool(f->task, "has_count", false), has_percentage = json_get_bool(f->task, "has_percentage", false);
+	bool has_count = json_get_bool(f->task, "has_count", false),
+	     has_percentage = json_get_bool(f->task, "has_percentage", false);
 	if (has_count && (double)failed > json_get_real(f->task, "count", 0))
 		return true;
 	if (has_percentage && items && (double)failed * 100.0 / (double)items > json_get_real(f->task, "percentage", 0))
@@ -340,15 +361,17 @@ static bool over_threshold(const struct frame *f)
 	return !has_count && !has_percentage && failed > 0;
 }
 
-/* What the children gave, in the order of their items: {"arn","status","output"|"error","cause","input"}; owned, NULL on a fault. */
+/* What the children gave, in the order of their items: {"arn","status","output"|"error","cause","input"}; owned, NULL
+ * on a fault. */
 static json_t *results_read(struct exec *x, struct frame *f, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	bool inputs = json_object_get(f->state->doc, "ResultWriter") != NULL;
 	json_t *list = json_array();
-	int rc = db_query(turn_db(x->t), &rows, err,
-			  "SELECT arn, status, error, cause, output, input FROM states_execution WHERE map_run=? ORDER BY num", "s",
-			  json_get_text(f->task, "map_run"));
+	int rc = db_query(
+		turn_db(x->t), &rows, err,
+		"SELECT arn, status, error, cause, output, input FROM states_execution WHERE map_run=? ORDER BY num",
+		"s", json_get_text(f->task, "map_run"));
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		static const char *const keys[] = { "arn", "status", "error", "cause" };
 		json_t *o = json_object();
@@ -375,14 +398,17 @@ static void results_write(struct exec *x, struct frame *f, json_t *results)
 	struct asl_fault fault = ASL_FAULT_INIT;
 	CLEANUP_JSON json_t *params = NULL;
 	struct asl_env env = exec_env(x, f, f->input);
-	int rc = j ? asl_jsonata(&env, template, "ResultWriter/Arguments", &params, &fault) : asl_payload(&env, template, "Parameters", &params, &fault);
+	int rc = j ? asl_jsonata(&env, template, "ResultWriter/Arguments", &params, &fault)
+		   : asl_payload(&env, template, "Parameters", &params, &fault);
 	if (!exec_handle(x, f, &env, rc, &fault))
 		return;
 	exec_env_done(&env);
 	f->phase = PHASE_WRITE;
-	json_t *p = json_pack("{s:I,s:I,s:s,s:O,s:O,s:O*}", "frame", (json_int_t)f->id, "attempt", (json_int_t)f->attempt, "map_run",
-			      json_get_text(f->task, "map_run"), "params", params, "results", results, "config", json_object_get(writer, "WriterConfig"));
-	turn_effect(x->t, "states.write", arena_printf(x->a, "%s/%lld/%lld/w", x->arn, (long long)f->id, (long long)f->attempt), p);
+	json_t *p = json_pack("{s:I,s:I,s:s,s:O,s:O,s:O*}", "frame", (json_int_t)f->id, "attempt",
+			      (json_int_t)f->attempt, "map_run", json_get_text(f->task, "map_run"), "params", params,
+			      "results", results, "config", json_object_get(writer, "WriterConfig"));
+	turn_effect(x->t, "states.write",
+		    arena_printf(x->a, "%s/%lld/%lld/w", x->arn, (long long)f->id, (long long)f->attempt), p);
 }
 
 static void run_done(struct exec *x, struct frame *f)
@@ -401,12 +427,13 @@ static void run_done(struct exec *x, struct frame *f)
 		return;
 	}
 	json_t *out = json_array();
-	json_array_foreach(results, i, one) {
+	json_array_foreach (results, i, one) {
 		json_t *output = json_object_get(one, "output");
 		if (output)
 			json_array_append(out, output);
 		else
-			json_array_append_new(out, exec_error_output(x, json_get_text(one, "error"), json_get_text(one, "cause")));
+			json_array_append_new(
+				out, exec_error_output(x, json_get_text(one, "error"), json_get_text(one, "cause")));
 	}
 	run_succeeded(x, f, out);
 }
@@ -452,9 +479,11 @@ static void child_ended(struct exec *x, struct frame *f, const json_t *event)
 	f->running--;
 	f->done++;
 	if (strcmp(json_get_text(event, "status"), "SUCCEEDED") != 0) {
-		json_set_int(f->task, "failed", json_get_int(f->task, "failed", 0) + child_size(f, json_get_int(event, "index", 0)));
+		json_set_int(f->task, "failed",
+			     json_get_int(f->task, "failed", 0) + child_size(f, json_get_int(event, "index", 0)));
 		if (over_threshold(f)) {
-			run_failed(x, f, "States.ExceedToleratedFailureThreshold", "The specified tolerated failure threshold was exceeded");
+			run_failed(x, f, "States.ExceedToleratedFailureThreshold",
+				   "The specified tolerated failure threshold was exceeded");
 			return;
 		}
 	}
@@ -498,7 +527,9 @@ void exec_distributed_cancel(struct exec *x, struct frame *f)
 	size_t n;
 	do {
 		n = 0;
-		if (db_query(turn_db(x->t), &rows, &err, "SELECT arn FROM states_execution WHERE map_run=? AND status='RUNNING' LIMIT 1024", "s", arn) < 0)
+		if (db_query(turn_db(x->t), &rows, &err,
+			     "SELECT arn FROM states_execution WHERE map_run=? AND status='RUNNING' LIMIT 1024", "s",
+			     arn) < 0)
 			return;
 		while (n < 1024 && rows_next(&rows, &err) > 0)
 			running[n++] = arena_strdup(x->a, rows_str(&rows, 0));

@@ -1,8 +1,8 @@
 /* exec_map.c - Parallel and inline Map. See exec.h.
  *
- * DESIGN: in phase CHILDREN `result` is the list of results by index; a Map has its items in `work`, how many of them were begun in `next`
- * and its settings in `task`. The numbers of previous events are AWS's: an iteration follows the last event of the iteration
- * whose place it takes; the state's exit follows the last branch's last event. */
+ * DESIGN: in phase CHILDREN `result` is the list of results by index; a Map has its items in `work`, how many of them
+ * were begun in `next` and its settings in `task`. The numbers of previous events are AWS's: an iteration follows the
+ * last event of the iteration whose place it takes; the state's exit follows the last branch's last event. */
 #include "states/exec.h"
 
 #include <stdlib.h>
@@ -64,13 +64,15 @@ static int items_jsonata(struct exec *x, struct frame *f, struct asl_env *env, j
 		*out = json_incref(f->input);
 	if (rc != ASL_OK || json_is_array(*out))
 		return rc;
-	asl_fault_set(fault, "States.QueryEvaluationError", "Map state input must be an array but was: %s", asl_text(x->a, *out).ptr);
+	asl_fault_set(fault, "States.QueryEvaluationError", "Map state input must be an array but was: %s",
+		      asl_text(x->a, *out).ptr);
 	json_decref(*out);
 	*out = NULL;
 	return ASL_FAULT;
 }
 
-static int items_path(struct exec *x, struct frame *f, struct asl_env *env, json_t *filtered, json_t **out, struct asl_fault *fault)
+static int items_path(struct exec *x, struct frame *f, struct asl_env *env, json_t *filtered, json_t **out,
+		      struct asl_fault *fault)
 {
 	const char *path = json_get_text(f->state->doc, "ItemsPath");
 	int rc = ASL_OK;
@@ -86,7 +88,8 @@ static int items_path(struct exec *x, struct frame *f, struct asl_env *env, json
 	if (!path)
 		path = "$";
 	return whole_fault(fault, "States.Runtime",
-			   arena_printf(x->a, "Reference path \"%s\" must point to array.", path[0] == '$' && path[1] == '$' ? path + 1 : path));
+			   arena_printf(x->a, "Reference path \"%s\" must point to array.",
+					path[0] == '$' && path[1] == '$' ? path + 1 : path));
 }
 
 static int map_eval(struct exec *x, struct frame *f, struct asl_env *env, json_t **items, struct asl_fault *fault)
@@ -120,7 +123,8 @@ static void exec_map_test(struct exec *x, struct frame *f, json_t *items)
 	if (rc == ASL_OK)
 		rc = asl_number(&env, f->state->doc, "ToleratedFailureCount", j, true, &has_count, &count, &fault);
 	if (rc == ASL_OK)
-		rc = asl_number(&env, f->state->doc, "ToleratedFailurePercentage", j, false, &has_percentage, &percentage, &fault);
+		rc = asl_number(&env, f->state->doc, "ToleratedFailurePercentage", j, false, &has_percentage,
+				&percentage, &fault);
 	if (!exec_handle(x, f, &env, rc, &fault))
 		return;
 	exec_env_done(&env);
@@ -132,7 +136,8 @@ static void exec_map_test(struct exec *x, struct frame *f, json_t *items)
 	double failed = (double)x->test->failures, n = (double)json_array_size(items);
 	bool over = (has_count && failed > count) || (has_percentage && n > 0 && failed * 100 / n > percentage);
 	if (over && !x->test->fails)
-		exec_fault(x, f, "States.ExceedToleratedFailureThreshold", "The specified tolerated failure threshold was exceeded");
+		exec_fault(x, f, "States.ExceedToleratedFailureThreshold",
+			   "The specified tolerated failure threshold was exceeded");
 	else
 		test_work(x, f);
 }
@@ -177,7 +182,8 @@ void exec_map_items(struct exec *x, struct frame *f, json_t *items)
 	if (filtered)
 		env.input = filtered;
 	if (rc == ASL_OK)
-		rc = asl_number(&env, f->state->doc, "MaxConcurrency", f->state->jsonata, true, &present, &concurrency, &fault);
+		rc = asl_number(&env, f->state->doc, "MaxConcurrency", f->state->jsonata, true, &present, &concurrency,
+				&fault);
 	if (!exec_handle(x, f, &env, rc, &fault)) {
 		json_decref(items);
 		return;
@@ -196,8 +202,8 @@ void exec_map_items(struct exec *x, struct frame *f, json_t *items)
 
 /* ---- Map: iterations ---- */
 
-int exec_map_item(struct exec *x, struct frame *f, int64_t i, json_t *value, json_t **context, json_t **input, struct asl_env *env,
-		  struct asl_fault *fault)
+int exec_map_item(struct exec *x, struct frame *f, int64_t i, json_t *value, json_t **context, json_t **input,
+		  struct asl_env *env, struct asl_fault *fault)
 {
 	const json_t *doc = f->state->doc;
 	json_t *selector = json_object_get(doc, "ItemSelector");
@@ -250,7 +256,8 @@ void exec_map_fill(struct exec *x, struct frame *f)
 		struct asl_fault fault = ASL_FAULT_INIT;
 		struct asl_env env;
 		json_t *context = NULL, *input = NULL;
-		int rc = exec_map_item(x, f, f->next, json_array_get(f->work, (size_t)f->next), &context, &input, &env, &fault);
+		int rc = exec_map_item(x, f, f->next, json_array_get(f->work, (size_t)f->next), &context, &input, &env,
+				       &fault);
 		if (!exec_handle(x, f, &env, rc, &fault)) {
 			json_decref(context);
 			return;
@@ -259,7 +266,8 @@ void exec_map_fill(struct exec *x, struct frame *f)
 		take(&f->memo, NULL);
 		struct frame *child = exec_frame_new(x, f, f->next, f->state->branches[0], input);
 		child->item = context;
-		child->prev = history_add(x, "MapIterationStarted", f->prev, "mapIterationStartedEventDetails", iteration(f, f->next));
+		child->prev = history_add(x, "MapIterationStarted", f->prev, "mapIterationStartedEventDetails",
+					  iteration(f, f->next));
 		json_decref(input);
 		f->next++;
 		f->running++;
@@ -285,7 +293,8 @@ void exec_child_done(struct exec *x, struct frame *f, struct frame *child, json_
 		exec_result(x, f, json_incref(f->result));
 		return;
 	}
-	int64_t id = history_add(x, "MapIterationSucceeded", last, "mapIterationSucceededEventDetails", iteration(f, index));
+	int64_t id =
+		history_add(x, "MapIterationSucceeded", last, "mapIterationSucceededEventDetails", iteration(f, index));
 	if (f->done == (int64_t)json_array_size(f->work)) {
 		f->prev = id;
 		map_done(x, f);
@@ -298,19 +307,23 @@ static void abort_child(struct exec *x, struct frame *f, struct frame *child)
 {
 	for (size_t i = 0; i < x->nframes; i++) {
 		struct frame *w = x->frames[i];
-		const char *type = w->phase == PHASE_WAIT ? "WaitStateAborted" : w->phase == PHASE_TASK || w->phase == PHASE_RETRY ? "TaskStateAborted" : NULL;
+		const char *type = w->phase == PHASE_WAIT                              ? "WaitStateAborted"
+				   : w->phase == PHASE_TASK || w->phase == PHASE_RETRY ? "TaskStateAborted"
+										       : NULL;
 		if (w == child && type && (w->phase != PHASE_RETRY || w->state->type == ASL_TASK))
 			w->prev = history_add(x, type, w->prev, NULL, NULL);
 	}
 	if (f->state->type == ASL_MAP)
-		history_add(x, "MapIterationAborted", child->prev, "mapIterationAbortedEventDetails", iteration(f, child->index));
+		history_add(x, "MapIterationAborted", child->prev, "mapIterationAbortedEventDetails",
+			    iteration(f, child->index));
 }
 
 void exec_child_failed(struct exec *x, struct frame *f, struct frame *child, const char *error, const char *cause)
 {
 	int64_t last = child->prev;
 	if (f->state->type == ASL_MAP)
-		history_add(x, "MapIterationFailed", last, "mapIterationFailedEventDetails", iteration(f, child->index));
+		history_add(x, "MapIterationFailed", last, "mapIterationFailedEventDetails",
+			    iteration(f, child->index));
 	exec_frame_drop(x, child);
 	for (size_t i = x->nframes; i-- > 0;) {
 		if (i < x->nframes && x->frames[i]->parent == f) {

@@ -8,7 +8,7 @@ int exec_match(const json_t *rules, const char *error)
 {
 	size_t i;
 	json_t *rule;
-	json_array_foreach(rules, i, rule)
+	json_array_foreach (rules, i, rule)
 		if (asl_error_matches(json_object_get(rule, "ErrorEquals"), error))
 			return (int)i;
 	return -1;

@@ -1,7 +1,8 @@
 /* exec_state.c - what each type of state does, and how its output is made. See exec.h.
  *
- * DESIGN: JSONPath: InputPath, Parameters, work, ResultSelector, Assign, ResultPath (into the raw input), OutputPath. JSONata: Arguments, work,
- * Output and Assign, which both see the old variables. A phase evaluates all it needs before it writes an event. */
+ * DESIGN: JSONPath: InputPath, Parameters, work, ResultSelector, Assign, ResultPath (into the raw input), OutputPath.
+ * JSONata: Arguments, work, Output and Assign, which both see the old variables. A phase evaluates all it needs before
+ * it writes an event. */
 #include "states/exec.h"
 
 #include <stdlib.h>
@@ -26,7 +27,8 @@ static void drop(json_t **slot)
 
 /* ---- input ---- */
 
-int exec_input(struct exec *x, struct frame *f, struct asl_env *env, json_t **filtered, json_t **out, struct asl_fault *fault)
+int exec_input(struct exec *x, struct frame *f, struct asl_env *env, json_t **filtered, json_t **out,
+	       struct asl_fault *fault)
 {
 	const json_t *doc = f->state->doc;
 	if (f->state->jsonata) {
@@ -45,7 +47,8 @@ int exec_input(struct exec *x, struct frame *f, struct asl_env *env, json_t **fi
 	if (rc != ASL_OK)
 		return rc;
 	env->input = *filtered;
-	bool replaced = f->state->type == ASL_PARALLEL || (f->state->type == ASL_PASS && json_object_get(doc, "Result"));
+	bool replaced =
+		f->state->type == ASL_PARALLEL || (f->state->type == ASL_PASS && json_object_get(doc, "Result"));
 	json_t *parameters = f->state->type == ASL_MAP ? NULL : json_object_get(doc, "Parameters");
 	if (!replaced)
 		test_note(x, "afterInputPath", *filtered);
@@ -99,16 +102,19 @@ static void leave(struct exec *x, struct frame *f, json_t *output, json_t *assig
 	exec_ready(x, f);
 }
 
-static int assign_eval(struct exec *x, struct frame *f, struct asl_env *env, const json_t *doc, json_t **out, struct asl_fault *fault)
+static int assign_eval(struct exec *x, struct frame *f, struct asl_env *env, const json_t *doc, json_t **out,
+		       struct asl_fault *fault)
 {
 	json_t *template = json_object_get(doc, "Assign");
 	*out = NULL;
 	if (!template)
 		return ASL_OK;
-	return f->state->jsonata ? asl_jsonata(env, template, "Assign", out, fault) : asl_payload(env, template, "Assign", out, fault);
+	return f->state->jsonata ? asl_jsonata(env, template, "Assign", out, fault)
+				 : asl_payload(env, template, "Assign", out, fault);
 }
 
-static void output_jsonata(struct exec *x, struct frame *f, const json_t *doc, json_t *result, json_t *fallback, json_t *error, const char *next)
+static void output_jsonata(struct exec *x, struct frame *f, const json_t *doc, json_t *result, json_t *fallback,
+			   json_t *error, const char *next)
 {
 	struct asl_fault fault = ASL_FAULT_INIT;
 	struct asl_env env = exec_env(x, f, f->input);
@@ -134,8 +140,8 @@ static bool has_results(const struct frame *f)
 	return f->state->type == ASL_TASK || f->state->type == ASL_PARALLEL || f->state->type == ASL_MAP;
 }
 
-static int output_path_eval(struct exec *x, struct frame *f, struct asl_env *env, json_t *result, json_t **assigned, json_t **out,
-			    struct asl_fault *fault)
+static int output_path_eval(struct exec *x, struct frame *f, struct asl_env *env, json_t *result, json_t **assigned,
+			    json_t **out, struct asl_fault *fault)
 {
 	const json_t *doc = f->state->doc;
 	CLEANUP_JSON json_t *selected = NULL, *placed = NULL;
@@ -174,12 +180,13 @@ static int output_path_eval(struct exec *x, struct frame *f, struct asl_env *env
 static void finish(struct exec *x, struct frame *f, json_t *result, const char *next)
 {
 	if (f->state->jsonata) {
-		output_jsonata(x, f, f->state->doc, has_results(f) ? result : NULL, has_results(f) ? result : f->input, NULL, next);
+		output_jsonata(x, f, f->state->doc, has_results(f) ? result : NULL, has_results(f) ? result : f->input,
+			       NULL, next);
 		return;
 	}
 	const json_t *doc = f->state->doc;
-	bool plain = !x->test && !json_object_get(doc, "ResultSelector") && !json_object_get(doc, "Assign") && !json_object_get(doc, "ResultPath") &&
-		     !json_object_get(doc, "OutputPath");
+	bool plain = !x->test && !json_object_get(doc, "ResultSelector") && !json_object_get(doc, "Assign") &&
+		     !json_object_get(doc, "ResultPath") && !json_object_get(doc, "OutputPath");
 	if (plain) {
 		leave(x, f, json_incref(result), NULL, next);
 		return;
@@ -298,7 +305,7 @@ static void choice_begin(struct exec *x, struct frame *f)
 	if (rc == ASL_OK && !f->state->jsonata)
 		test_note(x, "afterInputPath", filtered);
 	if (rc == ASL_OK)
-		json_array_foreach(json_object_get(doc, "Choices"), i, rule) {
+		json_array_foreach (json_object_get(doc, "Choices"), i, rule) {
 			bool matched = false;
 			env.field = arena_printf(x->a, "Choices[%zu]", i);
 			rc = asl_choice(&env, rule, f->state->jsonata, &matched, &fault);
@@ -316,7 +323,8 @@ static void choice_begin(struct exec *x, struct frame *f)
 	} else if (fallback) {
 		choice_leave(x, f, doc, filtered, fallback);
 	} else {
-		asl_fault_set(&fault, "States.NoChoiceMatched", "Failed to transition out of the state. The state does not point to a next state.");
+		asl_fault_set(&fault, "States.NoChoiceMatched",
+			      "Failed to transition out of the state. The state does not point to a next state.");
 		exec_asl_fault(x, f, &fault);
 	}
 }
@@ -356,7 +364,8 @@ static void succeed_begin(struct exec *x, struct frame *f)
 	struct asl_fault fault = ASL_FAULT_INIT;
 	struct asl_env env = exec_env(x, f, f->input);
 	CLEANUP_JSON json_t *filtered = NULL;
-	int rc = f->state->jsonata ? ASL_OK : asl_in_out_path(&env, f->state->doc, "InputPath", f->input, &filtered, &fault);
+	int rc = f->state->jsonata ? ASL_OK
+				   : asl_in_out_path(&env, f->state->doc, "InputPath", f->input, &filtered, &fault);
 	if (!exec_handle(x, f, &env, rc, &fault))
 		return;
 	exec_env_done(&env);
@@ -366,7 +375,8 @@ static void succeed_begin(struct exec *x, struct frame *f)
 }
 
 /* Error or Cause of a Fail state; *out is text in the arena, or NULL. */
-static int fail_text(struct exec *x, struct frame *f, struct asl_env *env, const char *field, const char **out, struct asl_fault *fault)
+static int fail_text(struct exec *x, struct frame *f, struct asl_env *env, const char *field, const char **out,
+		     struct asl_fault *fault)
 {
 	const json_t *doc = f->state->doc;
 	CLEANUP_JSON json_t *value = NULL;
@@ -407,9 +417,10 @@ static void fail_begin(struct exec *x, struct frame *f)
 static void begin(struct exec *x, struct frame *f)
 {
 	static void (*const types[])(struct exec *, struct frame *) = {
-		[ASL_TASK] = exec_task_begin, [ASL_PASS] = pass_begin,	       [ASL_CHOICE] = choice_begin,
-		[ASL_WAIT] = wait_begin,      [ASL_SUCCEED] = succeed_begin,   [ASL_FAIL] = fail_begin,
-		[ASL_MAP] = exec_map_begin,   [ASL_PARALLEL] = exec_parallel_begin,
+		[ASL_TASK] = exec_task_begin,  [ASL_PASS] = pass_begin,
+		[ASL_CHOICE] = choice_begin,   [ASL_WAIT] = wait_begin,
+		[ASL_SUCCEED] = succeed_begin, [ASL_FAIL] = fail_begin,
+		[ASL_MAP] = exec_map_begin,    [ASL_PARALLEL] = exec_parallel_begin,
 	};
 	types[f->state->type](x, f);
 }

@@ -1,7 +1,7 @@
 /* exec_task.c - Task states: scheduling, answers, tokens, timeouts. See exec.h and integ.h.
  *
- * DESIGN: f->task holds what is needed until the answer: resource, token, deadline. Every answer names the frame and its attempt; one
- * that is not about the current attempt is dropped, so each may come twice. */
+ * DESIGN: f->task holds what is needed until the answer: resource, token, deadline. Every answer names the frame and
+ * its attempt; one that is not about the current attempt is dropped, so each may come twice. */
 #include "states/integ.h"
 
 #include <stdlib.h>
@@ -40,7 +40,10 @@ bool resource_parse(struct arena *a, const char *arn, struct resource *r)
 	ptrdiff_t dot = str_find_char(tail, '.');
 	struct str pattern = dot >= 0 ? str_skip(tail, (size_t)dot + 1) : STR_NULL;
 	r->action = arena_strdup(a, dot >= 0 ? str_head(tail, (size_t)dot) : tail);
-	r->pattern = str_eqz(pattern, "sync") ? TASK_SYNC : str_eqz(pattern, "sync:2") ? TASK_SYNC2 : str_eqz(pattern, "waitForTaskToken") ? TASK_TOKEN : TASK_REQUEST;
+	r->pattern = str_eqz(pattern, "sync")               ? TASK_SYNC
+		     : str_eqz(pattern, "sync:2")           ? TASK_SYNC2
+		     : str_eqz(pattern, "waitForTaskToken") ? TASK_TOKEN
+							    : TASK_REQUEST;
 	return true;
 }
 
@@ -70,8 +73,12 @@ static json_t *text_value(struct exec *x, json_t *value)
 /* "TaskSucceeded", "LambdaFunctionSucceeded", "ActivitySucceeded". */
 static void task_event(struct exec *x, struct frame *f, const struct resource *r, const char *what, json_t *details)
 {
-	static const char *const families[] = { [TASK_LAMBDA_ARN] = "LambdaFunction", [TASK_ACTIVITY] = "Activity", [TASK_SERVICE] = "Task" };
-	static const char *const keys[] = { [TASK_LAMBDA_ARN] = "lambdaFunction", [TASK_ACTIVITY] = "activity", [TASK_SERVICE] = "task" };
+	static const char *const families[] = {
+		[TASK_LAMBDA_ARN] = "LambdaFunction", [TASK_ACTIVITY] = "Activity", [TASK_SERVICE] = "Task"
+	};
+	static const char *const keys[] = {
+		[TASK_LAMBDA_ARN] = "lambdaFunction", [TASK_ACTIVITY] = "activity", [TASK_SERVICE] = "task"
+	};
 	const char *type = arena_printf(x->a, "%s%s", families[r->kind], what);
 	const char *key = arena_printf(x->a, "%s%sEventDetails", keys[r->kind], what);
 	f->prev = history_add(x, type, f->prev, json_object_size(details) ? key : NULL, details);
@@ -86,9 +93,11 @@ struct limits {
 
 static int limits_eval(struct asl_env *env, struct frame *f, struct limits *l, struct asl_fault *fault)
 {
-	int rc = asl_number(env, f->state->doc, "TimeoutSeconds", f->state->jsonata, true, &l->has_timeout, &l->timeout, fault);
+	int rc = asl_number(env, f->state->doc, "TimeoutSeconds", f->state->jsonata, true, &l->has_timeout, &l->timeout,
+			    fault);
 	if (rc == ASL_OK)
-		rc = asl_number(env, f->state->doc, "HeartbeatSeconds", f->state->jsonata, true, &l->has_heartbeat, &l->heartbeat, fault);
+		rc = asl_number(env, f->state->doc, "HeartbeatSeconds", f->state->jsonata, true, &l->has_heartbeat,
+				&l->heartbeat, fault);
 	return rc;
 }
 
@@ -102,7 +111,8 @@ static int role_eval(struct asl_env *env, struct frame *f, json_t **out, struct 
 				 : asl_payload(env, credentials, "Credentials", out, fault);
 }
 
-static void scheduled(struct exec *x, struct frame *f, const struct resource *r, const struct limits *l, const json_t *credentials)
+static void scheduled(struct exec *x, struct frame *f, const struct resource *r, const struct limits *l,
+		      const json_t *credentials)
 {
 	json_t *d = details_of(r);
 	if (r->kind == TASK_SERVICE) {
@@ -117,14 +127,16 @@ static void scheduled(struct exec *x, struct frame *f, const struct resource *r,
 	if (l->has_heartbeat)
 		json_set_int(d, "heartbeatInSeconds", (int64_t)l->heartbeat);
 	if (credentials)
-		json_object_set_new(d, "taskCredentials", json_pack("{s:s?}", "roleArn", json_get_text(credentials, "RoleArn")));
+		json_object_set_new(d, "taskCredentials",
+				    json_pack("{s:s?}", "roleArn", json_get_text(credentials, "RoleArn")));
 	task_event(x, f, r, "Scheduled", d);
 }
 
 static int token_save(struct exec *x, struct frame *f, const char *token, struct error *err)
 {
-	int rc = db_exec(turn_db(x->t), err, "INSERT INTO states_token(token, execution, frame, attempt) VALUES(?, ?, ?, ?)", "ssii", token, x->arn,
-			 f->id, f->attempt);
+	int rc = db_exec(turn_db(x->t), err,
+			 "INSERT INTO states_token(token, execution, frame, attempt) VALUES(?, ?, ?, ?)", "ssii", token,
+			 x->arn, f->id, f->attempt);
 	return rc < 0 ? -1 : 0;
 }
 
@@ -141,7 +153,8 @@ static void activity_begin(struct exec *x, struct frame *f, const struct resourc
 	const char *token = json_get_text(f->task, "token");
 	int rc = token_save(x, f, token, &err);
 	if (rc == 0)
-		rc = db_exec(db, &err, "INSERT INTO states_activity_task(activity, token, input) VALUES(?, ?, ?)", "ssS", r->arn, token, input);
+		rc = db_exec(db, &err, "INSERT INTO states_activity_task(activity, token, input) VALUES(?, ?, ?)",
+			     "ssS", r->arn, token, input);
 	if (rc < 0)
 		internal_fault(x, f, &err);
 	else
@@ -157,7 +170,8 @@ static void effect_begin(struct exec *x, struct frame *f, const char *kind, json
 	json_object_set(p, "params", f->work);
 	if (more)
 		json_object_set(p, "submitted", more);
-	turn_effect(x->t, kind, arena_printf(x->a, "%s/%lld/%lld/%s", x->arn, (long long)f->id, (long long)f->attempt, kind), p);
+	turn_effect(x->t, kind,
+		    arena_printf(x->a, "%s/%lld/%lld/%s", x->arn, (long long)f->id, (long long)f->attempt, kind), p);
 }
 
 static bool activity_exists(struct exec *x, struct frame *f, const char *arn)
@@ -181,7 +195,8 @@ static void add_started_by(const struct resource *r, json_t **params)
 	*params = with;
 }
 
-static void start(struct exec *x, struct frame *f, const struct resource *r, const struct limits *l, const json_t *credentials)
+static void start(struct exec *x, struct frame *f, const struct resource *r, const struct limits *l,
+		  const json_t *credentials)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	f->attempt++;
@@ -297,7 +312,10 @@ static void succeeded(struct exec *x, struct frame *f, const struct resource *r,
 	if (r->kind == TASK_SERVICE && strcmp(r->service, "lambda") == 0)
 		what = "lambda";
 	if ((int64_t)exec_text(x, output).len > states_quota.payload_bytes) {
-		const char *cause = arena_printf(x->a, "The state/task '%s' returned a result with a size exceeding the maximum number of bytes service limit.", what);
+		const char *cause = arena_printf(x->a,
+						 "The state/task '%s' returned a result with a size exceeding the "
+						 "maximum number of bytes service limit.",
+						 what);
 		json_set_text(d, "error", "States.DataLimitExceeded");
 		json_set_text(d, "cause", cause);
 		settle(x, f);
@@ -314,7 +332,8 @@ static void succeeded(struct exec *x, struct frame *f, const struct resource *r,
 	exec_result(x, f, json_incref(output));
 }
 
-static void failed(struct exec *x, struct frame *f, const struct resource *r, const char *what, const char *error, const char *cause)
+static void failed(struct exec *x, struct frame *f, const struct resource *r, const char *what, const char *error,
+		   const char *cause)
 {
 	json_t *d = details_of(r);
 	json_set_text(d, "error", error);
@@ -345,7 +364,8 @@ static void on_answer(struct exec *x, struct frame *f, const struct resource *r,
 {
 	json_t *output = json_object_get(event, "output");
 	if (!output)
-		failed(x, f, r, r->pattern == TASK_REQUEST ? "Failed" : "SubmitFailed", json_get_text(event, "error"), json_get_text(event, "cause"));
+		failed(x, f, r, r->pattern == TASK_REQUEST ? "Failed" : "SubmitFailed", json_get_text(event, "error"),
+		       json_get_text(event, "cause"));
 	else if (r->pattern == TASK_REQUEST)
 		succeeded(x, f, r, output);
 	else

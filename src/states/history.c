@@ -1,8 +1,8 @@
 /* history.c - the events of an execution: writing them, storing them, showing them. See exec.h.
  *
- * DESIGN: a turn's events are one blob of JSON lines and one row (execution, first id). A line is the event as the API shows it but for
- * the Details' inputDetails and the like, which are added when it is read. Numbers are AWS's: ids count from 1, events 1 and 2 have
- * previousEventId 0. */
+ * DESIGN: a turn's events are one blob of JSON lines and one row (execution, first id). A line is the event as the API
+ * shows it but for the Details' inputDetails and the like, which are added when it is read. Numbers are AWS's: ids
+ * count from 1, events 1 and 2 have previousEventId 0. */
 #include "states/exec.h"
 
 #include <stdlib.h>
@@ -49,8 +49,8 @@ static int64_t open_line(struct exec *x, const char *type, int64_t prev)
 {
 	int64_t id = x->next_event++;
 	if (x->record)
-		buf_printf(&x->lines, "{\"timestamp\":%lld,\"type\":\"%s\",\"id\":%lld,\"previousEventId\":%lld", (long long)x->now_ms, type,
-			   (long long)id, (long long)(id == 2 ? 0 : prev));
+		buf_printf(&x->lines, "{\"timestamp\":%lld,\"type\":\"%s\",\"id\":%lld,\"previousEventId\":%lld",
+			   (long long)x->now_ms, type, (long long)id, (long long)(id == 2 ? 0 : prev));
 	return id;
 }
 
@@ -102,7 +102,7 @@ int64_t history_state_exited(struct exec *x, struct frame *f, json_t *output, js
 	add_quoted(&x->lines, exec_text(x, output));
 	if (json_object_size(assigned)) {
 		buf_addz(&x->lines, ",\"assignedVariables\":{");
-		json_object_foreach(assigned, key, value) {
+		json_object_foreach (assigned, key, value) {
 			buf_addz(&x->lines, sep);
 			add_quoted(&x->lines, str_from(key));
 			buf_add_char(&x->lines, ':');
@@ -128,8 +128,9 @@ int history_store(struct exec *x, struct error *err)
 {
 	if (!x->record || !x->lines.len || x->express)
 		return 0;
-	int rc = db_exec(turn_db(x->t), err, "INSERT INTO states_history(execution, first, count, lines) VALUES(?, ?, ?, ?)", "siib", x->arn,
-			 x->first_event, x->next_event - x->first_event, buf_str(&x->lines));
+	int rc = db_exec(turn_db(x->t), err,
+			 "INSERT INTO states_history(execution, first, count, lines) VALUES(?, ?, ?, ?)", "siib",
+			 x->arn, x->first_event, x->next_event - x->first_event, buf_str(&x->lines));
 	return rc < 0 ? -1 : 0;
 }
 
@@ -151,7 +152,7 @@ json_t *history_event(const json_t *line, bool include)
 	json_t *e = json_deep_copy(line), *value;
 	const char *key;
 	json_set_real(e, "timestamp", (double)json_get_int(line, "timestamp", 0) / 1000.0);
-	json_object_foreach(e, key, value) {
+	json_object_foreach (e, key, value) {
 		if (!json_is_object(value))
 			continue;
 		show_data(value, "input", "inputDetails", include);

@@ -24,11 +24,13 @@ static bool wanted(enum log_wanted level, const char *type)
 {
 	if (level == LOG_ALL)
 		return true;
-	if (strcmp(type, "ExecutionFailed") == 0 || strcmp(type, "ExecutionAborted") == 0 || strcmp(type, "ExecutionTimedOut") == 0)
+	if (strcmp(type, "ExecutionFailed") == 0 || strcmp(type, "ExecutionAborted") == 0 ||
+	    strcmp(type, "ExecutionTimedOut") == 0)
 		return true;
 	if (level != LOG_ERRORS)
 		return false;
-	return ends_with(type, "Failed") || ends_with(type, "TimedOut") || ends_with(type, "Aborted") || strcmp(type, "FailStateEntered") == 0;
+	return ends_with(type, "Failed") || ends_with(type, "TimedOut") || ends_with(type, "Aborted") ||
+	       strcmp(type, "FailStateEntered") == 0;
 }
 
 static json_t *record_of(struct exec *x, const json_t *line, bool data)
@@ -36,7 +38,7 @@ static json_t *record_of(struct exec *x, const json_t *line, bool data)
 	CLEANUP_JSON json_t *event = history_event(line, data);
 	json_t *details = NULL, *value;
 	const char *key;
-	json_object_foreach(event, key, value)
+	json_object_foreach (event, key, value)
 		if (json_is_object(value))
 			details = value;
 	json_t *o = json_object();
@@ -45,7 +47,8 @@ static json_t *record_of(struct exec *x, const json_t *line, bool data)
 	json_object_set_new(o, "details", details ? json_incref(details) : json_object());
 	if (!data)
 		json_object_del(json_object_get(o, "details"), "parameters");
-	json_set_text(o, "previous_event_id", arena_printf(x->a, "%lld", (long long)json_get_int(line, "previousEventId", 0)));
+	json_set_text(o, "previous_event_id",
+		      arena_printf(x->a, "%lld", (long long)json_get_int(line, "previousEventId", 0)));
 	json_set_text(o, "event_timestamp", arena_printf(x->a, "%lld", (long long)json_get_int(line, "timestamp", 0)));
 	json_set_text(o, "execution_arn", x->arn);
 	json_set_text(o, "redrive_count", arena_printf(x->a, "%lld", (long long)x->redrive_count));
@@ -56,7 +59,8 @@ static json_t *record_of(struct exec *x, const json_t *line, bool data)
 static const char *group_of(struct exec *x)
 {
 	const json_t *first = json_array_get(json_object_get(x->logging, "destinations"), 0);
-	struct str rest = json_get_str(json_object_get(first, "cloudWatchLogsLogGroup"), "logGroupArn"), part = STR_NULL;
+	struct str rest = json_get_str(json_object_get(first, "cloudWatchLogsLogGroup"), "logGroupArn"),
+		   part = STR_NULL;
 	for (int i = 0; i < 7 && rest.ptr; i++)
 		str_split(&rest, ':', &part);
 	return part.ptr ? arena_strdup(x->a, part) : NULL;
@@ -76,7 +80,8 @@ void history_log(struct exec *x)
 		if (!line || !wanted(level, json_get_text(line, "type")))
 			continue;
 		CLEANUP_JSON json_t *record = record_of(x, line, data);
-		json_array_append_new(events, json_pack("{s:I,s:s}", "Timestamp", (json_int_t)json_get_int(line, "timestamp", 0), "Message",
+		json_array_append_new(events, json_pack("{s:I,s:s}", "Timestamp",
+							(json_int_t)json_get_int(line, "timestamp", 0), "Message",
 							json_text(x->a, record).ptr));
 	}
 	if (!json_array_size(events)) {
@@ -85,8 +90,8 @@ void history_log(struct exec *x)
 	}
 	char day[32];
 	clock_iso(x->start_ms, day);
-	const char *stream = arena_printf(x->a, "states/%s/%.4s-%.2s-%.2s-%.2s-%.2s/%s", x->machine_name, day, day + 5, day + 8, day + 11, day + 14,
-					  machine_hash(x->a, str_from(x->arn)) + 56);
+	const char *stream = arena_printf(x->a, "states/%s/%.4s-%.2s-%.2s-%.2s-%.2s/%s", x->machine_name, day, day + 5,
+					  day + 8, day + 11, day + 14, machine_hash(x->a, str_from(x->arn)) + 56);
 	turn_effect(x->t, "states.log", arena_printf(x->a, "%s/%lld", x->arn, (long long)x->first_event),
 		    json_pack("{s:s,s:s,s:o}", "group", group, "stream", stream, "events", events));
 }

@@ -1,4 +1,5 @@
-/* integ.c - the effects of Task and distributed Map states: call, poll, stop, read items, write results, log. See integ.h. */
+/* integ.c - the effects of Task and distributed Map states: call, poll, stop, read items, write results, log. See
+ * integ.h. */
 #include "states/integ.h"
 
 #include <stdlib.h>
@@ -31,7 +32,8 @@ static void perform_task(void *ctx, struct engine *e, const struct effect *fx)
 	struct answer w = { 0 };
 	resource_parse(&a, json_get_text(fx->payload, "resource"), &r);
 	CLEANUP_JSON json_t *params = json_incref(json_object_get(fx->payload, "params"));
-	if (r.kind == TASK_SERVICE && strcmp(r.service, "ecs") == 0 && strcmp(r.action, "runTask") == 0 && !json_object_get(params, "ClientToken")) {
+	if (r.kind == TASK_SERVICE && strcmp(r.service, "ecs") == 0 && strcmp(r.action, "runTask") == 0 &&
+	    !json_object_get(params, "ClientToken")) {
 		json_t *with = json_copy(params); /* performed again after a crash, it is the same task */
 		json_set_text(with, "ClientToken", machine_hash(&a, str_from(fx->id)));
 		json_decref(params);
@@ -106,7 +108,8 @@ static void perform_log(void *ctx, struct engine *e, const struct effect *fx)
 	json_decref(w.output);
 	w = (struct answer){ 0 };
 	json_object_set(stream, "LogEvents", json_object_get(fx->payload, "events"));
-	integ_sdk_call(ctx, &a, "cloudwatchlogs", "putLogEvents", stream, &w); /* the group may be gone: logging never fails an execution */
+	integ_sdk_call(ctx, &a, "cloudwatchlogs", "putLogEvents", stream,
+		       &w); /* the group may be gone: logging never fails an execution */
 	json_decref(w.output);
 	engine_effect_done(e, fx->seq, NULL);
 	arena_release(&a);

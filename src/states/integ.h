@@ -1,8 +1,9 @@
 /* integ.h - what a Task state can call. Inside the states room.
  *
- * DESIGN: a resource ARN is taken apart into service, action and pattern. Most integrations run in the blocking effect "states.task", which
- * calls the operation of a service of this server (wire_call_internal) and reports what it answered; `.sync` ones are then asked for again and
- * again ("states.poll") until the job has ended. Nested executions and activities are started within the turn. */
+ * DESIGN: a resource ARN is taken apart into service, action and pattern. Most integrations run in the blocking effect
+ * "states.task", which calls the operation of a service of this server (wire_call_internal) and reports what it
+ * answered; `.sync` ones are then asked for again and again ("states.poll") until the job has ended. Nested executions
+ * and activities are started within the turn. */
 #ifndef QUERN_STATES_INTEG_H
 #define QUERN_STATES_INTEG_H
 
@@ -24,20 +25,23 @@ bool resource_parse(struct arena *a, const char *arn, struct resource *out);
 
 /* What an integration's call gave. */
 struct answer {
-	json_t *output;	   /* owned; NULL: failed */
+	json_t *output;            /* owned; NULL: failed */
 	const char *error, *cause; /* in the arena */
-	bool done;	   /* poll: the job has ended */
+	bool done;                 /* poll: the job has ended */
 };
 /* Performs a request (effect thread). `params` as written in the definition. */
 void integ_call(struct states *s, struct arena *a, const struct resource *r, json_t *params, struct answer *out);
 /* Asks how a `.sync` job is, from what its submission answered. */
-void integ_poll(struct states *s, struct arena *a, const struct resource *r, json_t *params, json_t *submitted, struct answer *out);
+void integ_poll(struct states *s, struct arena *a, const struct resource *r, json_t *params, json_t *submitted,
+		struct answer *out);
 /* Stops a `.sync` job, best effort. */
 void integ_stop(struct states *s, struct arena *a, const struct resource *r, json_t *params, json_t *submitted);
 /* "sfn", "executeStatement" -> model name and operation, or false. */
-bool integ_sdk_find(struct arena *a, const char *service, const char *action, const char **model, const char **operation);
+bool integ_sdk_find(struct arena *a, const char *service, const char *action, const char **model,
+		    const char **operation);
 /* Calls an operation; output in AWS-SDK-for-Java form. */
-void integ_sdk_call(struct states *s, struct arena *a, const char *model, const char *operation, json_t *params, struct answer *out);
+void integ_sdk_call(struct states *s, struct arena *a, const char *model, const char *operation, json_t *params,
+		    struct answer *out);
 
 /* Starts a nested execution within the turn (integ_states.c). */
 void integ_states_start(struct exec *x, struct frame *f, const struct resource *r);

@@ -1,7 +1,7 @@
 /* integ_aws.c - calling services: aws-sdk:<service>:<action> and the optimized integrations that are one call.
  *
- * DESIGN: the call runs as the machine's owner. Names of services as the SDK for Java has them ("sfn") are mapped to models. An error
- * becomes "<Service>.<Code>Exception" with the SDK's text. */
+ * DESIGN: the call runs as the machine's owner. Names of services as the SDK for Java has them ("sfn") are mapped to
+ * models. An error becomes "<Service>.<Code>Exception" with the SDK's text. */
 #include "states/integ.h"
 
 #include <ctype.h>
@@ -40,7 +40,8 @@ static const struct sdk_service *service_of(const char *sdk)
 	return NULL;
 }
 
-bool integ_sdk_find(struct arena *a, const char *service, const char *action, const char **model, const char **operation)
+bool integ_sdk_find(struct arena *a, const char *service, const char *action, const char **model,
+		    const char **operation)
 {
 	const struct sdk_service *s = service_of(service);
 	char *op = arena_strdup(a, str_from(action));
@@ -50,11 +51,16 @@ bool integ_sdk_find(struct arena *a, const char *service, const char *action, co
 	return s != NULL;
 }
 
-static int call(struct states *s, struct arena *a, const char *model, const char *operation, json_t *params, json_t **out, struct error *err)
+static int call(struct states *s, struct arena *a, const char *model, const char *operation, json_t *params,
+		json_t **out, struct error *err)
 {
-	struct principal who = { .access_key = "", .account = s->o.account, .user_id = "states",
+	struct principal who = { .access_key = "",
+				 .account = s->o.account,
+				 .user_id = "states",
 				 .arn = arena_printf(a, "arn:aws:iam::%s:root", s->o.account) };
-	const struct wire_internal rq = { .model = model, .operation = operation, .in = params, .who = &who, .region = s->o.region };
+	const struct wire_internal rq = {
+		.model = model, .operation = operation, .in = params, .who = &who, .region = s->o.region
+	};
 	if (!integ_wire)
 		return error_set(err, "no server to call %s:%s", model, operation);
 	return wire_call_internal(integ_wire, &rq, a, out, err);
@@ -81,18 +87,20 @@ static void sdk_error(struct arena *a, const char *service, const struct error *
 	const char *name = s ? s->errors : service;
 	const char *code = err->code[0] ? err->code : "InternalFailure";
 	bool plain = strcmp(code, "ValidationException") == 0;
-	out->error = plain ? arena_printf(a, "%s.%sException", name, name) : arena_printf(a, "%s.%s", name, with_exception(a, code));
-	out->cause = arena_printf(a, "%s (Service: %s, Status Code: %d, Request ID: %s) (SDK Attempt Count: 1)", error_text(err), name,
-				  err->status ? err->status : 400, request_id(a));
+	out->error = plain ? arena_printf(a, "%s.%sException", name, name)
+			   : arena_printf(a, "%s.%s", name, with_exception(a, code));
+	out->cause = arena_printf(a, "%s (Service: %s, Status Code: %d, Request ID: %s) (SDK Attempt Count: 1)",
+				  error_text(err), name, err->status ? err->status : 400, request_id(a));
 }
 
 /* Optimized integrations' errors: SDK version 1's text. */
-static void optimized_error(struct arena *a, const char *name, const char *service, const struct error *err, struct answer *out)
+static void optimized_error(struct arena *a, const char *name, const char *service, const struct error *err,
+			    struct answer *out)
 {
 	const char *code = err->code[0] ? err->code : "InternalFailure";
 	out->error = arena_printf(a, "%s.%s", name, with_exception(a, code));
-	out->cause = arena_printf(a, "%s (Service: %s; Status Code: %d; Error Code: %s; Request ID: %s; Proxy: null)", error_text(err), service,
-				  err->status ? err->status : 400, code, request_id(a));
+	out->cause = arena_printf(a, "%s (Service: %s; Status Code: %d; Error Code: %s; Request ID: %s; Proxy: null)",
+				  error_text(err), service, err->status ? err->status : 400, code, request_id(a));
 }
 
 /* ---- S3, which is no model-driven service inside ---- */
@@ -120,7 +128,8 @@ static int list_one(void *ctx, const struct s3_entry *e)
 	return json_array_size(ctx) >= 1000;
 }
 
-static int s3_read_call(struct states *s, struct db *db, struct arena *a, const char *action, json_t *params, json_t **out, struct error *err)
+static int s3_read_call(struct states *s, struct db *db, struct arena *a, const char *action, json_t *params,
+			json_t **out, struct error *err)
 {
 	struct str bucket = json_get_str(params, "Bucket"), key = json_get_str(params, "Key"), text;
 	if (strcmp(action, "getObject") == 0) {
@@ -138,11 +147,13 @@ static int s3_read_call(struct states *s, struct db *db, struct arena *a, const 
 			json_decref(list);
 			return -1;
 		}
-		*out = json_pack("{s:o,s:b,s:I}", "Contents", list, "IsTruncated", 0, "KeyCount", (json_int_t)json_array_size(list));
+		*out = json_pack("{s:o,s:b,s:I}", "Contents", list, "IsTruncated", 0, "KeyCount",
+				 (json_int_t)json_array_size(list));
 		json_object_set(*out, "Name", json_object_get(params, "Bucket"));
 		return 0;
 	}
-	return error_http(err, 501, "NotImplementedException", "Quern does not implement s3:%s from a state machine yet.", action);
+	return error_http(err, 501, "NotImplementedException",
+			  "Quern does not implement s3:%s from a state machine yet.", action);
 }
 
 static void s3_call(struct states *s, struct arena *a, const char *action, json_t *params, struct answer *out)
@@ -153,7 +164,8 @@ static void s3_call(struct states *s, struct arena *a, const char *action, json_
 		rc = error_http(&err, 501, "NotImplementedException", "This Quern has no S3.");
 	} else if (strcmp(action, "putObject") == 0) {
 		json_t *body = json_get(params, "Body");
-		struct s3_put p = { json_get_str(params, "Bucket"), json_get_str(params, "Key"), json_is_string(body) ? json_str(body) : asl_text(a, body) };
+		struct s3_put p = { json_get_str(params, "Bucket"), json_get_str(params, "Key"),
+				    json_is_string(body) ? json_str(body) : asl_text(a, body) };
 		rc = engine_call(s->o.engine, put_run, &p, &err);
 		if (rc >= 0)
 			out->output = json_object();
@@ -166,13 +178,14 @@ static void s3_call(struct states *s, struct arena *a, const char *action, json_
 	if (rc >= 0)
 		return;
 	out->error = arena_printf(a, "S3.%s", with_exception(a, err.code[0] ? err.code : "S3"));
-	out->cause = arena_printf(a, "%s (Service: S3, Status Code: %d, Request ID: %s, Extended Request ID: %s)", error_text(&err),
-				  err.status ? err.status : 404, request_id(a), request_id(a));
+	out->cause = arena_printf(a, "%s (Service: S3, Status Code: %d, Request ID: %s, Extended Request ID: %s)",
+				  error_text(&err), err.status ? err.status : 404, request_id(a), request_id(a));
 }
 
 /* ---- calls ---- */
 
-void integ_sdk_call(struct states *s, struct arena *a, const char *service, const char *action, json_t *params, struct answer *out)
+void integ_sdk_call(struct states *s, struct arena *a, const char *service, const char *action, json_t *params,
+		    struct answer *out)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	const char *model, *operation;
@@ -234,12 +247,16 @@ static const struct job {
 	const char *action, *name, *describe, *stop, *status;
 	const char *good, *bad; /* words between spaces */
 } jobs[] = {
-	{ "createTrainingJob", "TrainingJobName", "DescribeTrainingJob", "StopTrainingJob", "TrainingJobStatus", "Completed", " Failed Stopped " },
-	{ "createProcessingJob", "ProcessingJobName", "DescribeProcessingJob", "StopProcessingJob", "ProcessingJobStatus", "Completed", " Failed Stopped " },
-	{ "createTransformJob", "TransformJobName", "DescribeTransformJob", "StopTransformJob", "TransformJobStatus", "Completed", " Failed Stopped " },
-	{ "createHyperParameterTuningJob", "HyperParameterTuningJobName", "DescribeHyperParameterTuningJob", "StopHyperParameterTuningJob",
-	  "HyperParameterTuningJobStatus", "Completed", " Failed Stopped " },
-	{ "createLabelingJob", "LabelingJobName", "DescribeLabelingJob", "StopLabelingJob", "LabelingJobStatus", "Completed", " Failed Stopped " },
+	{ "createTrainingJob", "TrainingJobName", "DescribeTrainingJob", "StopTrainingJob", "TrainingJobStatus",
+	  "Completed", " Failed Stopped " },
+	{ "createProcessingJob", "ProcessingJobName", "DescribeProcessingJob", "StopProcessingJob",
+	  "ProcessingJobStatus", "Completed", " Failed Stopped " },
+	{ "createTransformJob", "TransformJobName", "DescribeTransformJob", "StopTransformJob", "TransformJobStatus",
+	  "Completed", " Failed Stopped " },
+	{ "createHyperParameterTuningJob", "HyperParameterTuningJobName", "DescribeHyperParameterTuningJob",
+	  "StopHyperParameterTuningJob", "HyperParameterTuningJobStatus", "Completed", " Failed Stopped " },
+	{ "createLabelingJob", "LabelingJobName", "DescribeLabelingJob", "StopLabelingJob", "LabelingJobStatus",
+	  "Completed", " Failed Stopped " },
 };
 
 static const struct job *job_of(const struct resource *r)
@@ -250,7 +267,8 @@ static const struct job *job_of(const struct resource *r)
 	return NULL;
 }
 
-static void sagemaker_call(struct states *s, struct arena *a, const struct resource *r, json_t *params, struct answer *out)
+static void sagemaker_call(struct states *s, struct arena *a, const struct resource *r, json_t *params,
+			   struct answer *out)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	CLEANUP_JSON json_t *in = json_copy(params);
@@ -258,7 +276,8 @@ static void sagemaker_call(struct states *s, struct arena *a, const struct resou
 	if (r->pattern == TASK_SYNC && job_of(r)) {
 		json_t *tags = json_object_get(in, "Tags");
 		tags = json_is_array(tags) ? json_copy(tags) : json_array();
-		json_array_append_new(tags, json_pack("{s:s,s:s}", "Key", "MANAGED_BY_AWS", "Value", "STARTED_BY_STEP_FUNCTIONS"));
+		json_array_append_new(
+			tags, json_pack("{s:s,s:s}", "Key", "MANAGED_BY_AWS", "Value", "STARTED_BY_STEP_FUNCTIONS"));
 		json_object_set_new(in, "Tags", tags);
 	}
 	integ_sdk_find(a, "sagemaker", r->action, &model, &operation);
@@ -365,7 +384,7 @@ static void poll_ecs(struct states *s, struct arena *a, json_t *submitted, struc
 	size_t i;
 	bool good = true;
 	out->done = !task || (status && strcmp(status, "STOPPED") == 0);
-	json_array_foreach(json_object_get(task, "Containers"), i, container)
+	json_array_foreach (json_object_get(task, "Containers"), i, container)
 		if (json_get_int(container, "ExitCode", -1) != 0)
 			good = false;
 	if (out->done && (!good || !task)) {
@@ -376,7 +395,8 @@ static void poll_ecs(struct states *s, struct arena *a, json_t *submitted, struc
 	out->output = json_incref(task);
 }
 
-void integ_poll(struct states *s, struct arena *a, const struct resource *r, json_t *params, json_t *submitted, struct answer *out)
+void integ_poll(struct states *s, struct arena *a, const struct resource *r, json_t *params, json_t *submitted,
+		struct answer *out)
 {
 	const struct job *job = job_of(r);
 	*out = (struct answer){ 0 };

@@ -1,7 +1,7 @@
 /* integ_s3.c - ItemReader and ResultWriter of distributed Map states: S3 objects and listings. See integ.h.
  *
- * DESIGN: read on an effect thread. CSV is RFC 4180 with AWS's delimiters; a row of only delimiters is an item of empty texts. Parquet and
- * inventory manifests are refused with a clear cause. */
+ * DESIGN: read on an effect thread. CSV is RFC 4180 with AWS's delimiters; a row of only delimiters is an item of empty
+ * texts. Parquet and inventory manifests are refused with a clear cause. */
 #include "states/integ.h"
 
 #include <stdlib.h>
@@ -15,7 +15,11 @@ static char delimiter_of(const json_t *config)
 	const char *d = json_get_text(config, "CSVDelimiter");
 	if (!d || strcmp(d, "COMMA") == 0)
 		return ',';
-	return strcmp(d, "PIPE") == 0 ? '|' : strcmp(d, "SEMICOLON") == 0 ? ';' : strcmp(d, "SPACE") == 0 ? ' ' : strcmp(d, "TAB") == 0 ? '\t' : ',';
+	return strcmp(d, "PIPE") == 0        ? '|'
+	       : strcmp(d, "SEMICOLON") == 0 ? ';'
+	       : strcmp(d, "SPACE") == 0     ? ' '
+	       : strcmp(d, "TAB") == 0       ? '\t'
+					     : ',';
 }
 
 /* One field of a row; moves *s behind it and its delimiter. *last: the row ends here. */
@@ -83,7 +87,8 @@ static json_t *read_csv(struct str text, const json_t *config, int64_t most, con
 		json_t *item = json_object();
 		for (size_t i = 0; i < json_array_size(headers); i++) {
 			json_t *v = json_array_get(row, i);
-			json_object_set_new(item, json_string_value(json_array_get(headers, i)), v ? json_incref(v) : json_string(""));
+			json_object_set_new(item, json_string_value(json_array_get(headers, i)),
+					    v ? json_incref(v) : json_string(""));
 		}
 		json_array_append_new(items, item);
 	}
@@ -138,12 +143,12 @@ static json_t *read_json(struct arena *a, struct str text, const json_t *config,
 	}
 	json_t *items = json_array();
 	if (json_is_object(list)) {
-		json_object_foreach(list, key, value)
+		json_object_foreach (list, key, value)
 			if ((int64_t)json_array_size(items) < most)
 				json_array_append_new(items, json_pack("{s:s,s:O}", "Key", key, "Value", value));
 		return items;
 	}
-	json_array_foreach(list, i, value)
+	json_array_foreach (list, i, value)
 		if ((int64_t)i < most)
 			json_array_append(items, value);
 	return items;
@@ -169,7 +174,8 @@ static int list_one(void *ctx, const struct s3_entry *e)
 	return (int64_t)json_array_size(l->items) >= l->most;
 }
 
-static json_t *read_items(struct states *s, struct db *db, struct arena *a, json_t *payload, const char **why, struct error *err)
+static json_t *read_items(struct states *s, struct db *db, struct arena *a, json_t *payload, const char **why,
+			  struct error *err)
 {
 	json_t *params = json_object_get(payload, "params");
 	const json_t *config = json_object_get(payload, "config");
@@ -233,7 +239,8 @@ static int puts_run(struct turn *t, void *arg, struct error *err)
 {
 	struct puts *p = arg;
 	for (int i = 0; i < p->count; i++)
-		if (s3_put_small(t, p->list[i].bucket, str_from(p->list[i].key), p->list[i].body, "application/json", err) < 0)
+		if (s3_put_small(t, p->list[i].bucket, str_from(p->list[i].key), p->list[i].body, "application/json",
+				 err) < 0)
 			return -1;
 	return 0;
 }
@@ -264,8 +271,8 @@ static json_t *child_record(struct arena *a, const json_t *one)
 	return o;
 }
 
-static void add_file(struct arena *a, struct puts *p, struct str bucket, const char *folder, const char *name, json_t *records, bool lines,
-		     json_t *manifest)
+static void add_file(struct arena *a, struct puts *p, struct str bucket, const char *folder, const char *name,
+		     json_t *records, bool lines, json_t *manifest)
 {
 	size_t i;
 	json_t *one;
@@ -273,7 +280,7 @@ static void add_file(struct arena *a, struct puts *p, struct str bucket, const c
 		return;
 	CLEANUP_BUF struct buf b = BUF_INIT;
 	if (lines)
-		json_array_foreach(records, i, one) {
+		json_array_foreach (records, i, one) {
 			buf_add_str(&b, asl_text(a, one));
 			buf_add_char(&b, '\n');
 		}
@@ -290,16 +297,18 @@ json_t *integ_results(struct states *s, struct arena *a, json_t *payload, const 
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	const json_t *params = json_object_get(payload, "params"), *config = json_object_get(payload, "config");
-	const char *run = json_get_text(payload, "map_run"), *form = json_get_text(config, "OutputType"), *how = json_get_text(config, "Transformation");
+	const char *run = json_get_text(payload, "map_run"), *form = json_get_text(config, "OutputType"),
+		   *how = json_get_text(config, "Transformation");
 	const char *id = strrchr(run, ':') + 1, *prefix = json_get_text(params, "Prefix");
 	const char *folder = prefix && *prefix ? arena_printf(a, "%s/%s", prefix, id) : id;
 	struct str bucket = json_get_str(params, "Bucket");
 	CLEANUP_JSON json_t *good = json_array(), *bad = json_array(), *files = json_object(), *manifest = NULL;
-	bool lines = form && strcmp(form, "JSONL") == 0, compact = how && strcmp(how, "NONE") != 0, flatten = how && strcmp(how, "FLATTEN") == 0;
+	bool lines = form && strcmp(form, "JSONL") == 0, compact = how && strcmp(how, "NONE") != 0,
+	     flatten = how && strcmp(how, "FLATTEN") == 0;
 	struct puts p = { .count = 0 };
 	size_t i;
 	json_t *one;
-	json_array_foreach(json_object_get(payload, "results"), i, one) {
+	json_array_foreach (json_object_get(payload, "results"), i, one) {
 		json_t *output = json_object_get(one, "output");
 		if (output && flatten && json_is_array(output))
 			json_array_extend(good, output);
@@ -318,12 +327,14 @@ json_t *integ_results(struct states *s, struct arena *a, json_t *payload, const 
 	for (size_t k = 0; k < 3; k++)
 		if (!json_object_get(files, names[k]))
 			json_object_set_new(files, names[k], json_array());
-	manifest = json_pack("{s:s#,s:s,s:O}", "DestinationBucket", bucket.ptr, (int)bucket.len, "MapRunArn", run, "ResultFiles", files);
+	manifest = json_pack("{s:s#,s:s,s:O}", "DestinationBucket", bucket.ptr, (int)bucket.len, "MapRunArn", run,
+			     "ResultFiles", files);
 	const char *key = arena_printf(a, "%s/manifest.json", folder);
 	p.list[p.count++] = (struct put){ bucket, key, asl_text(a, manifest) };
 	if (engine_call(s->o.engine, puts_run, &p, &err) < 0) {
 		*why = arena_strdup(a, str_from(error_text(&err)));
 		return NULL;
 	}
-	return json_pack("{s:s,s:{s:s#,s:s}}", "MapRunArn", run, "ResultWriterDetails", "Bucket", bucket.ptr, (int)bucket.len, "Key", key);
+	return json_pack("{s:s,s:{s:s#,s:s}}", "MapRunArn", run, "ResultWriterDetails", "Bucket", bucket.ptr,
+			 (int)bucket.len, "Key", key);
 }

@@ -1,4 +1,5 @@
-/* integ_states.c - states:startExecution, with .sync, .sync:2 and .waitForTaskToken: started within the turn, so exactly once. */
+/* integ_states.c - states:startExecution, with .sync, .sync:2 and .waitForTaskToken: started within the turn, so
+ * exactly once. */
 #include "states/integ.h"
 
 static json_t *ms_value(double ms)
@@ -12,12 +13,15 @@ void integ_add_metadata(struct arena *a, json_t *output, const char *request_id,
 	char date[32];
 	const char *length = arena_printf(a, "%zu", body.len);
 	clock_http(clock_now_ms(), date);
-	json_t *all = json_pack("{s:[s],s:[s],s:[s],s:[s],s:[s]}", "x-amzn-RequestId", request_id, "connection", "keep-alive", "Content-Length", length, "Date",
-				date, "Content-Type", "application/x-amz-json-1.0");
-	json_t *plain = json_pack("{s:s,s:s,s:s,s:s,s:s}", "connection", "keep-alive", "Content-Length", length, "Content-Type",
-				  "application/x-amz-json-1.0", "Date", date, "x-amzn-RequestId", request_id);
-	json_object_set_new(output, "SdkHttpMetadata",
-			    json_pack("{s:o,s:o,s:i}", "AllHttpHeaders", all, "HttpHeaders", plain, "HttpStatusCode", status));
+	json_t *all =
+		json_pack("{s:[s],s:[s],s:[s],s:[s],s:[s]}", "x-amzn-RequestId", request_id, "connection", "keep-alive",
+			  "Content-Length", length, "Date", date, "Content-Type", "application/x-amz-json-1.0");
+	json_t *plain =
+		json_pack("{s:s,s:s,s:s,s:s,s:s}", "connection", "keep-alive", "Content-Length", length, "Content-Type",
+			  "application/x-amz-json-1.0", "Date", date, "x-amzn-RequestId", request_id);
+	json_object_set_new(
+		output, "SdkHttpMetadata",
+		json_pack("{s:o,s:o,s:i}", "AllHttpHeaders", all, "HttpHeaders", plain, "HttpStatusCode", status));
 	json_object_set_new(output, "SdkResponseMetadata", json_pack("{s:s}", "RequestId", request_id));
 }
 
@@ -36,7 +40,9 @@ void integ_states_start(struct exec *x, struct frame *f, const struct resource *
 	bool sync = r->pattern == TASK_SYNC || r->pattern == TASK_SYNC2;
 	const json_t *p = f->work, *input = json_get(p, "Input");
 	const char *machine = json_get_text(p, "StateMachineArn"), *request_id = turn_uuid(x->t);
-	struct start_request rq = { .machine = machine ? machine : "", .name = json_get_text(p, "Name"), .trace = json_get_text(p, "TraceHeader") };
+	struct start_request rq = { .machine = machine ? machine : "",
+				    .name = json_get_text(p, "Name"),
+				    .trace = json_get_text(p, "TraceHeader") };
 	if (input)
 		rq.input = json_is_string(input) ? json_str(input) : asl_text(x->a, input);
 	if (sync) {
@@ -46,15 +52,19 @@ void integ_states_start(struct exec *x, struct frame *f, const struct resource *
 	}
 	if (execution_start(x->s, x->t, &rq, &started, &err) < 0) {
 		const char *code = err.code[0] ? err.code : "InternalFailure";
-		const char *cause = arena_printf(x->a, "%s (Service: AWSStepFunctions; Status Code: 400; Error Code: %s; Request ID: %s; Proxy: null)",
-						 error_text(&err), code, request_id);
+		const char *cause = arena_printf(
+			x->a,
+			"%s (Service: AWSStepFunctions; Status Code: 400; Error Code: %s; Request ID: %s; Proxy: null)",
+			error_text(&err), code, request_id);
 		answer_later(x, f,
-			     json_pack("{s:s,s:s,s:s}", "type", "task", "error", arena_printf(x->a, "StepFunctions.%sException", code), "cause", cause));
+			     json_pack("{s:s,s:s,s:s}", "type", "task", "error",
+				       arena_printf(x->a, "StepFunctions.%sException", code), "cause", cause));
 		return;
 	}
 	if (sync)
 		json_set_text(f->task, "child", started.arn);
-	json_t *output = json_pack("{s:s,s:o}", "ExecutionArn", started.arn, "StartDate", ms_value((double)started.start_ms));
+	json_t *output =
+		json_pack("{s:s,s:o}", "ExecutionArn", started.arn, "StartDate", ms_value((double)started.start_ms));
 	integ_add_metadata(x->a, output, request_id, 200);
 	answer_later(x, f, json_pack("{s:s,s:o}", "type", "task", "output", output));
 }
@@ -73,7 +83,9 @@ void integ_states_ended(struct exec *x, struct frame *f, const json_t *event)
 	json_set_text(o, "ExecutionArn", row.arn);
 	json_set_text(o, "Error", row.error);
 	json_set_text(o, "Cause", row.cause);
-	json_object_set_new(o, "Input", parsed ? asl_read_json(x->a, row.input, false, NULL) : json_stringn(row.input.ptr, row.input.len));
+	json_object_set_new(o, "Input",
+			    parsed ? asl_read_json(x->a, row.input, false, NULL)
+				   : json_stringn(row.input.ptr, row.input.len));
 	json_object_set_new(o, "InputDetails", json_pack("{s:b}", "Included", 1));
 	json_set_text(o, "Name", row.name);
 	if (output) {

@@ -24,14 +24,14 @@
 
 /* ---- quotas: AWS's numbers; states_quota.x may be raised at start ---- */
 struct states_quota {
-	int64_t payload_bytes;	    /* input, output, result */
+	int64_t payload_bytes; /* input, output, result */
 	int64_t history_events;
 	int64_t definition_bytes;
 	int64_t tags;
 	int64_t versions, aliases;
-	int64_t map_inline;	    /* parallel iterations of an inline Map */
-	int64_t map_children;	    /* parallel children of a distributed Map */
-	int64_t express_ms;	    /* an express execution's life */
+	int64_t map_inline;   /* parallel iterations of an inline Map */
+	int64_t map_children; /* parallel children of a distributed Map */
+	int64_t express_ms;   /* an express execution's life */
 };
 extern struct states_quota states_quota;
 
@@ -39,8 +39,8 @@ struct waiter;
 struct states {
 	struct states_options o;
 	struct jsonata *jsonata;
-	pthread_mutex_t lock; /* guards `machines` */
-	struct map machines;  /* hash -> struct machine_pool: parsed definitions not in use */
+	pthread_mutex_t lock;   /* guards `machines` */
+	struct map machines;    /* hash -> struct machine_pool: parsed definitions not in use */
 	struct waiter *waiters; /* core thread: clients waiting for an activity's task or an express execution's end */
 };
 
@@ -51,7 +51,8 @@ enum { STATES_WORDS = 1024 };
 struct asl_machine *machine_take(struct states *s, struct db *db, const char *hash, struct error *err);
 void machine_give(struct states *s, const char *hash, struct asl_machine *m);
 /* Parses a definition from a client: InvalidDefinition with AWS's text. *out owned. */
-int machine_check(struct states *s, struct arena *a, struct str definition, bool express, struct asl_machine **out, struct error *err);
+int machine_check(struct states *s, struct arena *a, struct str definition, bool express, struct asl_machine **out,
+		  struct error *err);
 /* 64 hex digits of the text. In the arena. */
 const char *machine_hash(struct arena *a, struct str definition);
 
@@ -59,7 +60,7 @@ const char *machine_hash(struct arena *a, struct str definition);
 struct machine_row {
 	const char *arn, *name, *type, *role, *hash, *revision, *status;
 	const char *logging, *tracing, *encryption; /* JSON text or NULL */
-	int64_t created_ms, updated_ms, version; /* version: the last number given */
+	int64_t created_ms, updated_ms, version;    /* version: the last number given */
 	bool express;
 };
 struct version_row {
@@ -76,7 +77,7 @@ struct execution_row {
 	struct str input, output;
 	const char *error, *cause; /* NULL when absent */
 	int64_t start_ms, stop_ms, redrive_count, redrive_ms, item_count;
-	bool redrivable; /* a state to go on from is kept */
+	bool redrivable;   /* a state to go on from is kept */
 	const char *label; /* of a distributed Map's child */
 	const char *type;
 };
@@ -108,8 +109,8 @@ int arn_check(struct str arn, const char *kind, struct error *err);
 
 /* Pages: nextToken is "<offset key>" in base64 of our own. */
 struct page {
-	int64_t limit;	 /* rows to give */
-	int64_t after;	 /* keyset: the last row's number, 0 = from the start */
+	int64_t limit;   /* rows to give */
+	int64_t after;   /* keyset: the last row's number, 0 = from the start */
 	const char *key; /* keyset by text, or "" */
 };
 int page_open(struct arena *a, const json_t *in, int64_t fallback, struct page *p, struct error *err);
@@ -124,9 +125,9 @@ int tags_drop(struct db *db, const char *arn, struct error *err);
 
 /* ---- starting and ending executions (states_api_execution.c, exec_actor.c) ---- */
 struct start_request {
-	const char *machine;	  /* ARN of machine, version or alias */
-	const char *name;	  /* NULL: a UUID */
-	struct str input;	  /* ptr NULL: "{}" */
+	const char *machine; /* ARN of machine, version or alias */
+	const char *name;    /* NULL: a UUID */
+	struct str input;    /* ptr NULL: "{}" */
 	const char *trace;
 	/* who is told of the end: an actor, a frame of it and its attempt */
 	const char *parent;
@@ -137,19 +138,22 @@ struct start_result {
 	const char *arn;
 	int64_t start_ms;
 };
-int execution_start(struct states *s, struct turn *t, const struct start_request *rq, struct start_result *out, struct error *err);
+int execution_start(struct states *s, struct turn *t, const struct start_request *rq, struct start_result *out,
+		    struct error *err);
 struct start_target;
-json_t *execution_facts(const struct start_target *g, const char *arn, const char *name, struct str input, int64_t now_ms); /* owned */
+json_t *execution_facts(const struct start_target *g, const char *arn, const char *name, struct str input,
+			int64_t now_ms); /* owned */
 int execution_insert(struct turn *t, const json_t *facts, struct error *err);
 /* Marks it ABORTED and tells the actor. */
-int execution_stop(struct states *s, struct turn *t, const char *arn, const char *error, const char *cause, int64_t *stop_ms, struct error *err);
+int execution_stop(struct states *s, struct turn *t, const char *arn, const char *error, const char *cause,
+		   int64_t *stop_ms, struct error *err);
 /* Finds machine, version or alias for a start. */
 struct start_target {
 	struct machine_row machine;
 	const char *hash, *role, *logging, *revision, *version, *alias; /* version, alias: ARNs or NULL */
 };
-int start_target_find(struct states *s, struct db *db, struct arena *a, const char *arn, uint64_t random, struct start_target *out,
-		      struct error *err);
+int start_target_find(struct states *s, struct db *db, struct arena *a, const char *arn, uint64_t random,
+		      struct start_target *out, struct error *err);
 int input_check(struct arena *a, struct str input, json_t **out, struct error *err);
 
 /* ---- operations ---- */

@@ -117,7 +117,8 @@ void machine_give(struct states *s, const char *hash, struct asl_machine *m)
 	asl_machine_free(m);
 }
 
-int machine_check(struct states *s, struct arena *a, struct str definition, bool express, struct asl_machine **out, struct error *err)
+int machine_check(struct states *s, struct arena *a, struct str definition, bool express, struct asl_machine **out,
+		  struct error *err)
 {
 	struct asl_diagnostics d = { .arena = a, .jsonata = s->jsonata };
 	if (asl_parse(definition, express, &d, out) < 0)

@@ -11,11 +11,11 @@ extern const struct store_migration states_migrations[];
 
 struct states_options {
 	struct engine *engine;
-	struct s3 *s3;	   /* may be NULL in tests: readers and writers of distributed Maps then fail saying so */
+	struct s3 *s3;     /* may be NULL in tests: readers and writers of distributed Maps then fail saying so */
 	struct logs *logs; /* may be NULL in tests: logging configurations have no effect then */
 	const char *account, *region;
 	const char *jsonata_program; /* path of quern-jsonata; NULL: JSONata states fail with a clear error */
-	double wait_scale; /* Wait states, retry pauses and timeouts are multiplied by it; 0 = 1 */
+	double wait_scale;           /* Wait states, retry pauses and timeouts are multiplied by it; 0 = 1 */
 };
 /* Registers actor and effect types with the engine (before engine_start). */
 int states_new(const struct states_options *options, struct states **out, struct error *err);

@@ -1,4 +1,5 @@
-/* states_api_activity.c - activities and task tokens. GetActivityTask is with the other waiting clients in states_api_history.c. */
+/* states_api_activity.c - activities and task tokens. GetActivityTask is with the other waiting clients in
+ * states_api_history.c. */
 #include "states/room.h"
 
 /* ---- activities ---- */
@@ -14,7 +15,8 @@ COMMAND(api_activity_create)
 	json_t *encryption = json_get(in, "encryptionConfiguration");
 	const char *text = encryption ? json_text(turn_arena(t), encryption).ptr : NULL;
 	int64_t created = turn_now_ms(t);
-	int rc = db_row(turn_db(t), &rows, err, "SELECT created_ms, encryption FROM states_activity WHERE arn=?", "s", arn);
+	int rc = db_row(turn_db(t), &rows, err, "SELECT created_ms, encryption FROM states_activity WHERE arn=?", "s",
+			arn);
 	if (rc < 0)
 		return -1;
 	if (rc) {
@@ -24,8 +26,9 @@ COMMAND(api_activity_create)
 		created = rows_int(&rows, 0);
 	}
 	rows_done(&rows);
-	if (!rc && (db_exec(turn_db(t), err, "INSERT INTO states_activity(arn, name, created_ms, encryption) VALUES(?, ?, ?, ?)", "sSis", arn, name, created,
-			    text) < 0 ||
+	if (!rc && (db_exec(turn_db(t), err,
+			    "INSERT INTO states_activity(arn, name, created_ms, encryption) VALUES(?, ?, ?, ?)", "sSis",
+			    arn, name, created, text) < 0 ||
 		    tags_put(turn_db(t), arn, json_get(in, "tags"), err) < 0))
 		return -1;
 	*out = json_pack("{s:s}", "activityArn", arn);
@@ -50,7 +53,8 @@ QUERY(api_activity_describe)
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (arn_check(str_from(arn), "activity", err) < 0)
 		return -1;
-	int rc = db_row(db, &rows, err, "SELECT name, created_ms, encryption FROM states_activity WHERE arn=?", "s", arn);
+	int rc = db_row(db, &rows, err, "SELECT name, created_ms, encryption FROM states_activity WHERE arn=?", "s",
+			arn);
 	if (rc <= 0)
 		return rc < 0 ? -1 : error_aws(err, "ActivityDoesNotExist", "Activity Does Not Exist: '%s'", arn);
 	json_t *o = *out = json_object();
@@ -70,7 +74,9 @@ QUERY(api_activity_list)
 		return -1;
 	json_t *list = json_array();
 	*out = json_pack("{s:o}", "activities", list);
-	int rc = db_query(db, &rows, err, "SELECT arn, name, created_ms FROM states_activity WHERE arn>? ORDER BY arn LIMIT ?", "si", p.key, p.limit + 1);
+	int rc = db_query(db, &rows, err,
+			  "SELECT arn, name, created_ms FROM states_activity WHERE arn>? ORDER BY arn LIMIT ?", "si",
+			  p.key, p.limit + 1);
 	const char *last = "";
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		if ((int64_t)json_array_size(list) == p.limit) {
@@ -113,7 +119,8 @@ COMMAND(api_token_success)
 	struct str text = json_get_str(in, "output");
 	CLEANUP_ROWS struct rows rows = { 0 };
 	*out = json_object();
-	int rc = db_row(turn_db(t), &rows, err, "SELECT 1 FROM states_token WHERE token=?", "s", json_get_text(in, "taskToken"));
+	int rc = db_row(turn_db(t), &rows, err, "SELECT 1 FROM states_token WHERE token=?", "s",
+			json_get_text(in, "taskToken"));
 	rows_done(&rows);
 	if (rc <= 0)
 		return rc < 0 ? -1 : error_aws(err, "InvalidToken", "Invalid Token: 'Invalid token'");

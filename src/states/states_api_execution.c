@@ -9,11 +9,13 @@ int input_check(struct arena *a, struct str input, json_t **out, struct error *e
 {
 	struct asl_json_error why = { 0 };
 	if ((int64_t)input.len > states_quota.payload_bytes)
-		return error_aws(err, "InvalidExecutionInput", "Invalid State Machine Execution Input: 'The input is longer than %lld bytes.'",
+		return error_aws(err, "InvalidExecutionInput",
+				 "Invalid State Machine Execution Input: 'The input is longer than %lld bytes.'",
 				 (long long)states_quota.payload_bytes);
 	json_t *value = asl_read_json(a, input, false, &why);
 	if (!value)
-		return error_aws(err, "InvalidExecutionInput", "Invalid State Machine Execution Input: '%s'", why.message);
+		return error_aws(err, "InvalidExecutionInput", "Invalid State Machine Execution Input: '%s'",
+				 why.message);
 	if (out)
 		*out = value;
 	else
@@ -32,7 +34,8 @@ static const char *alias_route(struct arena *a, const char *routing, uint64_t ra
 	return arena_strdup(a, json_get_str(first, "stateMachineVersionArn"));
 }
 
-int start_target_find(struct states *s, struct db *db, struct arena *a, const char *arn, uint64_t random, struct start_target *out, struct error *err)
+int start_target_find(struct states *s, struct db *db, struct arena *a, const char *arn, uint64_t random,
+		      struct start_target *out, struct error *err)
 {
 	struct alias_row alias;
 	struct version_row v;
@@ -63,7 +66,8 @@ int start_target_find(struct states *s, struct db *db, struct arena *a, const ch
 	return 0;
 }
 
-json_t *execution_facts(const struct start_target *g, const char *arn, const char *name, struct str input, int64_t now_ms)
+json_t *execution_facts(const struct start_target *g, const char *arn, const char *name, struct str input,
+			int64_t now_ms)
 {
 	json_t *f = json_object();
 	json_set_text(f, "arn", arn);
@@ -88,14 +92,18 @@ int execution_insert(struct turn *t, const json_t *facts, struct error *err)
 {
 	CLEANUP_FREE char *logging = json_get(facts, "logging") ? json_text_dup(json_get(facts, "logging")) : NULL;
 	int rc = db_exec(turn_db(t), err,
-			 "INSERT INTO states_execution(arn, machine, name, version, alias, hash, role, type, status, input, start_ms, stop_ms, "
-			 "redrive_count, redrive_ms, map_run, item_count, trace, revision, logging, label) VALUES(?, ?, ?, ?, ?, ?, ?, ?, 'RUNNING', ?, "
+			 "INSERT INTO states_execution(arn, machine, name, version, alias, hash, role, type, status, "
+			 "input, start_ms, stop_ms, "
+			 "redrive_count, redrive_ms, map_run, item_count, trace, revision, logging, label) VALUES(?, "
+			 "?, ?, ?, ?, ?, ?, ?, 'RUNNING', ?, "
 			 "?, 0, 0, 0, ?, ?, ?, ?, ?, ?)",
-			 "ssssssssSisissss", json_get_text(facts, "arn"), json_get_text(facts, "machine"), json_get_text(facts, "name"),
-			 json_get_text(facts, "version"), json_get_text(facts, "alias"), json_get_text(facts, "hash"), json_get_text(facts, "role"),
-			 json_get_text(facts, "type"), json_get_str(facts, "input"), json_get_int(facts, "start_ms", 0),
-			 json_get_text(facts, "map_run"), json_get_int(facts, "item_count", 0), json_get_text(facts, "trace"),
-			 json_get_text(facts, "revision"), logging, json_get_text(facts, "label"));
+			 "ssssssssSisissss", json_get_text(facts, "arn"), json_get_text(facts, "machine"),
+			 json_get_text(facts, "name"), json_get_text(facts, "version"), json_get_text(facts, "alias"),
+			 json_get_text(facts, "hash"), json_get_text(facts, "role"), json_get_text(facts, "type"),
+			 json_get_str(facts, "input"), json_get_int(facts, "start_ms", 0),
+			 json_get_text(facts, "map_run"), json_get_int(facts, "item_count", 0),
+			 json_get_text(facts, "trace"), json_get_text(facts, "revision"), logging,
+			 json_get_text(facts, "label"));
 	return rc < 0 ? -1 : 0;
 }
 
@@ -108,7 +116,8 @@ static int started_already(const struct execution_row *x, struct str input, stru
 	return 0;
 }
 
-int execution_start(struct states *s, struct turn *t, const struct start_request *rq, struct start_result *out, struct error *err)
+int execution_start(struct states *s, struct turn *t, const struct start_request *rq, struct start_result *out,
+		    struct error *err)
 {
 	struct arena *a = turn_arena(t);
 	struct start_target g;
@@ -116,11 +125,13 @@ int execution_start(struct states *s, struct turn *t, const struct start_request
 	struct str input = rq->input.ptr ? rq->input : STR("{}");
 	if (rq->name && name_check(str_from(rq->name), err) < 0)
 		return -1;
-	if (start_target_find(s, turn_db(t), a, rq->machine, turn_random(t), &g, err) < 0 || input_check(a, input, NULL, err) < 0)
+	if (start_target_find(s, turn_db(t), a, rq->machine, turn_random(t), &g, err) < 0 ||
+	    input_check(a, input, NULL, err) < 0)
 		return -1;
 	const char *name = rq->name ? rq->name : turn_uuid(t);
 	bool express = g.machine.express;
-	const char *rest = express ? arena_printf(a, "%s:%s:%s", g.machine.name, name, turn_uuid(t)) : arena_printf(a, "%s:%s", g.machine.name, name);
+	const char *rest = express ? arena_printf(a, "%s:%s:%s", g.machine.name, name, turn_uuid(t))
+				   : arena_printf(a, "%s:%s", g.machine.name, name);
 	const char *arn = states_arn(s, a, express ? "express" : "execution", rest);
 	if (!express && rq->name) {
 		int rc = execution_find(turn_db(t), a, arn, &x, err);
@@ -161,7 +172,8 @@ COMMAND(api_execution_start)
 
 /* ---- stop ---- */
 
-int execution_stop(struct states *s, struct turn *t, const char *arn, const char *error, const char *cause, int64_t *stop_ms, struct error *err)
+int execution_stop(struct states *s, struct turn *t, const char *arn, const char *error, const char *cause,
+		   int64_t *stop_ms, struct error *err)
 {
 	struct execution_row x;
 	(void)s;
@@ -171,8 +183,9 @@ int execution_stop(struct states *s, struct turn *t, const char *arn, const char
 	if (strcmp(x.status, "RUNNING") != 0)
 		return 0;
 	*stop_ms = turn_now_ms(t);
-	if (db_exec(turn_db(t), err, "UPDATE states_execution SET status='ABORTED', stop_ms=?, error=?, cause=? WHERE arn=?", "isss", *stop_ms, error, cause,
-		    arn) < 0)
+	if (db_exec(turn_db(t), err,
+		    "UPDATE states_execution SET status='ABORTED', stop_ms=?, error=?, cause=? WHERE arn=?", "isss",
+		    *stop_ms, error, cause, arn) < 0)
 		return -1;
 	json_t *e = json_pack("{s:s}", "type", "abort");
 	json_set_text(e, "error", error);
@@ -187,7 +200,8 @@ COMMAND(api_execution_stop)
 	const char *arn = json_get_text(in, "executionArn");
 	if (arn_check(str_from(arn), "execution", err) < 0)
 		return -1;
-	if (execution_stop(c->service_ctx, t, arn, json_get_text(in, "error"), json_get_text(in, "cause"), &stop_ms, err) < 0)
+	if (execution_stop(c->service_ctx, t, arn, json_get_text(in, "error"), json_get_text(in, "cause"), &stop_ms,
+			   err) < 0)
 		return -1;
 	*out = json_object();
 	json_set_real(*out, "stopDate", (double)stop_ms / 1000.0);
@@ -219,7 +233,8 @@ COMMAND(api_execution_redrive)
 	const char *arn = json_get_text(in, "executionArn"), *token = json_get_text(in, "clientToken");
 	if (arn_check(str_from(arn), "execution", err) < 0 || execution_get(turn_db(t), a, arn, &x, err) < 0)
 		return -1;
-	if (db_row(turn_db(t), &rows, err, "SELECT redrive_state, redrive_token FROM states_execution WHERE arn=?", "s", arn) < 0)
+	if (db_row(turn_db(t), &rows, err, "SELECT redrive_state, redrive_token FROM states_execution WHERE arn=?", "s",
+		   arn) < 0)
 		return -1;
 	struct str state_text = arena_str(a, rows_str(&rows, 0)), last = rows_str(&rows, 1);
 	*out = json_object();
@@ -228,7 +243,8 @@ COMMAND(api_execution_redrive)
 		return 0;
 	}
 	rows_done(&rows);
-	const char *why = x.map_run ? "Execution is REDRIVABLE_BY_MAP_RUN: redrive the parent execution" : not_redrivable(a, &x, turn_now_ms(t));
+	const char *why = x.map_run ? "Execution is REDRIVABLE_BY_MAP_RUN: redrive the parent execution"
+				    : not_redrivable(a, &x, turn_now_ms(t));
 	if (why)
 		return error_aws(err, "ExecutionNotRedrivable", "%s", why);
 	json_t *state = json_parse(state_text, err);
@@ -242,7 +258,8 @@ COMMAND(api_execution_redrive)
 	json_set_int(facts, "redrive_count", x.redrive_count + 1);
 	json_set_int(facts, "redrive_ms", turn_now_ms(t));
 	if (db_exec(turn_db(t), err,
-		    "UPDATE states_execution SET status='RUNNING', stop_ms=0, error=NULL, cause=NULL, redrive_state=NULL, redrive_count=?, redrive_ms=?, "
+		    "UPDATE states_execution SET status='RUNNING', stop_ms=0, error=NULL, cause=NULL, "
+		    "redrive_state=NULL, redrive_count=?, redrive_ms=?, "
 		    "redrive_token=? WHERE arn=?",
 		    "iiss", x.redrive_count + 1, turn_now_ms(t), token, arn) < 0 ||
 	    turn_spawn(t, "states.execution", arn, state, err) < 0)

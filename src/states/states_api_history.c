@@ -1,7 +1,7 @@
 /* states_api_history.c - GetExecutionHistory, ListExecutions, StartSyncExecution, and clients that wait.
  *
- * DESIGN: pages of a history are named by event ids. A client that waits (an express execution's end, an activity's task) is an entry of a
- * list on the core thread; it does not outlive the process, no more than its connection does. */
+ * DESIGN: pages of a history are named by event ids. A client that waits (an express execution's end, an activity's
+ * task) is an entry of a list on the core thread; it does not outlive the process, no more than its connection does. */
 #include "states/exec.h"
 
 #include <stdlib.h>
@@ -44,16 +44,23 @@ QUERY(api_execution_history)
 	CLEANUP_ROWS struct rows rows = { 0 };
 	const char *arn = json_get_text(in, "executionArn");
 	int rc;
-	if (arn_check(str_from(arn), "execution", err) < 0 || execution_get(db, c->arena, arn, &x, err) < 0 || page_open(c->arena, in, 1000, &p, err) < 0)
+	if (arn_check(str_from(arn), "execution", err) < 0 || execution_get(db, c->arena, arn, &x, err) < 0 ||
+	    page_open(c->arena, in, 1000, &p, err) < 0)
 		return -1;
-	struct reading r = { .left = p.limit, .reverse = json_get_bool(in, "reverseOrder", false), .data = json_get_bool(in, "includeExecutionData", true),
+	struct reading r = { .left = p.limit,
+			     .reverse = json_get_bool(in, "reverseOrder", false),
+			     .data = json_get_bool(in, "includeExecutionData", true),
 			     .events = json_array() };
 	*out = json_pack("{s:o}", "events", r.events);
 	r.next = p.after ? p.after : r.reverse ? INT64_MAX : 1;
 	if (r.reverse)
-		rc = db_query(db, &rows, err, "SELECT lines FROM states_history WHERE execution=? AND first<=? ORDER BY first DESC", "si", arn, r.next);
+		rc = db_query(db, &rows, err,
+			      "SELECT lines FROM states_history WHERE execution=? AND first<=? ORDER BY first DESC",
+			      "si", arn, r.next);
 	else
-		rc = db_query(db, &rows, err, "SELECT lines FROM states_history WHERE execution=? AND first+count>? ORDER BY first", "si", arn, r.next);
+		rc = db_query(db, &rows, err,
+			      "SELECT lines FROM states_history WHERE execution=? AND first+count>? ORDER BY first",
+			      "si", arn, r.next);
 	if (rc < 0)
 		return -1;
 	while ((rc = rows_next(&rows, err)) > 0 && r.left)
@@ -63,7 +70,8 @@ QUERY(api_execution_history)
 		return -1;
 	if (r.left || r.next < 1)
 		return 0;
-	rc = db_row(db, &rows, err, "SELECT 1 FROM states_history WHERE execution=? AND first+count>?", "si", arn, r.reverse ? 0 : r.next);
+	rc = db_row(db, &rows, err, "SELECT 1 FROM states_history WHERE execution=? AND first+count>?", "si", arn,
+		    r.reverse ? 0 : r.next);
 	if (rc == 1)
 		page_more(*out, r.next, "");
 	return rc < 0 ? -1 : 0;
@@ -71,25 +79,31 @@ QUERY(api_execution_history)
 
 /* ---- list ---- */
 
-static int list_check(struct call *c, struct db *db, json_t *in, const char **machine, const char **map_run, struct error *err)
+static int list_check(struct call *c, struct db *db, json_t *in, const char **machine, const char **map_run,
+		      struct error *err)
 {
 	struct start_target g;
 	*machine = json_get_text(in, "stateMachineArn");
 	*map_run = json_get_text(in, "mapRunArn");
 	if (!*machine == !*map_run)
-		return error_aws(err, "ValidationException", "Exactly one of stateMachineArn and mapRunArn must be specified");
+		return error_aws(err, "ValidationException",
+				 "Exactly one of stateMachineArn and mapRunArn must be specified");
 	if (*map_run)
 		return arn_check(str_from(*map_run), "mapRun", err);
 	if (start_target_find(c->service_ctx, db, c->arena, *machine, 0, &g, err) < 0)
 		return -1;
 	if (g.machine.express)
-		return error_aws(err, "StateMachineTypeNotSupported", "This operation is not supported by this type of state machine");
+		return error_aws(err, "StateMachineTypeNotSupported",
+				 "This operation is not supported by this type of state machine");
 	return 0;
 }
 
 static void show_listed(json_t *list, struct rows *r)
 {
-	static const char *const keys[] = { "executionArn", "stateMachineArn", "name", "status", "mapRunArn", "stateMachineVersionArn", "stateMachineAliasArn" };
+	static const char *const keys[] = {
+		"executionArn",           "stateMachineArn",     "name", "status", "mapRunArn",
+		"stateMachineVersionArn", "stateMachineAliasArn"
+	};
 	json_t *o = json_object();
 	for (int i = 0; i < 7; i++)
 		json_set_text(o, keys[i], rows_str(r, i + 1).ptr);
@@ -108,19 +122,22 @@ QUERY(api_execution_list)
 {
 	struct page p;
 	CLEANUP_ROWS struct rows rows = { 0 };
-	const char *machine, *map_run, *status = json_get_text(in, "statusFilter"), *redrive = json_get_text(in, "redriveFilter");
+	const char *machine, *map_run, *status = json_get_text(in, "statusFilter"),
+				       *redrive = json_get_text(in, "redriveFilter");
 	int rc;
 	if (list_check(c, db, in, &machine, &map_run, err) < 0 || page_open(c->arena, in, 100, &p, err) < 0)
 		return -1;
 	json_t *list = json_array();
 	*out = json_pack("{s:o}", "executions", list);
 	const char *column = map_run ? "map_run=?" : "(machine=? OR version=? OR alias=?) AND map_run IS NULL";
-	const char *sql = arena_printf(
-		c->arena,
-		"SELECT num, arn, machine, name, status, map_run, version, alias, start_ms, stop_ms, redrive_count, redrive_ms, item_count FROM "
-		"states_execution WHERE %s AND num<?%s%s ORDER BY num DESC LIMIT ?",
-		column, status ? " AND status=?" : " AND ?=''",
-		!redrive ? "" : strcmp(redrive, "REDRIVEN") == 0 ? " AND redrive_count>0" : " AND redrive_count=0");
+	const char *sql = arena_printf(c->arena,
+				       "SELECT num, arn, machine, name, status, map_run, version, alias, start_ms, "
+				       "stop_ms, redrive_count, redrive_ms, item_count FROM "
+				       "states_execution WHERE %s AND num<?%s%s ORDER BY num DESC LIMIT ?",
+				       column, status ? " AND status=?" : " AND ?=''",
+				       !redrive                           ? ""
+				       : strcmp(redrive, "REDRIVEN") == 0 ? " AND redrive_count>0"
+									  : " AND redrive_count=0");
 	int64_t before = p.after ? p.after : INT64_MAX;
 	const char *wanted = status ? status : "";
 	if (map_run)
@@ -219,7 +236,8 @@ static int task_take(struct turn *t, const char *activity, const char *worker, j
 	struct db *db = turn_db(t);
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_row(db, &rows, err,
-			"SELECT a.id, a.token, a.input, k.execution, k.frame, k.attempt FROM states_activity_task a JOIN states_token k ON k.token=a.token "
+			"SELECT a.id, a.token, a.input, k.execution, k.frame, k.attempt FROM states_activity_task a "
+			"JOIN states_token k ON k.token=a.token "
 			"WHERE a.activity=? ORDER BY a.id LIMIT 1",
 			"s", activity);
 	*out = NULL;
@@ -227,7 +245,8 @@ static int task_take(struct turn *t, const char *activity, const char *worker, j
 		return rc;
 	struct str token = arena_str(turn_arena(t), rows_str(&rows, 1)), input = rows_str(&rows, 2);
 	*out = json_pack("{s:s,s:o}", "taskToken", token.ptr, "input", json_stringn(input.ptr, input.len));
-	json_t *e = json_pack("{s:s,s:I,s:I}", "type", "worker", "frame", (json_int_t)rows_int(&rows, 4), "attempt", (json_int_t)rows_int(&rows, 5));
+	json_t *e = json_pack("{s:s,s:I,s:I}", "type", "worker", "frame", (json_int_t)rows_int(&rows, 4), "attempt",
+			      (json_int_t)rows_int(&rows, 5));
 	json_set_text(e, "worker", worker);
 	turn_send(t, arena_strdup(turn_arena(t), rows_str(&rows, 3)), e);
 	rows_done(&rows);
@@ -297,7 +316,8 @@ static int poll_run(struct turn *t, void *arg, struct error *err)
 	p->waits = !p->out;
 	if (!p->waits)
 		return 0;
-	if (!turn_exists(t, "states/pollers") && turn_spawn(t, "states.pollers", "states/pollers", json_object(), err) < 0)
+	if (!turn_exists(t, "states/pollers") &&
+	    turn_spawn(t, "states.pollers", "states/pollers", json_object(), err) < 0)
 		return -1;
 	turn_send(t, "states/pollers", json_pack("{s:s}", "type", "tick"));
 	struct waiter *w = waiter_add(p->s, p->c, arn);
@@ -365,8 +385,8 @@ static uint64_t random_kernel(void *ctx)
 }
 
 /* An express execution that never waits runs here and now. 1 done, 0 it may wait, < 0. */
-static int sync_in_memory(struct call *c, struct states *s, const json_t *in, const struct start_target *g, struct db *db, json_t **out,
-			  struct error *err)
+static int sync_in_memory(struct call *c, struct states *s, const json_t *in, const struct start_target *g,
+			  struct db *db, json_t **out, struct error *err)
 {
 	struct asl_machine *m = machine_take(s, db, g->hash, err);
 	const char *name = json_get_text(in, "name");
@@ -381,7 +401,8 @@ static int sync_in_memory(struct call *c, struct states *s, const json_t *in, co
 	id_uuid(id, NULL, NULL);
 	id_uuid(id2, NULL, NULL);
 	name = name ? name : arena_strdup(c->arena, str_from(id));
-	const char *arn = states_arn(s, c->arena, "express", arena_printf(c->arena, "%s:%s:%s", g->machine.name, name, id2));
+	const char *arn =
+		states_arn(s, c->arena, "express", arena_printf(c->arena, "%s:%s:%s", g->machine.name, name, id2));
 	struct str input = json_get_str(in, "input");
 	exec_init(&x, s, c->arena);
 	x.now_ms = clock_now_ms();
@@ -406,9 +427,12 @@ ASYNC(api_execution_sync)
 	const char *name = json_get_text(in, "name");
 	json_t *out = NULL;
 	struct db *db = store_read_begin(engine_store(c->engine), &err);
-	int rc = db ? start_target_find(s, db, c->arena, json_get_text(in, "stateMachineArn"), random_kernel(NULL), &g, &err) : -1;
+	int rc = db ? start_target_find(s, db, c->arena, json_get_text(in, "stateMachineArn"), random_kernel(NULL), &g,
+					&err)
+		    : -1;
 	if (rc == 0 && !g.machine.express)
-		rc = error_aws(&err, "StateMachineTypeNotSupported", "This operation is not supported by this type of state machine");
+		rc = error_aws(&err, "StateMachineTypeNotSupported",
+			       "This operation is not supported by this type of state machine");
 	if (rc == 0 && name)
 		rc = name_check(str_from(name), &err);
 	if (rc == 0)

@@ -22,19 +22,22 @@ static int logging_check(struct states *s, struct arena *a, const json_t *loggin
 	const json_t *destinations = json_get(logging, "destinations");
 	if (!level || strcmp(level, "OFF") == 0)
 		return 0;
-	const char *group = json_get_text(json_get_path(json_array_get(destinations, 0), "cloudWatchLogsLogGroup"), "logGroupArn");
+	const char *group =
+		json_get_text(json_get_path(json_array_get(destinations, 0), "cloudWatchLogsLogGroup"), "logGroupArn");
 	if (json_array_size(destinations) != 1 || !group)
-		return error_aws(err, "InvalidLoggingConfiguration", "Invalid Logging Configuration: Must specify exactly one Log Destination.");
+		return error_aws(err, "InvalidLoggingConfiguration",
+				 "Invalid Logging Configuration: Must specify exactly one Log Destination.");
 	struct str rest = str_from(group), part[8];
 	int n = 0;
 	while (n < 8 && str_split(&rest, ':', &part[n]))
 		n++;
-	bool good = n == 8 && str_eqz(part[0], "arn") && str_eqz(part[2], "logs") && str_eqz(part[5], "log-group") && str_eqz(part[7], "*") &&
-		    str_eqz(part[3], s->o.region) && str_eqz(part[4], s->o.account);
+	bool good = n == 8 && str_eqz(part[0], "arn") && str_eqz(part[2], "logs") && str_eqz(part[5], "log-group") &&
+		    str_eqz(part[7], "*") && str_eqz(part[3], s->o.region) && str_eqz(part[4], s->o.account);
 	(void)a;
 	return good ? 0
 		    : error_aws(err, "InvalidLoggingConfiguration",
-				"Invalid Logging Configuration: Log Destination ARN is not valid: Resource '%s' is not a log group of this account and Region.",
+				"Invalid Logging Configuration: Log Destination ARN is not valid: Resource '%s' is not "
+				"a log group of this account and Region.",
 				group);
 }
 
@@ -54,7 +57,8 @@ static const char *logging_text(struct arena *a, const json_t *in)
 }
 
 /* Reads and checks what a Create or Update gives. */
-static int wanted_read(struct states *s, struct arena *a, const json_t *in, bool express, struct wanted *w, struct error *err)
+static int wanted_read(struct states *s, struct arena *a, const json_t *in, bool express, struct wanted *w,
+		       struct error *err)
 {
 	*w = (struct wanted){ .definition = json_get_str(in, "definition"),
 			      .role = json_get_text(in, "roleArn"),
@@ -79,22 +83,25 @@ static int wanted_read(struct states *s, struct arena *a, const json_t *in, bool
 
 /* ---- versions ---- */
 
-static int version_add(struct turn *t, struct machine_row *m, const char *description, const char **arn, struct error *err)
+static int version_add(struct turn *t, struct machine_row *m, const char *description, const char **arn,
+		       struct error *err)
 {
 	struct db *db = turn_db(t);
 	int64_t n = m->version + 1;
 	*arn = arena_printf(turn_arena(t), "%s:%lld", m->arn, (long long)n);
 	if (db_exec(db, err,
-		    "INSERT INTO states_version(arn, machine, version, hash, role, revision, description, logging, tracing, encryption, created_ms) "
+		    "INSERT INTO states_version(arn, machine, version, hash, role, revision, description, logging, "
+		    "tracing, encryption, created_ms) "
 		    "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		    "ssisssssssi", *arn, m->arn, n, m->hash, m->role, m->revision, description, m->logging, m->tracing, m->encryption,
-		    turn_now_ms(t)) < 0)
+		    "ssisssssssi", *arn, m->arn, n, m->hash, m->role, m->revision, description, m->logging, m->tracing,
+		    m->encryption, turn_now_ms(t)) < 0)
 		return -1;
 	return db_exec(db, err, "UPDATE states_machine SET version=? WHERE arn=?", "is", n, m->arn) < 0 ? -1 : 0;
 }
 
 /* The version of the current revision, made when there is none. */
-static int version_publish(struct turn *t, struct machine_row *m, const char *description, const char **arn, int64_t *created_ms, struct error *err)
+static int version_publish(struct turn *t, struct machine_row *m, const char *description, const char **arn,
+			   int64_t *created_ms, struct error *err)
 {
 	struct version_row v;
 	const char *current = m->revision ? m->revision : "INITIAL";
@@ -107,7 +114,8 @@ static int version_publish(struct turn *t, struct machine_row *m, const char *de
 	if (!rc || strcmp(v.revision ? v.revision : "INITIAL", current) != 0)
 		return version_add(t, m, description, arn, err);
 	if (description && (!v.description || strcmp(v.description, description) != 0))
-		return error_aws(err, "ConflictException", "A version of this revision exists with another description: '%s'", v.arn);
+		return error_aws(err, "ConflictException",
+				 "A version of this revision exists with another description: '%s'", v.arn);
 	*arn = v.arn;
 	if (created_ms)
 		*created_ms = v.created_ms;
@@ -119,12 +127,15 @@ COMMAND(api_version_publish)
 	struct machine_row m;
 	const char *arn = json_get_text(in, "stateMachineArn"), *revision = json_get_text(in, "revisionId"), *version;
 	int64_t created_ms;
-	if (arn_check(str_from(arn), "stateMachine", err) < 0 || machine_get(turn_db(t), turn_arena(t), arn, &m, err) < 0)
+	if (arn_check(str_from(arn), "stateMachine", err) < 0 ||
+	    machine_get(turn_db(t), turn_arena(t), arn, &m, err) < 0)
 		return -1;
 	const char *current = m.revision ? m.revision : "INITIAL";
 	if (revision && strcmp(revision, current) != 0)
 		return error_aws(err, "ConflictException",
-				 "Failed to publish the State Machine version for revision %s. The current State Machine revision is %s.", revision, current);
+				 "Failed to publish the State Machine version for revision %s. The current State "
+				 "Machine revision is %s.",
+				 revision, current);
 	if (version_publish(t, &m, json_get_text(in, "description"), &version, &created_ms, err) < 0)
 		return -1;
 	*out = json_pack("{s:s}", "stateMachineVersionArn", version);
@@ -139,15 +150,16 @@ static bool same_text(const char *a, const char *b)
 	return (!a && !b) || (a && b && strcmp(a, b) == 0);
 }
 
-static int create_again(struct call *c, struct turn *t, const json_t *in, const struct machine_row *m, const struct wanted *w, json_t **out,
-			struct error *err)
+static int create_again(struct call *c, struct turn *t, const json_t *in, const struct machine_row *m,
+			const struct wanted *w, json_t **out, struct error *err)
 {
 	const char *type = json_get_text(in, "type");
 	bool publish = json_get_bool(in, "publish", false);
 	if (strcmp(m->status, "DELETING") == 0)
 		return error_aws(err, "StateMachineDeleting", "State Machine Deleting: '%s'", m->arn);
-	if (strcmp(m->hash, w->hash) != 0 || strcmp(m->type, type ? type : "STANDARD") != 0 || !same_text(m->logging, w->logging) ||
-	    !same_text(m->tracing, w->tracing) || !same_text(m->encryption, w->encryption) || publish != (m->version > 0))
+	if (strcmp(m->hash, w->hash) != 0 || strcmp(m->type, type ? type : "STANDARD") != 0 ||
+	    !same_text(m->logging, w->logging) || !same_text(m->tracing, w->tracing) ||
+	    !same_text(m->encryption, w->encryption) || publish != (m->version > 0))
 		return error_aws(err, "StateMachineAlreadyExists", "State Machine Already Exists: '%s'", m->arn);
 	*out = json_pack("{s:s}", "stateMachineArn", m->arn);
 	json_set_real(*out, "creationDate", (double)m->created_ms / 1000.0);
@@ -169,7 +181,8 @@ COMMAND(api_machine_create)
 	if (name_check(name, err) < 0)
 		return -1;
 	if (json_get(in, "versionDescription") && !publish)
-		return error_aws(err, "ValidationException", "Version description can only be set when publish is true");
+		return error_aws(err, "ValidationException",
+				 "Version description can only be set when publish is true");
 	if (wanted_read(s, a, in, strcmp(type, "EXPRESS") == 0, &w, err) < 0)
 		return -1;
 	const char *arn = states_arn(s, a, "stateMachine", arena_strdup(a, name));
@@ -180,7 +193,8 @@ COMMAND(api_machine_create)
 	if (definition_put(turn_db(t), w.hash, w.definition, err) < 0)
 		return -1;
 	if (db_exec(turn_db(t), err,
-		    "INSERT INTO states_machine(arn, name, type, role, hash, revision, status, logging, tracing, encryption, created_ms, updated_ms, "
+		    "INSERT INTO states_machine(arn, name, type, role, hash, revision, status, logging, tracing, "
+		    "encryption, created_ms, updated_ms, "
 		    "version) VALUES(?, ?, ?, ?, ?, NULL, 'ACTIVE', ?, ?, ?, ?, ?, 0)",
 		    "sSssssssii", arn, name, type, w.role, w.hash, w.logging, w.tracing, w.encryption, now, now) < 0)
 		return -1;
@@ -205,10 +219,11 @@ COMMAND(api_machine_update)
 	const char *arn = json_get_text(in, "stateMachineArn"), *version = NULL;
 	if (arn_check(str_from(arn), "stateMachine", err) < 0 || machine_get(turn_db(t), a, arn, &m, err) < 0)
 		return -1;
-	if (!json_get(in, "definition") && !json_get(in, "roleArn") && !json_get(in, "loggingConfiguration") && !json_get(in, "tracingConfiguration") &&
-	    !json_get(in, "encryptionConfiguration"))
+	if (!json_get(in, "definition") && !json_get(in, "roleArn") && !json_get(in, "loggingConfiguration") &&
+	    !json_get(in, "tracingConfiguration") && !json_get(in, "encryptionConfiguration"))
 		return error_aws(err, "MissingRequiredParameter",
-				 "Either the definition, the role ARN, the LoggingConfiguration, or the TracingConfiguration must be specified");
+				 "Either the definition, the role ARN, the LoggingConfiguration, or the "
+				 "TracingConfiguration must be specified");
 	if (strcmp(m.status, "DELETING") == 0)
 		return error_aws(err, "StateMachineDeleting", "State Machine Deleting: '%s'", arn);
 	if (wanted_read(s, a, in, m.express, &w, err) < 0)
@@ -223,10 +238,13 @@ COMMAND(api_machine_update)
 	m.encryption = w.encryption ? w.encryption : m.encryption;
 	m.revision = changed ? turn_uuid(t) : m.revision; /* of definition and role */
 	int64_t now = turn_now_ms(t);
-	if (db_exec(turn_db(t), err, "UPDATE states_machine SET hash=?, role=?, logging=?, tracing=?, encryption=?, revision=?, updated_ms=? WHERE arn=?",
+	if (db_exec(turn_db(t), err,
+		    "UPDATE states_machine SET hash=?, role=?, logging=?, tracing=?, encryption=?, revision=?, "
+		    "updated_ms=? WHERE arn=?",
 		    "ssssssis", m.hash, m.role, m.logging, m.tracing, m.encryption, m.revision, now, arn) < 0)
 		return -1;
-	if (json_get_bool(in, "publish", false) && version_publish(t, &m, json_get_text(in, "versionDescription"), &version, NULL, err) < 0)
+	if (json_get_bool(in, "publish", false) &&
+	    version_publish(t, &m, json_get_text(in, "versionDescription"), &version, NULL, err) < 0)
 		return -1;
 	*out = json_object();
 	json_set_text(*out, "revisionId", m.revision);
@@ -247,13 +265,15 @@ COMMAND(api_machine_delete)
 	*out = json_object();
 	if (rc <= 0)
 		return rc;
-	rc = db_row(turn_db(t), &rows, err, "SELECT 1 FROM states_execution WHERE machine=? AND status='RUNNING'", "s", arn);
+	rc = db_row(turn_db(t), &rows, err, "SELECT 1 FROM states_execution WHERE machine=? AND status='RUNNING'", "s",
+		    arn);
 	rows_done(&rows);
 	if (rc < 0)
 		return -1;
 	if (rc == 0)
 		return machine_erase(turn_db(t), arn, err);
-	return db_exec(turn_db(t), err, "UPDATE states_machine SET status='DELETING' WHERE arn=?", "s", arn) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "UPDATE states_machine SET status='DELETING' WHERE arn=?", "s", arn) < 0 ? -1
+														 : 0;
 }
 
 /* ---- read ---- */
@@ -261,10 +281,12 @@ COMMAND(api_machine_delete)
 static void show_logging(json_t *o, const char *logging)
 {
 	json_t *l = json_column(logging);
-	json_object_set_new(o, "loggingConfiguration", l ? l : json_pack("{s:s,s:b}", "level", "OFF", "includeExecutionData", 0));
+	json_object_set_new(o, "loggingConfiguration",
+			    l ? l : json_pack("{s:s,s:b}", "level", "OFF", "includeExecutionData", 0));
 }
 
-static int show_definition(struct states *s, struct db *db, struct arena *a, json_t *o, const char *hash, struct error *err)
+static int show_definition(struct states *s, struct db *db, struct arena *a, json_t *o, const char *hash,
+			   struct error *err)
 {
 	struct str text = definition_get(db, a, hash, err);
 	if (!text.ptr)
@@ -280,7 +302,8 @@ static int show_definition(struct states *s, struct db *db, struct arena *a, jso
 	return 0;
 }
 
-static void show_extras(json_t *o, const char *logging, const char *tracing, const char *encryption, const char *revision)
+static void show_extras(json_t *o, const char *logging, const char *tracing, const char *encryption,
+			const char *revision)
 {
 	json_t *t = json_column(tracing), *e = json_column(encryption);
 	show_logging(o, logging);
@@ -316,7 +339,8 @@ QUERY(api_machine_describe)
 	hash = rc ? v.hash : m.hash;
 	if (rc)
 		json_set_text(o, "description", v.description);
-	show_extras(o, rc ? v.logging : m.logging, rc ? v.tracing : m.tracing, rc ? v.encryption : m.encryption, rc ? v.revision : m.revision);
+	show_extras(o, rc ? v.logging : m.logging, rc ? v.tracing : m.tracing, rc ? v.encryption : m.encryption,
+		    rc ? v.revision : m.revision);
 	return metadata_only(in) ? 0 : show_definition(s, db, c->arena, o, hash, err);
 }
 
@@ -353,7 +377,9 @@ QUERY(api_machine_list)
 		return -1;
 	json_t *list = json_array();
 	*out = json_pack("{s:o}", "stateMachines", list);
-	if (db_query(db, &rows, err, "SELECT arn, name, type, created_ms FROM states_machine WHERE arn>? ORDER BY arn LIMIT ?", "si", p.key, p.limit + 1) < 0)
+	if (db_query(db, &rows, err,
+		     "SELECT arn, name, type, created_ms FROM states_machine WHERE arn>? ORDER BY arn LIMIT ?", "si",
+		     p.key, p.limit + 1) < 0)
 		return -1;
 	const char *last = "";
 	while ((rc = rows_next(&rows, err)) > 0) {
@@ -398,6 +424,7 @@ QUERY(api_machine_validate)
 		json_set_text(o, "location", x->location);
 		json_array_append_new(list, o);
 	}
-	*out = json_pack("{s:s,s:o,s:b}", "result", rc < 0 ? "FAIL" : "OK", "diagnostics", list, "truncated", truncated);
+	*out = json_pack("{s:s,s:o,s:b}", "result", rc < 0 ? "FAIL" : "OK", "diagnostics", list, "truncated",
+			 truncated);
 	return 0;
 }

@@ -2,7 +2,8 @@
 #include "states/room.h"
 
 struct counts {
-	int64_t pending, running, succeeded, failed, timed_out, aborted, total, failures_not_redrivable, pending_redrive;
+	int64_t pending, running, succeeded, failed, timed_out, aborted, total, failures_not_redrivable,
+		pending_redrive;
 };
 
 static void add(struct counts *n, struct str status, int64_t count)
@@ -44,7 +45,8 @@ QUERY(api_map_run_describe)
 	if (arn_check(str_from(arn), "mapRun", err) < 0)
 		return -1;
 	int rc = db_row(db, &r, err,
-			"SELECT execution, status, start_ms, stop_ms, concurrency, tolerated_count, tolerated_percentage, items, batched, redrive_count, "
+			"SELECT execution, status, start_ms, stop_ms, concurrency, tolerated_count, "
+			"tolerated_percentage, items, batched, redrive_count, "
 			"redrive_ms, written FROM states_map_run WHERE arn=?",
 			"s", arn);
 	if (rc <= 0)
@@ -64,7 +66,10 @@ QUERY(api_map_run_describe)
 		json_set_real(o, "redriveDate", (double)rows_int(&r, 10) / 1000.0);
 	int64_t items = rows_int(&r, 7), written = rows_int(&r, 11), size = 0;
 	struct counts children = { 0 }, of_items = { 0 };
-	if (db_query(db, &k, err, "SELECT status, COUNT(*), SUM(CASE item_count WHEN 0 THEN 1 ELSE item_count END) FROM states_execution WHERE map_run=? GROUP BY status", "s", arn) < 0)
+	if (db_query(db, &k, err,
+		     "SELECT status, COUNT(*), SUM(CASE item_count WHEN 0 THEN 1 ELSE item_count END) FROM "
+		     "states_execution WHERE map_run=? GROUP BY status",
+		     "s", arn) < 0)
 		return -1;
 	while ((rc = rows_next(&k, err)) > 0) {
 		add(&children, rows_str(&k, 0), rows_int(&k, 1));
@@ -86,19 +91,23 @@ QUERY(api_map_run_list)
 	struct execution_row x;
 	CLEANUP_ROWS struct rows r = { 0 };
 	const char *arn = json_get_text(in, "executionArn"), *last = "";
-	if (arn_check(str_from(arn), "execution", err) < 0 || execution_get(db, c->arena, arn, &x, err) < 0 || page_open(c->arena, in, 100, &p, err) < 0)
+	if (arn_check(str_from(arn), "execution", err) < 0 || execution_get(db, c->arena, arn, &x, err) < 0 ||
+	    page_open(c->arena, in, 100, &p, err) < 0)
 		return -1;
 	json_t *list = json_array();
 	*out = json_pack("{s:o}", "mapRuns", list);
-	int rc = db_query(db, &r, err, "SELECT arn, start_ms, stop_ms FROM states_map_run WHERE execution=? AND arn>? ORDER BY arn LIMIT ?", "ssi", arn, p.key,
-			  p.limit + 1);
+	int rc = db_query(
+		db, &r, err,
+		"SELECT arn, start_ms, stop_ms FROM states_map_run WHERE execution=? AND arn>? ORDER BY arn LIMIT ?",
+		"ssi", arn, p.key, p.limit + 1);
 	while (rc >= 0 && (rc = rows_next(&r, err)) > 0) {
 		if ((int64_t)json_array_size(list) == p.limit) {
 			page_more(*out, 0, last);
 			break;
 		}
 		last = arena_strdup(c->arena, rows_str(&r, 0));
-		json_t *o = json_pack("{s:s,s:s,s:s}", "mapRunArn", last, "executionArn", arn, "stateMachineArn", x.machine);
+		json_t *o = json_pack("{s:s,s:s,s:s}", "mapRunArn", last, "executionArn", arn, "stateMachineArn",
+				      x.machine);
 		json_set_real(o, "startDate", (double)rows_int(&r, 1) / 1000.0);
 		if (rows_int(&r, 2))
 			json_set_real(o, "stopDate", (double)rows_int(&r, 2) / 1000.0);
@@ -114,21 +123,26 @@ COMMAND(api_map_run_update)
 	struct db *db = turn_db(t);
 	if (arn_check(str_from(arn), "mapRun", err) < 0)
 		return -1;
-	int rc = db_row(db, &r, err, "SELECT execution, frame, concurrency, tolerated_count, tolerated_percentage, status FROM states_map_run WHERE arn=?", "s",
-			arn);
+	int rc = db_row(db, &r, err,
+			"SELECT execution, frame, concurrency, tolerated_count, tolerated_percentage, status FROM "
+			"states_map_run WHERE arn=?",
+			"s", arn);
 	if (rc <= 0)
 		return rc < 0 ? -1 : map_run_missing(arn, err);
 	if (!str_eqz(rows_str(&r, 5), "RUNNING"))
 		return error_aws(err, "ValidationException", "The map run is not running: '%s'", arn);
-	int64_t concurrency = json_get_int(in, "maxConcurrency", rows_int(&r, 2)), count = json_get_int(in, "toleratedFailureCount", rows_int(&r, 3));
+	int64_t concurrency = json_get_int(in, "maxConcurrency", rows_int(&r, 2)),
+		count = json_get_int(in, "toleratedFailureCount", rows_int(&r, 3));
 	double percentage = json_get_real(in, "toleratedFailurePercentage", rows_real(&r, 4));
-	json_t *e = json_pack("{s:s,s:I,s:I,s:I,s:f}", "type", "map-update", "frame", (json_int_t)rows_int(&r, 1), "concurrency", (json_int_t)concurrency,
-			      "tolerated_count", (json_int_t)count, "tolerated_percentage", percentage);
+	json_t *e = json_pack("{s:s,s:I,s:I,s:I,s:f}", "type", "map-update", "frame", (json_int_t)rows_int(&r, 1),
+			      "concurrency", (json_int_t)concurrency, "tolerated_count", (json_int_t)count,
+			      "tolerated_percentage", percentage);
 	json_set_bool(e, "any_attempt", true);
 	turn_send(t, arena_strdup(turn_arena(t), rows_str(&r, 0)), e);
 	rows_done(&r);
 	*out = json_object();
-	rc = db_exec(db, err, "UPDATE states_map_run SET concurrency=?, tolerated_count=?, tolerated_percentage=? WHERE arn=?", "iids", concurrency, count,
-		     percentage, arn);
+	rc = db_exec(db, err,
+		     "UPDATE states_map_run SET concurrency=?, tolerated_count=?, tolerated_percentage=? WHERE arn=?",
+		     "iids", concurrency, count, percentage, arn);
 	return rc < 0 ? -1 : 0;
 }

@@ -1,6 +1,7 @@
 /* states_store.c - the tables of the room, names and ARNs. See room.h.
  *
- * DESIGN: texts of definitions are kept once, by their hash. An execution's events are rows of JSON lines, one a turn. */
+ * DESIGN: texts of definitions are kept once, by their hash. An execution's events are rows of JSON lines, one a turn.
+ */
 #include "states/room.h"
 
 #include <stdlib.h>
@@ -18,32 +19,48 @@ struct states_quota states_quota = { .payload_bytes = 262144,
 const struct store_migration states_migrations[] = {
 	{ "states", 1,
 	  "CREATE TABLE states_definition(hash TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL);"
-	  "CREATE TABLE states_machine(arn TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL, role TEXT NOT NULL, hash TEXT NOT NULL,"
-	  " revision TEXT, status TEXT NOT NULL, logging TEXT, tracing TEXT, encryption TEXT, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT "
+	  "CREATE TABLE states_machine(arn TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL, role "
+	  "TEXT NOT NULL, hash TEXT NOT NULL,"
+	  " revision TEXT, status TEXT NOT NULL, logging TEXT, tracing TEXT, encryption TEXT, created_ms INTEGER NOT "
+	  "NULL, updated_ms INTEGER NOT "
 	  "NULL, version INTEGER NOT NULL);"
-	  "CREATE TABLE states_version(arn TEXT NOT NULL PRIMARY KEY, machine TEXT NOT NULL, version INTEGER NOT NULL, hash TEXT NOT NULL, role TEXT NOT "
-	  "NULL, revision TEXT, description TEXT, logging TEXT, tracing TEXT, encryption TEXT, created_ms INTEGER NOT NULL);"
+	  "CREATE TABLE states_version(arn TEXT NOT NULL PRIMARY KEY, machine TEXT NOT NULL, version INTEGER NOT NULL, "
+	  "hash TEXT NOT NULL, role TEXT NOT "
+	  "NULL, revision TEXT, description TEXT, logging TEXT, tracing TEXT, encryption TEXT, created_ms INTEGER NOT "
+	  "NULL);"
 	  "CREATE INDEX states_version_machine ON states_version(machine, version);"
-	  "CREATE TABLE states_alias(arn TEXT NOT NULL PRIMARY KEY, machine TEXT NOT NULL, name TEXT NOT NULL, description TEXT, routing TEXT NOT NULL,"
+	  "CREATE TABLE states_alias(arn TEXT NOT NULL PRIMARY KEY, machine TEXT NOT NULL, name TEXT NOT NULL, "
+	  "description TEXT, routing TEXT NOT NULL,"
 	  " created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL);"
 	  "CREATE INDEX states_alias_machine ON states_alias(machine, arn);"
 	  "CREATE TABLE states_tag(arn TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(arn, key));"
-	  "CREATE TABLE states_execution(num INTEGER PRIMARY KEY, arn TEXT NOT NULL UNIQUE, machine TEXT NOT NULL, name TEXT NOT NULL, version TEXT, alias "
-	  "TEXT, hash TEXT NOT NULL, role TEXT NOT NULL, type TEXT NOT NULL, status TEXT NOT NULL, input TEXT NOT NULL, output TEXT, error TEXT, cause "
-	  "TEXT, start_ms INTEGER NOT NULL, stop_ms INTEGER NOT NULL, redrive_count INTEGER NOT NULL, redrive_ms INTEGER NOT NULL, redrive_token TEXT,"
-	  " redrive_state TEXT, map_run TEXT, item_count INTEGER NOT NULL, trace TEXT, revision TEXT, logging TEXT, label TEXT);"
+	  "CREATE TABLE states_execution(num INTEGER PRIMARY KEY, arn TEXT NOT NULL UNIQUE, machine TEXT NOT NULL, "
+	  "name TEXT NOT NULL, version TEXT, alias "
+	  "TEXT, hash TEXT NOT NULL, role TEXT NOT NULL, type TEXT NOT NULL, status TEXT NOT NULL, input TEXT NOT "
+	  "NULL, output TEXT, error TEXT, cause "
+	  "TEXT, start_ms INTEGER NOT NULL, stop_ms INTEGER NOT NULL, redrive_count INTEGER NOT NULL, redrive_ms "
+	  "INTEGER NOT NULL, redrive_token TEXT,"
+	  " redrive_state TEXT, map_run TEXT, item_count INTEGER NOT NULL, trace TEXT, revision TEXT, logging TEXT, "
+	  "label TEXT);"
 	  "CREATE INDEX states_execution_machine ON states_execution(machine, num);"
 	  "CREATE INDEX states_execution_running ON states_execution(machine) WHERE status='RUNNING';"
 	  "CREATE INDEX states_execution_map ON states_execution(map_run, num) WHERE map_run IS NOT NULL;"
-	  "CREATE TABLE states_history(execution TEXT NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, lines BLOB NOT NULL, PRIMARY "
+	  "CREATE TABLE states_history(execution TEXT NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, lines "
+	  "BLOB NOT NULL, PRIMARY "
 	  "KEY(execution, first)) WITHOUT ROWID;"
-	  "CREATE TABLE states_activity(arn TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, created_ms INTEGER NOT NULL, encryption TEXT);"
-	  "CREATE TABLE states_activity_task(id INTEGER PRIMARY KEY, activity TEXT NOT NULL, token TEXT NOT NULL, input TEXT NOT NULL);"
+	  "CREATE TABLE states_activity(arn TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, created_ms INTEGER NOT "
+	  "NULL, encryption TEXT);"
+	  "CREATE TABLE states_activity_task(id INTEGER PRIMARY KEY, activity TEXT NOT NULL, token TEXT NOT NULL, "
+	  "input TEXT NOT NULL);"
 	  "CREATE INDEX states_activity_task_of ON states_activity_task(activity, id);"
-	  "CREATE TABLE states_token(token TEXT NOT NULL PRIMARY KEY, execution TEXT NOT NULL, frame INTEGER NOT NULL, attempt INTEGER NOT NULL);"
-	  "CREATE TABLE states_map_run(arn TEXT NOT NULL PRIMARY KEY, execution TEXT NOT NULL, frame INTEGER NOT NULL, status TEXT NOT NULL, start_ms "
-	  "INTEGER NOT NULL, stop_ms INTEGER NOT NULL, concurrency INTEGER NOT NULL, tolerated_count INTEGER NOT NULL, tolerated_percentage REAL NOT "
-	  "NULL, items INTEGER NOT NULL, batched INTEGER NOT NULL, redrive_count INTEGER NOT NULL, redrive_ms INTEGER NOT NULL, written INTEGER NOT NULL);"
+	  "CREATE TABLE states_token(token TEXT NOT NULL PRIMARY KEY, execution TEXT NOT NULL, frame INTEGER NOT NULL, "
+	  "attempt INTEGER NOT NULL);"
+	  "CREATE TABLE states_map_run(arn TEXT NOT NULL PRIMARY KEY, execution TEXT NOT NULL, frame INTEGER NOT NULL, "
+	  "status TEXT NOT NULL, start_ms "
+	  "INTEGER NOT NULL, stop_ms INTEGER NOT NULL, concurrency INTEGER NOT NULL, tolerated_count INTEGER NOT NULL, "
+	  "tolerated_percentage REAL NOT "
+	  "NULL, items INTEGER NOT NULL, batched INTEGER NOT NULL, redrive_count INTEGER NOT NULL, redrive_ms INTEGER "
+	  "NOT NULL, written INTEGER NOT NULL);"
 	  "CREATE INDEX states_map_run_execution ON states_map_run(execution, arn);" },
 	{ 0 },
 };
@@ -60,12 +77,14 @@ int machine_find(struct db *db, struct arena *a, const char *arn, struct machine
 {
 	CLEANUP_ROWS struct rows r = { 0 };
 	int rc = db_row(db, &r, err,
-			"SELECT arn, name, type, role, hash, revision, status, logging, tracing, encryption, created_ms, updated_ms, version FROM "
+			"SELECT arn, name, type, role, hash, revision, status, logging, tracing, encryption, "
+			"created_ms, updated_ms, version FROM "
 			"states_machine WHERE arn=?",
 			"s", arn);
 	if (rc <= 0)
 		return rc;
-	const char **out[] = { &m->arn, &m->name, &m->type, &m->role, &m->hash, &m->revision, &m->status, &m->logging, &m->tracing, &m->encryption };
+	const char **out[] = { &m->arn,      &m->name,   &m->type,    &m->role,    &m->hash,
+			       &m->revision, &m->status, &m->logging, &m->tracing, &m->encryption };
 	for (int i = 0; i < 10; i++)
 		*out[i] = text(a, &r, i);
 	m->created_ms = rows_int(&r, 10);
@@ -79,12 +98,14 @@ int version_find(struct db *db, struct arena *a, const char *arn, struct version
 {
 	CLEANUP_ROWS struct rows r = { 0 };
 	int rc = db_row(db, &r, err,
-			"SELECT arn, machine, hash, role, revision, description, logging, tracing, encryption, version, created_ms FROM states_version "
+			"SELECT arn, machine, hash, role, revision, description, logging, tracing, encryption, "
+			"version, created_ms FROM states_version "
 			"WHERE arn=?",
 			"s", arn);
 	if (rc <= 0)
 		return rc;
-	const char **out[] = { &v->arn, &v->machine, &v->hash, &v->role, &v->revision, &v->description, &v->logging, &v->tracing, &v->encryption };
+	const char **out[] = { &v->arn,         &v->machine, &v->hash,    &v->role,      &v->revision,
+			       &v->description, &v->logging, &v->tracing, &v->encryption };
 	for (int i = 0; i < 9; i++)
 		*out[i] = text(a, &r, i);
 	v->version = rows_int(&r, 9);
@@ -95,7 +116,10 @@ int version_find(struct db *db, struct arena *a, const char *arn, struct version
 int alias_find(struct db *db, struct arena *a, const char *arn, struct alias_row *v, struct error *err)
 {
 	CLEANUP_ROWS struct rows r = { 0 };
-	int rc = db_row(db, &r, err, "SELECT arn, machine, name, description, routing, created_ms, updated_ms FROM states_alias WHERE arn=?", "s", arn);
+	int rc = db_row(
+		db, &r, err,
+		"SELECT arn, machine, name, description, routing, created_ms, updated_ms FROM states_alias WHERE arn=?",
+		"s", arn);
 	if (rc <= 0)
 		return rc;
 	const char **out[] = { &v->arn, &v->machine, &v->name, &v->description, &v->routing };
@@ -110,14 +134,17 @@ int execution_find(struct db *db, struct arena *a, const char *arn, struct execu
 {
 	CLEANUP_ROWS struct rows r = { 0 };
 	int rc = db_row(db, &r, err,
-			"SELECT arn, machine, name, version, alias, hash, role, status, map_run, trace, revision, logging, error, cause, label, type, "
-			"input, output, start_ms, stop_ms, redrive_count, redrive_ms, item_count, redrive_state IS NOT NULL FROM states_execution "
+			"SELECT arn, machine, name, version, alias, hash, role, status, map_run, trace, revision, "
+			"logging, error, cause, label, type, "
+			"input, output, start_ms, stop_ms, redrive_count, redrive_ms, item_count, redrive_state IS NOT "
+			"NULL FROM states_execution "
 			"WHERE arn=?",
 			"s", arn);
 	if (rc <= 0)
 		return rc;
-	const char **out[] = { &x->arn,	    &x->machine, &x->name,     &x->version, &x->alias, &x->hash,  &x->role,  &x->status,
-			       &x->map_run, &x->trace,	 &x->revision, &x->logging, &x->error, &x->cause, &x->label, &x->type };
+	const char **out[] = { &x->arn,   &x->machine, &x->name,    &x->version, &x->alias,    &x->hash,
+			       &x->role,  &x->status,  &x->map_run, &x->trace,   &x->revision, &x->logging,
+			       &x->error, &x->cause,   &x->label,   &x->type };
 	for (int i = 0; i < 16; i++)
 		*out[i] = text(a, &r, i);
 	x->input = arena_str(a, rows_str(&r, 16));
@@ -134,19 +161,25 @@ int execution_find(struct db *db, struct arena *a, const char *arn, struct execu
 int machine_get(struct db *db, struct arena *a, const char *arn, struct machine_row *out, struct error *err)
 {
 	int rc = machine_find(db, a, arn, out, err);
-	return rc == 0 ? error_aws(err, "StateMachineDoesNotExist", "State Machine Does Not Exist: '%s'", arn) : rc < 0 ? -1 : 0;
+	return rc == 0  ? error_aws(err, "StateMachineDoesNotExist", "State Machine Does Not Exist: '%s'", arn)
+	       : rc < 0 ? -1
+			: 0;
 }
 
 int execution_get(struct db *db, struct arena *a, const char *arn, struct execution_row *out, struct error *err)
 {
 	int rc = execution_find(db, a, arn, out, err);
-	return rc == 0 ? error_aws(err, "ExecutionDoesNotExist", "Execution Does Not Exist: '%s'", arn) : rc < 0 ? -1 : 0;
+	return rc == 0  ? error_aws(err, "ExecutionDoesNotExist", "Execution Does Not Exist: '%s'", arn)
+	       : rc < 0 ? -1
+			: 0;
 }
 
 int machine_erase(struct db *db, const char *arn, struct error *err)
 {
-	static const char *const statements[] = { "DELETE FROM states_version WHERE machine=?", "DELETE FROM states_alias WHERE machine=?",
-						  "DELETE FROM states_tag WHERE arn=?", "DELETE FROM states_machine WHERE arn=?" };
+	static const char *const statements[] = { "DELETE FROM states_version WHERE machine=?",
+						  "DELETE FROM states_alias WHERE machine=?",
+						  "DELETE FROM states_tag WHERE arn=?",
+						  "DELETE FROM states_machine WHERE arn=?" };
 	for (size_t i = 0; i < sizeof(statements) / sizeof(*statements); i++)
 		if (db_exec(db, err, statements[i], "s", arn) < 0)
 			return -1;
@@ -155,7 +188,8 @@ int machine_erase(struct db *db, const char *arn, struct error *err)
 
 int definition_put(struct db *db, const char *hash, struct str definition, struct error *err)
 {
-	int rc = db_exec(db, err, "INSERT INTO states_definition(hash, text) VALUES(?, ?) ON CONFLICT(hash) DO NOTHING", "sS", hash, definition);
+	int rc = db_exec(db, err, "INSERT INTO states_definition(hash, text) VALUES(?, ?) ON CONFLICT(hash) DO NOTHING",
+			 "sS", hash, definition);
 	return rc < 0 ? -1 : 0;
 }
 
@@ -205,7 +239,8 @@ int arn_check(struct str arn, const char *kind, struct error *err)
 	if (!arn_split(arn, &parts))
 		return error_aws(err, "InvalidArn", "Invalid Arn: 'Invalid ARN prefix: %.*s'", STR_ARG(arn));
 	if (!str_eqz(parts.kind, kind))
-		return error_aws(err, "InvalidArn", "Invalid Arn: 'Resource type not valid in this context: %.*s'", STR_ARG(parts.kind));
+		return error_aws(err, "InvalidArn", "Invalid Arn: 'Resource type not valid in this context: %.*s'",
+				 STR_ARG(parts.kind));
 	return 0;
 }
 
@@ -253,8 +288,10 @@ int tags_put(struct db *db, const char *arn, const json_t *tags, struct error *e
 	size_t i;
 	json_t *tag;
 	CLEANUP_ROWS struct rows rows = { 0 };
-	json_array_foreach(tags, i, tag)
-		if (db_exec(db, err, "INSERT INTO states_tag(arn, key, value) VALUES(?, ?, ?) ON CONFLICT(arn, key) DO UPDATE SET value=excluded.value",
+	json_array_foreach (tags, i, tag)
+		if (db_exec(db, err,
+			    "INSERT INTO states_tag(arn, key, value) VALUES(?, ?, ?) ON CONFLICT(arn, key) DO UPDATE "
+			    "SET value=excluded.value",
 			    "sss", arn, json_get_text(tag, "key") ? json_get_text(tag, "key") : "",
 			    json_get_text(tag, "value") ? json_get_text(tag, "value") : "") < 0)
 			return -1;
@@ -262,7 +299,8 @@ int tags_put(struct db *db, const char *arn, const json_t *tags, struct error *e
 	if (rc < 0)
 		return -1;
 	if (rows_int(&rows, 0) > states_quota.tags)
-		return error_aws(err, "TooManyTags", "Too many tags: '%s' would have more than %lld.", arn, (long long)states_quota.tags);
+		return error_aws(err, "TooManyTags", "Too many tags: '%s' would have more than %lld.", arn,
+				 (long long)states_quota.tags);
 	return 0;
 }
 

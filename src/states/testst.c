@@ -1,7 +1,8 @@
-/* testst.c - TestState: one state runs in memory, its work mocked or really called, and what its data went through is shown.
+/* testst.c - TestState: one state runs in memory, its work mocked or really called, and what its data went through is
+ * shown.
  *
- * DESIGN: the interpreter's own phases run (exec.h); it calls the test_… functions below where a test notes a value or goes another way.
- * The first way out of the state (leave, fault, retry) ends the test. */
+ * DESIGN: the interpreter's own phases run (exec.h); it calls the test_… functions below where a test notes a value or
+ * goes another way. The first way out of the state (leave, fault, retry) ends the test. */
 #include "states/integ.h"
 
 #include <stdlib.h>
@@ -53,7 +54,8 @@ bool test_fault(struct exec *x, struct frame *f, const char *error, const char *
 	if (i >= 0 && test->retried < json_get_int(json_array_get(retriers, (size_t)i), "MaxAttempts", 3)) {
 		double pause = exec_backoff(json_array_get(retriers, (size_t)i), test->retried);
 		test->status = "RETRIABLE";
-		test->details = json_pack("{s:i,s:I}", "retryIndex", i, "retryBackoffIntervalSeconds", (json_int_t)pause);
+		test->details =
+			json_pack("{s:i,s:I}", "retryIndex", i, "retryBackoffIntervalSeconds", (json_int_t)pause);
 		x->status = EXEC_FAILED;
 		return true;
 	}
@@ -89,7 +91,8 @@ bool test_work(struct exec *x, struct frame *f)
 	}
 	resource_parse(x->a, json_get_text(f->state->doc, "Resource"), &r);
 	if (r.kind == TASK_ACTIVITY || r.pattern != TASK_REQUEST) {
-		exec_runtime(x, f, "TestState does not support activities, '.sync' or '.waitForTaskToken' without a mock.");
+		exec_runtime(x, f,
+			     "TestState does not support activities, '.sync' or '.waitForTaskToken' without a mock.");
 		return true;
 	}
 	integ_call(x->s, x->a, &r, f->work, &w);
@@ -113,8 +116,9 @@ json_t *test_context(struct exec *x, struct frame *f)
 	json_t *state = json_pack("{s:s,s:s}", "Name", "StateName", "EnteredTime", when);
 	if (f->state->type == ASL_TASK || f->state->type == ASL_MAP || f->state->type == ASL_PARALLEL)
 		json_set_int(state, "RetryCount", x->test->retried);
-	return json_pack("{s:{s:s,s:O,s:s,s:s?,s:s},s:{s:s,s:s},s:o}", "Execution", "Id", x->arn, "Input", x->input, "Name", x->name, "RoleArn", x->role,
-			 "StartTime", when, "StateMachine", "Id", x->machine_arn, "Name", x->machine_name, "State", state);
+	return json_pack("{s:{s:s,s:O,s:s,s:s?,s:s},s:{s:s,s:s},s:o}", "Execution", "Id", x->arn, "Input", x->input,
+			 "Name", x->name, "RoleArn", x->role, "StartTime", when, "StateMachine", "Id", x->machine_arn,
+			 "Name", x->machine_name, "State", state);
 }
 
 /* ---- the request ---- */
@@ -153,7 +157,8 @@ static int mock_check(const json_t *in, struct error *err)
 	return 0;
 }
 
-static int result_check(struct arena *a, const struct asl_state *st, const json_t *in, struct exec_test *test, struct error *err)
+static int result_check(struct arena *a, const struct asl_state *st, const json_t *in, struct exec_test *test,
+			struct error *err)
 {
 	struct resource r;
 	const json_t *mock = json_get(in, "mock");
@@ -168,10 +173,12 @@ static int result_check(struct arena *a, const struct asl_state *st, const json_
 	if (st->type == ASL_PARALLEL && json_array_size(test->mock) != st->nbranches)
 		return bad(err, "Mocked result must contain the same number of items as number of Parallel branches.");
 	if (st->type == ASL_MAP && test->failures > (int64_t)json_array_size(test->mock))
-		return bad(err, "Map iteration failure count must be less than or equal to the number of Map iterations");
+		return bad(err,
+			   "Map iteration failure count must be less than or equal to the number of Map iterations");
 	if (st->type != ASL_TASK || (mode && strcmp(mode, "NONE") == 0))
 		return 0;
-	if (!resource_parse(a, json_get_text(st->doc, "Resource"), &r) || r.kind != TASK_SERVICE || r.pattern != TASK_REQUEST)
+	if (!resource_parse(a, json_get_text(st->doc, "Resource"), &r) || r.kind != TASK_SERVICE ||
+	    r.pattern != TASK_REQUEST)
 		return 0;
 	const char *service = strncmp(r.service, "aws-sdk:", 8) == 0 ? r.service + 8 : r.service, *model, *operation;
 	if (strcmp(service, "states") == 0)
@@ -180,16 +187,19 @@ static int result_check(struct arena *a, const struct asl_state *st, const json_
 	return wire_check_output(model, operation, test->mock, !mode || strcmp(mode, "STRICT") == 0, err);
 }
 
-static int state_check(struct arena *a, const struct asl_state *st, const json_t *in, struct exec_test *test, struct error *err)
+static int state_check(struct arena *a, const struct asl_state *st, const json_t *in, struct exec_test *test,
+		       struct error *err)
 {
 	const json_t *mock = json_get(in, "mock");
 	struct str result = json_get_str(mock, "result");
 	bool works = st->type == ASL_TASK || st->type == ASL_MAP || st->type == ASL_PARALLEL;
 	if (mock && !works)
-		return error_aws(err, "ValidationException", "State type '%s' is not supported when a mock is specified", type_name(st->type));
+		return error_aws(err, "ValidationException",
+				 "State type '%s' is not supported when a mock is specified", type_name(st->type));
 	if (!mock && (st->type == ASL_MAP || st->type == ASL_PARALLEL))
 		return error_aws(err, "InvalidDefinition",
-				 "TestState API does not support Map or Parallel states. Supported state types include: [Task, Wait, Pass, Succeed, Fail, Choice]");
+				 "TestState API does not support Map or Parallel states. Supported state types "
+				 "include: [Task, Wait, Pass, Succeed, Fail, Choice]");
 	if (!mock && st->type == ASL_TASK && !json_get(in, "roleArn"))
 		return bad(err, "RoleArn must be specified when testing a Task state");
 	test->mocked = result.ptr != NULL;
@@ -203,26 +213,30 @@ static int state_check(struct arena *a, const struct asl_state *st, const json_t
 static int context_check(const json_t *context, const struct asl_state *st, struct error *err)
 {
 	static const char *const allowed[] = { "Execution", "State", "StateMachine", "Task", "Map", NULL };
-	static const char *const of_execution[] = { "Id", "Input", "Name", "RoleArn", "StartTime", "RedriveCount", "RedriveTime", NULL };
+	static const char *const of_execution[] = { "Id",        "Input",        "Name",        "RoleArn",
+						    "StartTime", "RedriveCount", "RedriveTime", NULL };
 	const char *key;
 	json_t *value;
 	for (int pass = 0; pass < 2; pass++) {
 		const json_t *o = pass ? json_object_get(context, "Execution") : context;
-		json_object_foreach((json_t *)o, key, value) {
+		json_object_foreach ((json_t *)o, key, value) {
 			const char *const *k = pass ? of_execution : allowed;
 			while (*k && strcmp(*k, key) != 0)
 				k++;
 			if (!*k)
-				return error_aws(err, "ValidationException", "Invalid Context object provided: Field '%s' is not allowed", key);
+				return error_aws(err, "ValidationException",
+						 "Invalid Context object provided: Field '%s' is not allowed", key);
 			bool text = pass && strcmp(key, "Input") != 0 && strcmp(key, "RedriveCount") != 0;
 			if (text && !json_is_string(value))
-				return error_aws(err, "ValidationException", "Invalid Context object provided: Execution.%s must be a string", key);
+				return error_aws(err, "ValidationException",
+						 "Invalid Context object provided: Execution.%s must be a string", key);
 		}
 	}
 	const char *resource = json_get_text(st->doc, "Resource");
 	bool waits = resource && (strstr(resource, ".sync") || strstr(resource, ".waitForTaskToken"));
 	if (json_object_get(context, "Task") && !waits)
-		return bad(err, "Invalid Context object provided: Context object contains 'Task' when state is not a Task state with a '.sync' or "
+		return bad(err, "Invalid Context object provided: Context object contains 'Task' when state is not a "
+				"Task state with a '.sync' or "
 				"'.waitForTaskToken' service integration pattern");
 	return 0;
 }
@@ -242,7 +256,8 @@ static json_t *facts_new(struct states *s, struct arena *a, const json_t *in, st
 	char name[37], machine[37];
 	id_uuid(name, NULL, NULL);
 	id_uuid(machine, NULL, NULL);
-	json_t *f = json_pack("{s:s,s:s,s:s,s:s,s:s}", "name", name, "machine_name", machine, "machine", states_arn(s, a, "stateMachine", machine), "arn",
+	json_t *f = json_pack("{s:s,s:s,s:s,s:s,s:s}", "name", name, "machine_name", machine, "machine",
+			      states_arn(s, a, "stateMachine", machine), "arn",
 			      states_arn(s, a, "express", arena_printf(a, "%s:%s", machine, name)), "type", "EXPRESS");
 	json_set_text(f, "role", json_get_text(in, "roleArn"));
 	json_object_set_new(f, "input", json_stringn(input.ptr, input.len));
@@ -288,22 +303,31 @@ static void run(struct exec *x, struct asl_states *scope, struct asl_state *st, 
 	exec_run(x);
 }
 
-static int test_machine(struct call *c, const json_t *in, struct asl_machine *m, const char *name, json_t **out, struct error *err)
+static int test_machine(struct call *c, const json_t *in, struct asl_machine *m, const char *name, json_t **out,
+			struct error *err)
 {
 	struct states *s = c->service_ctx;
-	const json_t *config = json_get(in, "stateConfiguration"), *error = json_get_path(json_get(in, "mock"), "errorOutput");
-	struct exec_test test = { .retried = json_get_int(config, "retrierRetryCount", 0), .failures = json_get_int(config, "mapIterationFailureCount", 0),
-				  .fails = error != NULL, .error = json_get_text(error, "error"), .cause = json_get_text(error, "cause") };
+	const json_t *config = json_get(in, "stateConfiguration"),
+		     *error = json_get_path(json_get(in, "mock"), "errorOutput");
+	struct exec_test test = { .retried = json_get_int(config, "retrierRetryCount", 0),
+				  .failures = json_get_int(config, "mapIterationFailureCount", 0),
+				  .fails = error != NULL,
+				  .error = json_get_text(error, "error"),
+				  .cause = json_get_text(error, "cause") };
 	struct asl_states *scope;
 	struct asl_state *st = find_deep(m->top, name, &scope);
-	struct str input = json_get_str(in, "input"), context = json_get_str(in, "context"), reader = json_get_str(config, "mapItemReaderData");
+	struct str input = json_get_str(in, "input"), context = json_get_str(in, "context"),
+		   reader = json_get_str(config, "mapItemReaderData");
 	struct exec x;
 	if (!st)
 		return bad(err, "State not found in definition");
 	input = input.ptr ? input : STR("{}");
-	if (state_check(c->arena, st, in, &test, err) < 0 || input_check(c->arena, input, NULL, err) < 0)
+	if (state_check(c->arena, st, in, &test, err) < 0 || input_check(c->arena, input, NULL, err) < 0) {
+		json_decref(test.mock);
 		return -1;
-	CLEANUP_JSON json_t *mock = test.mock, *given = context.ptr ? asl_read_json(c->arena, context, false, NULL) : NULL;
+	}
+	CLEANUP_JSON json_t *mock = test.mock,
+			    *given = context.ptr ? asl_read_json(c->arena, context, false, NULL) : NULL;
 	CLEANUP_JSON json_t *items = reader.ptr ? asl_read_json(c->arena, reader, false, NULL) : NULL;
 	(void)mock;
 	if (context.ptr && !json_is_object(given))

@@ -1,8 +1,9 @@
 /* internal.c - operations called from inside, without HTTP: wire_call_internal.
  *
- * DESIGN: the input may spell members as the AWS SDK for Java does ("StateMachineArn" for the model's "stateMachineArn") and give timestamps as
- * ISO text; it is brought to the normal form, checked against the model as a client's request is, and given to the same handler. The
- * answer comes back in that spelling: capitalised members, ISO timestamps. */
+ * DESIGN: the input may spell members as the AWS SDK for Java does ("StateMachineArn" for the model's
+ * "stateMachineArn") and give timestamps as ISO text; it is brought to the normal form, checked against the model as a
+ * client's request is, and given to the same handler. The answer comes back in that spelling: capitalised members, ISO
+ * timestamps. */
 #include <ctype.h>
 
 #include "base/clock.h"
@@ -24,7 +25,8 @@ struct internal_call {
 
 /* ---- spelling ---- */
 
-static const struct model_member *member_find(const struct model_service *s, const struct model_shape *sh, const char *key)
+static const struct model_member *member_find(const struct model_service *s, const struct model_shape *sh,
+					      const char *key)
 {
 	const struct model_member *exact = codec_member(s, sh, str_from(key)), *m = model_shape_members(s, sh);
 	if (exact)
@@ -46,28 +48,30 @@ static json_t *from_sdk(const struct model_service *s, const struct model_shape 
 	const struct model_member *m = model_shape_members(s, sh);
 	if (sh->type == MT_STRUCTURE && json_is_object(value)) {
 		out = json_object();
-		json_object_foreach(value, key, item) {
+		json_object_foreach (value, key, item) {
 			const struct model_member *found = member_find(s, sh, key);
 			if (found && !json_is_null(item))
-				json_object_set_new(out, model_text(s, found->name), from_sdk(s, model_member_shape(s, found), item, depth + 1));
+				json_object_set_new(out, model_text(s, found->name),
+						    from_sdk(s, model_member_shape(s, found), item, depth + 1));
 		}
 		return out;
 	}
 	if (sh->type == MT_LIST && json_is_array(value)) {
 		out = json_array();
-		json_array_foreach(value, i, item)
+		json_array_foreach (value, i, item)
 			json_array_append_new(out, from_sdk(s, model_member_shape(s, m), item, depth + 1));
 		return out;
 	}
 	if (sh->type == MT_MAP && json_is_object(value)) {
 		out = json_object();
-		json_object_foreach(value, key, item)
+		json_object_foreach (value, key, item)
 			json_object_set_new(out, key, from_sdk(s, model_member_shape(s, m + 1), item, depth + 1));
 		return out;
 	}
 	if (sh->type == MT_TIMESTAMP && json_is_string(value) && clock_parse_iso(json_str(value), &ms))
 		return codec_time_new(ms);
-	if (sh->type == MT_STRING && (json_is_object(value) || json_is_array(value))) { /* a JSON text may be given as JSON */
+	if (sh->type == MT_STRING &&
+	    (json_is_object(value) || json_is_array(value))) { /* a JSON text may be given as JSON */
 		char *text = json_text_dup(value);
 		out = json_string(text);
 		free(text);
@@ -87,7 +91,7 @@ static json_t *to_sdk(const struct model_service *s, const struct model_shape *s
 	const struct model_member *m = model_shape_members(s, sh);
 	if (sh->type == MT_STRUCTURE && json_is_object(value)) {
 		out = json_object();
-		json_object_foreach(value, key, item) {
+		json_object_foreach (value, key, item) {
 			const struct model_member *found = codec_member(s, sh, str_from(key));
 			char name[256];
 			if (!found || json_is_null(item))
@@ -100,13 +104,13 @@ static json_t *to_sdk(const struct model_service *s, const struct model_shape *s
 	}
 	if (sh->type == MT_LIST && json_is_array(value)) {
 		out = json_array();
-		json_array_foreach(value, i, item)
+		json_array_foreach (value, i, item)
 			json_array_append_new(out, to_sdk(s, model_member_shape(s, m), item, depth + 1));
 		return out;
 	}
 	if (sh->type == MT_MAP && json_is_object(value)) {
 		out = json_object();
-		json_object_foreach(value, key, item)
+		json_object_foreach (value, key, item)
 			json_object_set_new(out, key, to_sdk(s, model_member_shape(s, m + 1), item, depth + 1));
 		return out;
 	}
@@ -169,7 +173,8 @@ static const struct service *service_find(struct wire_server *w, const char *mod
 	return NULL;
 }
 
-int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, struct arena *a, json_t **out, struct error *err)
+int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, struct arena *a, json_t **out,
+		       struct error *err)
 {
 	const struct service *sv = service_find(w, rq->model);
 	*out = NULL;
@@ -178,14 +183,23 @@ int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, st
 	const struct model_op *op = model_op_find(sv->model, str_from(rq->operation));
 	const struct wire_op *handler = op ? map_get(&sv->ops, str_from(rq->operation)) : NULL;
 	if (!op)
-		return error_http(err, 400, "UnknownOperationException", "The service `%s` has no operation `%s`.", rq->model, rq->operation);
+		return error_http(err, 400, "UnknownOperationException", "The service `%s` has no operation `%s`.",
+				  rq->model, rq->operation);
 	if (!handler)
-		return error_http(err, 501, "NotImplementedException", "Quern does not implement %s:%s yet.", rq->model, rq->operation);
+		return error_http(err, 501, "NotImplementedException", "Quern does not implement %s:%s yet.", rq->model,
+				  rq->operation);
 	char id[37];
 	id_uuid(id, NULL, NULL);
-	struct internal_call c = { .handler = handler, .lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER };
-	c.call = (struct call){ .arena = a, .who = rq->who, .region = rq->region ? rq->region : w->region, .account = rq->who->account,
-				.operation = handler->name, .request_id = arena_strdup(a, str_from(id)), .engine = w->o.engine,
+	struct internal_call c = { .handler = handler,
+				   .lock = PTHREAD_MUTEX_INITIALIZER,
+				   .ended = PTHREAD_COND_INITIALIZER };
+	c.call = (struct call){ .arena = a,
+				.who = rq->who,
+				.region = rq->region ? rq->region : w->region,
+				.account = rq->who->account,
+				.operation = handler->name,
+				.request_id = arena_strdup(a, str_from(id)),
+				.engine = w->o.engine,
 				.service_ctx = sv->s->ctx };
 	const struct model_shape *in_shape = model_op_input(sv->model, op), *out_shape = model_op_output(sv->model, op);
 	c.in = in_shape && json_is_object(rq->in) ? from_sdk(sv->model, in_shape, rq->in, 0) : json_object();
@@ -207,7 +221,8 @@ static int mock_bad(struct error *err, const char *name, const char *what)
 	return error_aws(err, "ValidationException", "Mock result schema validation error: Field '%s' %s", name, what);
 }
 
-static int check_limits(const struct model_service *s, const struct model_shape *sh, const char *name, const json_t *value, struct error *err)
+static int check_limits(const struct model_service *s, const struct model_shape *sh, const char *name,
+			const json_t *value, struct error *err)
 {
 	if (!sh->limit)
 		return 0;
@@ -217,7 +232,8 @@ static int check_limits(const struct model_service *s, const struct model_shape 
 	if (sh->type == MT_FLOAT || sh->type == MT_DOUBLE || sh->type == MT_LIST || sh->type == MT_MAP)
 		return 0;
 	if (!(sh->flags & MS_NO_MIN) && size < l->min)
-		return mock_bad(err, name, text ? "is smaller than the minimum length" : "is less than the minimum value");
+		return mock_bad(err, name,
+				text ? "is smaller than the minimum length" : "is less than the minimum value");
 	if (!(sh->flags & MS_NO_MAX) && size > l->max)
 		return mock_bad(err, name, text ? "exceeds the maximum length" : "exceeds the maximum value");
 	return 0;
@@ -231,8 +247,8 @@ static bool enum_has(const struct model_service *s, const struct model_shape *sh
 	return sh->count == 0;
 }
 
-static int check_value(const struct model_service *s, const struct model_shape *sh, const char *name, json_t *value, bool required, int depth,
-		       struct error *err)
+static int check_value(const struct model_service *s, const struct model_shape *sh, const char *name, json_t *value,
+		       bool required, int depth, struct error *err)
 {
 	const struct model_member *m = model_shape_members(s, sh);
 	const char *key;
@@ -250,25 +266,29 @@ static int check_value(const struct model_service *s, const struct model_shape *
 			spelled[0] = (char)toupper((unsigned char)spelled[0]);
 			item = json_object_get(value, spelled);
 			if (!item && required && (m[k].flags & MM_REQUIRED))
-				return error_aws(err, "ValidationException", "Mock result schema validation error: Required field '%s' is missing", spelled);
-			bool free_form = (model_member_shape(s, &m[k])->flags & MS_STREAMING) || model_member_shape(s, &m[k])->type == MT_BLOB;
+				return error_aws(err, "ValidationException",
+						 "Mock result schema validation error: Required field '%s' is missing",
+						 spelled);
+			bool free_form = (model_member_shape(s, &m[k])->flags & MS_STREAMING) ||
+					 model_member_shape(s, &m[k])->type == MT_BLOB;
 			if (item && free_form && strcmp(spelled, "Payload") == 0)
 				continue;
-			if (item && check_value(s, model_member_shape(s, &m[k]), spelled, item, required, depth + 1, err) < 0)
+			if (item &&
+			    check_value(s, model_member_shape(s, &m[k]), spelled, item, required, depth + 1, err) < 0)
 				return -1;
 		}
 		return 0;
 	case MT_LIST:
 		if (!json_is_array(value))
 			return mock_bad(err, name, "must be an array");
-		json_array_foreach(value, i, item)
+		json_array_foreach (value, i, item)
 			if (check_value(s, model_member_shape(s, m), name, item, required, depth + 1, err) < 0)
 				return -1;
 		return 0;
 	case MT_MAP:
 		if (!json_is_object(value))
 			return mock_bad(err, name, "must be an object");
-		json_object_foreach(value, key, item)
+		json_object_foreach (value, key, item)
 			if (check_value(s, model_member_shape(s, m + 1), key, item, required, depth + 1, err) < 0)
 				return -1;
 		return 0;
@@ -278,7 +298,8 @@ static int check_value(const struct model_service *s, const struct model_shape *
 	case MT_LONG:
 	case MT_FLOAT:
 	case MT_DOUBLE:
-		return json_is_number(value) ? check_limits(s, sh, name, value, err) : mock_bad(err, name, "must be a number");
+		return json_is_number(value) ? check_limits(s, sh, name, value, err)
+					     : mock_bad(err, name, "must be a number");
 	case MT_STRING:
 	case MT_TIMESTAMP:
 	case MT_BLOB:

@@ -23,7 +23,8 @@ int main(int argc, char **argv)
 {
 	struct error err = ERROR_INIT;
 	struct arena a = ARENA_INIT;
-	static const struct store_migration *const rooms[] = { engine_migrations, blob_migrations, iam_migrations, logs_migrations, s3_migrations, states_migrations };
+	static const struct store_migration *const rooms[] = { engine_migrations, blob_migrations, iam_migrations,
+							       logs_migrations,   s3_migrations,   states_migrations };
 	struct store_migration all[64] = { 0 };
 	size_t n = 0;
 	sigset_t wanted;
@@ -51,16 +52,26 @@ int main(int argc, char **argv)
 	must(blob_store_open(arena_printf(&a, "%s/blobs", argv[1]), &blobs, &err), &err);
 	const struct engine_options eo = { .store = store };
 	must(engine_new(&eo, &engine, &err), &err);
-	const struct iam_options io = { engine, "000000000000", "us-east-1", arena_printf(&a, "%s/credentials", argv[1]) };
+	const struct iam_options io = { engine, "000000000000", "us-east-1",
+					arena_printf(&a, "%s/credentials", argv[1]) };
 	must(iam_new(&io, &iam, &err), &err);
 	must(logs_new(engine, arena_printf(&a, "%s/logs", argv[1]), &logs, &err), &err);
 	must(s3_new(engine, blobs, &s3, &err), &err);
-	const struct states_options so = { .engine = engine, .s3 = s3, .logs = logs, .account = "000000000000", .region = "us-east-1",
-					   .jsonata_program = argc > 3 ? argv[3] : NULL, .wait_scale = argc > 4 ? atof(argv[4]) : 1 };
+	const struct states_options so = { .engine = engine,
+					   .s3 = s3,
+					   .logs = logs,
+					   .account = "000000000000",
+					   .region = "us-east-1",
+					   .jsonata_program = argc > 3 ? argv[3] : NULL,
+					   .wait_scale = argc > 4 ? atof(argv[4]) : 1 };
 	must(states_new(&so, &states, &err), &err);
 	must(engine_start(engine, &err), &err);
-	const struct wire_options wo = { .port = (uint16_t)atoi(argv[2]), .region = "us-east-1", .account = "000000000000", .engine = engine,
-					 .find_key = iam_find_key, .find_key_ctx = iam };
+	const struct wire_options wo = { .port = (uint16_t)atoi(argv[2]),
+					 .region = "us-east-1",
+					 .account = "000000000000",
+					 .engine = engine,
+					 .find_key = iam_find_key,
+					 .find_key_ctx = iam };
 	must(wire_server_new(&wo, &wire, &err), &err);
 	wire_add_service(wire, s3_service(s3));
 	wire_add_service(wire, logs_service(logs));
