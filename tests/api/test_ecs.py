@@ -114,7 +114,7 @@ def test_credentials_and_metadata(quern):
 
 def test_containers_of_a_task_meet_on_loopback(quern):
     group = helpers.unique("/ecs/meet")
-    server = container(quern, "echo from the sidecar > /tmp/x; cd /tmp; httpd -f -p 8080", name="side", essential=False)
+    server = container(quern, "echo from the sidecar > /tmp/x; cd /tmp; httpd -f -p 8080", name="side", essential=False, stopTimeout=1)
     client = container(quern, "for i in $(seq 50); do wget -qO- http://127.0.0.1:8080/x && exit 0; sleep 0.1; done; exit 1", logConfiguration=awslogs(group))
     arn = run(quern, register(quern, server, client, networkMode="awsvpc"), networkConfiguration=VPC)
     task = stopped(quern, arn)
@@ -262,3 +262,135 @@ def test_symlink_in_a_layer_stays_inside(quern):
     import os
 
     assert not os.path.exists("/tmp/escaped-quern-test"), task
+
+
+def test_crash_of_the_daemon(own_quern):
+    """kill -9 of the daemon while tasks run: they go on, their ends are seen, a stop works."""
+    import os
+    import signal
+
+    quern = own_quern
+    group = helpers.unique("/ecs/crash")
+    short = run(quern, register(quern, container(quern, "echo begin; sleep 3; echo end; exit 5", logConfiguration=awslogs(group))))
+    long = run(quern, register(quern, container(quern, "sleep 600", stopTimeout=1)))
+    running(quern, short), running(quern, long)
+    before = describe(quern, short)
+    os.kill(quern.pid("serve"), signal.SIGKILL)
+    time.sleep(4)
+    quern.up()
+    task = stopped(quern, short)
+    assert task["containers"][0]["exitCode"] == 5 and task["startedAt"] == before["startedAt"]
+    assert lines(quern, group, "p/main/" + short.rsplit("/", 1)[1]) == ["begin", "end"]
+    assert describe(quern, long)["lastStatus"] == "RUNNING"
+    os.kill(quern.pid("executor"), signal.SIGKILL)
+    quern.wait(lambda: quern.up() is None)
+    quern.client("ecs").stop_task(task=long)
+    assert stopped(quern, long)["stopCode"] == "UserInitiated"
+
+
+def test_lost_task(own_quern):
+    """A supervisor that is killed: the task is said to be lost, and nothing of it goes on."""
+    import os
+    import signal
+    import subprocess
+
+    quern = own_quern
+    arn = run(quern, register(quern, container(quern, "sleep 6021")))
+    running(quern, arn)
+    name = "ecs-" + arn.rsplit("/", 1)[1]
+    with open(os.path.join(quern.home, "tasks", name, "exec", "state.json"), encoding="utf-8") as f:
+        os.kill(json.load(f)["pid"], signal.SIGKILL)
+    task = stopped(quern, arn)
+    assert "lost" in task["stoppedReason"], task
+    assert task["containers"][0].get("exitCode") is None
+    left = lambda: not subprocess.run(["pgrep", "-fx", "sleep 6021"], stdout=subprocess.PIPE, text=True).stdout.split()
+    assert quern.wait(left, 20)
+
+
+def test_waiters_lists_tokens_and_tags(quern):
+    ecs = quern.client("ecs")
+    cluster = helpers.unique("cluster")
+    made = ecs.create_cluster(clusterName=cluster, tags=[{"key": "k", "value": "v"}])["cluster"]
+    assert made["status"] == "ACTIVE" and made["clusterArn"].endswith(":cluster/" + cluster)
+    definition = register(quern, container(quern, "sleep 600", stopTimeout=1), tags=[{"key": "team", "value": "ml"}])
+    family = definition.rsplit("/", 1)[1].split(":")[0]
+    arguments = dict(cluster=cluster, taskDefinition=family, count=2, startedBy="me", clientToken="same", propagateTags="TASK_DEFINITION", tags=[{"key": "run", "value": "1"}])
+    first = ecs.run_task(**arguments)["tasks"]
+    again = ecs.run_task(**arguments)["tasks"]
+    arns = sorted(t["taskArn"] for t in first)
+    assert len(arns) == 2 and arns == sorted(t["taskArn"] for t in again)
+    assert first[0]["lastStatus"] == "PROVISIONING"
+    assert code_of(ecs.run_task, **{**arguments, "count": 1})[0] == "ConflictException"
+    ecs.get_waiter("tasks_running").wait(cluster=cluster, tasks=arns, WaiterConfig={"Delay": 1})
+    assert sorted(ecs.list_tasks(cluster=cluster, family=family, startedBy="me")["taskArns"]) == arns
+    assert ecs.list_tasks(cluster=cluster, startedBy="you")["taskArns"] == []
+    page = ecs.list_tasks(cluster=cluster, maxResults=1)
+    assert len(page["taskArns"]) == 1 and ecs.list_tasks(cluster=cluster, maxResults=1, nextToken=page["nextToken"])["taskArns"] != page["taskArns"]
+    shown = ecs.describe_clusters(clusters=[cluster, "absent"], include=["TAGS"])
+    assert shown["clusters"][0]["runningTasksCount"] == 2 and shown["clusters"][0]["tags"] == [{"key": "k", "value": "v"}]
+    assert shown["failures"][0]["reason"] == "MISSING"
+    assert code_of(ecs.delete_cluster, cluster=cluster)[0] == "ClusterContainsTasksException"
+    ecs.tag_resource(resourceArn=arns[0], tags=[{"key": "x", "value": "y"}])
+    ecs.untag_resource(resourceArn=arns[0], tagKeys=["run"])
+    assert sorted(t["key"] for t in ecs.list_tags_for_resource(resourceArn=arns[0])["tags"]) == ["team", "x"]
+    for arn in arns:
+        ecs.stop_task(cluster=cluster, task=arn.rsplit("/", 1)[1], reason="done")
+    ecs.get_waiter("tasks_stopped").wait(cluster=cluster, tasks=arns, WaiterConfig={"Delay": 1})
+    assert ecs.describe_tasks(cluster=cluster, tasks=arns + ["0" * 32])["failures"][0]["reason"] == "MISSING"
+    assert ecs.list_tasks(cluster=cluster)["taskArns"] == [] and sorted(ecs.list_tasks(cluster=cluster, desiredStatus="STOPPED")["taskArns"]) == arns
+    assert ecs.delete_cluster(cluster=cluster)["cluster"]["status"] == "INACTIVE"
+    assert code_of(ecs.list_tasks, cluster=cluster) == ("ClusterNotFoundException", "Cluster not found.")
+    instance = ecs.list_container_instances()["containerInstanceArns"]
+    assert ecs.describe_container_instances(containerInstances=instance)["containerInstances"][0]["agentConnected"] is True
+
+
+def test_definitions(quern):
+    ecs = quern.client("ecs")
+    family = helpers.unique("def")
+    one = {"name": "main", "image": "busybox", "memory": 64, "portMappings": [{"containerPort": 80}]}
+    arns = [ecs.register_task_definition(family=family, containerDefinitions=[one])["taskDefinition"]["taskDefinitionArn"] for _ in range(3)]
+    assert [a.rsplit(":", 1)[1] for a in arns] == ["1", "2", "3"]
+    assert ecs.list_task_definitions(familyPrefix=family)["taskDefinitionArns"] == arns
+    assert ecs.list_task_definitions(familyPrefix=family, sort="DESC", maxResults=2)["taskDefinitionArns"] == arns[:0:-1]
+    assert ecs.deregister_task_definition(taskDefinition=arns[2])["taskDefinition"]["status"] == "INACTIVE"
+    assert ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]["revision"] == 2
+    assert ecs.describe_task_definition(taskDefinition=arns[2])["taskDefinition"]["status"] == "INACTIVE"
+    assert code_of(ecs.run_task, taskDefinition=arns[2])[0] == "ClientException"
+    deleted = ecs.delete_task_definitions(taskDefinitions=[arns[2], arns[1]])
+    assert deleted["taskDefinitions"][0]["taskDefinitionArn"] == arns[2] and deleted["failures"][0]["arn"] == arns[1]
+    assert code_of(ecs.describe_task_definition, taskDefinition=arns[2]) == ("ClientException", "Unable to describe task definition.")
+    assert family in ecs.list_task_definition_families(familyPrefix=family, status="ACTIVE")["families"]
+    fargate = dict(family=family, requiresCompatibilities=["FARGATE"], networkMode="awsvpc", containerDefinitions=[{"name": "m", "image": "x"}])
+    made = ecs.register_task_definition(**fargate, cpu=".25 vCPU", memory="0.5GB")["taskDefinition"]
+    assert (made["cpu"], made["memory"], made["compatibilities"]) == ("256", "512", ["EC2", "FARGATE"])
+    cases = [
+        (dict(fargate, cpu="256", memory="4096"), "No Fargate configuration exists for given values"),
+        (dict(fargate, memory="512"), "Fargate requires that 'cpu' be defined at the task level."),
+        (dict(fargate, cpu="256", memory="512", networkMode="bridge"), "Fargate only supports network mode"),
+        (dict(family=family, containerDefinitions=[{"name": "m", "image": "x"}]), "Invalid setting for container 'm'. At least one of 'memory' or 'memoryReservation' must be specified."),
+        (dict(family=family, containerDefinitions=[]), "containerDefinitions should not be null or empty"),
+        (dict(family="bad name", containerDefinitions=[one]), "Invalid family name"),
+        (dict(family=family, containerDefinitions=[one, one]), "unique"),
+        (dict(family=family, containerDefinitions=[dict(one, essential=False)]), "essential"),
+        (dict(family=family, containerDefinitions=[dict(one, mountPoints=[{"sourceVolume": "v", "containerPath": "/v"}])]), "Unknown volume 'v'."),
+        (dict(family=family, containerDefinitions=[dict(one, dependsOn=[{"containerName": "two", "condition": "START"}]), dict(one, name="two", dependsOn=[{"containerName": "main", "condition": "START"}])]), "cycle"),
+        (dict(family=family, networkMode="awsvpc", containerDefinitions=[dict(one, portMappings=[{"containerPort": 80, "hostPort": 81}])]), "must match"),
+    ]
+    for arguments, text in cases:
+        code, message = code_of(ecs.register_task_definition, **arguments)
+        assert code == "ClientException" and text in message, (arguments, message)
+    assert code_of(ecs.run_task, taskDefinition=made["taskDefinitionArn"], launchType="FARGATE") == ("InvalidParameterException", "Network Configuration must be provided when networkMode 'awsvpc' is specified.")
+    big = ecs.register_task_definition(**fargate, cpu="16384", memory="32768")["taskDefinition"]["taskDefinitionArn"]
+    answer = ecs.run_task(taskDefinition=big, launchType="FARGATE", networkConfiguration=VPC)
+    assert answer["tasks"] == [] and answer["failures"][0]["reason"] in ("RESOURCE:CPU", "RESOURCE:MEMORY")
+    assert code_of(ecs.create_service, serviceName="s", taskDefinition=big)[0] not in ("ClientException", "AccessDeniedException")
+
+
+def test_sagemaker_job_with_an_image_of_the_registry(quern):
+    ecs_images.push_busybox(quern)
+    sagemaker = quern.client("sagemaker")
+    name = helpers.unique("job")
+    sagemaker.create_processing_job(ProcessingJobName=name, RoleArn=quern.role, AppSpecification={"ImageUri": quern.busybox, "ContainerEntrypoint": ["sh", "-c", "echo $FROM_IMAGE; exit 4"]},
+                                    ProcessingResources={"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.t3.medium", "VolumeSizeInGB": 1}})
+    job = quern.wait(lambda: (lambda d: d if d["ProcessingJobStatus"] != "InProgress" else None)(sagemaker.describe_processing_job(ProcessingJobName=name)))
+    assert job["ProcessingJobStatus"] == "Failed" and "4" in job["FailureReason"], job
