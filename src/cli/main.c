@@ -13,6 +13,8 @@ const struct command commands[] = {
 	{ "run", "run [--python PYTHON] SCRIPT [ARGUMENT...]", "run a Python script that uses the stock sagemaker SDK", cli_run },
 	{ "ps", "ps [-a] [--json]", "list running pipeline executions (-a: all)", cli_ps },
 	{ "logs", "logs [-f] EXECUTION [STEP]", "print the output of an execution's steps (-f: follow)", cli_logs },
+	{ "images", "images list [--json] | images build NAME[:TAG] [--packages A,B...]... [--without PACKAGE]... [--add FILE:/PATH]... [--exclude PATTERN]... [--env K=V]... [--entrypoint JSON] [--command JSON] [--workdir DIR]",
+	  "build container images from this machine's packages and files, and list the registry's", cli_images },
 	{ "doctor", "doctor [--json]", "say what this machine lacks, and how to mend it", cli_doctor },
 	{ "api", "api [--json] [SERVICE]", "list the AWS operations that are implemented", cli_api },
 	{ "completion", "completion bash|zsh|fish", "print a shell completion script", cli_completion },
