@@ -35,6 +35,7 @@
 #define LISTENER_FD 3
 #define RUNTIME_FD 4
 #define DRAIN_MS 2000
+#define START_MS 120000 /* the runtime is stuck after that */
 
 static int64_t mono_ms(void)
 {
@@ -213,6 +214,7 @@ static void container_failed(struct sup_container *c, const char *text)
 	c->error = mem_strdup(text);
 	c->phase = PHASE_ENDED;
 	c->finished_at = clock_now_ms();
+	cgroup_kill(s->cgroup, c->group); /* what a runtime that broke off may have left */
 	logpump_close(&c->log);
 	if (!s->error)
 		s->error = mem_strdup(text);
@@ -286,6 +288,7 @@ static void container_started(struct sup_container *c, int status)
 	}
 	c->started_at = clock_now_ms();
 	c->phase = PHASE_RUNNING;
+	c->kill_at = 0;
 	c->pidfd = pidfd_open(c->pid, 0);
 	c->pid_start = process_start(c->pid);
 	health_begin(c);
@@ -336,8 +339,10 @@ static void on_signals(struct sup *s)
 {
 	struct signalfd_siginfo info;
 	while (read(s->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
-		if (info.ssi_signo != SIGCHLD)
-			sup_stop(s, "stop"); /* the machine goes down */
+		if (info.ssi_signo != SIGCHLD && !s->reason) { /* the machine goes down */
+			s->error = s->error ? s->error : mem_strdup("TaskLost: the task's supervisor was told to end (the machine goes down)");
+			sup_stop(s, "lost");
+		}
 	for (;;) {
 		int status;
 		struct rusage use;
@@ -366,6 +371,8 @@ static void on_timers(struct sup *s)
 	}
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		struct sup_container *c = &s->containers[i];
+		if (c->phase == PHASE_STARTING && now >= c->kill_at)
+			kill(c->runtime_pid, SIGKILL);
 		if (c->phase != PHASE_RUNNING)
 			continue;
 		if (c->kill_at && now >= c->kill_at && c->exit_code < 0) {
@@ -383,7 +390,7 @@ static int wait_ms(const struct sup *s)
 	next = order < next ? order : next;
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		const struct sup_container *c = &s->containers[i];
-		if (c->phase != PHASE_RUNNING)
+		if (c->phase != PHASE_RUNNING && c->phase != PHASE_STARTING)
 			continue;
 		next = c->kill_at && c->kill_at < next ? c->kill_at : next;
 		next = c->drain_until && c->drain_until < next ? c->drain_until : next;
@@ -413,6 +420,8 @@ static void start_one(struct sup_container *c)
 		runtime_cancel(c);
 		error_wrap(&err, "CannotStartContainerError");
 		container_failed(c, error_text(&err));
+	} else {
+		c->kill_at = mono_ms() + START_MS;
 	}
 }
 

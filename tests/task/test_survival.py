@@ -108,6 +108,15 @@ def test_killed_supervisor_is_lost_and_its_containers_die(own):
     assert x.client.call(op="machine")["machine"]["cpus_free"] == x.client.machine["cpus"]
 
 
+def test_the_machine_goes_down_in_order(own):
+    x = own
+    spec = start(x, "trap 'echo saved; exit 0' TERM; echo ready; while :; do sleep 0.05; done")
+    wait_for(lambda: os.path.exists(spec["containers"][0]["log"]) and x.text(spec) == "ready")
+    os.kill(x.state(spec["id"])["pid"], 15)
+    event = x.client.wait(spec["id"], "stopped")
+    assert event["reason"] == "lost" and event["error"].startswith("TaskLost") and x.text(spec) == "ready\nsaved"
+
+
 def test_supervisor_killed_while_the_executor_was_away(own):
     x = own
     spec = start(x, "sleep 1000")
