@@ -1,7 +1,8 @@
 /* blob.c - writing, publishing and opening blobs; see blob.h.
  *
- * DESIGN: order is everything: bytes on disk (fdatasync), then the name (linkat), then the name on disk (fsync of the shard). Whoever calls
- * may name the blob in a row only after that. A crash before it leaves nothing (O_TMPFILE) or litter. */
+ * DESIGN: order is everything: bytes on disk (fdatasync), then the name (linkat), then the name on disk (fsync of the
+ * shard). Whoever calls may name the blob in a row only after that. A crash before it leaves nothing (O_TMPFILE) or
+ * litter. */
 #include "blob/room.h"
 
 #include <dirent.h>
@@ -23,7 +24,8 @@ enum { RESERVE_BYTES = 32 << 20, COPY_BUFFER = 1 << 18 };
 int blob_write_error(int errnum, const char *what, struct error *err)
 {
 	if (errnum == ENOSPC || errnum == EDQUOT)
-		return error_http(err, 507, "InsufficientStorage", "The disk is full: %s failed. Nothing was changed.", what);
+		return error_http(err, 507, "InsufficientStorage", "The disk is full: %s failed. Nothing was changed.",
+				  what);
 	return error_errno(err, errnum, "%s", what);
 }
 
@@ -155,7 +157,8 @@ int blob_create(struct blob_store *bs, struct blob_writer *w, struct error *err)
 	const int e = errno;
 	shard_put(bs, shard);
 	*w = (struct blob_writer){ .fd = -1 };
-	return blob_write_error(e, "make a blob", err);
+	blob_write_error(e, "make a blob", err);
+	return -1;
 }
 
 int blob_pwrite(int fd, const void *p, size_t n, int64_t offset, struct error *err)
@@ -253,7 +256,8 @@ static int adopt_copy(struct blob_store *bs, int fd, char id[BLOB_ID_LEN + 1], s
 	return 0;
 }
 
-int blob_adopt(struct blob_store *bs, const char *path, char id[BLOB_ID_LEN + 1], int64_t *size_bytes, struct error *err)
+int blob_adopt(struct blob_store *bs, const char *path, char id[BLOB_ID_LEN + 1], int64_t *size_bytes,
+	       struct error *err)
 {
 	CLEANUP_FD int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	struct stat st;
@@ -270,7 +274,8 @@ int blob_adopt(struct blob_store *bs, const char *path, char id[BLOB_ID_LEN + 1]
 	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
 	int rc = blob_sync(bs, fd, err);
 	if (rc == 0 && linkat(AT_FDCWD, from, shard->fd, id, AT_SYMLINK_FOLLOW) < 0) {
-		rc = errno == EXDEV || errno == EPERM || errno == EMLINK ? adopt_copy(bs, fd, id, err) : blob_write_error(errno, "name a blob", err);
+		rc = errno == EXDEV || errno == EPERM || errno == EMLINK ? adopt_copy(bs, fd, id, err)
+									 : blob_write_error(errno, "name a blob", err);
 	} else if (rc == 0) {
 		if (fchmod(fd, 0444) < 0)
 			log_warn("blob", "make `%s` read-only: %s", path, strerror(errno));
@@ -355,7 +360,8 @@ static int copy_by_hand(int from_fd, int64_t from, int to_fd, int64_t to, int64_
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k <= 0)
-			return k < 0 ? error_errno(err, errno, "read a blob") : error_set(err, "a blob is shorter than its row says");
+			return k < 0 ? error_errno(err, errno, "read a blob")
+				     : error_set(err, "a blob is shorter than its row says");
 		if (blob_pwrite(to_fd, buffer, (size_t)k, to, err) < 0)
 			return -1;
 		from += k;

@@ -1,8 +1,9 @@
 /* blob_remove.c - when blobs go: deferred removal and litter.
  *
- * DESIGN: the transaction that drops the last row of a blob notes it in blob_due; a sweep unlinks it a minute later, when whoever read
- * the old row has long opened the file. Litter (files that no row names) comes from crashes between publish and commit. It is only taken when
- * it is older than this opening of the store, so nothing on its way into a row is ever touched. */
+ * DESIGN: the transaction that drops the last row of a blob notes it in blob_due; a sweep unlinks it a minute later,
+ * when whoever read the old row has long opened the file. Litter (files that no row names) comes from crashes between
+ * publish and commit. It is only taken when it is older than this opening of the store, so nothing on its way into a
+ * row is ever touched. */
 #include "blob/room.h"
 
 #include <dirent.h>
@@ -27,7 +28,8 @@ const struct store_migration blob_migrations[] = {
 
 int blob_remove_later(struct db *db, const char *id, int64_t now_ms, struct error *err)
 {
-	const int rc = db_exec(db, err, "INSERT INTO blob_due (id, due_ms) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", "si", id, now_ms + DUE_AFTER_MS);
+	const int rc = db_exec(db, err, "INSERT INTO blob_due (id, due_ms) VALUES (?, ?) ON CONFLICT (id) DO NOTHING",
+			       "si", id, now_ms + DUE_AFTER_MS);
 	return rc < 0 ? rc : 0;
 }
 
@@ -57,10 +59,12 @@ static int is_named(struct blob_store *bs, struct db *db, const char *id, struct
 	return 0;
 }
 
-int blob_sweep(struct blob_store *bs, struct db *db, int64_t now_ms, int max, void (*fn)(void *ctx, const char *id), void *ctx, struct error *err)
+int blob_sweep(struct blob_store *bs, struct db *db, int64_t now_ms, int max, void (*fn)(void *ctx, const char *id),
+	       void *ctx, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	if (db_query(db, &rows, err, "SELECT id FROM blob_due WHERE due_ms<=? ORDER BY due_ms LIMIT ?", "ii", now_ms, (int64_t)max) < 0)
+	if (db_query(db, &rows, err, "SELECT id FROM blob_due WHERE due_ms<=? ORDER BY due_ms LIMIT ?", "ii", now_ms,
+		     (int64_t)max) < 0)
 		return -1;
 	int gone = 0, rc;
 	while ((rc = rows_next(&rows, err)) > 0) {
@@ -74,7 +78,7 @@ int blob_sweep(struct blob_store *bs, struct db *db, int64_t now_ms, int max, vo
 			continue;
 		}
 		fn(ctx, id);
-		gone++;
+		gone += named == 0;
 	}
 	return rc < 0 ? rc : gone;
 }
@@ -104,7 +108,8 @@ static int collect_leaf(struct collect *c, int fd, const char prefix[4])
 		if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, ".."))
 			continue;
 		left++;
-		if (!blob_id_valid(d->d_name) || memcmp(d->d_name, prefix, 4) != 0 || fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		if (!blob_id_valid(d->d_name) || memcmp(d->d_name, prefix, 4) != 0 ||
+		    fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
 		if (st.st_ctim.tv_sec >= c->bs->opened_ms / 1000 - 1)
 			continue;

@@ -1,7 +1,8 @@
 /* blob_shard.c - the directories that blobs live in.
  *
- * DESIGN: new blobs go to one current leaf directory until it has SHARD_FILES names, then to another one picked at random. So directories
- * stay small, and writers that publish at the same time wait for one directory fsync, done by the first of them (leader). */
+ * DESIGN: new blobs go to one current leaf directory until it has SHARD_FILES names, then to another one picked at
+ * random. So directories stay small, and writers that publish at the same time wait for one directory fsync, done by
+ * the first of them (leader). */
 #include "blob/room.h"
 
 #include <errno.h>
@@ -64,7 +65,8 @@ int shard_get(struct blob_store *bs, struct blob_shard **out, struct error *err)
 	pthread_mutex_lock(&bs->lock);
 	int rc = 0;
 	if (bs->broken)
-		rc = error_http(err, 503, "ServiceUnavailable", "The disk failed to make an earlier write durable; restart after checking it.");
+		rc = error_http(err, 503, "ServiceUnavailable",
+				"The disk failed to make an earlier write durable; restart after checking it.");
 	if (rc == 0 && (!bs->current || bs->current->created >= SHARD_FILES)) {
 		struct blob_shard *shard;
 		rc = shard_new(bs, &shard, err);

@@ -10,9 +10,9 @@
 struct blob_shard {
 	struct blob_shard *next; /* in blob_store.shards */
 	int fd;
-	char prefix[5]; /* "abcd": the directory ab/cd and the start of its ids */
-	int created;    /* blobs given out; a full shard is followed by a new one */
-	int refs;       /* writers, and one for being the current shard */
+	char prefix[5];          /* "abcd": the directory ab/cd and the start of its ids */
+	int created;             /* blobs given out; a full shard is followed by a new one */
+	int refs;                /* writers, and one for being the current shard */
 	uint64_t linked, synced; /* names made, names known durable */
 	bool syncing;
 };

@@ -1,9 +1,10 @@
 /* body.c - where the bytes of a request go, and their checksums.
  *
- * DESIGN: a body starts in memory and moves to a file when it is larger than what fits in a row; a part of an upload may go straight to its
- * place in the upload's file instead. The http thread only writes; MD5 and checksum are computed beside it (digest.h). What the
- * client promised (Content-MD5, one x-amz-checksum-*, in a header or in the trailer) is compared when all is there, before anything is
- * named. A blob that is published and then not wanted goes to the keeper. */
+ * DESIGN: a body starts in memory and moves to a file when it is larger than what fits in a row; a part of an upload
+ * may go straight to its place in the upload's file instead. The http thread only writes; MD5 and checksum are computed
+ * beside it (digest.h). What the client promised (Content-MD5, one x-amz-checksum-*, in a header or in the trailer) is
+ * compared when all is there, before anything is named. A blob that is published and then not wanted goes to the
+ * keeper. */
 #include "s3/room.h"
 
 #include <stdio.h>
@@ -24,7 +25,8 @@ static int read_md5(struct s3_call *c, struct error *err)
 	return 0;
 }
 
-/* A header or form field. Not a query argument: JavaScript's presigner moves the checksum of the empty body there, which S3 ignores. */
+/* A header or form field. Not a query argument: JavaScript's presigner moves the checksum of the empty body there,
+ * which S3 ignores. */
 static struct str own_header(struct s3_call *c, const char *name)
 {
 	return c->form ? s3_form_field(c->form, name) : wire_header(c->r, name);
@@ -40,7 +42,8 @@ static int read_trailer_name(struct s3_call *c, struct error *err)
 		if (str_eq_nocase(trailer, str_from(checksum_header((enum checksum_algo)i))))
 			b->algo = (enum checksum_algo)i;
 	if (b->algo == CHECKSUM_NONE)
-		return s3_error_text(err, "InvalidRequest", "The value specified in the x-amz-trailer header is not supported");
+		return s3_error_text(err, "InvalidRequest",
+				     "The value specified in the x-amz-trailer header is not supported");
 	b->in_trailer = true;
 	return 0;
 }
@@ -55,22 +58,27 @@ static int read_checksum(struct s3_call *c, struct error *err)
 		if (!value.ptr)
 			continue;
 		if (b->algo != CHECKSUM_NONE)
-			return s3_error_text(err, "InvalidRequest",
-					     "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.");
+			return s3_error_text(
+				err, "InvalidRequest",
+				"Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.");
 		b->algo = (enum checksum_algo)i;
 		b->expected = value;
 		if (!checksum_text_valid(b->algo, value))
-			return s3_error_text(err, "InvalidRequest", "Value for %s header is invalid.", checksum_header(b->algo));
+			return s3_error_text(err, "InvalidRequest", "Value for %s header is invalid.",
+					     checksum_header(b->algo));
 	}
 	const struct str named = own_header(c, "x-amz-sdk-checksum-algorithm");
 	if (named.ptr && checksum_from_name(named) == CHECKSUM_NONE)
 		return s3_error_text(err, "InvalidRequest",
-				     "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
+				     "Checksum algorithm provided is unsupported. Please try again with any of the "
+				     "valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
 	if (named.ptr && b->algo != checksum_from_name(named))
-		return b->algo == CHECKSUM_NONE ?
-			       s3_error_text(err, "InvalidRequest",
-					     "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.") :
-			       s3_error_text(err, "InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.");
+		return b->algo == CHECKSUM_NONE
+			       ? s3_error_text(err, "InvalidRequest",
+					       "x-amz-sdk-checksum-algorithm specified, but no corresponding "
+					       "x-amz-checksum-* or x-amz-trailer headers were found.")
+			       : s3_error_text(err, "InvalidRequest",
+					       "Value for x-amz-sdk-checksum-algorithm header is invalid.");
 	return 0;
 }
 
@@ -144,7 +152,8 @@ int s3_body_add(struct s3_call *c, const void *p, size_t n, struct error *err)
 		if (to_file(c, err) < 0)
 			return -1;
 	}
-	const int rc = b->in_draft ? blob_pwrite(b->draft_fd, p, n, b->draft_at + b->size_bytes, err) : blob_write(&b->writer, p, n, err);
+	const int rc = b->in_draft ? blob_pwrite(b->draft_fd, p, n, b->draft_at + b->size_bytes, err)
+				   : blob_write(&b->writer, p, n, err);
 	if (rc < 0)
 		return -1;
 	b->size_bytes += (int64_t)n;
@@ -169,12 +178,15 @@ static int compare(struct s3_call *c, struct error *err)
 	if (b->in_trailer) {
 		expected = str_trim(wire_trailer(c->r, checksum_header(b->algo)));
 		if (!expected.len)
-			return s3_error_text(err, "InvalidRequest", "The %s trailer that was announced did not come.", checksum_header(b->algo));
+			return s3_error_text(err, "InvalidRequest", "The %s trailer that was announced did not come.",
+					     checksum_header(b->algo));
 		if (!checksum_text_valid(b->algo, expected))
-			return s3_error_text(err, "InvalidRequest", "Value for %s trailing header is invalid.", checksum_header(b->algo));
+			return s3_error_text(err, "InvalidRequest", "Value for %s trailing header is invalid.",
+					     checksum_header(b->algo));
 	}
 	if (expected.len && !str_eqz(expected, b->sums.sum))
-		return s3_error_text(err, "BadDigest", "The %s you specified did not match the calculated checksum.", checksum_name(b->algo));
+		return s3_error_text(err, "BadDigest", "The %s you specified did not match the calculated checksum.",
+				     checksum_name(b->algo));
 	return 0;
 }
 

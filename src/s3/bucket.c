@@ -22,13 +22,16 @@ static bool looks_like_ip(struct str name)
 /* "Bucket naming rules", Amazon S3 user guide. */
 bool s3_bucket_name_valid(struct str name)
 {
-	static const char *const prefixes[] = { "xn--", "sthree-", "amzn-s3-demo-" }, *const suffixes[] = { "-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3" };
+	static const char *const prefixes[] = { "xn--", "sthree-", "amzn-s3-demo-" }, *const suffixes[] = {
+		"-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"
+	};
 	if (name.len < 3 || name.len > 63 || looks_like_ip(name))
 		return false;
 	for (size_t i = 0; i < name.len; i++) {
 		const char ch = name.ptr[i];
 		const bool alnum = (ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9');
-		if (!alnum && (i == 0 || i + 1 == name.len || (ch != '-' && ch != '.') || (ch == '.' && name.ptr[i - 1] == '.')))
+		if (!alnum &&
+		    (i == 0 || i + 1 == name.len || (ch != '-' && ch != '.') || (ch == '.' && name.ptr[i - 1] == '.')))
 			return false;
 	}
 	for (size_t i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++)
@@ -44,10 +47,10 @@ bool s3_bucket_name_valid(struct str name)
 
 int s3_bucket_make(struct turn *t, struct str name, struct str owner, struct str region, struct error *err)
 {
-	return db_exec(turn_db(t), err, "INSERT INTO s3_bucket (name, owner, region, created_ms) VALUES (?,?,?,?)", "SSSi", name, owner, region,
-		       turn_now_ms(t)) < 0 ?
-		       -1 :
-		       0;
+	return db_exec(turn_db(t), err, "INSERT INTO s3_bucket (name, owner, region, created_ms) VALUES (?,?,?,?)",
+		       "SSSi", name, owner, region, turn_now_ms(t)) < 0
+		       ? -1
+		       : 0;
 }
 
 static int write_create(struct s3_call *c, struct turn *t, struct error *err)
@@ -61,7 +64,9 @@ static int write_create(struct s3_call *c, struct turn *t, struct error *err)
 	if (have.owner.len && !str_eqz(have.owner, c->who->account))
 		return s3_error(err, "BucketAlreadyExists");
 	/* in us-east-1 S3 answers 200 to the owner, elsewhere an error */
-	return str_eqz(have.region, "us-east-1") && str_eqz(c->bucket.region, "us-east-1") ? 0 : s3_error(err, "BucketAlreadyOwnedByYou");
+	return str_eqz(have.region, "us-east-1") && str_eqz(c->bucket.region, "us-east-1")
+		       ? 0
+		       : s3_error(err, "BucketAlreadyOwnedByYou");
 }
 
 static void answer_create(struct s3_call *c)
@@ -121,7 +126,8 @@ static int is_empty(struct db *db, int64_t bucket, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	const int rc = db_row(db, &rows, err,
-			      "SELECT 1 FROM s3_object WHERE bucket=? AND listed=1 UNION ALL SELECT 1 FROM s3_object WHERE bucket=? AND listed=0 LIMIT 1",
+			      "SELECT 1 FROM s3_object WHERE bucket=? AND listed=1 UNION ALL SELECT 1 FROM s3_object "
+			      "WHERE bucket=? AND listed=0 LIMIT 1",
 			      "ii", bucket, bucket);
 	return rc < 0 ? rc : !rc;
 }
@@ -199,7 +205,8 @@ static void fill_acl(struct s3_call *c, struct buf *b)
 	const struct str owner = c->bucket.owner.len ? c->bucket.owner : str_from(c->who->account);
 	s3_xml_start(b, "AccessControlPolicy");
 	s3_xml_owner(c->a, b, "Owner", owner);
-	buf_addz(b, "<AccessControlList><Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\">");
+	buf_addz(b, "<AccessControlList><Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" "
+		    "xsi:type=\"CanonicalUser\">");
 	xml_text(b, "ID", str_from(s3_owner_id(c->a, owner)));
 	xml_text(b, "DisplayName", owner);
 	buf_addz(b, "</Grantee><Permission>FULL_CONTROL</Permission></Grant></AccessControlList>");
@@ -229,7 +236,8 @@ void s3_get_object_acl(struct s3_call *c)
 	s3_call_send_xml(c, 200, &b);
 }
 
-/* Everything belongs to the bucket's owner (object ownership "BucketOwnerEnforced"): an ACL that says so changes nothing, others are refused. */
+/* Everything belongs to the bucket's owner (object ownership "BucketOwnerEnforced"): an ACL that says so changes
+ * nothing, others are refused. */
 void s3_put_acl(struct s3_call *c)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -276,8 +284,9 @@ void s3_get_bucket_payer(struct s3_call *c)
 
 static void fill_nothing(struct s3_call *c, struct buf *b)
 {
-	const char *root = str_eqz(str_from(c->op->arg), "logging") ? "BucketLoggingStatus" :
-			   str_eqz(str_from(c->op->arg), "notification") ? "NotificationConfiguration" : "AccelerateConfiguration";
+	const char *root = str_eqz(str_from(c->op->arg), "logging")        ? "BucketLoggingStatus"
+			   : str_eqz(str_from(c->op->arg), "notification") ? "NotificationConfiguration"
+									   : "AccelerateConfiguration";
 	s3_xml_start(b, root);
 	xml_close(b, root);
 }
@@ -299,7 +308,8 @@ static int list_buckets(struct s3_call *c, struct db *db, struct buf *b, struct 
 	if (s3_call_int(c, "max-buckets", 1, 10000, 10000, &max, err) < 0)
 		return -1;
 	CLEANUP_ROWS struct rows rows = { 0 };
-	if (db_query(db, &rows, err, "SELECT name, created_ms, region, owner FROM s3_bucket WHERE name>? ORDER BY name", "S", token.ptr ? token : STR("")) < 0)
+	if (db_query(db, &rows, err, "SELECT name, created_ms, region, owner FROM s3_bucket WHERE name>? ORDER BY name",
+		     "S", token.ptr ? token : STR("")) < 0)
 		return -1;
 	s3_xml_start(b, "ListAllMyBucketsResult");
 	s3_xml_owner(c->a, b, "Owner", str_from(c->who->account));
@@ -309,7 +319,8 @@ static int list_buckets(struct s3_call *c, struct db *db, struct buf *b, struct 
 	while ((rc = rows_next(&rows, err)) > 0) {
 		const struct str name = rows_str(&rows, 0), owner = rows_str(&rows, 3);
 		char text[40];
-		if ((owner.len && !str_eqz(owner, c->who->account)) || !str_starts(name, prefix) || (region.len && !str_eq(region, rows_str(&rows, 2))))
+		if ((owner.len && !str_eqz(owner, c->who->account)) || !str_starts(name, prefix) ||
+		    (region.len && !str_eq(region, rows_str(&rows, 2))))
 			continue;
 		more = n++ == max;
 		if (more)
@@ -354,7 +365,10 @@ static int write_versioning(struct s3_call *c, struct turn *t, struct error *err
 	const enum s3_versioning *want = c->work;
 	if (s3_call_bucket_now(c, turn_db(t), err) < 0)
 		return -1;
-	return db_exec(turn_db(t), err, "UPDATE s3_bucket SET versioning=? WHERE id=?", "ii", (int64_t)*want, c->bucket.id) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "UPDATE s3_bucket SET versioning=? WHERE id=?", "ii", (int64_t)*want,
+		       c->bucket.id) < 0
+		       ? -1
+		       : 0;
 }
 
 static int read_versioning(struct s3_call *c, struct error *err)

@@ -54,7 +54,8 @@ void s3_call_each_header(struct s3_call *c, void (*fn)(void *ctx, struct str nam
 		wire_each_query(c->r, fn, ctx);
 }
 
-int s3_call_int(struct s3_call *c, const char *name, int64_t min, int64_t max, int64_t absent, int64_t *out, struct error *err)
+int s3_call_int(struct s3_call *c, const char *name, int64_t min, int64_t max, int64_t absent, int64_t *out,
+		struct error *err)
 {
 	bool present;
 	const struct str text = s3_call_arg(c, name, &present);
@@ -63,10 +64,13 @@ int s3_call_int(struct s3_call *c, const char *name, int64_t min, int64_t max, i
 		return 0;
 	int64_t n;
 	if (!str_to_i64(text, &n))
-		return s3_error_argument(c, err, name, text, arena_printf(c->a, "Provided %s not an integer or within integer range", name));
+		return s3_error_argument(
+			c, err, name, text,
+			arena_printf(c->a, "Provided %s not an integer or within integer range", name));
 	if (n < min || n > max)
 		return s3_error_argument(c, err, name, text,
-					 arena_printf(c->a, "Argument %s must be an integer between %lld and %lld", name, (long long)min, (long long)max));
+					 arena_printf(c->a, "Argument %s must be an integer between %lld and %lld",
+						      name, (long long)min, (long long)max));
 	*out = n;
 	return 0;
 }
@@ -120,7 +124,8 @@ static int write_run(struct turn *t, void *arg, struct error *err)
 static void write_done(void *arg, int rc, struct error *err)
 {
 	struct s3_call *c = arg;
-	/* without a code the commit itself may have failed, and the row may be there after a restart: then its file must be, too */
+	/* without a code the commit itself may have failed, and the row may be there after a restart: then its file
+	 * must be, too */
 	if (rc == 0 || !err->code[0])
 		s3_body_keep(c);
 	if (rc < 0) {
@@ -130,7 +135,8 @@ static void write_done(void *arg, int rc, struct error *err)
 	c->answer(c);
 }
 
-void s3_call_write(struct s3_call *c, int (*write)(struct s3_call *c, struct turn *t, struct error *err), void (*answer)(struct s3_call *c))
+void s3_call_write(struct s3_call *c, int (*write)(struct s3_call *c, struct turn *t, struct error *err),
+		   void (*answer)(struct s3_call *c))
 {
 	c->write = write;
 	c->answer = answer;
@@ -217,8 +223,9 @@ void s3_call_send_xml(struct s3_call *c, int status, struct buf *xml)
 /* Elements that S3 adds to an error of this code. */
 static void standard_details(struct s3_call *c, const char *code)
 {
-	if (strcmp(code, "NoSuchBucket") == 0 || strcmp(code, "BucketNotEmpty") == 0 || strncmp(code, "BucketAlready", 13) == 0 ||
-	    strcmp(code, "InvalidBucketName") == 0 || strcmp(code, "NoSuchTagSet") == 0 || strcmp(code, "NoSuchCORSConfiguration") == 0)
+	if (strcmp(code, "NoSuchBucket") == 0 || strcmp(code, "BucketNotEmpty") == 0 ||
+	    strncmp(code, "BucketAlready", 13) == 0 || strcmp(code, "InvalidBucketName") == 0 ||
+	    strcmp(code, "NoSuchTagSet") == 0 || strcmp(code, "NoSuchCORSConfiguration") == 0)
 		s3_call_detail(c, "BucketName", c->bucket_name);
 	if (strcmp(code, "NoSuchKey") == 0 || strcmp(code, "NoSuchVersion") == 0)
 		s3_call_detail(c, "Key", c->key);
@@ -235,7 +242,8 @@ void s3_call_fail(struct s3_call *c, struct error *err)
 	const char *code = err->code, *text = error_text(err);
 	int status = err->status ? err->status : s3_error_status(code);
 	if (!*code || (strcmp(code, "conflict") == 0)) {
-		log_error("s3", "%s %.*s/%.*s: %s", c->op ? c->op->name : "request", STR_ARG(c->bucket_name), STR_ARG(c->key), text);
+		log_error("s3", "%s %.*s/%.*s: %s", c->op ? c->op->name : "request", STR_ARG(c->bucket_name),
+			  STR_ARG(c->key), text);
 		code = "InternalError";
 		text = "We encountered an internal error. Please try again.";
 		status = 500;
@@ -263,7 +271,8 @@ const char *s3_percent(struct arena *a, struct str s)
 	char *out = arena_alloc(a, 3 * s.len + 1), *p = out;
 	for (size_t i = 0; i < s.len; i++) {
 		const unsigned char ch = (unsigned char)s.ptr[i];
-		const bool plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || (ch && strchr("-_.~/", ch));
+		const bool plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+				   (ch && strchr("-_.~/", ch));
 		if (plain)
 			*p++ = (char)ch;
 		else

@@ -1,7 +1,8 @@
 /* checksum.c - see checksum.h.
  *
  * DESIGN: CRC32 is zlib's. CRC32C uses SSE4.2 when the CPU has it, else slicing by 8. CRC64NVME folds with carry-less
- * multiplication when the CPU has it, else slices by 16. SHA-1 and SHA-256 are OpenSSL's. Combination of CRCs multiplies polynomials over GF(2), as zlib does. */
+ * multiplication when the CPU has it, else slices by 16. SHA-1 and SHA-256 are OpenSSL's. Combination of CRCs
+ * multiplies polynomials over GF(2), as zlib does. */
 #include "s3/checksum.h"
 
 #include <openssl/evp.h>
@@ -65,9 +66,9 @@ static uint64_t table64[16][256];
 static uint32_t table32c[8][256];
 static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
 
-/* Folding: 16 bytes X, seen as a polynomial (first bit highest), are carried D bits ahead by multiplying both halves with
- * constants: lo * x^(64+D-1) + hi * x^(D-1) mod P. The -1 makes up for the product of reflected operands lying one bit low. What
- * is left in the end are 16 bytes with the same remainder as the whole, for the table. */
+/* Folding: 16 bytes X, seen as a polynomial (first bit highest), are carried D bits ahead by multiplying both halves
+ * with constants: lo * x^(64+D-1) + hi * x^(D-1) mod P. The -1 makes up for the product of reflected operands lying one
+ * bit low. What is left in the end are 16 bytes with the same remainder as the whole, for the table. */
 static uint64_t fold512[2], fold128[2];
 
 static uint64_t x_power(int n)
@@ -119,10 +120,11 @@ static uint64_t crc64_table(uint64_t crc, const uint8_t *s, size_t n)
 {
 	for (; n >= 16; n -= 16, s += 16) {
 		const uint64_t a = load64(s) ^ crc, b = load64(s + 8);
-		crc = table64[15][a & 255] ^ table64[14][a >> 8 & 255] ^ table64[13][a >> 16 & 255] ^ table64[12][a >> 24 & 255] ^
-		      table64[11][a >> 32 & 255] ^ table64[10][a >> 40 & 255] ^ table64[9][a >> 48 & 255] ^ table64[8][a >> 56] ^
-		      table64[7][b & 255] ^ table64[6][b >> 8 & 255] ^ table64[5][b >> 16 & 255] ^ table64[4][b >> 24 & 255] ^
-		      table64[3][b >> 32 & 255] ^ table64[2][b >> 40 & 255] ^ table64[1][b >> 48 & 255] ^ table64[0][b >> 56];
+		crc = table64[15][a & 255] ^ table64[14][a >> 8 & 255] ^ table64[13][a >> 16 & 255] ^
+		      table64[12][a >> 24 & 255] ^ table64[11][a >> 32 & 255] ^ table64[10][a >> 40 & 255] ^
+		      table64[9][a >> 48 & 255] ^ table64[8][a >> 56] ^ table64[7][b & 255] ^ table64[6][b >> 8 & 255] ^
+		      table64[5][b >> 16 & 255] ^ table64[4][b >> 24 & 255] ^ table64[3][b >> 32 & 255] ^
+		      table64[2][b >> 40 & 255] ^ table64[1][b >> 48 & 255] ^ table64[0][b >> 56];
 	}
 	for (; n > 0; n--, s++)
 		crc = (crc >> 8) ^ table64[0][(crc ^ *s) & 255];
@@ -179,8 +181,9 @@ uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n)
 	crc = ~crc;
 	for (; n >= 8; n -= 8, s += 8) {
 		const uint64_t a = load64(s) ^ crc;
-		crc = table32c[7][a & 255] ^ table32c[6][a >> 8 & 255] ^ table32c[5][a >> 16 & 255] ^ table32c[4][a >> 24 & 255] ^
-		      table32c[3][a >> 32 & 255] ^ table32c[2][a >> 40 & 255] ^ table32c[1][a >> 48 & 255] ^ table32c[0][a >> 56];
+		crc = table32c[7][a & 255] ^ table32c[6][a >> 8 & 255] ^ table32c[5][a >> 16 & 255] ^
+		      table32c[4][a >> 24 & 255] ^ table32c[3][a >> 32 & 255] ^ table32c[2][a >> 40 & 255] ^
+		      table32c[1][a >> 48 & 255] ^ table32c[0][a >> 56];
 	}
 	for (; n > 0; n--, s++)
 		crc = (crc >> 8) ^ table32c[0][(crc ^ *s) & 255];
@@ -277,7 +280,8 @@ void checksum_release(struct checksum *c)
 bool checksum_text_valid(enum checksum_algo algo, struct str text)
 {
 	uint8_t raw[3 * CHECKSUM_TEXT_MAX / 4 + 3];
-	return text.len < CHECKSUM_TEXT_MAX && algo != CHECKSUM_NONE && base64_decode(raw, text) == (ptrdiff_t)algos[algo].bytes;
+	return text.len < CHECKSUM_TEXT_MAX && algo != CHECKSUM_NONE &&
+	       base64_decode(raw, text) == (ptrdiff_t)algos[algo].bytes;
 }
 
 /* ---- combination ---- */
@@ -322,7 +326,9 @@ bool checksum_combine(enum checksum_algo algo, struct str a, struct str b, uint6
 	uint64_t ca, cb;
 	if (!checksum_is_crc(algo) || !crc_parse(algo, a, &ca) || !crc_parse(algo, b, &cb))
 		return false;
-	const uint64_t poly = algo == CHECKSUM_CRC32 ? POLY_CRC32 : algo == CHECKSUM_CRC32C ? POLY_CRC32C : POLY_CRC64NVME;
+	const uint64_t poly = algo == CHECKSUM_CRC32    ? POLY_CRC32
+			      : algo == CHECKSUM_CRC32C ? POLY_CRC32C
+							: POLY_CRC64NVME;
 	crc_text(shift_bytes(ca, size_b, poly, algo == CHECKSUM_CRC64NVME ? 64 : 32) ^ cb, algos[algo].bytes, out);
 	return true;
 }

@@ -1,13 +1,21 @@
 /* checksum.h - the checksums S3 knows: CRC32, CRC32C, CRC64NVME, SHA1, SHA256.
  *
- * DESIGN: one running state for all; CRCs can be combined (CRC of a whole from the CRCs of its parts), hashes can't. The CRCs are kept as
- * numbers and leave as big-endian bytes, base64, as S3 writes them. */
+ * DESIGN: one running state for all; CRCs can be combined (CRC of a whole from the CRCs of its parts), hashes can't.
+ * The CRCs are kept as numbers and leave as big-endian bytes, base64, as S3 writes them. */
 #ifndef QUERN_S3_CHECKSUM_H
 #define QUERN_S3_CHECKSUM_H
 
 #include "base/str.h"
 
-enum checksum_algo { CHECKSUM_NONE, CHECKSUM_CRC32, CHECKSUM_CRC32C, CHECKSUM_CRC64NVME, CHECKSUM_SHA1, CHECKSUM_SHA256, CHECKSUM_COUNT };
+enum checksum_algo {
+	CHECKSUM_NONE,
+	CHECKSUM_CRC32,
+	CHECKSUM_CRC32C,
+	CHECKSUM_CRC64NVME,
+	CHECKSUM_SHA1,
+	CHECKSUM_SHA256,
+	CHECKSUM_COUNT
+};
 enum { CHECKSUM_TEXT_MAX = 48 }; /* base64 of 32 bytes, and NUL */
 
 struct checksum {
@@ -39,7 +47,8 @@ static inline bool checksum_is_crc(enum checksum_algo algo)
 	return algo == CHECKSUM_CRC32 || algo == CHECKSUM_CRC32C || algo == CHECKSUM_CRC64NVME;
 }
 /* The CRC of A followed by B (size_b bytes), all as base64 texts. False when a text is malformed. */
-bool checksum_combine(enum checksum_algo algo, struct str a, struct str b, uint64_t size_b, char out[CHECKSUM_TEXT_MAX]);
+bool checksum_combine(enum checksum_algo algo, struct str a, struct str b, uint64_t size_b,
+		      char out[CHECKSUM_TEXT_MAX]);
 
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n);

@@ -1,9 +1,10 @@
 /* complete.c - CompleteMultipartUpload.
  *
- * DESIGN: check the list against the rows, make the listed parts one file, then one transaction makes the object and drops the upload,
- * provided that no part changed meanwhile. Usually the parts lie in place in the draft and the file is only cut to size; parts that are
- * elsewhere are copied into the gaps of the draft; when the draft holds data that must not be touched (parts that are
- * not listed, or not where they belong), everything is copied to a new file. A failed Complete leaves the upload as it was. */
+ * DESIGN: check the list against the rows, make the listed parts one file, then one transaction makes the object and
+ * drops the upload, provided that no part changed meanwhile. Usually the parts lie in place in the draft and the file
+ * is only cut to size; parts that are elsewhere are copied into the gaps of the draft; when the draft holds data that
+ * must not be touched (parts that are not listed, or not where they belong), everything is copied to a new file. A
+ * failed Complete leaves the upload as it was. */
 #include "s3/upload.h"
 
 #include <inttypes.h>
@@ -21,7 +22,7 @@ struct completion {
 	size_t unlisted_in_draft;
 	int64_t size_bytes;
 	struct s3_live_upload *live;
-	bool alone; /* no part is being written to the draft */
+	bool alone;             /* no part is being written to the draft */
 	char *repeated_version; /* the upload was completed before: answer as then */
 };
 
@@ -54,7 +55,8 @@ static int read_list(struct s3_call *c, struct listed **out, size_t *n, struct e
 		for (int a = CHECKSUM_CRC32; a < CHECKSUM_COUNT; a++)
 			l->sums[a] = s3_xml_child_text(p, checksum_element((enum checksum_algo)a));
 		if (l->number < 1 || l->number > S3_PARTS_MAX)
-			return s3_error_argument(c, err, "PartNumber", s3_xml_child_text(p, "PartNumber"), "PartNumber must be >= 1 and <= 10000");
+			return s3_error_argument(c, err, "PartNumber", s3_xml_child_text(p, "PartNumber"),
+						 "PartNumber must be >= 1 and <= 10000");
 		if (i > 1 && l->number <= l[-1].number)
 			return s3_error(err, "InvalidPartOrder");
 	}
@@ -69,7 +71,8 @@ static int invalid_part(struct s3_call *c, const struct listed *l, struct error 
 	return s3_error(err, "InvalidPart");
 }
 
-static int check_part(struct s3_call *c, const struct listed *l, const struct s3_part_row *row, bool last, struct error *err)
+static int check_part(struct s3_call *c, const struct listed *l, const struct s3_part_row *row, bool last,
+		      struct error *err)
 {
 	const struct s3_checksum sum = s3_checksum_parse(row->checksum);
 	if (!s3_meta_etag_is(l->etag, row->etag))
@@ -87,7 +90,8 @@ static int check_part(struct s3_call *c, const struct listed *l, const struct s3
 }
 
 /* Picks the listed rows out of all rows (both are sorted by number). */
-static int pick_parts(struct s3_call *c, struct completion *k, const struct listed *list, struct s3_part_row *rows, struct error *err)
+static int pick_parts(struct s3_call *c, struct completion *k, const struct listed *list, struct s3_part_row *rows,
+		      struct error *err)
 {
 	size_t at = 0;
 	k->parts = ARENA_ARRAY(c->a, struct s3_part_row, k->n);
@@ -156,7 +160,8 @@ static const char *combined(struct s3_call *c, const struct completion *k, enum 
 	char text[CHECKSUM_TEXT_MAX], more[CHECKSUM_TEXT_MAX];
 	snprintf(text, sizeof(text), "%.*s", STR_ARG(s3_checksum_parse(k->parts[0].checksum).value));
 	for (size_t i = 1; i < k->n; i++) {
-		if (!checksum_combine(algo, str_from(text), s3_checksum_parse(k->parts[i].checksum).value, (uint64_t)k->parts[i].size_bytes, more))
+		if (!checksum_combine(algo, str_from(text), s3_checksum_parse(k->parts[i].checksum).value,
+				      (uint64_t)k->parts[i].size_bytes, more))
 			BUG("parts' checksums do not combine");
 		memcpy(text, more, sizeof(text));
 	}
@@ -175,9 +180,11 @@ static int make_checksum(struct s3_call *c, const struct completion *k, struct e
 		return 0;
 	const char *value = is_composite ? composite(c, k, algo) : combined(c, k, algo);
 	const struct str given = s3_call_header(c, checksum_header(algo));
-	c->object.checksum = str_from(arena_printf(c->a, "%s %s %s", checksum_name(algo), value, is_composite ? "COMPOSITE" : "FULL_OBJECT"));
+	c->object.checksum = str_from(
+		arena_printf(c->a, "%s %s %s", checksum_name(algo), value, is_composite ? "COMPOSITE" : "FULL_OBJECT"));
 	if (given.len && !str_eqz(given, value) && !(is_composite && str_starts(str_from(value), given)))
-		return s3_error_text(err, "BadDigest", "The %s you specified did not match the calculated checksum.", checksum_name(algo));
+		return s3_error_text(err, "BadDigest", "The %s you specified did not match the calculated checksum.",
+				     checksum_name(algo));
 	return 0;
 }
 
@@ -186,7 +193,8 @@ static void make_parts_text(struct s3_call *c, const struct completion *k)
 	CLEANUP_BUF struct buf b = BUF_INIT;
 	buf_add_str(&b, k->upload.id);
 	for (size_t i = 0; i < k->n; i++)
-		buf_printf(&b, " %" PRId64 ":%.*s", k->parts[i].size_bytes, STR_ARG(s3_checksum_parse(k->parts[i].checksum).value));
+		buf_printf(&b, " %" PRId64 ":%.*s", k->parts[i].size_bytes,
+			   STR_ARG(s3_checksum_parse(k->parts[i].checksum).value));
 	c->object.parts = arena_str(c->a, buf_str(&b));
 }
 
@@ -326,8 +334,10 @@ static int check_size(struct s3_call *c, const struct completion *k, struct erro
 		return 0;
 	if (str_to_i64(text, &size) && size == k->size_bytes)
 		return 0;
-	return s3_error_text(err, "InvalidRequest", "The provided 'x-amz-mp-object-size' header value %.*s does not match what was computed: %" PRId64,
-			     STR_ARG(text), k->size_bytes);
+	return s3_error_text(
+		err, "InvalidRequest",
+		"The provided 'x-amz-mp-object-size' header value %.*s does not match what was computed: %" PRId64,
+		STR_ARG(text), k->size_bytes);
 }
 
 static int prepare(struct s3_call *c, struct completion *k, struct error *err)
@@ -357,7 +367,8 @@ static int write_complete(struct s3_call *c, struct turn *t, struct error *err)
 	    s3_meta_write_conditions(c, turn_db(t), err) < 0)
 		return -1;
 	if (now.changes != k->upload.changes)
-		return error_http(err, 409, "OperationAborted", "A part was uploaded while the upload was being completed. Please try again.");
+		return error_http(err, 409, "OperationAborted",
+				  "A part was uploaded while the upload was being completed. Please try again.");
 	if (s3_object_put(t, &c->bucket, &c->object, err) < 0)
 		return -1;
 	c->object.version = arena_str(c->a, c->object.version);
@@ -369,7 +380,8 @@ static void answer_complete(struct s3_call *c)
 	struct buf b = BUF_INIT;
 	s3_xml_start(&b, "CompleteMultipartUploadResult");
 	xml_text(&b, "Location",
-		 str_from(arena_printf(c->a, "http://%.*s%.*s", STR_ARG(wire_header(c->r, "host")), STR_ARG(wire_raw_path(c->r)))));
+		 str_from(arena_printf(c->a, "http://%.*s%.*s", STR_ARG(wire_header(c->r, "host")),
+				       STR_ARG(wire_raw_path(c->r)))));
 	xml_text(&b, "Bucket", c->bucket_name);
 	xml_text(&b, "Key", c->key);
 	s3_xml_etag(&b, c->object.etag);

@@ -1,8 +1,8 @@
 /* copy.c - CopyObject, and what a copy source is.
  *
- * DESIGN: blobs are immutable, so a copy is a new row that names the same blob: no bytes move, whatever the size, and it happens in one
- * transaction on the source as it is then. Only when another checksum is asked for are the bytes read, before the transaction,
- * which then insists that the source is still the one that was read. */
+ * DESIGN: blobs are immutable, so a copy is a new row that names the same blob: no bytes move, whatever the size, and
+ * it happens in one transaction on the source as it is then. Only when another checksum is asked for are the bytes
+ * read, before the transaction, which then insists that the source is still the one that was read. */
 #include "s3/room.h"
 
 #include <errno.h>
@@ -47,7 +47,8 @@ int s3_source_parse(struct s3_call *c, struct s3_source *src, struct error *err)
 		text = str_skip(text, 1);
 	const ptrdiff_t slash = str_find_char(text, '/');
 	if (slash <= 0 || (size_t)slash + 1 == text.len)
-		return s3_error_argument(c, err, "x-amz-copy-source", text, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey");
+		return s3_error_argument(c, err, "x-amz-copy-source", text,
+					 "Copy Source must mention the source bucket and key: sourcebucket/sourcekey");
 	src->bucket_name = str_head(text, (size_t)slash);
 	src->key = str_skip(text, (size_t)slash + 1);
 	return 0;
@@ -73,7 +74,9 @@ int s3_source_find(struct s3_call *c, struct db *db, struct s3_source *src, stru
 		return s3_error(err, src->version.ptr ? "NoSuchVersion" : "NoSuchKey");
 	}
 	if (src->object.marker)
-		return s3_error_text(err, "InvalidRequest", "The source of a copy request may not specifically refer to a delete marker by version id.");
+		return s3_error_text(
+			err, "InvalidRequest",
+			"The source of a copy request may not specifically refer to a delete marker by version id.");
 	const int condition = s3_meta_read_conditions(c, "x-amz-copy-source-", &src->object, err);
 	return condition == 304 ? s3_error(err, "PreconditionFailed") : condition;
 }
@@ -83,9 +86,9 @@ int s3_source_find(struct s3_call *c, struct db *db, struct s3_source *src, stru
 struct copy {
 	struct s3_source source;
 	bool replace_meta, replace_tags;
-	struct s3_object given;	    /* what the request's headers say */
-	enum checksum_algo algo;    /* asked for, or NONE */
-	struct str checksum;	    /* computed, with `read_id` */
+	struct s3_object given;  /* what the request's headers say */
+	enum checksum_algo algo; /* asked for, or NONE */
+	struct str checksum;     /* computed, with `read_id` */
 	int64_t read_id;
 	struct str read_etag;
 };
@@ -101,19 +104,27 @@ static int read_directive(struct s3_call *c, const char *name, bool *replace, st
 
 static int read_request(struct s3_call *c, struct copy *k, struct error *err)
 {
-	if (s3_source_parse(c, &k->source, err) < 0 || read_directive(c, "x-amz-metadata-directive", &k->replace_meta, err) < 0 ||
-	    read_directive(c, "x-amz-tagging-directive", &k->replace_tags, err) < 0 || s3_meta_read(c, &k->given, err) < 0)
+	if (s3_source_parse(c, &k->source, err) < 0 ||
+	    read_directive(c, "x-amz-metadata-directive", &k->replace_meta, err) < 0 ||
+	    read_directive(c, "x-amz-tagging-directive", &k->replace_tags, err) < 0 ||
+	    s3_meta_read(c, &k->given, err) < 0)
 		return -1;
 	const struct str algo = s3_call_header(c, "x-amz-checksum-algorithm");
 	k->algo = checksum_from_name(algo);
 	if (algo.ptr && k->algo == CHECKSUM_NONE)
 		return s3_error_text(err, "InvalidRequest",
-				     "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
-	const bool same = str_eq(k->source.bucket_name, c->bucket_name) && str_eq(k->source.key, c->key) && !k->source.version.ptr;
-	if (same && !k->replace_meta && !k->given.storage.len && !s3_meta_get(k->given.headers, "x-amz-server-side-encryption").ptr &&
-	    !s3_meta_get(k->given.headers, "x-amz-website-redirect-location").ptr && !k->replace_tags && k->algo == CHECKSUM_NONE)
+				     "Checksum algorithm provided is unsupported. Please try again with any of the "
+				     "valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
+	const bool same = str_eq(k->source.bucket_name, c->bucket_name) && str_eq(k->source.key, c->key) &&
+			  !k->source.version.ptr;
+	if (same && !k->replace_meta && !k->given.storage.len &&
+	    !s3_meta_get(k->given.headers, "x-amz-server-side-encryption").ptr &&
+	    !s3_meta_get(k->given.headers, "x-amz-website-redirect-location").ptr && !k->replace_tags &&
+	    k->algo == CHECKSUM_NONE)
 		return s3_error_text(err, "InvalidRequest",
-				     "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.");
+				     "This copy request is illegal because it is trying to copy an object to itself "
+				     "without changing the object's metadata, storage class, website redirect location "
+				     "or encryption attributes.");
 	return 0;
 }
 
@@ -159,7 +170,8 @@ static int write_copy(struct s3_call *c, struct turn *t, struct error *err)
 	    s3_meta_write_conditions(c, turn_db(t), err) < 0)
 		return -1;
 	if (k->checksum.len && (src->id != k->read_id || !str_eq(src->etag, k->read_etag)))
-		return error_http(err, 409, "OperationAborted", "The source changed while it was being copied. Please try again.");
+		return error_http(err, 409, "OperationAborted",
+				  "The source changed while it was being copied. Please try again.");
 	c->object = (struct s3_object){
 		.key = c->key,
 		.size_bytes = src->size_bytes,
@@ -194,8 +206,8 @@ static void answer_copy(struct s3_call *c)
 }
 
 /* Reads a source's bytes [from, from+n) and calls fn with the pieces. fd: the open blob, when it has one. */
-int s3_source_read(const struct s3_object *o, int fd, int64_t from, int64_t n, int (*fn)(void *ctx, const void *p, size_t n, struct error *err),
-		   void *ctx, struct error *err)
+int s3_source_read(const struct s3_object *o, int fd, int64_t from, int64_t n,
+		   int (*fn)(void *ctx, const void *p, size_t n, struct error *err), void *ctx, struct error *err)
 {
 	enum { STEP = 1 << 18 };
 	if (!o->blob.len)
@@ -206,7 +218,8 @@ int s3_source_read(const struct s3_object *o, int fd, int64_t from, int64_t n, i
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k <= 0)
-			return error_set(err, "read blob `%s`: %s", o->blob.ptr, k < 0 ? strerror(errno) : "it is shorter than its row says");
+			return error_set(err, "read blob `%s`: %s", o->blob.ptr,
+					 k < 0 ? strerror(errno) : "it is shorter than its row says");
 		if (fn(ctx, buffer, (size_t)k, err) < 0)
 			return -1;
 		from += k;

@@ -1,4 +1,5 @@
-/* cors.c - cross-origin rules of a bucket: kept as the XML the client gave (after checks), matched when a request has an Origin. */
+/* cors.c - cross-origin rules of a bucket: kept as the XML the client gave (after checks), matched when a request has
+ * an Origin. */
 #include "s3/room.h"
 
 enum { RULES_MAX = 100 };
@@ -23,7 +24,8 @@ static bool pattern_matches(struct str p, struct str s, bool nocase)
 	if (s.len < head.len + tail.len)
 		return false;
 	const struct str front = str_head(s, head.len), back = str_skip(s, s.len - tail.len);
-	return nocase ? str_eq_nocase(front, head) && str_eq_nocase(back, tail) : str_eq(front, head) && str_eq(back, tail);
+	return nocase ? str_eq_nocase(front, head) && str_eq_nocase(back, tail)
+		      : str_eq(front, head) && str_eq(back, tail);
 }
 
 static bool rule_allows(const struct xml_node *rule, const char *element, struct str value, bool nocase)
@@ -92,7 +94,8 @@ void s3_cors_answer(struct s3_call *c)
 
 static int preflight(struct s3_call *c, struct error *err)
 {
-	const struct str origin = wire_header(c->r, "origin"), method = wire_header(c->r, "access-control-request-method");
+	const struct str origin = wire_header(c->r, "origin"),
+			 method = wire_header(c->r, "access-control-request-method");
 	const struct str headers = wire_header(c->r, "access-control-request-headers");
 	if (!origin.len || !method.len)
 		return s3_error_text(err, "BadRequest", "Insufficient information. Origin request header needed.");
@@ -108,7 +111,9 @@ static int preflight(struct s3_call *c, struct error *err)
 	const struct xml_node *rule = find_rule(c, origin, method, headers);
 	if (!rule)
 		return s3_error_text(err, "AccessForbidden",
-				     "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec.");
+				     "CORSResponse: This CORS request is not allowed. This is usually because the "
+				     "evalution of Origin, request method / Access-Control-Request-Method or "
+				     "Access-Control-Request-Headers are not whitelisted by the resource's CORS spec.");
 	set_headers(c, rule, origin);
 	if (headers.len)
 		s3_call_sethdr(c, "Access-Control-Allow-Headers", headers);
@@ -138,9 +143,13 @@ static int check_rule(const struct xml_node *rule, struct error *err)
 		for (size_t i = 0; i < sizeof(methods) / sizeof(*methods) && !known; i++)
 			known = str_eqz(n->text, methods[i]);
 		if (!known)
-			return s3_error_text(err, "InvalidRequest", "Found unsupported HTTP method in CORS config. Unsupported method is %.*s", STR_ARG(n->text));
+			return s3_error_text(err, "InvalidRequest",
+					     "Found unsupported HTTP method in CORS config. Unsupported method is %.*s",
+					     STR_ARG(n->text));
 		if ((str_eqz(n->name, "AllowedOrigin") || str_eqz(n->name, "AllowedHeader")) && !pattern_good(n->text))
-			return s3_error_text(err, "InvalidRequest", "%.*s \"%.*s\" can not have more than one wildcard.", STR_ARG(n->name), STR_ARG(n->text));
+			return s3_error_text(err, "InvalidRequest",
+					     "%.*s \"%.*s\" can not have more than one wildcard.", STR_ARG(n->name),
+					     STR_ARG(n->text));
 		int64_t age;
 		if (str_eqz(n->name, "MaxAgeSeconds") && (!str_to_i64(n->text, &age) || age < 0))
 			return s3_error(err, "MalformedXML");
@@ -152,7 +161,8 @@ static int check_rule(const struct xml_node *rule, struct error *err)
 
 static void write_rule(struct buf *b, const struct xml_node *rule)
 {
-	static const char *const elements[] = { "ID", "AllowedHeader", "AllowedMethod", "AllowedOrigin", "ExposeHeader", "MaxAgeSeconds" };
+	static const char *const elements[] = { "ID",           "AllowedHeader", "AllowedMethod", "AllowedOrigin",
+						"ExposeHeader", "MaxAgeSeconds" };
 	xml_open(b, "CORSRule");
 	for (size_t i = 0; i < sizeof(elements) / sizeof(*elements); i++)
 		for (const struct xml_node *n = rule->first; n; n = n->next)
@@ -186,7 +196,10 @@ static int write_cors(struct s3_call *c, struct turn *t, struct error *err)
 {
 	if (s3_call_bucket_now(c, turn_db(t), err) < 0)
 		return -1;
-	return db_exec(turn_db(t), err, "UPDATE s3_bucket SET cors=? WHERE id=?", "si", (const char *)c->work, c->bucket.id) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "UPDATE s3_bucket SET cors=? WHERE id=?", "si", (const char *)c->work,
+		       c->bucket.id) < 0
+		       ? -1
+		       : 0;
 }
 
 void s3_put_bucket_cors(struct s3_call *c)

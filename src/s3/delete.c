@@ -1,7 +1,8 @@
 /* delete.c - DeleteObject and DeleteObjects.
  *
- * DESIGN: with versioning, a delete without versionId adds a marker and removes nothing (suspended: it replaces the null version). A delete of a
- * version removes that row, whatever it is. Deleting what is not there succeeds, as S3 has it. */
+ * DESIGN: with versioning, a delete without versionId adds a marker and removes nothing (suspended: it replaces the
+ * null version). A delete of a version removes that row, whatever it is. Deleting what is not there succeeds, as S3 has
+ * it. */
 #include "s3/room.h"
 
 #include "base/clock.h"
@@ -10,8 +11,8 @@ struct deletion {
 	struct str key, version; /* version STR_NULL: none given */
 	struct str if_match, if_size, if_modified;
 	/* what came of it */
-	bool marker;	       /* a marker was made or removed */
-	struct str made;       /* version id of the marker that was made, or of the row that went */
+	bool marker;     /* a marker was made or removed */
+	struct str made; /* version id of the marker that was made, or of the row that went */
 	bool failed;
 	struct error err;
 };
@@ -24,7 +25,9 @@ static int check_conditions(struct s3_call *c, const struct deletion *d, const s
 		broken = "If-Match";
 	else if (d->if_size.ptr && (!str_to_i64(d->if_size, &n) || n != now->size_bytes))
 		broken = "x-amz-if-match-size";
-	else if (d->if_modified.ptr && ((!clock_parse_http(d->if_modified, &n) && !clock_parse_iso(d->if_modified, &n)) || n / 1000 != now->modified_ms / 1000))
+	else if (d->if_modified.ptr &&
+		 ((!clock_parse_http(d->if_modified, &n) && !clock_parse_iso(d->if_modified, &n)) ||
+		  n / 1000 != now->modified_ms / 1000))
 		broken = "x-amz-if-match-last-modified-time";
 	if (!broken)
 		return 0;

@@ -12,9 +12,9 @@
 #include "base/id.h"
 
 enum {
-	HASH_STEP = 256 << 10,  /* one read */
-	HASH_TURN = 4 << 20,    /* then the next digest has its turn */
-	FLUSH_STEP = 16 << 20,  /* write-back is started in pieces of this size */
+	HASH_STEP = 256 << 10, /* one read */
+	HASH_TURN = 4 << 20,   /* then the next digest has its turn */
+	FLUSH_STEP = 16 << 20, /* write-back is started in pieces of this size */
 	MAX_THREADS = 8,
 };
 
@@ -85,7 +85,8 @@ static int hash_file(struct digest *d, int64_t upto, char *buffer)
 {
 	while (d->hashed < upto) {
 		const int64_t left = upto - d->hashed;
-		const ssize_t k = pread(d->fd, buffer, left < HASH_STEP ? (size_t)left : HASH_STEP, d->base + d->hashed);
+		const ssize_t k =
+			pread(d->fd, buffer, left < HASH_STEP ? (size_t)left : HASH_STEP, d->base + d->hashed);
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k <= 0)

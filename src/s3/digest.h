@@ -1,8 +1,9 @@
 /* digest.h - MD5 and one checksum of a body, computed beside its reception.
  *
- * DESIGN: MD5 runs at 0.7 GB/s, slower than a socket. So a body that goes to a file is hashed by another thread, which reads behind the writer
- * from the page cache: no copy is handed over, nothing piles up in memory, and what is hashed is what is stored. The same thread starts the
- * write-back early, so that the final fdatasync finds little to do. Small bodies are hashed in place. */
+ * DESIGN: MD5 runs at 0.7 GB/s, slower than a socket. So a body that goes to a file is hashed by another thread, which
+ * reads behind the writer from the page cache: no copy is handed over, nothing piles up in memory, and what is hashed
+ * is what is stored. The same thread starts the write-back early, so that the final fdatasync finds little to do. Small
+ * bodies are hashed in place. */
 #ifndef QUERN_S3_DIGEST_H
 #define QUERN_S3_DIGEST_H
 

@@ -15,8 +15,10 @@ static const struct {
 	{ "BadDigest", 400, "The Content-MD5 you specified did not match what we received." },
 	{ "BadRequest", 400, "Bad Request" },
 	{ "BucketAlreadyExists", 409,
-	  "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again." },
-	{ "BucketAlreadyOwnedByYou", 409, "Your previous request to create the named bucket succeeded and you already own it." },
+	  "The requested bucket name is not available. The bucket namespace is shared by all users of the system. "
+	  "Please select a different name and try again." },
+	{ "BucketAlreadyOwnedByYou", 409,
+	  "Your previous request to create the named bucket succeeded and you already own it." },
 	{ "BucketNotEmpty", 409, "The bucket you tried to delete is not empty" },
 	{ "EntityTooLarge", 400, "Your proposed upload exceeds the maximum allowed size" },
 	{ "EntityTooSmall", 400, "Your proposed upload is smaller than the minimum allowed size" },
@@ -29,9 +31,11 @@ static const struct {
 	{ "InvalidDigest", 400, "The Content-MD5 you specified was invalid." },
 	{ "InvalidLocationConstraint", 400, "The specified location-constraint is not valid" },
 	{ "InvalidPart", 400,
-	  "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag." },
+	  "One or more of the specified parts could not be found.  The part may not have been uploaded, or the "
+	  "specified entity tag may not match the part's entity tag." },
 	{ "InvalidPartNumber", 416, "The requested partnumber is not satisfiable" },
-	{ "InvalidPartOrder", 400, "The list of parts was not in ascending order. Parts must be ordered by part number." },
+	{ "InvalidPartOrder", 400,
+	  "The list of parts was not in ascending order. Parts must be ordered by part number." },
 	{ "InvalidPolicyDocument", 400, "Invalid Policy: Invalid JSON." },
 	{ "InvalidRange", 416, "The requested range is not satisfiable" },
 	{ "InvalidRequest", 400, "Invalid Request" },
@@ -40,7 +44,8 @@ static const struct {
 	{ "InvalidURI", 400, "Couldn't parse the specified URI." },
 	{ "KeyTooLongError", 400, "Your key is too long" },
 	{ "MalformedPOSTRequest", 400, "The body of your POST request is not well-formed multipart/form-data." },
-	{ "MalformedXML", 400, "The XML you provided was not well-formed or did not validate against our published schema" },
+	{ "MalformedXML", 400,
+	  "The XML you provided was not well-formed or did not validate against our published schema" },
 	{ "MetadataTooLarge", 400, "Your metadata headers exceed the maximum allowed metadata size" },
 	{ "MethodNotAllowed", 405, "The specified method is not allowed against this resource." },
 	{ "MissingContentLength", 411, "You must provide the Content-Length HTTP header." },
@@ -55,17 +60,21 @@ static const struct {
 	{ "NoSuchPublicAccessBlockConfiguration", 404, "The public access block configuration was not found" },
 	{ "NoSuchTagSet", 404, "The TagSet does not exist" },
 	{ "NoSuchUpload", 404,
-	  "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed." },
+	  "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
+	  "completed." },
 	{ "NoSuchVersion", 404, "The specified version does not exist." },
 	{ "NoSuchWebsiteConfiguration", 404, "The specified bucket does not have a website configuration" },
 	{ "NotImplemented", 501, "A header you provided implies functionality that is not implemented" },
 	{ "ObjectLockConfigurationNotFoundError", 404, "Object Lock configuration does not exist for this bucket" },
 	{ "PreconditionFailed", 412, "At least one of the pre-conditions you specified did not hold" },
 	{ "ReplicationConfigurationNotFoundError", 404, "The replication configuration was not found" },
-	{ "ServerSideEncryptionConfigurationNotFoundError", 404, "The server side encryption configuration was not found" },
+	{ "ServerSideEncryptionConfigurationNotFoundError", 404,
+	  "The server side encryption configuration was not found" },
 	{ "TooManyBuckets", 400, "You have attempted to create more buckets than allowed" },
-	{ "XAmzContentChecksumMismatch", 400, "The provided 'x-amz-checksum' header does not match what was computed." },
-	{ "XAmzContentSHA256Mismatch", 400, "The provided 'x-amz-content-sha256' header does not match what was computed." },
+	{ "XAmzContentChecksumMismatch", 400,
+	  "The provided 'x-amz-checksum' header does not match what was computed." },
+	{ "XAmzContentSHA256Mismatch", 400,
+	  "The provided 'x-amz-content-sha256' header does not match what was computed." },
 };
 
 static size_t find(const char *code)
@@ -76,10 +85,10 @@ static size_t find(const char *code)
 	BUG("S3 error code `%s` is not in the table", code);
 }
 
-int s3_error(struct error *err, const char *code)
+void s3_error_put(struct error *err, const char *code)
 {
 	const size_t i = find(code);
-	return error_http(err, codes[i].status, code, "%s", codes[i].text);
+	error_http(err, codes[i].status, code, "%s", codes[i].text);
 }
 
 int s3_error_text(struct error *err, const char *code, const char *fmt, ...)

@@ -3,7 +3,8 @@
 
 static int malformed(struct error *err, const char *why)
 {
-	return error_http(err, 400, "MalformedPOSTRequest", "The body of your POST request is not well-formed multipart/form-data. %s", why);
+	return error_http(err, 400, "MalformedPOSTRequest",
+			  "The body of your POST request is not well-formed multipart/form-data. %s", why);
 }
 
 /* Value of parameter `name` in "form-data; name=\"a\"; filename=x"; false when absent. */
@@ -26,7 +27,8 @@ static bool parameter(struct str header, const char *name, struct buf *out)
 		i++;
 		if (i < header.len && header.ptr[i] == '"') {
 			for (i++; i < header.len && header.ptr[i] != '"'; i++) {
-				if (header.ptr[i] == '\\' && i + 1 < header.len && (header.ptr[i + 1] == '"' || header.ptr[i + 1] == '\\'))
+				if (header.ptr[i] == '\\' && i + 1 < header.len &&
+				    (header.ptr[i + 1] == '"' || header.ptr[i + 1] == '\\'))
 					i++;
 				if (mine)
 					buf_add_char(out, header.ptr[i]);
@@ -48,7 +50,8 @@ int form_init(struct form_parser *p, struct str content_type, const struct form_
 {
 	CLEANUP_BUF struct buf boundary = BUF_INIT;
 	*p = (struct form_parser){ .events = *events };
-	if (!parameter(content_type, "boundary", &boundary) || str_trim(buf_str(&boundary)).len == 0 || boundary.len > 200)
+	if (!parameter(content_type, "boundary", &boundary) || str_trim(buf_str(&boundary)).len == 0 ||
+	    boundary.len > 200)
 		return malformed(err, "The boundary is missing.");
 	buf_addz(&p->delimiter, "\r\n--");
 	buf_add_str(&p->delimiter, str_trim(buf_str(&boundary)));
@@ -117,7 +120,8 @@ static void read_header(struct form_parser *p, struct str line, bool *is_named, 
 	const ptrdiff_t colon = str_find_char(line, ':');
 	if (colon < 0)
 		return;
-	const struct str name = str_trim(str_head(line, (size_t)colon)), value = str_trim(str_skip(line, (size_t)colon + 1));
+	const struct str name = str_trim(str_head(line, (size_t)colon)),
+			 value = str_trim(str_skip(line, (size_t)colon + 1));
 	if (str_eq_nocase(name, STR("content-disposition"))) {
 		*is_named = parameter(value, "name", &p->name);
 		*has_file_name = parameter(value, "filename", &p->filename);
@@ -160,7 +164,8 @@ static int field(struct form_parser *p, struct error *err)
 	ptrdiff_t at;
 	const bool whole = find_delimiter(p, &at);
 	if (p->bytes + (whole ? (size_t)at : p->pending.len) > FORM_FIELD_BYTES)
-		return error_http(err, 400, "MaxPostPreDataLengthExceededError", "Your POST request fields preceding the upload file were too large.");
+		return error_http(err, 400, "MaxPostPreDataLengthExceededError",
+				  "Your POST request fields preceding the upload file were too large.");
 	if (!whole)
 		return 0;
 	p->bytes += (size_t)at;
@@ -175,7 +180,9 @@ static int file(struct form_parser *p, struct error *err)
 {
 	ptrdiff_t at;
 	const bool whole = find_delimiter(p, &at);
-	const size_t n = whole ? (size_t)at : p->pending.len >= p->delimiter.len ? p->pending.len - p->delimiter.len + 1 : 0;
+	const size_t n = whole                                ? (size_t)at
+			 : p->pending.len >= p->delimiter.len ? p->pending.len - p->delimiter.len + 1
+							      : 0;
 	if (n > 0 && p->events.file_data(p->events.ctx, p->pending.ptr, n, err) < 0)
 		return -1;
 	consume(p, whole ? n + p->delimiter.len : n);

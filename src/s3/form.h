@@ -1,7 +1,7 @@
 /* form.h - multipart/form-data, taken apart while it streams.
  *
- * DESIGN: knows nothing of S3. Small fields are collected and handed over whole; the content of the field `file` is handed over in pieces. Bounded:
- * MAX_FIELDS fields, FIELD_BYTES in all. Pieces cut anywhere give the same calls. */
+ * DESIGN: knows nothing of S3. Small fields are collected and handed over whole; the content of the field `file` is
+ * handed over in pieces. Bounded: MAX_FIELDS fields, FIELD_BYTES in all. Pieces cut anywhere give the same calls. */
 #ifndef QUERN_S3_FORM_H
 #define QUERN_S3_FORM_H
 

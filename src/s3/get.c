@@ -1,7 +1,8 @@
 /* get.c - GetObject, HeadObject, GetObjectAttributes.
  *
- * DESIGN: one snapshot finds bucket and row; small bodies come with the row, large ones are sent from their file with sendfile. The file
- * is opened while the row is certain, and removal waits a minute after the row went, so a reader sees one version whole. */
+ * DESIGN: one snapshot finds bucket and row; small bodies come with the row, large ones are sent from their file with
+ * sendfile. The file is opened while the row is certain, and removal waits a minute after the row went, so a reader
+ * sees one version whole. */
 #include "s3/room.h"
 
 #include <inttypes.h>
@@ -30,7 +31,9 @@ int s3_call_version(struct s3_call *c, struct str *version, struct error *err)
 		return 0;
 	if (!version->len)
 		return s3_error_argument(c, err, "versionId", *version, "Version id cannot be the empty string");
-	return version_valid(*version) ? 0 : s3_error_argument(c, err, "versionId", *version, "Invalid version id specified");
+	return version_valid(*version)
+		       ? 0
+		       : s3_error_argument(c, err, "versionId", *version, "Invalid version id specified");
 }
 
 void s3_call_version_header(struct s3_call *c, const struct s3_object *o)
@@ -125,9 +128,11 @@ int s3_range_parse(struct str text, int64_t size, int64_t *from, int64_t *length
 	const ptrdiff_t dash = str_find_char(text, '-');
 	if (dash < 0)
 		return 0;
-	const struct str first = str_trim(str_head(text, (size_t)dash)), last = str_trim(str_skip(text, (size_t)dash + 1));
+	const struct str first = str_trim(str_head(text, (size_t)dash)),
+			 last = str_trim(str_skip(text, (size_t)dash + 1));
 	int64_t a = 0, b = 0;
-	if ((first.len && (!str_to_i64(first, &a) || a < 0)) || (last.len && (!str_to_i64(last, &b) || b < 0)) || (!first.len && !last.len))
+	if ((first.len && (!str_to_i64(first, &a) || a < 0)) || (last.len && (!str_to_i64(last, &b) || b < 0)) ||
+	    (!first.len && !last.len))
 		return 0;
 	if (!first.len) {
 		if (b == 0 || size == 0)
@@ -156,7 +161,8 @@ static int find_part(struct s3_call *c, const struct s3_object *o, struct span *
 	}
 	if (n != s->part) {
 		s3_call_detail(c, "PartNumberRequested", str_from(arena_printf(c->a, "%d", s->part)));
-		s3_call_detail(c, "ActualPartCount", str_from(arena_printf(c->a, "%d", o->parts.len ? parts_count(o->parts) : 1)));
+		s3_call_detail(c, "ActualPartCount",
+			       str_from(arena_printf(c->a, "%d", o->parts.len ? parts_count(o->parts) : 1)));
 		return s3_error(err, "InvalidPartNumber");
 	}
 	*s = (struct span){ .from = from, .length = size, .partial = true, .part = s->part, .part_sum = sum };
@@ -172,7 +178,8 @@ static int choose_span(struct s3_call *c, const struct s3_object *o, struct span
 		return -1;
 	if (number > 0) {
 		if (range.ptr)
-			return s3_error_text(err, "InvalidRequest", "Cannot specify both Range header and partNumber query parameter");
+			return s3_error_text(err, "InvalidRequest",
+					     "Cannot specify both Range header and partNumber query parameter");
 		s->part = (int)number;
 		return find_part(c, o, s, err);
 	}
@@ -229,7 +236,8 @@ static int set_headers(struct s3_call *c, const struct s3_object *o, const struc
 		if (!present)
 			continue;
 		if (str_find_char(value, '\n') >= 0 || str_find_char(value, '\r') >= 0)
-			return s3_error_argument(c, err, overrides[i].arg, STR(""), "A header value must not contain line breaks.");
+			return s3_error_argument(c, err, overrides[i].arg, STR(""),
+						 "A header value must not contain line breaks.");
 		h.overridden[i] = true;
 		h.typed = h.typed || i == 0;
 		s3_call_sethdr(c, overrides[i].header, value);
@@ -249,7 +257,8 @@ static int set_headers(struct s3_call *c, const struct s3_object *o, const struc
 		wire_set_header(c->r, "x-amz-mp-parts-count", arena_printf(c->a, "%d", parts_count(o->parts)));
 	if (s->partial)
 		wire_set_header(c->r, "Content-Range",
-				arena_printf(c->a, "bytes %" PRId64 "-%" PRId64 "/%" PRId64, s->from, s->from + s->length - 1, o->size_bytes));
+				arena_printf(c->a, "bytes %" PRId64 "-%" PRId64 "/%" PRId64, s->from,
+					     s->from + s->length - 1, o->size_bytes));
 	return 0;
 }
 
@@ -352,7 +361,8 @@ static int parts_xml(struct s3_call *c, struct buf *b, const struct s3_object *o
 	int64_t max, marker, size, n = 0, last = 0;
 	struct str rest = s3_parts_list(o->parts), sum;
 	const struct s3_checksum whole = s3_checksum_parse(o->checksum);
-	if (header_int(c, "x-amz-max-parts", 1000, &max, err) < 0 || header_int(c, "x-amz-part-number-marker", 0, &marker, err) < 0)
+	if (header_int(c, "x-amz-max-parts", 1000, &max, err) < 0 ||
+	    header_int(c, "x-amz-part-number-marker", 0, &marker, err) < 0)
 		return -1;
 	if (max > 1000)
 		max = 1000;
@@ -387,7 +397,9 @@ static int parts_xml(struct s3_call *c, struct buf *b, const struct s3_object *o
 static int attributes_xml(struct s3_call *c, struct buf *b, const struct s3_object *o, struct error *err)
 {
 	if (!s3_call_header(c, "x-amz-object-attributes").len)
-		return s3_error_argument(c, err, "x-amz-object-attributes", STR(""), "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty");
+		return s3_error_argument(c, err, "x-amz-object-attributes", STR(""),
+					 "The x-amz-object-attributes header specifying the attributes to be retrieved "
+					 "is either missing or empty");
 	s3_xml_start(b, "GetObjectAttributesResponse");
 	if (wants(c, "ETag"))
 		xml_text(b, "ETag", o->etag);

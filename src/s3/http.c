@@ -1,8 +1,9 @@
 /* http.c - from a raw HTTP request to an operation and its body.
  *
- * DESIGN: the wire layer has checked the signature before anything here runs. Path style and virtual-host style are told apart by the host: an
- * address or a name without a bucket in front means path style. The operation is found by method, level and sub-resource in the
- * table of ops.c; operations that are not there are refused by name, never taken for another one. */
+ * DESIGN: the wire layer has checked the signature before anything here runs. Path style and virtual-host style are
+ * told apart by the host: an address or a name without a bucket in front means path style. The operation is found by
+ * method, level and sub-resource in the table of ops.c; operations that are not there are refused by name, never taken
+ * for another one. */
 #include "s3/room.h"
 
 #include <stdio.h>
@@ -30,7 +31,8 @@ static void find_machine(void)
 		machine[0] = 0;
 }
 
-/* The part of `host` before ".s3." or ".s3-", ".localhost", or ".<this machine>"; STR_NULL when the host names no bucket. */
+/* The part of `host` before ".s3." or ".s3-", ".localhost", or ".<this machine>"; STR_NULL when the host names no
+ * bucket. */
 struct str s3_host_bucket(struct str host)
 {
 	const ptrdiff_t colon = host.len && host.ptr[0] != '[' ? str_find_char(host, ':') : -1;
@@ -72,7 +74,11 @@ static bool utf8_valid(struct str s)
 {
 	const uint8_t *p = (const uint8_t *)s.ptr;
 	for (size_t i = 0; i < s.len;) {
-		const int extra = p[i] < 0x80 ? 0 : (p[i] & 0xE0) == 0xC0 ? 1 : (p[i] & 0xF0) == 0xE0 ? 2 : (p[i] & 0xF8) == 0xF0 ? 3 : -1;
+		const int extra = p[i] < 0x80             ? 0
+				  : (p[i] & 0xE0) == 0xC0 ? 1
+				  : (p[i] & 0xF0) == 0xE0 ? 2
+				  : (p[i] & 0xF8) == 0xF0 ? 3
+							  : -1;
 		if (extra < 0 || i + (size_t)extra >= s.len || p[i] == 0 || p[i] == 0xC0 || p[i] == 0xC1)
 			return false;
 		for (int k = 1; k <= extra; k++)
@@ -124,7 +130,8 @@ static int prepare(struct s3_call *c, enum s3_level level, struct error *err)
 	if (s3_key_check(c, c->key, err) < 0)
 		return -1;
 	const bool open_to_all = c->op->body == S3_BODY_FORM || str_eqz(c->method, "OPTIONS");
-	if (c->who->anonymous && !open_to_all && (!c->presigned ? s3_error(err, "AccessDenied") : s3_v2_check(c, err)) < 0)
+	if (c->who->anonymous && !open_to_all &&
+	    (!c->presigned ? s3_error(err, "AccessDenied") : s3_v2_check(c, err)) < 0)
 		return -1;
 	if (c->op->begin)
 		return c->op->begin(c, err);
@@ -191,12 +198,14 @@ static void on_fail(struct wire_request *r, void *ctx, struct error *err)
 	s3_call_fail(c, err);
 }
 
-const struct raw_handler s3_raw = { .begin = on_begin, .body = on_body, .end = on_end, .abort = on_abort, .fail = on_fail };
+const struct raw_handler s3_raw = {
+	.begin = on_begin, .body = on_body, .end = on_end, .abort = on_abort, .fail = on_fail
+};
 
 /* ---- unsigned requests ---- */
 
-/* POST forms, CORS preflights, presigned URLs of signature version 2; and requests to a bucket's host or below an existing bucket, to be
- * refused in S3's words. */
+/* POST forms, CORS preflights, presigned URLs of signature version 2; and requests to a bucket's host or below an
+ * existing bucket, to be refused in S3's words. */
 bool s3_claims(struct wire_request *r, void *ctx)
 {
 	struct s3 *s = ctx;

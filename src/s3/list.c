@@ -1,8 +1,9 @@
 /* list.c - ListObjects (1 and 2), ListObjectVersions, and the scan that ListMultipartUploads shares.
  *
- * DESIGN: a scan walks an index in key order from a start key. A key that has the delimiter behind the prefix belongs to a group (common
- * prefix); after a few keys of the same group the scan jumps behind it with a new query, so a listing of the top level costs what it
- * shows, not what the bucket holds. A page ends when one item more than asked for is seen. */
+ * DESIGN: a scan walks an index in key order from a start key. A key that has the delimiter behind the prefix belongs
+ * to a group (common prefix); after a few keys of the same group the scan jumps behind it with a new query, so a
+ * listing of the top level costs what it shows, not what the bucket holds. A page ends when one item more than asked
+ * for is seen. */
 #include "s3/list.h"
 
 #include <inttypes.h>
@@ -38,18 +39,22 @@ static int open_scan(struct s3_scan *s, struct rows *rows, struct str from, stru
 	switch (s->kind) {
 	case S3_SCAN_OBJECTS:
 		return db_query(s->db, rows, err,
-				"SELECT key, size, modified_ms, etag, checksum, storage FROM s3_object WHERE bucket=? AND listed=1 AND key>=? ORDER BY key",
+				"SELECT key, size, modified_ms, etag, checksum, storage FROM s3_object WHERE bucket=? "
+				"AND listed=1 AND key>=? ORDER BY key",
 				"ib", s->bucket, from);
 	case S3_SCAN_VERSIONS:
 		return db_query(s->db, rows, err,
-				"SELECT key, size, modified_ms, etag, checksum, storage, version, marker, id FROM s3_object WHERE bucket=? AND"
-				" listed=1 AND key>=? UNION ALL SELECT key, size, modified_ms, etag, checksum, storage, version, marker, id FROM"
+				"SELECT key, size, modified_ms, etag, checksum, storage, version, marker, id FROM "
+				"s3_object WHERE bucket=? AND"
+				" listed=1 AND key>=? UNION ALL SELECT key, size, modified_ms, etag, checksum, "
+				"storage, version, marker, id FROM"
 				" s3_object WHERE bucket=? AND listed=0 AND key>=? ORDER BY key, id DESC",
 				"ibib", s->bucket, from, s->bucket, from);
 	case S3_SCAN_UPLOADS:
 		return db_query(s->db, rows, err,
-				"SELECT key, id, created_ms, checksum, storage FROM s3_upload WHERE bucket=? AND key>=? ORDER BY key, id", "ib",
-				s->bucket, from);
+				"SELECT key, id, created_ms, checksum, storage FROM s3_upload WHERE bucket=? AND "
+				"key>=? ORDER BY key, id",
+				"ib", s->bucket, from);
 	}
 	BUG("unknown scan");
 }
@@ -131,7 +136,8 @@ static void percent_encode(struct buf *out, struct str s)
 {
 	for (size_t i = 0; i < s.len; i++) {
 		const unsigned char ch = (unsigned char)s.ptr[i];
-		if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || (ch && strchr("-_.*/", ch)))
+		if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+		    (ch && strchr("-_.*/", ch)))
 			buf_add_char(out, (char)ch);
 		else
 			buf_printf(out, "%%%02X", ch);
@@ -161,12 +167,15 @@ int s3_page_read(struct s3_call *c, const char *max_name, struct s3_page *p, str
 	p->scan.marker = STR("");
 	const struct str encoding = s3_call_arg(c, "encoding-type", &present);
 	if (present && !str_eqz(encoding, "url"))
-		return s3_error_argument(c, err, "encoding-type", encoding, "Invalid Encoding Method specified in Request");
+		return s3_error_argument(c, err, "encoding-type", encoding,
+					 "Invalid Encoding Method specified in Request");
 	p->url = present;
 	const struct str max = s3_call_arg(c, max_name, NULL);
 	p->scan.max = 1000;
 	if (max.len && (!str_to_i64(max, &p->scan.max) || p->scan.max < 0 || p->scan.max > INT32_MAX))
-		return s3_error_argument(c, err, max_name, max, arena_printf(c->a, "Argument %s must be an integer between 0 and 2147483647", max_name));
+		return s3_error_argument(
+			c, err, max_name, max,
+			arena_printf(c->a, "Argument %s must be an integer between 0 and 2147483647", max_name));
 	if (p->scan.max > 1000)
 		p->scan.max = 1000;
 	return 0;
@@ -304,7 +313,8 @@ static void list_v2(struct s3_call *c, struct s3_page *p)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	bool resumed, after;
-	const struct str token = s3_call_arg(c, "continuation-token", &resumed), start_after = s3_call_arg(c, "start-after", &after);
+	const struct str token = s3_call_arg(c, "continuation-token", &resumed),
+			 start_after = s3_call_arg(c, "start-after", &after);
 	p->owner = str_eqz(s3_call_arg(c, "fetch-owner", NULL), "true");
 	p->scan.marker = start_after;
 	if (resumed && token.len && !from_token(c->a, token, &p->scan.marker)) {
@@ -371,8 +381,8 @@ static void put_version(void *ctx, struct rows *rows)
 	p->last_id = rows_int(rows, 8);
 }
 
-/* A version marker as given out here is "<version>.<row>", so that it works when the version is gone by the next page; a bare version id is
- * looked up. */
+/* A version marker as given out here is "<version>.<row>", so that it works when the version is gone by the next page;
+ * a bare version id is looked up. */
 static int read_version_marker(struct s3_call *c, struct s3_page *p, struct str text, struct error *err)
 {
 	const ptrdiff_t dot = str_find_char(text, '.');
@@ -383,7 +393,7 @@ static int read_version_marker(struct s3_call *c, struct s3_page *p, struct str 
 	struct db *db = store_read_begin(c->s->store, err);
 	if (!db)
 		return -1;
-	struct s3_object o;
+	struct s3_object o = { 0 };
 	int rc = s3_call_bucket_now(c, db, err);
 	if (rc == 0)
 		rc = s3_object_find(db, c->a, c->bucket.id, p->scan.marker, text, false, &o, err);
@@ -403,7 +413,8 @@ static void list_versions(struct s3_call *c, struct s3_page *p)
 	p->scan.marker = s3_call_arg(c, "key-marker", NULL);
 	int rc = 0;
 	if (version_marker.len && !p->scan.marker.len)
-		rc = s3_error_argument(c, &err, "version-id-marker", version_marker, "A version-id marker cannot be specified without a key marker.");
+		rc = s3_error_argument(c, &err, "version-id-marker", version_marker,
+				       "A version-id marker cannot be specified without a key marker.");
 	else if (version_marker.len)
 		rc = read_version_marker(c, p, version_marker, &err);
 	if (rc < 0) {
@@ -419,7 +430,8 @@ static void list_versions(struct s3_call *c, struct s3_page *p)
 	if (p->scan.truncated) {
 		s3_page_name(p, &b, "NextKeyMarker", p->scan.last);
 		if (!p->last_was_group)
-			xml_text(&b, "NextVersionIdMarker", str_from(arena_printf(c->a, "%.*s.%" PRId64, STR_ARG(p->last_version), p->last_id)));
+			xml_text(&b, "NextVersionIdMarker",
+				 str_from(arena_printf(c->a, "%.*s.%" PRId64, STR_ARG(p->last_version), p->last_id)));
 	}
 	finish(c, p, &b, "ListVersionsResult");
 }

@@ -12,8 +12,8 @@ struct s3_scan {
 	struct arena *a;
 	int64_t bucket;
 	struct str prefix, delimiter;
-	struct str marker;	/* go on after this key or group; empty: from the start */
-	bool resume_at_marker;	/* rows of the marker's own key are asked `want` */
+	struct str marker;     /* go on after this key or group; empty: from the start */
+	bool resume_at_marker; /* rows of the marker's own key are asked `want` */
 	int64_t max;
 	void *ctx;
 	bool (*want)(void *ctx, struct rows *rows); /* NULL: all; column 0 is the key */

@@ -1,8 +1,9 @@
 /* meta.c - what an object carries beside its bytes, and the conditions of requests.
  *
- * DESIGN: the headers to give back with an object are kept as "Name: value\n" lines, ready to send. Headers that ask for something Quern
- * doesn't do (ACLs other than the owner's, object lock, the client's own encryption keys) are refused, never swallowed.
- * x-amz-server-side-encryption is kept and echoed: encryption of the disk is the host's business (docs). */
+ * DESIGN: the headers to give back with an object are kept as "Name: value\n" lines, ready to send. Headers that ask
+ * for something Quern doesn't do (ACLs other than the owner's, object lock, the client's own encryption keys) are
+ * refused, never swallowed. x-amz-server-side-encryption is kept and echoed: encryption of the disk is the host's
+ * business (docs). */
 #include "s3/room.h"
 
 #include "base/clock.h"
@@ -55,8 +56,8 @@ static bool known_acl(struct str acl)
 
 int s3_meta_refuse(struct s3_call *c, struct error *err)
 {
-	static const char *const grants[] = { "x-amz-grant-read", "x-amz-grant-write", "x-amz-grant-read-acp", "x-amz-grant-write-acp",
-					      "x-amz-grant-full-control" };
+	static const char *const grants[] = { "x-amz-grant-read", "x-amz-grant-write", "x-amz-grant-read-acp",
+					      "x-amz-grant-write-acp", "x-amz-grant-full-control" };
 	static const char *const absent[] = {
 		"x-amz-object-lock-mode",
 		"x-amz-object-lock-retain-until-date",
@@ -119,12 +120,14 @@ static void add_user_header(void *ctx, struct str name, struct str value)
 
 static int read_encryption(struct s3_call *c, struct buf *lines, struct error *err)
 {
-	static const char *const names[] = { "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-server-side-encryption-bucket-key-enabled" };
+	static const char *const names[] = { "x-amz-server-side-encryption-aws-kms-key-id",
+					     "x-amz-server-side-encryption-bucket-key-enabled" };
 	const struct str algo = s3_call_header(c, "x-amz-server-side-encryption");
 	if (!algo.ptr)
 		return 0;
 	if (!str_eqz(algo, "AES256") && !str_eqz(algo, "aws:kms") && !str_eqz(algo, "aws:kms:dsse"))
-		return s3_error_argument(c, err, "x-amz-server-side-encryption", algo, "The encryption method specified is not supported");
+		return s3_error_argument(c, err, "x-amz-server-side-encryption", algo,
+					 "The encryption method specified is not supported");
 	if (s3_meta_line(c, lines, "x-amz-server-side-encryption", algo, err) < 0)
 		return -1;
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -137,7 +140,8 @@ static int read_encryption(struct s3_call *c, struct buf *lines, struct error *e
 
 int s3_meta_storage(struct s3_call *c, struct str value, struct str *out, struct error *err)
 {
-	static const char *const known[] = { "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY", "GLACIER_IR" };
+	static const char *const known[] = { "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY",
+					     "GLACIER_IR" };
 	*out = STR("");
 	if (!value.len || str_eqz(value, "STANDARD"))
 		return 0;
@@ -152,8 +156,9 @@ int s3_meta_storage(struct s3_call *c, struct str value, struct str *out, struct
 
 static int read_lines(struct s3_call *c, struct buf *lines, struct error *err)
 {
-	static const char *const names[] = { "Content-Type", "Content-Disposition", "Content-Language", "Cache-Control", "Expires",
-					     "x-amz-website-redirect-location" };
+	static const char *const names[] = { "Content-Type",     "Content-Disposition",
+					     "Content-Language", "Cache-Control",
+					     "Expires",          "x-amz-website-redirect-location" };
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		const struct str value = s3_call_header(c, names[i]);
 		if (value.len && s3_meta_line(c, lines, names[i], value, err) < 0)

@@ -78,8 +78,8 @@ void s3_part_release(struct s3_call *c)
 static int row_in_draft(struct db *db, const struct s3_upload_part *p, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	return db_row(db, &rows, err, "SELECT 1 FROM s3_part WHERE upload=? AND number=? AND blob=?", "SiS", p->upload.id, (int64_t)p->number,
-		      p->upload.blob);
+	return db_row(db, &rows, err, "SELECT 1 FROM s3_part WHERE upload=? AND number=? AND blob=?", "SiS",
+		      p->upload.id, (int64_t)p->number, p->upload.blob);
 }
 
 /* Decides with uploads_lock held; the snapshot is younger than the lock, so it has every row whose claim is gone. */
@@ -124,7 +124,8 @@ static int check_algo(struct s3_call *c, struct error *err)
 	s3_upload_checksum(c->part->upload.checksum, &want, &composite);
 	if (want == CHECKSUM_NONE || c->body.algo == want)
 		return 0;
-	return s3_error_text(err, "InvalidRequest", "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s",
+	return s3_error_text(err, "InvalidRequest",
+			     "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s",
 			     checksum_name(want), c->body.algo == CHECKSUM_NONE ? "null" : checksum_name(c->body.algo));
 }
 
@@ -156,7 +157,8 @@ static int read_number(struct s3_call *c, struct error *err)
 	bool present;
 	const struct str text = s3_call_arg(c, "partNumber", &present);
 	if (!str_to_i64(text, &number) || number < 1 || number > S3_PARTS_MAX)
-		return s3_error_argument(c, err, "partNumber", text, "Part number must be an integer between 1 and 10000, inclusive");
+		return s3_error_argument(c, err, "partNumber", text,
+					 "Part number must be an integer between 1 and 10000, inclusive");
 	c->part = ARENA_NEW(c->a, struct s3_upload_part);
 	c->part->number = (int)number;
 	return 0;
@@ -179,17 +181,21 @@ static int replace_row(struct s3_call *c, struct turn *t, struct str blob, int64
 	struct str old = STR("");
 	{
 		CLEANUP_ROWS struct rows rows = { 0 };
-		const int rc = db_row(turn_db(t), &rows, err, "SELECT blob FROM s3_part WHERE upload=? AND number=?", "Si", p->upload.id, (int64_t)p->number);
+		const int rc = db_row(turn_db(t), &rows, err, "SELECT blob FROM s3_part WHERE upload=? AND number=?",
+				      "Si", p->upload.id, (int64_t)p->number);
 		if (rc < 0)
 			return -1;
 		if (rc > 0)
 			old = arena_str(turn_arena(t), rows_str(&rows, 0));
 	}
-	if (old.len && db_exec(turn_db(t), err, "DELETE FROM s3_part WHERE upload=? AND number=?", "Si", p->upload.id, (int64_t)p->number) < 0)
+	if (old.len && db_exec(turn_db(t), err, "DELETE FROM s3_part WHERE upload=? AND number=?", "Si", p->upload.id,
+			       (int64_t)p->number) < 0)
 		return -1;
-	if (db_exec(turn_db(t), err, "INSERT INTO s3_part (upload, number, size, modified_ms, etag, checksum, blob, position) VALUES (?,?,?,?,?,?,?,?)",
-		    "SiiiSSSi", p->upload.id, (int64_t)p->number, c->object.size_bytes, turn_now_ms(t), c->object.etag, c->object.checksum, blob,
-		    position) < 0)
+	if (db_exec(turn_db(t), err,
+		    "INSERT INTO s3_part (upload, number, size, modified_ms, etag, checksum, blob, position) VALUES "
+		    "(?,?,?,?,?,?,?,?)",
+		    "SiiiSSSi", p->upload.id, (int64_t)p->number, c->object.size_bytes, turn_now_ms(t), c->object.etag,
+		    c->object.checksum, blob, position) < 0)
 		return -1;
 	return s3_blob_release(t, old, err);
 }
@@ -206,10 +212,10 @@ static int write_part(struct s3_call *c, struct turn *t, struct error *err)
 	if (replace_row(c, t, blob, p->in_draft ? (p->number - 1) * p->stride : 0, err) < 0)
 		return -1;
 	c->object.modified_ms = turn_now_ms(t);
-	return db_exec(turn_db(t), err, "UPDATE s3_upload SET changes=changes+1, stride=? WHERE id=?", "iS", p->in_draft ? p->stride : now.stride,
-		       p->upload.id) < 0 ?
-		       -1 :
-		       0;
+	return db_exec(turn_db(t), err, "UPDATE s3_upload SET changes=changes+1, stride=? WHERE id=?", "iS",
+		       p->in_draft ? p->stride : now.stride, p->upload.id) < 0
+		       ? -1
+		       : 0;
 }
 
 static void answer_part(struct s3_call *c)
@@ -251,13 +257,17 @@ static int read_range(struct s3_call *c, struct error *err)
 		return 0;
 	const ptrdiff_t dash = str_find_char(text, '-');
 	int64_t first, last;
-	if (!str_starts(text, STR("bytes=")) || dash < 0 || !str_to_i64(str_head(str_skip(text, 6), (size_t)dash - 6), &first) ||
+	if (!str_starts(text, STR("bytes=")) || dash < 0 ||
+	    !str_to_i64(str_head(str_skip(text, 6), (size_t)dash - 6), &first) ||
 	    !str_to_i64(str_skip(text, (size_t)dash + 1), &last) || first < 0 || last < first)
-		return s3_error_argument(c, err, "x-amz-copy-source-range", text,
-					 "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy");
+		return s3_error_argument(
+			c, err, "x-amz-copy-source-range", text,
+			"The x-amz-copy-source-range value must be of the form bytes=first-last where first and last "
+			"are the zero-based offsets of the first and last bytes to copy");
 	if (last >= size)
-		return s3_error_argument(c, err, "x-amz-copy-source-range", text,
-					 arena_printf(c->a, "Range specified is not valid for source object of size: %" PRId64, size));
+		return s3_error_argument(
+			c, err, "x-amz-copy-source-range", text,
+			arena_printf(c->a, "Range specified is not valid for source object of size: %" PRId64, size));
 	p->from = first;
 	p->length = last + 1 - first;
 	return 0;

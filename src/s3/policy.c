@@ -1,7 +1,7 @@
 /* policy.c - see policy.h. Source: "POST policy", Amazon S3 API reference.
  *
- * DESIGN: a policy says what a form may contain: every condition must hold, and every field must be mentioned by a condition, except those that
- * carry the policy itself. Field names have no case. */
+ * DESIGN: a policy says what a form may contain: every condition must hold, and every field must be mentioned by a
+ * condition, except those that carry the policy itself. Field names have no case. */
 #include "s3/policy.h"
 
 #include "base/clock.h"
@@ -24,7 +24,8 @@ static int invalid(struct error *err, const char *why)
 
 static int failed(struct check *k, const json_t *condition, struct error *err)
 {
-	return error_http(err, 403, "AccessDenied", "Invalid according to Policy: Policy Condition failed: %.*s", STR_ARG(json_text(k->a, condition)));
+	return error_http(err, 403, "AccessDenied", "Invalid according to Policy: Policy Condition failed: %.*s",
+			  STR_ARG(json_text(k->a, condition)));
 }
 
 /* The field, marked as mentioned; an absent one has no value. */
@@ -87,17 +88,19 @@ static int check_condition(struct check *k, const json_t *c, struct error *err)
 	if (json_is_array(c))
 		return check_list(k, c, err);
 	if (!json_is_object(c) || json_object_size(c) != 1)
-		return invalid(err, "Invalid Simple-Condition: Simple-Conditions must have exactly one property specified.");
+		return invalid(err,
+			       "Invalid Simple-Condition: Simple-Conditions must have exactly one property specified.");
 	const char *name;
 	json_t *want;
-	json_object_foreach((json_t *)c, name, want)
+	json_object_foreach ((json_t *)c, name, want)
 		return check_equal(k, c, str_from(name), want, err);
 	return 0;
 }
 
 static bool needs_no_mention(struct str name)
 {
-	static const char *const names[] = { "policy", "x-amz-signature", "signature", "awsaccesskeyid", "file", "bucket" };
+	static const char *const names[] = { "policy", "x-amz-signature", "signature", "awsaccesskeyid",
+					     "file",   "bucket" };
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (str_eq_nocase(name, str_from(names[i])))
 			return true;
@@ -126,12 +129,14 @@ static int check_document(struct check *k, const json_t *doc, int64_t now_ms, st
 			return -1;
 	for (size_t i = 0; i < k->n; i++)
 		if (!k->mentioned[i] && !needs_no_mention(k->fields[i].name))
-			return error_http(err, 403, "AccessDenied", "Invalid according to Policy: Extra input fields: %.*s", STR_ARG(k->fields[i].name));
+			return error_http(err, 403, "AccessDenied",
+					  "Invalid according to Policy: Extra input fields: %.*s",
+					  STR_ARG(k->fields[i].name));
 	return 0;
 }
 
-int policy_check(struct arena *a, struct str document, const struct policy_field *fields, size_t n, int64_t now_ms, int64_t *min, int64_t *max,
-		 struct error *err)
+int policy_check(struct arena *a, struct str document, const struct policy_field *fields, size_t n, int64_t now_ms,
+		 int64_t *min, int64_t *max, struct error *err)
 {
 	CLEANUP_ERROR struct error why = ERROR_INIT;
 	CLEANUP_JSON json_t *doc = json_parse(document, &why);

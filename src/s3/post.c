@@ -1,8 +1,8 @@
 /* post.c - PostObject: an object from a browser's form.
  *
- * DESIGN: the form comes unsigned; its policy document is signed (SigV4, or version 2) and says what the form may contain. All fields before the file are
- * needed to decide, so authentication and conditions are checked when the file begins; its bytes then stream like a PUT's. Fields
- * stand where a PUT has headers. */
+ * DESIGN: the form comes unsigned; its policy document is signed (SigV4, or version 2) and says what the form may
+ * contain. All fields before the file are needed to decide, so authentication and conditions are checked when the file
+ * begins; its bytes then stream like a PUT's. Fields stand where a PUT has headers. */
 #include "s3/form.h"
 #include "s3/policy.h"
 #include "s3/room.h"
@@ -59,7 +59,8 @@ static struct str fill_in_filename(struct s3_call *c, struct str key)
 			name = str_skip(name, i + 1);
 			break;
 		}
-	return str_from(arena_printf(c->a, "%.*s%.*s%.*s", (int)at, key.ptr, STR_ARG(name), STR_ARG(str_skip(key, (size_t)at + 11))));
+	return str_from(arena_printf(c->a, "%.*s%.*s%.*s", (int)at, key.ptr, STR_ARG(name),
+				     STR_ARG(str_skip(key, (size_t)at + 11))));
 }
 
 /* ---- who, and may they ---- */
@@ -71,18 +72,24 @@ static int check_signature(struct s3_call *c, struct error *err)
 		return s3_error(err, "AccessDenied");
 	if (s3_form_field(f, "AWSAccessKeyId").ptr) {
 		if (!s3_form_field(f, "signature").ptr)
-			return s3_error_argument(c, err, "signature", STR(""), "Bucket POST must contain a field named 'signature'.  If it is specified, please check the order of the fields.");
+			return s3_error_argument(c, err, "signature", STR(""),
+						 "Bucket POST must contain a field named 'signature'.  If it is "
+						 "specified, please check the order of the fields.");
 		return wire_check_v2(c->r, s3_form_field(f, "AWSAccessKeyId"), s3_form_field(f, "x-amz-security-token"),
 				     s3_form_field(f, "policy"), s3_form_field(f, "signature"), err);
 	}
 	static const char *const needed[] = { "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature" };
 	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++)
 		if (!s3_form_field(f, needed[i]).ptr)
-			return s3_error_argument(c, err, needed[i], STR(""), "Bucket POST must contain a field named like this. If it is specified, please check the order of the fields.");
+			return s3_error_argument(c, err, needed[i], STR(""),
+						 "Bucket POST must contain a field named like this. If it is "
+						 "specified, please check the order of the fields.");
 	if (!str_eqz(s3_form_field(f, "x-amz-algorithm"), "AWS4-HMAC-SHA256"))
-		return s3_error_argument(c, err, "x-amz-algorithm", s3_form_field(f, "x-amz-algorithm"), "The only accepted algorithm is AWS4-HMAC-SHA256");
-	return wire_check_policy(c->r, s3_form_field(f, "policy"), s3_form_field(f, "x-amz-credential"), s3_form_field(f, "x-amz-date"),
-				 s3_form_field(f, "x-amz-signature"), s3_form_field(f, "x-amz-security-token"), err);
+		return s3_error_argument(c, err, "x-amz-algorithm", s3_form_field(f, "x-amz-algorithm"),
+					 "The only accepted algorithm is AWS4-HMAC-SHA256");
+	return wire_check_policy(c->r, s3_form_field(f, "policy"), s3_form_field(f, "x-amz-credential"),
+				 s3_form_field(f, "x-amz-date"), s3_form_field(f, "x-amz-signature"),
+				 s3_form_field(f, "x-amz-security-token"), err);
 }
 
 static int check_policy(struct s3_call *c, struct error *err)
@@ -94,7 +101,8 @@ static int check_policy(struct s3_call *c, struct error *err)
 	if (n < 0)
 		return s3_error(err, "InvalidPolicyDocument");
 	f->fields[f->n] = (struct policy_field){ STR("bucket"), c->bucket_name };
-	return policy_check(c->a, str_of(document, (size_t)n), f->fields, f->n + 1, engine_now_ms(c->s->engine), &f->min_bytes, &c->body.limit_bytes, err);
+	return policy_check(c->a, str_of(document, (size_t)n), f->fields, f->n + 1, engine_now_ms(c->s->engine),
+			    &f->min_bytes, &c->body.limit_bytes, err);
 }
 
 static int check_bucket(struct s3_call *c, struct error *err)
@@ -113,7 +121,8 @@ static int read_tags(struct s3_call *c, struct error *err)
 	struct xml_node *root;
 	if (!text.len)
 		return 0;
-	return s3_xml_parse(c->a, text, &root, err) < 0 ? -1 : s3_tags_parse_xml(c, root, S3_TAGS_MAX, &c->object.tags, err);
+	return s3_xml_parse(c->a, text, &root, err) < 0 ? -1
+							: s3_tags_parse_xml(c, root, S3_TAGS_MAX, &c->object.tags, err);
 }
 
 static int on_file(void *ctx, struct str filename, struct str content_type, struct error *err)
@@ -124,8 +133,11 @@ static int on_file(void *ctx, struct str filename, struct str content_type, stru
 	f->filename = arena_str(c->a, filename);
 	c->key = fill_in_filename(c, s3_form_field(f, "key"));
 	if (!c->key.len)
-		return s3_error_argument(c, err, "key", STR(""), "Bucket POST must contain a field named 'key'.  If it is specified, please check the order of the fields.");
-	if (s3_key_check(c, c->key, err) < 0 || check_signature(c, err) < 0 || check_policy(c, err) < 0 || check_bucket(c, err) < 0)
+		return s3_error_argument(c, err, "key", STR(""),
+					 "Bucket POST must contain a field named 'key'.  If it is specified, please "
+					 "check the order of the fields.");
+	if (s3_key_check(c, c->key, err) < 0 || check_signature(c, err) < 0 || check_policy(c, err) < 0 ||
+	    check_bucket(c, err) < 0)
 		return -1;
 	const int64_t max = c->body.limit_bytes;
 	c->object = (struct s3_object){ .key = c->key };
@@ -149,7 +161,8 @@ int s3_post_begin(struct s3_call *c, struct error *err)
 	const struct form_events events = { on_field, on_file, on_data, c };
 	const struct str type = wire_header(c->r, "content-type");
 	if (!str_eq_nocase(str_head(type, 19), STR("multipart/form-data")))
-		return s3_error_text(err, "MethodNotAllowed", "Bucket POST must be of the enclosure-type multipart/form-data");
+		return s3_error_text(err, "MethodNotAllowed",
+				     "Bucket POST must be of the enclosure-type multipart/form-data");
 	c->form = ARENA_NEW(c->a, struct s3_form);
 	return form_init(&c->form->parser, type, &events, err);
 }
@@ -171,17 +184,19 @@ static void redirect(struct s3_call *c, struct str to)
 {
 	const char *query = str_find_char(to, '?') < 0 ? "?" : "&";
 	wire_set_header(c->r, "Location",
-			arena_printf(c->a, "%.*s%sbucket=%.*s&key=%s&etag=%%22%.*s%%22", STR_ARG(to), query, STR_ARG(c->bucket_name),
-				     s3_percent(c->a, c->key), STR_ARG(c->object.etag)));
+			arena_printf(c->a, "%.*s%sbucket=%.*s&key=%s&etag=%%22%.*s%%22", STR_ARG(to), query,
+				     STR_ARG(c->bucket_name), s3_percent(c->a, c->key), STR_ARG(c->object.etag)));
 	s3_call_send(c, 303, STR(""));
 }
 
 static void answer(struct s3_call *c)
 {
-	const struct str to = s3_form_field(c->form, "success_action_redirect"), plain = s3_form_field(c->form, "redirect");
+	const struct str to = s3_form_field(c->form, "success_action_redirect"),
+			 plain = s3_form_field(c->form, "redirect");
 	const struct str status = s3_form_field(c->form, "success_action_status");
-	const char *location = arena_printf(c->a, "http://%.*s%s%.*s/%s", STR_ARG(wire_header(c->r, "host")), c->virtual_host ? "" : "/",
-					    STR_ARG(c->virtual_host ? STR("") : c->bucket_name), s3_percent(c->a, c->key));
+	const char *location = arena_printf(
+		c->a, "http://%.*s%s%.*s/%s", STR_ARG(wire_header(c->r, "host")), c->virtual_host ? "" : "/",
+		STR_ARG(c->virtual_host ? STR("") : c->bucket_name), s3_percent(c->a, c->key));
 	wire_set_header(c->r, "ETag", arena_printf(c->a, "\"%.*s\"", STR_ARG(c->object.etag)));
 	s3_checksum_headers(c, c->object.checksum);
 	s3_put_headers(c);

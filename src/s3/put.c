@@ -34,7 +34,8 @@ int s3_put_write(struct s3_call *c, struct turn *t, struct error *err)
 
 void s3_put_headers(struct s3_call *c)
 {
-	static const char *const echoed[] = { "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id",
+	static const char *const echoed[] = { "x-amz-server-side-encryption",
+					      "x-amz-server-side-encryption-aws-kms-key-id",
 					      "x-amz-server-side-encryption-bucket-key-enabled" };
 	for (size_t i = 0; i < sizeof(echoed) / sizeof(*echoed); i++) {
 		const struct str value = s3_meta_get(c->object.headers, echoed[i]);

@@ -1,8 +1,9 @@
 /* room.h - what the files of the s3 room share. Not for other rooms.
  *
- * One request is one `struct s3_call`: http.c makes it and finds its operation in ops.c; the operation's `run` is called when the body is
- * there (large bodies have gone to a file meanwhile, body.c). Reads answer on the http thread from a snapshot. Writes go through s3_call_write to
- * the core thread and are answered after the commit; work that blocks on the disk before that goes through s3_call_block. */
+ * One request is one `struct s3_call`: http.c makes it and finds its operation in ops.c; the operation's `run` is
+ * called when the body is there (large bodies have gone to a file meanwhile, body.c). Reads answer on the http thread
+ * from a snapshot. Writes go through s3_call_write to the core thread and are answered after the commit; work that
+ * blocks on the disk before that goes through s3_call_block. */
 #ifndef QUERN_S3_ROOM_H
 #define QUERN_S3_ROOM_H
 
@@ -14,10 +15,10 @@
 #include "s3/s3.h"
 
 enum {
-	S3_INLINE_MAX = 8192,	       /* bodies up to this live in the row */
-	S3_XML_MAX = 4 << 20,	       /* XML documents clients send */
+	S3_INLINE_MAX = 8192, /* bodies up to this live in the row */
+	S3_XML_MAX = 4 << 20, /* XML documents clients send */
 	S3_KEY_MAX = 1024,
-	S3_META_MAX = 2048,	       /* user metadata, names and values */
+	S3_META_MAX = 2048, /* user metadata, names and values */
 	S3_PARTS_MAX = 10000,
 	S3_PART_MIN = 5 << 20,
 	S3_TAGS_MAX = 10,
@@ -60,19 +61,19 @@ struct s3_bucket {
 
 /* A version of an object, or a delete marker. Strings are in an arena. */
 struct s3_object {
-	int64_t id; /* grows: the newest version of a key has the largest */
+	int64_t id;              /* grows: the newest version of a key has the largest */
 	struct str key, version; /* "null" for the null version */
-	bool listed;	/* the current version, and no marker */
+	bool listed;             /* the current version, and no marker */
 	bool marker;
 	int64_t size_bytes, modified_ms;
-	struct str etag;	 /* without quotes */
-	struct str checksum;	 /* "CRC32 <base64> FULL_OBJECT", empty when none */
-	struct str storage;	 /* storage class, empty for STANDARD */
-	struct str headers;	 /* "Name: value\n" lines to send back */
-	struct str tags;	 /* "k=v&k=v", percent-encoded; empty when none */
-	struct str blob;	 /* blob id, empty when the body is inline */
-	struct str parts;	 /* "<upload id> <size>:<checksum> ..." of a multipart object, else empty */
-	struct str body;	 /* inline body, only when asked for */
+	struct str etag;     /* without quotes */
+	struct str checksum; /* "CRC32 <base64> FULL_OBJECT", empty when none */
+	struct str storage;  /* storage class, empty for STANDARD */
+	struct str headers;  /* "Name: value\n" lines to send back */
+	struct str tags;     /* "k=v&k=v", percent-encoded; empty when none */
+	struct str blob;     /* blob id, empty when the body is inline */
+	struct str parts;    /* "<upload id> <size>:<checksum> ..." of a multipart object, else empty */
+	struct str body;     /* inline body, only when asked for */
 };
 
 extern const struct store_migration s3_migrations[];
@@ -80,11 +81,13 @@ extern const struct store_migration s3_migrations[];
 /* 1 found, 0 none, < 0 a fault. */
 int s3_bucket_find(struct db *db, struct arena *a, struct str name, struct s3_bucket *out, struct error *err);
 /* The version `version` (STR_NULL: the current object; a marker is no current object). */
-int s3_object_find(struct db *db, struct arena *a, int64_t bucket, struct str key, struct str version, bool with_body, struct s3_object *out,
-		   struct error *err);
+int s3_object_find(struct db *db, struct arena *a, int64_t bucket, struct str key, struct str version, bool with_body,
+		   struct s3_object *out, struct error *err);
 /* The newest version, marker or not. */
-int s3_object_newest(struct db *db, struct arena *a, int64_t bucket, struct str key, struct s3_object *out, struct error *err);
-/* Makes o the key's newest version by the bucket's versioning: takes the null version's place or goes before it. o->version is set. */
+int s3_object_newest(struct db *db, struct arena *a, int64_t bucket, struct str key, struct s3_object *out,
+		     struct error *err);
+/* Makes o the key's newest version by the bucket's versioning: takes the null version's place or goes before it.
+ * o->version is set. */
 int s3_object_put(struct turn *t, const struct s3_bucket *b, struct s3_object *o, struct error *err);
 /* Removes one version; the newest left becomes current. */
 int s3_object_drop(struct turn *t, int64_t bucket, const struct s3_object *o, struct error *err);
@@ -113,12 +116,12 @@ struct s3_op {
 	const char *fixed; /* run is NULL: error code answered always */
 };
 
-/* Where a body goes, and what is known about it when it is complete (body.c). Zero but for draft_fd; fields of the first group are set
- * before s3_body_open. */
+/* Where a body goes, and what is known about it when it is complete (body.c). Zero but for draft_fd; fields of the
+ * first group are set before s3_body_open. */
 struct s3_body {
 	enum checksum_algo algo_default; /* when the client names none */
-	bool foreign_sums;		 /* x-amz-checksum-* are not of this body */
-	bool no_memory;			 /* the caller says where it goes: s3_body_to_draft or s3_body_to_file */
+	bool foreign_sums;               /* x-amz-checksum-* are not of this body */
+	bool no_memory;                  /* the caller says where it goes: s3_body_to_draft or s3_body_to_file */
 
 	bool open, in_file, in_draft;
 	struct buf memory;
@@ -156,10 +159,10 @@ struct s3_call {
 	bool presigned, virtual_host;
 	struct s3_bucket bucket; /* found by s3_call_read, s3_call_bucket_now */
 	struct s3_body body;
-	struct s3_upload_part *part; /* UploadPart, UploadPartCopy */
-	struct s3_form *form;	     /* PostObject */
-	struct s3_object object;     /* what a write makes, or a read found */
-	void *work;		     /* an operation's own */
+	struct s3_upload_part *part;        /* UploadPart, UploadPartCopy */
+	struct s3_form *form;               /* PostObject */
+	struct s3_object object;            /* what a write makes, or a read found */
+	void *work;                         /* an operation's own */
 	void (*cleanup)(struct s3_call *c); /* an operation's own, before the answer or on abort; may run twice */
 	int (*write)(struct s3_call *c, struct turn *t, struct error *err);
 	void (*blocking)(struct s3_call *c);
@@ -172,17 +175,19 @@ struct s3_call {
 };
 
 /* Runs `write` in a transaction on the core thread, then `answer`, or the error. */
-void s3_call_write(struct s3_call *c, int (*write)(struct s3_call *c, struct turn *t, struct error *err), void (*answer)(struct s3_call *c));
+void s3_call_write(struct s3_call *c, int (*write)(struct s3_call *c, struct turn *t, struct error *err),
+		   void (*answer)(struct s3_call *c));
 /* Runs fn on a thread that may block. */
 void s3_call_block(struct s3_call *c, void (*fn)(struct s3_call *c));
-/* A header; in a presigned request the query argument of the same name stands for it (SDKs move headers there), in a form the field.
- * STR_NULL when absent. */
+/* A header; in a presigned request the query argument of the same name stands for it (SDKs move headers there), in a
+ * form the field. STR_NULL when absent. */
 struct str s3_call_header(struct s3_call *c, const char *name);
 /* All of them. */
 void s3_call_each_header(struct s3_call *c, void (*fn)(void *ctx, struct str name, struct str value), void *ctx);
 struct str s3_call_arg(struct s3_call *c, const char *name, bool *present);
 /* An integer argument; `absent` when not there. < 0 with err InvalidArgument. */
-int s3_call_int(struct s3_call *c, const char *name, int64_t min, int64_t max, int64_t absent, int64_t *out, struct error *err);
+int s3_call_int(struct s3_call *c, const char *name, int64_t min, int64_t max, int64_t absent, int64_t *out,
+		struct error *err);
 /* The bucket as it is in this snapshot or transaction, into c->bucket; checks that it is the caller's. */
 int s3_call_bucket_now(struct s3_call *c, struct db *db, struct error *err);
 /* versionId; STR_NULL when absent. */
@@ -205,8 +210,13 @@ void s3_answer_204(struct s3_call *c);
 /* A snapshot, with the bucket found in it; NULL after answering the fault. */
 struct db *s3_call_read(struct s3_call *c);
 void s3_call_read_end(struct s3_call *c, struct db *db);
+void s3_error_put(struct error *err, const char *code);
 /* The error with S3's standard status and text for the code. Returns -1. */
-int s3_error(struct error *err, const char *code);
+static inline int s3_error(struct error *err, const char *code)
+{
+	s3_error_put(err, code);
+	return -1;
+}
 /* With a text of its own and the code's status. */
 int s3_error_text(struct error *err, const char *code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* The status of a code, 0 when it is not S3's. */
@@ -238,7 +248,8 @@ int s3_key_check(struct s3_call *c, struct str key, struct error *err);
 
 /* ---- bodies (body.c) ---- */
 
-/* Reads what the client says about checksums (Content-MD5, x-amz-checksum-*) and opens the target. `length` -1 unknown. */
+/* Reads what the client says about checksums (Content-MD5, x-amz-checksum-*) and opens the target. `length` -1 unknown.
+ */
 int s3_body_open(struct s3_call *c, enum s3_body_kind kind, int64_t length, struct error *err);
 /* Takes fd: the body goes there, from `at` on. */
 void s3_body_to_draft(struct s3_call *c, int fd, int64_t at);
@@ -323,8 +334,8 @@ void s3_put_headers(struct s3_call *c);
 /* x-amz-copy-source; then the object it names, with the x-amz-copy-source-if-* conditions. */
 int s3_source_parse(struct s3_call *c, struct s3_source *src, struct error *err);
 int s3_source_find(struct s3_call *c, struct db *db, struct s3_source *src, struct error *err);
-int s3_source_read(const struct s3_object *o, int fd, int64_t from, int64_t n, int (*fn)(void *ctx, const void *p, size_t n, struct error *err),
-		   void *ctx, struct error *err);
+int s3_source_read(const struct s3_object *o, int fd, int64_t from, int64_t n,
+		   int (*fn)(void *ctx, const void *p, size_t n, struct error *err), void *ctx, struct error *err);
 /* Walks the parts of a multipart object: rest starts as s3_parts_list(parts). False at the end. */
 struct str s3_parts_list(struct str parts);
 bool s3_parts_next(struct str *rest, int64_t *size_bytes, struct str *checksum);

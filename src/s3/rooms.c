@@ -1,4 +1,5 @@
-/* rooms.c - the object store as other rooms use it: reading, staging, and outputs that become objects within an actor's turn. See s3.h. */
+/* rooms.c - the object store as other rooms use it: reading, staging, and outputs that become objects within an actor's
+ * turn. See s3.h. */
 #include "s3/room.h"
 
 #include <errno.h>
@@ -31,7 +32,8 @@ static int find_bucket(struct db *db, struct arena *a, struct str name, struct s
 	return rc == 0 ? error_http(err, 404, "NoSuchBucket", "The bucket `%.*s` does not exist.", STR_ARG(name)) : rc;
 }
 
-int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void *ctx, const struct s3_entry *e), void *ctx, struct error *err)
+int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void *ctx, const struct s3_entry *e),
+	    void *ctx, struct error *err)
 {
 	struct arena a = ARENA_INIT;
 	struct s3_bucket b;
@@ -40,33 +42,41 @@ int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void 
 	if (rc < 0)
 		return -1;
 	CLEANUP_ROWS struct rows rows = { 0 };
-	if (db_query(db, &rows, err, "SELECT key, size, modified_ms, etag FROM s3_object WHERE bucket=? AND listed=1 AND key>=? ORDER BY key", "ib", b.id,
-		     prefix.ptr ? prefix : STR("")) < 0)
+	if (db_query(db, &rows, err,
+		     "SELECT key, size, modified_ms, etag FROM s3_object WHERE bucket=? AND listed=1 AND key>=? ORDER "
+		     "BY key",
+		     "ib", b.id, prefix.ptr ? prefix : STR("")) < 0)
 		return -1;
 	while ((rc = rows_next(&rows, err)) > 0) {
-		const struct s3_entry e = { rows_str(&rows, 0), rows_int(&rows, 1), rows_int(&rows, 2), rows_str(&rows, 3) };
+		const struct s3_entry e = { rows_str(&rows, 0), rows_int(&rows, 1), rows_int(&rows, 2),
+					    rows_str(&rows, 3) };
 		if (!str_starts(e.key, prefix) || fn(ctx, &e) != 0)
 			return 0;
 	}
 	return rc;
 }
 
-static int find_object(struct db *db, struct arena *a, struct str bucket, struct str key, struct s3_object *out, struct error *err)
+static int find_object(struct db *db, struct arena *a, struct str bucket, struct str key, struct s3_object *out,
+		       struct error *err)
 {
 	struct s3_bucket b;
 	if (find_bucket(db, a, bucket, &b, err) < 0)
 		return -1;
 	const int rc = s3_object_find(db, a, b.id, key, STR_NULL, true, out, err);
-	return rc == 0 ? error_http(err, 404, "NoSuchKey", "The object `s3://%.*s/%.*s` does not exist.", STR_ARG(bucket), STR_ARG(key)) : rc;
+	return rc == 0 ? error_http(err, 404, "NoSuchKey", "The object `s3://%.*s/%.*s` does not exist.",
+				    STR_ARG(bucket), STR_ARG(key))
+		       : rc;
 }
 
-int s3_read(struct s3 *s, struct db *db, struct str bucket, struct str key, int64_t max, struct arena *a, struct str *out, struct error *err)
+int s3_read(struct s3 *s, struct db *db, struct str bucket, struct str key, int64_t max, struct arena *a,
+	    struct str *out, struct error *err)
 {
 	struct s3_object o;
 	if (find_object(db, a, bucket, key, &o, err) < 0)
 		return -1;
 	if (o.size_bytes > max)
-		return error_http(err, 400, "EntityTooLarge", "The object `s3://%.*s/%.*s` has %lld bytes; at most %lld are read.", STR_ARG(bucket),
+		return error_http(err, 400, "EntityTooLarge",
+				  "The object `s3://%.*s/%.*s` has %lld bytes; at most %lld are read.", STR_ARG(bucket),
 				  STR_ARG(key), (long long)o.size_bytes, (long long)max);
 	if (!o.blob.len) {
 		*out = arena_str(a, o.body);
@@ -155,7 +165,8 @@ static int put(struct turn *t, struct str bucket, struct s3_object *o, const cha
 	return s3_object_put(t, &b, o, err);
 }
 
-int s3_commit(struct turn *t, struct str bucket, struct str key, const json_t *prepared, const char *content_type, struct error *err)
+int s3_commit(struct turn *t, struct str bucket, struct str key, const json_t *prepared, const char *content_type,
+	      struct error *err)
 {
 	const char *sum = json_get_text(prepared, "crc64nvme");
 	struct s3_object o = {
@@ -166,11 +177,13 @@ int s3_commit(struct turn *t, struct str bucket, struct str key, const json_t *p
 		.checksum = sum ? str_from(arena_printf(turn_arena(t), "CRC64NVME %s FULL_OBJECT", sum)) : STR(""),
 	};
 	if (o.size_bytes < 0 || o.blob.len != BLOB_ID_LEN)
-		return error_set(err, "the prepared body of `s3://%.*s/%.*s` is malformed", STR_ARG(bucket), STR_ARG(key));
+		return error_set(err, "the prepared body of `s3://%.*s/%.*s` is malformed", STR_ARG(bucket),
+				 STR_ARG(key));
 	return put(t, bucket, &o, content_type, err);
 }
 
-int s3_put_small(struct turn *t, struct str bucket, struct str key, struct str body, const char *content_type, struct error *err)
+int s3_put_small(struct turn *t, struct str bucket, struct str key, struct str body, const char *content_type,
+		 struct error *err)
 {
 	struct digest d;
 	struct digest_result sums;

@@ -1,31 +1,39 @@
 /* rows.c - the tables of buckets and objects.
  *
- * DESIGN: every version of an object and every delete marker is a row of s3_object; a larger id is a newer version. `listed` is 1 for the one
- * row that a plain GET or a listing shows. Two partial indexes split the rows: the listed ones (unique by bucket and key, so two current
- * versions cannot be) and the hidden ones. So a PUT touches one index, and a listing never walks over old versions. Keys
- * are blobs: their order is byte order. The large columns come last, so that a listing doesn't read them. Bodies
- * up to 8 KiB are in the row; larger ones are files that any number of rows may name (a copy copies no bytes). */
+ * DESIGN: every version of an object and every delete marker is a row of s3_object; a larger id is a newer version.
+ * `listed` is 1 for the one row that a plain GET or a listing shows. Two partial indexes split the rows: the listed
+ * ones (unique by bucket and key, so two current versions cannot be) and the hidden ones. So a PUT touches one index,
+ * and a listing never walks over old versions. Keys are blobs: their order is byte order. The large columns come last,
+ * so that a listing doesn't read them. Bodies up to 8 KiB are in the row; larger ones are files that any number of rows
+ * may name (a copy copies no bytes). */
 #include "s3/room.h"
 
 #include <stdlib.h>
 
 const struct store_migration s3_migrations[] = {
 	{ "s3", 1,
-	  "CREATE TABLE s3_bucket (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, region TEXT NOT NULL,"
+	  "CREATE TABLE s3_bucket (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, region TEXT "
+	  "NOT NULL,"
 	  " created_ms INTEGER NOT NULL, versioning INTEGER NOT NULL DEFAULT 0, tags TEXT, cors TEXT);"
-	  "CREATE TABLE s3_object (id INTEGER PRIMARY KEY, bucket INTEGER NOT NULL, listed INTEGER NOT NULL, key BLOB NOT NULL,"
-	  " version TEXT NOT NULL, marker INTEGER NOT NULL, size INTEGER NOT NULL, modified_ms INTEGER NOT NULL, etag TEXT,"
+	  "CREATE TABLE s3_object (id INTEGER PRIMARY KEY, bucket INTEGER NOT NULL, listed INTEGER NOT NULL, key BLOB "
+	  "NOT NULL,"
+	  " version TEXT NOT NULL, marker INTEGER NOT NULL, size INTEGER NOT NULL, modified_ms INTEGER NOT NULL, etag "
+	  "TEXT,"
 	  " checksum TEXT, storage TEXT, blob TEXT, tags TEXT, headers TEXT, parts TEXT, body BLOB);"
 	  "CREATE UNIQUE INDEX s3_object_listed ON s3_object (bucket, key) WHERE listed=1;"
 	  "CREATE INDEX s3_object_hidden ON s3_object (bucket, key, id DESC) WHERE listed=0;"
 	  "CREATE INDEX s3_object_blob ON s3_object (blob) WHERE blob IS NOT NULL;"
-	  "CREATE TABLE s3_upload (id TEXT PRIMARY KEY, bucket INTEGER NOT NULL, key BLOB NOT NULL, created_ms INTEGER NOT NULL,"
-	  " checksum TEXT, storage TEXT, headers TEXT, tags TEXT, blob TEXT NOT NULL, stride INTEGER NOT NULL DEFAULT 0,"
+	  "CREATE TABLE s3_upload (id TEXT PRIMARY KEY, bucket INTEGER NOT NULL, key BLOB NOT NULL, created_ms INTEGER "
+	  "NOT NULL,"
+	  " checksum TEXT, storage TEXT, headers TEXT, tags TEXT, blob TEXT NOT NULL, stride INTEGER NOT NULL DEFAULT "
+	  "0,"
 	  " changes INTEGER NOT NULL DEFAULT 0);"
 	  "CREATE INDEX s3_upload_key ON s3_upload (bucket, key, id);"
 	  "CREATE INDEX s3_upload_blob ON s3_upload (blob);"
-	  "CREATE TABLE s3_part (upload TEXT NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, modified_ms INTEGER NOT NULL,"
-	  " etag TEXT NOT NULL, checksum TEXT, blob TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (upload, number));"
+	  "CREATE TABLE s3_part (upload TEXT NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, modified_ms "
+	  "INTEGER NOT NULL,"
+	  " etag TEXT NOT NULL, checksum TEXT, blob TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (upload, "
+	  "number));"
 	  "CREATE INDEX s3_part_blob ON s3_part (blob);" },
 	{ 0 },
 };
@@ -43,7 +51,10 @@ static struct str or_null(struct str s)
 int s3_bucket_find(struct db *db, struct arena *a, struct str name, struct s3_bucket *out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	const int rc = db_row(db, &rows, err, "SELECT id, name, owner, region, created_ms, versioning, tags, cors FROM s3_bucket WHERE name=?", "S", name);
+	const int rc =
+		db_row(db, &rows, err,
+		       "SELECT id, name, owner, region, created_ms, versioning, tags, cors FROM s3_bucket WHERE name=?",
+		       "S", name);
 	if (rc <= 0)
 		return rc;
 	*out = (struct s3_bucket){
@@ -59,7 +70,8 @@ int s3_bucket_find(struct db *db, struct arena *a, struct str name, struct s3_bu
 	return 1;
 }
 
-#define COLUMNS "id, key, version, listed, marker, size, modified_ms, etag, checksum, storage, blob, tags, headers, parts"
+#define COLUMNS                                                                                                        \
+	"id, key, version, listed, marker, size, modified_ms, etag, checksum, storage, blob, tags, headers, parts"
 #define COLUMNS_BODY COLUMNS ", body"
 #define LISTED " FROM s3_object WHERE bucket=? AND key=? AND listed=1"
 #define HIDDEN " FROM s3_object WHERE bucket=? AND key=? AND listed=0"
@@ -86,23 +98,26 @@ static void read_row(struct rows *rows, struct arena *a, bool with_body, struct 
 		o->body = keep(a, rows_str(rows, 14));
 }
 
-int s3_object_find(struct db *db, struct arena *a, int64_t bucket, struct str key, struct str version, bool with_body, struct s3_object *out,
-		   struct error *err)
+int s3_object_find(struct db *db, struct arena *a, int64_t bucket, struct str key, struct str version, bool with_body,
+		   struct s3_object *out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc;
 	if (version.ptr)
 		rc = db_row(db, &rows, err,
-			    "SELECT " COLUMNS_BODY LISTED " AND version=? UNION ALL SELECT " COLUMNS_BODY HIDDEN " AND version=?", "ibSibS", bucket,
-			    key, version, bucket, key, version);
+			    "SELECT " COLUMNS_BODY LISTED " AND version=? UNION ALL SELECT " COLUMNS_BODY HIDDEN
+			    " AND version=?",
+			    "ibSibS", bucket, key, version, bucket, key, version);
 	else
-		rc = db_row(db, &rows, err, with_body ? "SELECT " COLUMNS_BODY LISTED : "SELECT " COLUMNS LISTED, "ib", bucket, key);
+		rc = db_row(db, &rows, err, with_body ? "SELECT " COLUMNS_BODY LISTED : "SELECT " COLUMNS LISTED, "ib",
+			    bucket, key);
 	if (rc > 0)
 		read_row(&rows, a, with_body, out);
 	return rc;
 }
 
-int s3_object_newest(struct db *db, struct arena *a, int64_t bucket, struct str key, struct s3_object *out, struct error *err)
+int s3_object_newest(struct db *db, struct arena *a, int64_t bucket, struct str key, struct s3_object *out,
+		     struct error *err)
 {
 	int rc = s3_object_find(db, a, bucket, key, STR_NULL, false, out, err);
 	if (rc != 0)
@@ -140,17 +155,20 @@ static int delete_row(struct turn *t, int64_t id, struct error *err)
 	return db_exec(turn_db(t), err, "DELETE FROM s3_object WHERE id=?", "i", id) < 0 ? -1 : 0;
 }
 
-/* The null version goes, because another one takes its place. Its blob is the caller's to release, after the new row is there. */
+/* The null version goes, because another one takes its place. Its blob is the caller's to release, after the new row is
+ * there. */
 static int replace_null(struct turn *t, const struct s3_bucket *b, struct str key, struct str *blob, struct error *err)
 {
 	int64_t id = 0;
 	{
 		CLEANUP_ROWS struct rows rows = { 0 };
 		const int rc =
-			b->versioning == S3_UNVERSIONED ?
-				db_row(turn_db(t), &rows, err, "SELECT id, blob" LISTED, "ib", b->id, key) :
-				db_row(turn_db(t), &rows, err, "SELECT id, blob" LISTED " AND version='null' UNION ALL SELECT id, blob" HIDDEN " AND version='null'",
-				       "ibib", b->id, key, b->id, key);
+			b->versioning == S3_UNVERSIONED
+				? db_row(turn_db(t), &rows, err, "SELECT id, blob" LISTED, "ib", b->id, key)
+				: db_row(turn_db(t), &rows, err,
+					 "SELECT id, blob" LISTED " AND version='null' UNION ALL SELECT id, blob" HIDDEN
+					 " AND version='null'",
+					 "ibib", b->id, key, b->id, key);
 		if (rc <= 0)
 			return rc;
 		id = rows_int(&rows, 0);
@@ -171,15 +189,18 @@ int s3_object_put(struct turn *t, const struct s3_bucket *b, struct s3_object *o
 			return -1;
 	}
 	if (b->versioning != S3_UNVERSIONED &&
-	    db_exec(db, err, "UPDATE s3_object SET listed=0 WHERE bucket=? AND key=? AND listed=1", "ib", b->id, o->key) < 0)
+	    db_exec(db, err, "UPDATE s3_object SET listed=0 WHERE bucket=? AND key=? AND listed=1", "ib", b->id,
+		    o->key) < 0)
 		return -1;
 	o->modified_ms = turn_now_ms(t);
 	o->listed = !o->marker;
 	const int rc = db_exec(db, err,
-			       "INSERT INTO s3_object (bucket, listed, key, version, marker, size, modified_ms, etag, checksum, storage, blob, tags,"
+			       "INSERT INTO s3_object (bucket, listed, key, version, marker, size, modified_ms, etag, "
+			       "checksum, storage, blob, tags,"
 			       " headers, parts, body) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-			       "iibSiiiSSSSSSSb", b->id, (int64_t)o->listed, o->key, o->version, (int64_t)o->marker, o->size_bytes, o->modified_ms,
-			       or_null(o->etag), or_null(o->checksum), or_null(o->storage), or_null(o->blob), or_null(o->tags), or_null(o->headers),
+			       "iibSiiiSSSSSSSb", b->id, (int64_t)o->listed, o->key, o->version, (int64_t)o->marker,
+			       o->size_bytes, o->modified_ms, or_null(o->etag), or_null(o->checksum),
+			       or_null(o->storage), or_null(o->blob), or_null(o->tags), or_null(o->headers),
 			       or_null(o->parts), o->blob.len || o->marker ? STR_NULL : o->body);
 	if (rc < 0)
 		return -1;

@@ -1,8 +1,8 @@
 /* s3.c - the room: its parts, and the thread in the background.
  *
- * DESIGN: the keeper thread does what nobody waits for: it unlinks blobs that are due (a bounded number a round, because mass deletion slows
- * every fsync of the file system) and those that a failed request left, and collects litter once, ten minutes after the
- * start, when all unfinished work of before has been taken up again. */
+ * DESIGN: the keeper thread does what nobody waits for: it unlinks blobs that are due (a bounded number a round,
+ * because mass deletion slows every fsync of the file system) and those that a failed request left, and collects litter
+ * once, ten minutes after the start, when all unfinished work of before has been taken up again. */
 #include "s3/room.h"
 
 #include <stdlib.h>
@@ -131,7 +131,9 @@ int s3_new(struct engine *e, struct blob_store *blobs, struct s3 **out, struct e
 	s->store = engine_store(e);
 	s->blobs = blobs;
 	s->hasher = hasher_new((int)sysconf(_SC_NPROCESSORS_ONLN));
-	s->service = (struct wire_service){ .scope = "s3", .raw = &s3_raw, .claims = s3_claims, .ctx = s, .operation_at = s3_operation_at };
+	s->service = (struct wire_service){
+		.scope = "s3", .raw = &s3_raw, .claims = s3_claims, .ctx = s, .operation_at = s3_operation_at
+	};
 	pthread_mutex_init(&s->uploads_lock, NULL);
 	pthread_mutex_init(&s->keeper_lock, NULL);
 	pthread_cond_init(&s->keeper_wake, NULL);

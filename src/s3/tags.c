@@ -79,7 +79,8 @@ static bool characters_good(struct str s)
 static int add_tag(struct s3_call *c, struct tag_list *l, struct str key, struct str value, struct error *err)
 {
 	if (l->n == l->max)
-		return s3_error_text(err, "BadRequest", "%s tags cannot be greater than %d", l->max == S3_TAGS_MAX ? "Object" : "Bucket", l->max);
+		return s3_error_text(err, "BadRequest", "%s tags cannot be greater than %d",
+				     l->max == S3_TAGS_MAX ? "Object" : "Bucket", l->max);
 	if (!key.len || utf8_length(key) > 128 || !characters_good(key)) {
 		s3_call_detail(c, "TagKey", key);
 		return s3_error_text(err, "InvalidTag", "The TagKey you have provided is invalid");
@@ -127,9 +128,11 @@ int s3_tags_parse_header(struct s3_call *c, struct str text, struct str *out, st
 		struct str key, value;
 		if (!pair.len)
 			continue;
-		if (!decode(c->a, eq < 0 ? pair : str_head(pair, (size_t)eq), &key) || !decode(c->a, eq < 0 ? STR("") : str_skip(pair, (size_t)eq + 1), &value))
+		if (!decode(c->a, eq < 0 ? pair : str_head(pair, (size_t)eq), &key) ||
+		    !decode(c->a, eq < 0 ? STR("") : str_skip(pair, (size_t)eq + 1), &value))
 			rc = s3_error_argument(c, err, "x-amz-tagging", pair,
-					       "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.");
+					       "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded "
+					       "URL query parameters without tag name duplicates.");
 		else
 			rc = add_tag(c, &l, key, value, err);
 	}
@@ -176,7 +179,8 @@ static void send_tags(struct s3_call *c, struct str tags)
 	while (tags.len && str_split(&tags, '&', &pair)) {
 		const ptrdiff_t eq = str_find_char(pair, '=');
 		struct str key = STR(""), value = STR("");
-		if (eq < 0 || !decode(c->a, str_head(pair, (size_t)eq), &key) || !decode(c->a, str_skip(pair, (size_t)eq + 1), &value))
+		if (eq < 0 || !decode(c->a, str_head(pair, (size_t)eq), &key) ||
+		    !decode(c->a, str_skip(pair, (size_t)eq + 1), &value))
 			continue;
 		xml_open(&b, "Tag");
 		xml_text(&b, "Key", key);
@@ -215,7 +219,10 @@ static int write_bucket_tags(struct s3_call *c, struct turn *t, struct error *er
 {
 	if (s3_call_bucket_now(c, turn_db(t), err) < 0)
 		return -1;
-	return db_exec(turn_db(t), err, "UPDATE s3_bucket SET tags=? WHERE id=?", "Si", c->object.tags, c->bucket.id) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "UPDATE s3_bucket SET tags=? WHERE id=?", "Si", c->object.tags, c->bucket.id) <
+			       0
+		       ? -1
+		       : 0;
 }
 
 void s3_put_bucket_tagging(struct s3_call *c)
@@ -254,7 +261,10 @@ static int write_object_tags(struct s3_call *c, struct turn *t, struct error *er
 	const struct str tags = c->object.tags;
 	if (s3_call_bucket_now(c, turn_db(t), err) < 0 || s3_call_object(c, turn_db(t), false, &c->object, err) < 0)
 		return -1;
-	return db_exec(turn_db(t), err, "UPDATE s3_object SET tags=? WHERE id=?", "Si", tags.len ? tags : STR_NULL, c->object.id) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "UPDATE s3_object SET tags=? WHERE id=?", "Si", tags.len ? tags : STR_NULL,
+		       c->object.id) < 0
+		       ? -1
+		       : 0;
 }
 
 static void answer_tagged(struct s3_call *c)

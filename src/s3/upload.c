@@ -18,7 +18,8 @@ int s3_upload_find(struct s3_call *c, struct db *db, struct s3_upload *out, stru
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	const int rc = db_row(db, &rows, err,
-			      "SELECT id, key, bucket, created_ms, checksum, storage, headers, tags, blob, stride, changes FROM s3_upload WHERE id=?",
+			      "SELECT id, key, bucket, created_ms, checksum, storage, headers, tags, blob, stride, "
+			      "changes FROM s3_upload WHERE id=?",
 			      "S", s3_call_arg(c, "uploadId", NULL));
 	if (rc < 0)
 		return -1;
@@ -40,7 +41,8 @@ int s3_upload_find(struct s3_call *c, struct db *db, struct s3_upload *out, stru
 	return 0;
 }
 
-int s3_upload_parts(struct s3_call *c, struct db *db, struct str id, struct s3_part_row **parts, size_t *n, struct error *err)
+int s3_upload_parts(struct s3_call *c, struct db *db, struct str id, struct s3_part_row **parts, size_t *n,
+		    struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	*n = 0;
@@ -48,7 +50,10 @@ int s3_upload_parts(struct s3_call *c, struct db *db, struct str id, struct s3_p
 		return -1;
 	const size_t cap = (size_t)rows_int(&rows, 0);
 	*parts = ARENA_ARRAY(c->a, struct s3_part_row, cap + 1);
-	if (db_query(db, &rows, err, "SELECT number, size, modified_ms, etag, checksum, blob, position FROM s3_part WHERE upload=? ORDER BY number", "S", id) < 0)
+	if (db_query(db, &rows, err,
+		     "SELECT number, size, modified_ms, etag, checksum, blob, position FROM s3_part WHERE upload=? "
+		     "ORDER BY number",
+		     "S", id) < 0)
 		return -1;
 	int rc;
 	while ((rc = rows_next(&rows, err)) > 0 && *n < cap)
@@ -106,7 +111,8 @@ int s3_uploads_drop(struct turn *t, int64_t bucket, struct error *err)
 		struct str id, draft;
 		{
 			CLEANUP_ROWS struct rows rows = { 0 };
-			const int rc = db_row(turn_db(t), &rows, err, "SELECT id, blob FROM s3_upload WHERE bucket=? LIMIT 1", "i", bucket);
+			const int rc = db_row(turn_db(t), &rows, err,
+					      "SELECT id, blob FROM s3_upload WHERE bucket=? LIMIT 1", "i", bucket);
 			if (rc <= 0)
 				return rc;
 			id = keep(turn_arena(t), rows_str(&rows, 0));
@@ -143,21 +149,26 @@ void s3_upload_checksum_xml(struct buf *b, struct str stored)
 
 static int read_checksum(struct s3_call *c, struct str *out, struct error *err)
 {
-	const struct str name = s3_call_header(c, "x-amz-checksum-algorithm"), type = s3_call_header(c, "x-amz-checksum-type");
+	const struct str name = s3_call_header(c, "x-amz-checksum-algorithm"),
+			 type = s3_call_header(c, "x-amz-checksum-type");
 	const enum checksum_algo algo = checksum_from_name(name);
 	*out = STR("");
 	if (name.ptr && algo == CHECKSUM_NONE)
 		return s3_error_text(err, "InvalidRequest",
-				     "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
+				     "Checksum algorithm provided is unsupported. Please try again with any of the "
+				     "valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
 	if (type.ptr && !name.ptr)
-		return s3_error_text(err, "InvalidRequest", "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.");
+		return s3_error_text(
+			err, "InvalidRequest",
+			"The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.");
 	if (type.ptr && !str_eqz(type, "COMPOSITE") && !str_eqz(type, "FULL_OBJECT"))
 		return s3_error_text(err, "InvalidRequest", "Value for x-amz-checksum-type header is invalid.");
 	if (!name.ptr)
 		return 0;
 	const bool composite = type.ptr ? str_eqz(type, "COMPOSITE") : algo != CHECKSUM_CRC64NVME;
 	if (composite ? algo == CHECKSUM_CRC64NVME : !checksum_is_crc(algo))
-		return s3_error_text(err, "InvalidRequest", "The %s checksum type cannot be used with the %s checksum algorithm.",
+		return s3_error_text(err, "InvalidRequest",
+				     "The %s checksum type cannot be used with the %s checksum algorithm.",
 				     composite ? "COMPOSITE" : "FULL_OBJECT", checksum_name(algo));
 	*out = str_from(arena_printf(c->a, "%s %s", checksum_name(algo), composite ? "COMPOSITE" : "FULL_OBJECT"));
 	return 0;
@@ -181,11 +192,12 @@ static int write_upload(struct s3_call *c, struct turn *t, struct error *err)
 		return -1;
 	u->id = new_id(c, t);
 	return db_exec(turn_db(t), err,
-		       "INSERT INTO s3_upload (id, bucket, key, created_ms, checksum, storage, headers, tags, blob) VALUES (?,?,?,?,?,?,?,?,?)",
-		       "SibiSSSSS", u->id, c->bucket.id, c->key, turn_now_ms(t), u->checksum, c->object.storage, c->object.headers, c->object.tags,
-		       u->blob) < 0 ?
-		       -1 :
-		       0;
+		       "INSERT INTO s3_upload (id, bucket, key, created_ms, checksum, storage, headers, tags, blob) "
+		       "VALUES (?,?,?,?,?,?,?,?,?)",
+		       "SibiSSSSS", u->id, c->bucket.id, c->key, turn_now_ms(t), u->checksum, c->object.storage,
+		       c->object.headers, c->object.tags, u->blob) < 0
+		       ? -1
+		       : 0;
 }
 
 static void answer_upload(struct s3_call *c)
@@ -266,7 +278,8 @@ static void part_xml(struct buf *b, const struct s3_part_row *p)
 	xml_close(b, "Part");
 }
 
-static void send_parts(struct s3_call *c, const struct s3_upload *u, const struct s3_part_row *parts, size_t n, int64_t marker, int64_t max)
+static void send_parts(struct s3_call *c, const struct s3_upload *u, const struct s3_part_row *parts, size_t n,
+		       int64_t marker, int64_t max)
 {
 	struct buf list = BUF_INIT, b = BUF_INIT;
 	int64_t shown = 0, last = 0;
@@ -302,10 +315,10 @@ static void send_parts(struct s3_call *c, const struct s3_upload *u, const struc
 void s3_list_parts(struct s3_call *c)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct s3_upload u;
+	struct s3_upload u = { 0 };
 	struct s3_part_row *parts = NULL;
 	size_t n = 0;
-	int64_t max, marker;
+	int64_t max = 0, marker = 0;
 	struct db *db = s3_call_read(c);
 	if (!db)
 		return;
@@ -328,7 +341,8 @@ void s3_list_parts(struct s3_call *c)
 static bool want_upload(void *ctx, struct rows *rows)
 {
 	const struct s3_page *p = ctx;
-	return !p->scan.resume_at_marker || !str_eq(rows_str(rows, 0), p->scan.marker) || str_cmp(rows_str(rows, 1), p->after_upload) > 0;
+	return !p->scan.resume_at_marker || !str_eq(rows_str(rows, 0), p->scan.marker) ||
+	       str_cmp(rows_str(rows, 1), p->after_upload) > 0;
 }
 
 static void put_upload(void *ctx, struct rows *rows)

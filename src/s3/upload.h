@@ -1,9 +1,10 @@
 /* upload.h - multipart uploads. Inside the s3 room.
  *
- * DESIGN: an upload has one file of its own (a draft blob) from the start. The first part that arrives with a known length sets the stride; a
- * part of at most that length is written at (number-1)*stride of the file. Whatever doesn't fit (longer, length unknown, the number is
- * being written or is there already) goes to a file of its own. When the listed parts lie one behind the other in the
- * draft, completing copies nothing. A part's bytes are on disk before its row says where they are; rows never change place. */
+ * DESIGN: an upload has one file of its own (a draft blob) from the start. The first part that arrives with a known
+ * length sets the stride; a part of at most that length is written at (number-1)*stride of the file. Whatever doesn't
+ * fit (longer, length unknown, the number is being written or is there already) goes to a file of its own. When the
+ * listed parts lie one behind the other in the draft, completing copies nothing. A part's bytes are on disk before its
+ * row says where they are; rows never change place. */
 #ifndef QUERN_S3_UPLOAD_H
 #define QUERN_S3_UPLOAD_H
 
@@ -25,8 +26,8 @@ struct s3_live_upload {
 	struct str id; /* owned */
 	int refs;
 	int64_t stride;
-	bool sealed;	 /* being completed: the draft takes no more parts */
-	int *claimed;	 /* part numbers being written into the draft */
+	bool sealed;  /* being completed: the draft takes no more parts */
+	int *claimed; /* part numbers being written into the draft */
 	int nclaimed, cap;
 };
 
@@ -44,7 +45,8 @@ struct s3_upload_part {
 /* The upload `uploadId` of this bucket and key; err NoSuchUpload. */
 int s3_upload_find(struct s3_call *c, struct db *db, struct s3_upload *out, struct error *err);
 /* All parts by number, in the call's arena. */
-int s3_upload_parts(struct s3_call *c, struct db *db, struct str id, struct s3_part_row **parts, size_t *n, struct error *err);
+int s3_upload_parts(struct s3_call *c, struct db *db, struct str id, struct s3_part_row **parts, size_t *n,
+		    struct error *err);
 /* Rows of upload and parts go, and the blobs that nothing names any more. */
 int s3_upload_drop(struct turn *t, struct str id, struct str draft, struct error *err);
 /* "CRC32 COMPOSITE" */

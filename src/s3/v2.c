@@ -1,7 +1,8 @@
-/* v2.c - presigned URLs of signature version 2: what was signed. Source: "Signing and authenticating REST requests", Amazon S3 user guide.
+/* v2.c - presigned URLs of signature version 2: what was signed. Source: "Signing and authenticating REST requests",
+ * Amazon S3 user guide.
  *
- * DESIGN: boto3's default client makes such URLs, with the headers it signed (content-type, content-md5, x-amz-*) among the query arguments. A
- * header of the request counts before an argument of the same name. */
+ * DESIGN: boto3's default client makes such URLs, with the headers it signed (content-type, content-md5, x-amz-*) among
+ * the query arguments. A header of the request counts before an argument of the same name. */
 #include "s3/room.h"
 
 #include <stdlib.h>
@@ -43,11 +44,41 @@ static void add_amz(void *ctx, struct str name, struct str value)
 static void add_resource(void *ctx, struct str name, struct str value)
 {
 	static const char *const signed_names[] = {
-		"accelerate", "acl", "analytics", "cors", "defaultObjectAcl", "delete", "inventory", "lifecycle", "location", "logging", "metrics",
-		"notification", "object-lock", "partNumber", "policy", "replication", "requestPayment", "response-cache-control",
-		"response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type",
-		"response-expires", "restore", "select", "select-type", "storageClass", "tagging", "torrent", "uploadId", "uploads", "versionId",
-		"versioning", "versions", "website",
+		"accelerate",
+		"acl",
+		"analytics",
+		"cors",
+		"defaultObjectAcl",
+		"delete",
+		"inventory",
+		"lifecycle",
+		"location",
+		"logging",
+		"metrics",
+		"notification",
+		"object-lock",
+		"partNumber",
+		"policy",
+		"replication",
+		"requestPayment",
+		"response-cache-control",
+		"response-content-disposition",
+		"response-content-encoding",
+		"response-content-language",
+		"response-content-type",
+		"response-expires",
+		"restore",
+		"select",
+		"select-type",
+		"storageClass",
+		"tagging",
+		"torrent",
+		"uploadId",
+		"uploads",
+		"versionId",
+		"versioning",
+		"versions",
+		"website",
 	};
 	for (size_t i = 0; i < sizeof(signed_names) / sizeof(*signed_names); i++)
 		if (str_eqz(name, signed_names[i]))
@@ -63,8 +94,8 @@ static struct str header_or_arg(struct s3_call *c, const char *name)
 static void put_text(struct s3_call *c, struct buf *b, struct str expires)
 {
 	struct pairs amz = { .a = c->a }, resource = { .a = c->a };
-	buf_printf(b, "%.*s\n%.*s\n%.*s\n%.*s\n", STR_ARG(c->method), STR_ARG(header_or_arg(c, "content-md5")), STR_ARG(header_or_arg(c, "content-type")),
-		   STR_ARG(expires));
+	buf_printf(b, "%.*s\n%.*s\n%.*s\n%.*s\n", STR_ARG(c->method), STR_ARG(header_or_arg(c, "content-md5")),
+		   STR_ARG(header_or_arg(c, "content-type")), STR_ARG(expires));
 	wire_each_header(c->r, add_amz, &amz);
 	wire_each_query(c->r, add_amz, &amz);
 	qsort(amz.list, (size_t)amz.n, sizeof(amz.list[0]), by_name);
@@ -89,7 +120,9 @@ int s3_v2_check(struct s3_call *c, struct error *err)
 	int64_t at;
 	CLEANUP_BUF struct buf text = BUF_INIT;
 	if (!key.len || !signature.len || !str_to_i64(expires, &at))
-		return s3_error_text(err, "AccessDenied", "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters");
+		return s3_error_text(
+			err, "AccessDenied",
+			"Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters");
 	if (at < engine_now_ms(c->s->engine) / 1000) {
 		s3_call_detail(c, "Expires", expires);
 		return s3_error_text(err, "AccessDenied", "Request has expired");

@@ -1,7 +1,7 @@
 /* xml.c - XML documents that clients send, as a small tree.
  *
- * DESIGN: expat parses; names lose their namespace prefix; text is collected per element. Document type declarations are refused (no entities of
- * the client's own), depth and node count are bounded, memory is the request's arena. */
+ * DESIGN: expat parses; names lose their namespace prefix; text is collected per element. Document type declarations
+ * are refused (no entities of the client's own), depth and node count are bounded, memory is the request's arena. */
 #include "s3/room.h"
 
 #include <expat.h>

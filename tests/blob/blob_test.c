@@ -1,4 +1,5 @@
-/* blob_test.c - blobs on disk: nothing before publish, everything after; drafts, links, removal, litter, a full disk. */
+/* blob_test.c - blobs on disk: nothing before publish, everything after; drafts, links, removal, litter, a full disk.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -277,7 +278,7 @@ static void test_sweep(void **state)
 	put_blob(bs, "gone", gone);
 	put_blob(bs, "kept", kept_id);
 	later(store, gone, 1000000);
-	later(store, kept_id, 1000000); /* a mistake: a row names it */
+	later(store, kept_id, 1000000);                 /* a mistake: a row names it */
 	assert_int_equal(sweep(bs, store, 1000000), 0); /* a reader may hold it for a minute */
 	assert_int_equal(count_files(), 2);
 	assert_int_equal(sweep(bs, store, 1060000), 1);
@@ -346,10 +347,14 @@ static void test_full_disk(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_publish, setup, teardown),	    cmocka_unit_test_setup_teardown(test_abort, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_adopt_and_link, setup, teardown), cmocka_unit_test_setup_teardown(test_draft, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_copy_range, setup, teardown),  cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),	    cmocka_unit_test_setup_teardown(test_litter, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_publish, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_abort, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_adopt_and_link, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_draft, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_copy_range, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_litter, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

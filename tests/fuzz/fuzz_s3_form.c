@@ -1,4 +1,5 @@
-/* fuzz_s3_form.c - multipart/form-data. Byte 0 picks the piece size: cut anywhere, the same bytes must give the same calls and the same verdict. */
+/* fuzz_s3_form.c - multipart/form-data. Byte 0 picks the piece size: cut anywhere, the same bytes must give the same
+ * calls and the same verdict. */
 #include <stdlib.h>
 
 #include "base/buf.h"

@@ -1,4 +1,5 @@
-/* fuzz_s3_text.c - the small texts of S3: XML documents with tags, the tagging header, ranges, hosts, stored checksums and part lists. Byte 0 picks. */
+/* fuzz_s3_text.c - the small texts of S3: XML documents with tags, the tagging header, ranges, hosts, stored checksums
+ * and part lists. Byte 0 picks. */
 #include <stdlib.h>
 
 #include "s3/room.h"
@@ -25,7 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int64_t from, length;
 	switch (data[0] % 6) {
 	case 0:
-		if (s3_xml_parse(&a, text, &root, &err) == 0 && s3_tags_parse_xml(&c, root, S3_TAGS_MAX, &out, &err) == 0)
+		if (s3_xml_parse(&a, text, &root, &err) == 0 &&
+		    s3_tags_parse_xml(&c, root, S3_TAGS_MAX, &out, &err) == 0)
 			tags_again(&c, out);
 		break;
 	case 1:

@@ -1,4 +1,5 @@
-/* rooms_test.c - the object store as other rooms use it, on a real engine and real files: what becomes of rows and blobs. */
+/* rooms_test.c - the object store as other rooms use it, on a real engine and real files: what becomes of rows and
+ * blobs. */
 #include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
@@ -45,8 +46,8 @@ static int setup(void **state)
 		return -1;
 	snprintf(path, sizeof(path), "%s/blobs", w.dir);
 	if (store_open("", all, &w.store, &err) < 0 || blob_store_open(path, &w.blobs, &err) < 0 ||
-	    engine_new(&(struct engine_options){ .store = w.store }, &w.engine, &err) < 0 || s3_new(w.engine, w.blobs, &w.s3, &err) < 0 ||
-	    engine_start(w.engine, &err) < 0) {
+	    engine_new(&(struct engine_options){ .store = w.store }, &w.engine, &err) < 0 ||
+	    s3_new(w.engine, w.blobs, &w.s3, &err) < 0 || engine_start(w.engine, &err) < 0) {
 		print_error("%s\n", error_text(&err));
 		return -1;
 	}
@@ -86,7 +87,10 @@ static int run(struct turn *t, void *arg, struct error *err)
 	case COMMIT:
 		return s3_commit(t, bucket, key, x->prepared, NULL, err);
 	case VERSIONING:
-		return db_exec(turn_db(t), err, "UPDATE s3_bucket SET versioning=? WHERE name=?", "iS", x->number, bucket) < 0 ? -1 : 0;
+		return db_exec(turn_db(t), err, "UPDATE s3_bucket SET versioning=? WHERE name=?", "iS", x->number,
+			       bucket) < 0
+			       ? -1
+			       : 0;
 	case PUT_VERSION: /* text NULL: a marker */
 		if (s3_bucket_find(turn_db(t), turn_arena(t), bucket, &b, err) <= 0)
 			return -1;
@@ -96,7 +100,8 @@ static int run(struct turn *t, void *arg, struct error *err)
 		o.size_bytes = (int64_t)o.body.len;
 		return s3_object_put(t, &b, &o, err);
 	case DROP: /* the newest */
-		if (s3_bucket_find(turn_db(t), turn_arena(t), bucket, &b, err) <= 0 || s3_object_newest(turn_db(t), turn_arena(t), b.id, key, &o, err) <= 0)
+		if (s3_bucket_find(turn_db(t), turn_arena(t), bucket, &b, err) <= 0 ||
+		    s3_object_newest(turn_db(t), turn_arena(t), b.id, key, &o, err) <= 0)
 			return -1;
 		return s3_object_drop(t, b.id, &o, err);
 	}
@@ -171,7 +176,8 @@ static void test_small(void **state)
 {
 	struct arena a = ARENA_INIT;
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	must((struct action){ MAKE, "b1" "-x" });
+	must((struct action){ MAKE, "b1"
+				    "-x" });
 	assert_int_equal(act((struct action){ MAKE, "b1-x" }, &err), -1);
 	assert_string_equal(err.code, "BucketAlreadyOwnedByYou");
 	assert_int_equal(act((struct action){ MAKE, "B" }, &err), -1);

@@ -14,8 +14,8 @@ static const struct {
 	{ "QUERNTESTKEY00000002", "quern/test/secret/0000000000000000000002", "000000000002" },
 };
 
-static bool find_key(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token, int64_t now_ms, struct principal *who,
-		     struct str *secret, struct error *err)
+static bool find_key(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token, int64_t now_ms,
+		     struct principal *who, struct str *secret, struct error *err)
 {
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
 		if (!str_eqz(access_key, keys[i].key))
@@ -77,11 +77,15 @@ int main(int argc, char **argv)
 	snprintf(path, sizeof(path), "%s/blobs", argv[1]);
 	if (blob_store_open(path, &blobs, &err) < 0)
 		return fail("blobs", &err);
-	if (engine_new(&(struct engine_options){ .store = store }, &engine, &err) < 0 || s3_new(engine, blobs, &s3, &err) < 0 ||
-	    engine_start(engine, &err) < 0)
+	if (engine_new(&(struct engine_options){ .store = store }, &engine, &err) < 0 ||
+	    s3_new(engine, blobs, &s3, &err) < 0 || engine_start(engine, &err) < 0)
 		return fail("engine", &err);
-	const struct wire_options options = { .bind = argc > 3 ? argv[3] : "127.0.0.1", .port = argc > 2 ? (uint16_t)atoi(argv[2]) : 0,
-					      .region = "us-east-1", .account = keys[0].account, .engine = engine, .find_key = find_key };
+	const struct wire_options options = { .bind = argc > 3 ? argv[3] : "127.0.0.1",
+					      .port = argc > 2 ? (uint16_t)atoi(argv[2]) : 0,
+					      .region = "us-east-1",
+					      .account = keys[0].account,
+					      .engine = engine,
+					      .find_key = find_key };
 	if (wire_server_new(&options, &wire, &err) < 0)
 		return fail("wire", &err);
 	wire_add_service(wire, s3_service(s3));

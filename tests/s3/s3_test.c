@@ -1,4 +1,5 @@
-/* s3_test.c - pieces of S3 without a network: checksums, hashing beside the writer, forms, policies, ranges, XML, names. */
+/* s3_test.c - pieces of S3 without a network: checksums, hashing beside the writer, forms, policies, ranges, XML,
+ * names. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -172,7 +173,8 @@ static void test_form(void **state)
 	static const struct str body =
 		STR("preamble\r\n--x Y\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nuser/${filename}\r\n"
 		    "--x Y  \r\ncontent-disposition: form-data; name=empty\r\n\r\n\r\n"
-		    "--x Y\r\nContent-Type: text/csv\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a \\\"b\\\".csv\"\r\n\r\n"
+		    "--x Y\r\nContent-Type: text/csv\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a "
+		    "\\\"b\\\".csv\"\r\n\r\n"
 		    "1,2\r\n--x Z\r\n--x \r\n\r\n--x Y--\r\nepilogue");
 	static const char want[] = "[key=user/${filename}][empty=]{a \"b\".csv;text/csv:1,2\r\n--x Z\r\n--x \r\n";
 	struct error err = ERROR_INIT;
@@ -192,7 +194,8 @@ static void test_form_bad(void **state)
 		"--x Y\r\nContent-Disposition: form-data\r\n\r\nnameless\r\n--x Y--",
 		"--x Y\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nno end\r\n--x Z--",
 		"--x Yjunk\r\n\r\n",
-		"--x Y\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n1\r\n--x Y\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n2\r\n--x Y--",
+		"--x Y\r\nContent-Disposition: x; name=file\r\n\r\n1\r\n--x Y\r\nContent-Disposition: x; "
+		"name=file\r\n\r\n2\r\n--x Y--",
 	};
 	for (size_t i = 0; i < sizeof(bodies) / sizeof(*bodies); i++) {
 		struct error err = ERROR_INIT;
@@ -216,8 +219,9 @@ static void test_form_bad(void **state)
 static const char *check(struct arena *a, const char *document, int64_t *min, int64_t *max)
 {
 	static const struct policy_field fields[] = {
-		{ { "key", 3 }, { "user/a.csv", 10 } }, { { "Content-Type", 12 }, { "text/csv", 8 } }, { { "policy", 6 }, { "...", 3 } },
-		{ { "x-ignore-me", 11 }, { "1", 1 } },	{ { "bucket", 6 }, { "b1", 2 } },
+		{ { "key", 3 }, { "user/a.csv", 10 } }, { { "Content-Type", 12 }, { "text/csv", 8 } },
+		{ { "policy", 6 }, { "...", 3 } },      { { "x-ignore-me", 11 }, { "1", 1 } },
+		{ { "bucket", 6 }, { "b1", 2 } },
 	};
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	if (policy_check(a, str_from(document), fields, sizeof(fields) / sizeof(*fields), 1000, min, max, &err) == 0)
@@ -232,21 +236,33 @@ static void test_policy(void **state)
 {
 	struct arena a = ARENA_INIT;
 	int64_t min, max;
-	assert_string_equal(check(&a, POLICY(BASE ",[\"eq\",\"$content-type\",\"text/csv\"],[\"content-length-range\",\"1\",10]"), &min, &max), "ok");
+	assert_string_equal(
+		check(&a, POLICY(BASE ",[\"eq\",\"$content-type\",\"text/csv\"],[\"content-length-range\",\"1\",10]"),
+		      &min, &max),
+		"ok");
 	assert_int_equal(min, 1);
 	assert_int_equal(max, 10);
-	assert_non_null(strstr(check(&a, POLICY(BASE), &min, &max), "403 AccessDenied Invalid according to Policy: Extra input fields: Content-Type"));
-	assert_non_null(strstr(check(&a, POLICY("{\"bucket\":\"b2\"}"), &min, &max), "403 AccessDenied Invalid according to Policy: Policy Condition failed"));
-	assert_non_null(strstr(check(&a, POLICY(BASE ",{\"Content-Type\":\"text/plain\"}"), &min, &max), "403 AccessDenied"));
-	assert_non_null(strstr(check(&a, POLICY(BASE ",[\"starts-with\",\"$absent\",\"\"]"), &min, &max), "403 AccessDenied"));
-	assert_non_null(strstr(check(&a, "{\"expiration\":\"1970-01-01T00:00:01Z\",\"conditions\":[]}", &min, &max), "Policy expired"));
+	assert_non_null(strstr(check(&a, POLICY(BASE), &min, &max),
+			       "403 AccessDenied Invalid according to Policy: Extra input fields: Content-Type"));
+	assert_non_null(strstr(check(&a, POLICY("{\"bucket\":\"b2\"}"), &min, &max),
+			       "403 AccessDenied Invalid according to Policy: Policy Condition failed"));
+	assert_non_null(
+		strstr(check(&a, POLICY(BASE ",{\"Content-Type\":\"text/plain\"}"), &min, &max), "403 AccessDenied"));
+	assert_non_null(
+		strstr(check(&a, POLICY(BASE ",[\"starts-with\",\"$absent\",\"\"]"), &min, &max), "403 AccessDenied"));
+	assert_non_null(strstr(check(&a, "{\"expiration\":\"1970-01-01T00:00:01Z\",\"conditions\":[]}", &min, &max),
+			       "Policy expired"));
 	assert_non_null(strstr(check(&a, "{\"conditions\":[]}", &min, &max), "400 InvalidPolicyDocument"));
-	assert_non_null(strstr(check(&a, "{\"expiration\":\"2030-01-01T00:00:00Z\"}", &min, &max), "400 InvalidPolicyDocument"));
+	assert_non_null(strstr(check(&a, "{\"expiration\":\"2030-01-01T00:00:00Z\"}", &min, &max),
+			       "400 InvalidPolicyDocument"));
 	assert_non_null(strstr(check(&a, "{", &min, &max), "400 InvalidPolicyDocument"));
 	assert_non_null(strstr(check(&a, "[]", &min, &max), "400 InvalidPolicyDocument"));
-	assert_non_null(strstr(check(&a, POLICY("{\"a\":\"b\",\"c\":\"d\"}"), &min, &max), "400 InvalidPolicyDocument"));
-	assert_non_null(strstr(check(&a, POLICY("[\"regex\",\"$key\",\".*\"]"), &min, &max), "400 InvalidPolicyDocument"));
-	assert_non_null(strstr(check(&a, POLICY("[\"content-length-range\",-1,2]"), &min, &max), "400 InvalidPolicyDocument"));
+	assert_non_null(
+		strstr(check(&a, POLICY("{\"a\":\"b\",\"c\":\"d\"}"), &min, &max), "400 InvalidPolicyDocument"));
+	assert_non_null(
+		strstr(check(&a, POLICY("[\"regex\",\"$key\",\".*\"]"), &min, &max), "400 InvalidPolicyDocument"));
+	assert_non_null(
+		strstr(check(&a, POLICY("[\"content-length-range\",-1,2]"), &min, &max), "400 InvalidPolicyDocument"));
 	assert_non_null(strstr(check(&a, POLICY("7"), &min, &max), "400 InvalidPolicyDocument"));
 	arena_release(&a);
 }
@@ -261,10 +277,21 @@ static void test_range(void **state)
 		int rc;
 		int64_t from, length;
 	} cases[] = {
-		{ "bytes=0-4", 10, 1, 0, 5 },  { "bytes=5-", 10, 1, 5, 5 },	{ "bytes=-3", 10, 1, 7, 3 },	{ "bytes=-30", 10, 1, 0, 10 },
-		{ "bytes=0-99", 10, 1, 0, 10 }, { "bytes=9-9", 10, 1, 9, 1 },	{ "bytes=10-", 10, -1, 0, 0 },	{ "bytes=-0", 10, -1, 0, 0 },
-		{ "bytes=0-", 0, -1, 0, 0 },	{ "bytes=5-4", 10, 0, 0, 0 },	{ "bytes=a-b", 10, 0, 0, 0 },	{ "bytes=-", 10, 0, 0, 0 },
-		{ "bytes=0-1,3-4", 10, 0, 0, 0 }, { "items=0-1", 10, 0, 0, 0 }, { "", 10, 0, 0, 0 },
+		{ "bytes=0-4", 10, 1, 0, 5 },
+		{ "bytes=5-", 10, 1, 5, 5 },
+		{ "bytes=-3", 10, 1, 7, 3 },
+		{ "bytes=-30", 10, 1, 0, 10 },
+		{ "bytes=0-99", 10, 1, 0, 10 },
+		{ "bytes=9-9", 10, 1, 9, 1 },
+		{ "bytes=10-", 10, -1, 0, 0 },
+		{ "bytes=-0", 10, -1, 0, 0 },
+		{ "bytes=0-", 0, -1, 0, 0 },
+		{ "bytes=5-4", 10, 0, 0, 0 },
+		{ "bytes=a-b", 10, 0, 0, 0 },
+		{ "bytes=-", 10, 0, 0, 0 },
+		{ "bytes=0-1,3-4", 10, 0, 0, 0 },
+		{ "items=0-1", 10, 0, 0, 0 },
+		{ "", 10, 0, 0, 0 },
 		{ "bytes=99999999999999999999-", 10, 0, 0, 0 },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -280,7 +307,18 @@ static void test_range(void **state)
 static void test_names(void **state)
 {
 	static const char *const good[] = { "abc", "a-b", "my.bucket.1", "1-2", "sagemaker-us-east-1-000000000000" };
-	static const char *const bad[] = { "", "ab", "Abc", "a_b", "-ab", "ab-", "a..b", ".ab", "192.168.1.1", "xn--abc", "abc-s3alias", "a b",
+	static const char *const bad[] = { "",
+					   "ab",
+					   "Abc",
+					   "a_b",
+					   "-ab",
+					   "ab-",
+					   "a..b",
+					   ".ab",
+					   "192.168.1.1",
+					   "xn--abc",
+					   "abc-s3alias",
+					   "a b",
 					   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" };
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
 		assert_true(s3_bucket_name_valid(str_from(good[i])));
@@ -300,10 +338,18 @@ static void test_hosts(void **state)
 	static const struct {
 		const char *host, *bucket;
 	} cases[] = {
-		{ "127.0.0.1:4566", NULL },		{ "[::1]:4566", NULL },		       { "localhost:4566", NULL },
-		{ "s3.amazonaws.com", NULL },		{ "s3.us-west-2.amazonaws.com", NULL },  { "s3-us-west-2.amazonaws.com", NULL },
-		{ "b.s3.amazonaws.com", "b" },		{ "my.b.s3.eu-west-1.amazonaws.com", "my.b" }, { "b.localhost:4566", "b" },
-		{ "b.s3.localhost:4566", "b" },		{ "a.b.s3-eu-west-1.amazonaws.com", "a.b" },   { "s3.localhost:4566", NULL },
+		{ "127.0.0.1:4566", NULL },
+		{ "[::1]:4566", NULL },
+		{ "localhost:4566", NULL },
+		{ "s3.amazonaws.com", NULL },
+		{ "s3.us-west-2.amazonaws.com", NULL },
+		{ "s3-us-west-2.amazonaws.com", NULL },
+		{ "b.s3.amazonaws.com", "b" },
+		{ "my.b.s3.eu-west-1.amazonaws.com", "my.b" },
+		{ "b.localhost:4566", "b" },
+		{ "b.s3.localhost:4566", "b" },
+		{ "a.b.s3-eu-west-1.amazonaws.com", "a.b" },
+		{ "s3.localhost:4566", NULL },
 		{ "store.example.org", NULL },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -333,12 +379,24 @@ static void test_xml(void **state)
 	struct arena a = ARENA_INIT;
 	struct error err = ERROR_INIT;
 	struct xml_node *root;
-	assert_int_equal(s3_xml_parse(&a, STR("<?xml version=\"1.0\"?>\n<x:Delete xmlns:x=\"u\"><x:Object><Key>a&amp;b &#x20AC;</Key></x:Object></x:Delete>"), &root, &err), 0);
+	assert_int_equal(s3_xml_parse(&a,
+				      STR("<?xml version=\"1.0\"?>\n<x:Delete xmlns:x=\"u\"><x:Object><Key>a&amp;b "
+					  "&#x20AC;</Key></x:Object></x:Delete>"),
+				      &root, &err),
+			 0);
 	assert_true(str_eqz(root->name, "Delete"));
 	assert_true(str_eqz(s3_xml_child_text(s3_xml_child(root, "Object"), "Key"), "a&b €"));
 	assert_null(s3_xml_child_text(root, "Key").ptr);
-	static const char *const bad[] = { "", "x", "<a>", "<a></b>", "<a/><b/>", "<!DOCTYPE a [<!ENTITY e \"x\">]><a>&e;</a>", "<a>&undefined;</a>",
-					   "<a><a><a><a><a><a><a><a><a><a><a><a><a/></a></a></a></a></a></a></a></a></a></a></a></a>" };
+	static const char *const bad[] = {
+		"",
+		"x",
+		"<a>",
+		"<a></b>",
+		"<a/><b/>",
+		"<!DOCTYPE a [<!ENTITY e \"x\">]><a>&e;</a>",
+		"<a>&undefined;</a>",
+		"<a><a><a><a><a><a><a><a><a><a><a><a><a/></a></a></a></a></a></a></a></a></a></a></a></a>"
+	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		assert_int_equal(s3_xml_parse(&a, str_from(bad[i]), &root, &err), -1);
 		assert_string_equal(err.code, "MalformedXML");
@@ -350,9 +408,17 @@ static void test_xml(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_crc_values), cmocka_unit_test(test_checksum_texts), cmocka_unit_test(test_checksum_combine),
-		cmocka_unit_test(test_digest_follow), cmocka_unit_test(test_form), cmocka_unit_test(test_form_bad), cmocka_unit_test(test_policy),
-		cmocka_unit_test(test_range), cmocka_unit_test(test_names), cmocka_unit_test(test_hosts), cmocka_unit_test(test_after_prefix),
+		cmocka_unit_test(test_crc_values),
+		cmocka_unit_test(test_checksum_texts),
+		cmocka_unit_test(test_checksum_combine),
+		cmocka_unit_test(test_digest_follow),
+		cmocka_unit_test(test_form),
+		cmocka_unit_test(test_form_bad),
+		cmocka_unit_test(test_policy),
+		cmocka_unit_test(test_range),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_hosts),
+		cmocka_unit_test(test_after_prefix),
 		cmocka_unit_test(test_xml),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
