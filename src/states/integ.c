@@ -31,11 +31,12 @@ static void perform_task(void *ctx, struct engine *e, const struct effect *fx)
 	struct resource r;
 	struct answer w = { 0 };
 	resource_parse(&a, json_get_text(fx->payload, "resource"), &r);
+	r.once = machine_hash(&a, str_from(fx->id));
 	CLEANUP_JSON json_t *params = json_incref(json_object_get(fx->payload, "params"));
 	if (r.kind == TASK_SERVICE && strcmp(r.service, "ecs") == 0 && strcmp(r.action, "runTask") == 0 &&
 	    !json_object_get(params, "ClientToken")) {
 		json_t *with = json_copy(params); /* performed again after a crash, it is the same task */
-		json_set_text(with, "ClientToken", machine_hash(&a, str_from(fx->id)));
+		json_set_text(with, "ClientToken", r.once);
 		json_decref(params);
 		params = with;
 	}

@@ -20,6 +20,7 @@ struct resource {
 	const char *action;  /* "invoke" */
 	const char *name;    /* action with pattern: "startExecution.sync:2" */
 	const char *arn;
+	const char *once; /* names this one attempt; the same when it is performed again after a crash. May be NULL */
 };
 bool resource_parse(struct arena *a, const char *arn, struct resource *out);
 
