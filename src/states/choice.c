@@ -188,8 +188,7 @@ static int test_list(struct asl_env *env, const json_t *rules, bool all, bool *m
 	json_t *rule;
 	size_t i;
 	*matched = all;
-	json_array_foreach(rules, i, rule)
-	{
+	json_array_foreach (rules, i, rule) {
 		int rc = asl_choice(env, rule, false, matched, f);
 		if (rc != ASL_OK || *matched != all)
 			return rc;
@@ -224,7 +223,8 @@ int asl_choice(struct asl_env *env, const json_t *rule, bool jsonata, bool *matc
 		*matched = !*matched;
 		return rc;
 	}
-	json_object_foreach((json_t *)rule, key,
-			    member) if (!is_other_member(key)) return test_operator(env, rule, key, member, matched, f);
+	json_object_foreach ((json_t *)rule, key, member)
+		if (!is_other_member(key))
+			return test_operator(env, rule, key, member, matched, f);
 	return asl_fault_set(f, "States.Runtime", "a choice rule has no operator");
 }

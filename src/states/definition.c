@@ -65,8 +65,7 @@ static struct asl_states *build_scope(struct arena *a, const json_t *scope, bool
 	out->states = ARENA_ARRAY(a, struct asl_state, out->count);
 	out->parent = parent;
 	out->owner = owner;
-	json_object_foreach(states, name, doc)
-	{
+	json_object_foreach (states, name, doc) {
 		out->states[i].name = name;
 		build_state(a, &out->states[i++], doc, jsonata_machine, out);
 	}
@@ -193,7 +192,7 @@ int asl_parse_state(struct str definition, const char *name, struct asl_diagnost
 		const char *field, *at = check_at(&c, "/States", name);
 		json_t *branch;
 		size_t i;
-		json_array_foreach(json_object_get(state, "Branches"), i, branch)
+		json_array_foreach (json_object_get(state, "Branches"), i, branch)
 			check_graph(&c, branch, check_at_index(&c, at, "Branches", i));
 		const json_t *processor = definition_processor(state, &field);
 		if (processor)

@@ -82,7 +82,7 @@ static void check_nested(struct state_check *s, const json_t *rule, const char *
 	for (int k = 0; k < 2; k++) {
 		const json_t *list = json_object_get(rule, kinds[k]);
 		if (check_array(s->c, list, check_at(s->c, at, kinds[k]), false))
-			json_array_foreach(list, i, item)
+			json_array_foreach (list, i, item)
 				check_rule(s, item, check_at_index(s->c, at, kinds[k], i), false);
 	}
 	if (json_object_get(rule, "Not"))
@@ -95,8 +95,7 @@ static void check_members(struct state_check *s, const json_t *rule, const char 
 	const char *key;
 	json_t *member;
 	bool variable = json_object_get(rule, "Variable") != NULL;
-	json_object_foreach((json_t *)rule, key, member)
-	{
+	json_object_foreach ((json_t *)rule, key, member) {
 		if (strcmp(key, "Condition") == 0 && top) {
 			check_language(s, key, ONLY_JSONATA, at);
 		} else if (is_in(kinds, key) || is_in(operators, key)) {
@@ -153,7 +152,7 @@ void check_choices(struct state_check *s)
 	size_t i;
 	check_required(s->c, s->doc, s->at, required);
 	if (check_array(s->c, choices, check_at(s->c, s->at, "Choices"), false))
-		json_array_foreach(choices, i, rule)
+		json_array_foreach (choices, i, rule)
 			check_rule(s, rule, check_at_index(s->c, s->at, "Choices", i), true);
 	check_string(s->c, json_object_get(s->doc, "Default"), check_at(s->c, s->at, "Default"));
 }

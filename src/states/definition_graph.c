@@ -30,7 +30,7 @@ static void lead_state(struct graph *g, const char *name, const json_t *state, c
 	size_t i;
 	lead(g, json_object_get(state, "Next"), name, check_at(g->c, at, "Next"));
 	for (int k = 0; k < 2; k++)
-		json_array_foreach(json_object_get(state, lists[k]), i, rule)
+		json_array_foreach (json_object_get(state, lists[k]), i, rule)
 			lead(g, json_object_get(rule, "Next"), name,
 			     check_at(g->c, check_at_index(g->c, at, lists[k], i), "Next"));
 	lead(g, json_object_get(state, "Default"), name, check_at(g->c, at, "Default"));
@@ -48,7 +48,7 @@ static void check_inner(struct check *c, const json_t *state, const char *at)
 	json_t *branch;
 	size_t i;
 	const char *field;
-	json_array_foreach(json_object_get(state, "Branches"), i, branch)
+	json_array_foreach (json_object_get(state, "Branches"), i, branch)
 		check_graph(c, branch, check_at_index(c, at, "Branches", i));
 	const json_t *processor = definition_processor(state, &field);
 	if (processor)
@@ -62,16 +62,17 @@ void check_graph(struct check *c, const json_t *scope, const char *at)
 	json_t *state;
 	bool terminal = false;
 	lead(&g, json_object_get(scope, "StartAt"), "", check_at(c, at, "StartAt"));
-	json_object_foreach((json_t *)g.states, name, state)
-	{
+	json_object_foreach ((json_t *)g.states, name, state) {
 		lead_state(&g, name, state, check_at(c, states_at, name));
 		terminal = terminal || is_terminal(state);
 	}
 	if (!terminal)
 		check_report(c, "MISSING_END_STATE", NULL, "Workflow has no terminal state");
-	json_object_foreach((json_t *)g.states, name, state) if (terminal && !map_get(&g.targeted, str_from(name)))
-		check_report(c, "MISSING_TRANSITION_TARGET", check_at(c, states_at, name),
-			     "State \"%s\" is not reachable.", name);
-	json_object_foreach((json_t *)g.states, name, state) check_inner(c, state, check_at(c, states_at, name));
+	json_object_foreach ((json_t *)g.states, name, state)
+		if (terminal && !map_get(&g.targeted, str_from(name)))
+			check_report(c, "MISSING_TRANSITION_TARGET", check_at(c, states_at, name),
+				     "State \"%s\" is not reachable.", name);
+	json_object_foreach ((json_t *)g.states, name, state)
+		check_inner(c, state, check_at(c, states_at, name));
 	map_release(&g.targeted);
 }

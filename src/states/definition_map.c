@@ -81,7 +81,7 @@ static void check_csv(struct state_check *s, const json_t *config, const char *a
 	if (str_eqz(json_str(place), "GIVEN"))
 		check_required(s->c, config, at, headers);
 	if (check_array(s->c, list, check_at(s->c, at, "CSVHeaders"), false))
-		json_array_foreach(list, i, header)
+		json_array_foreach (list, i, header)
 			check_string(s->c, header, check_at_index(s->c, at, "CSVHeaders", i));
 	check_enum(s->c, json_object_get(config, "CSVDelimiter"), check_at(s->c, at, "CSVDelimiter"), delimiters);
 }
@@ -303,8 +303,7 @@ void check_parallel(struct state_check *s)
 	check_required(s->c, s->doc, s->at, required);
 	if (!check_array(s->c, branches, check_at(s->c, s->at, "Branches"), false))
 		return;
-	json_array_foreach(branches, i, branch)
-	{
+	json_array_foreach (branches, i, branch) {
 		const char *at = check_at_index(s->c, s->at, "Branches", i);
 		if (!check_object(s->c, branch, at))
 			continue;

@@ -62,9 +62,9 @@ static void scan_template(struct refs *r, const json_t *v)
 	const char *key;
 	json_t *member;
 	size_t i;
-	json_array_foreach(v, i, member) scan_template(r, member);
-	json_object_foreach((json_t *)v, key, member)
-	{
+	json_array_foreach (v, i, member)
+		scan_template(r, member);
+	json_object_foreach ((json_t *)v, key, member) {
 		if (str_ends(str_from(key), STR(".$")) && json_is_string(member))
 			scan_path(r, json_str(member));
 		else
@@ -236,8 +236,10 @@ static void scan_jsonata(struct refs *r, const json_t *v)
 	json_t *member;
 	size_t i;
 	struct str expression = asl_expression_of(v);
-	json_array_foreach(v, i, member) scan_jsonata(r, member);
-	json_object_foreach((json_t *)v, key, member) scan_jsonata(r, member);
+	json_array_foreach (v, i, member)
+		scan_jsonata(r, member);
+	json_object_foreach ((json_t *)v, key, member)
+		scan_jsonata(r, member);
 	if (!expression.ptr)
 		return;
 	struct reading reading = { .refs = r, .bound = MAP_INIT };
@@ -266,9 +268,9 @@ static void scan_fields(struct refs *r, const json_t *v)
 	const char *key;
 	json_t *member;
 	size_t i;
-	json_array_foreach(v, i, member) scan_fields(r, member);
-	json_object_foreach((json_t *)v, key, member)
-	{
+	json_array_foreach (v, i, member)
+		scan_fields(r, member);
+	json_object_foreach ((json_t *)v, key, member) {
 		if (is_in(apart, key))
 			continue;
 		if (is_in(templates, key))
@@ -290,7 +292,9 @@ static void scan_state(struct refs *r, const struct asl_state *s)
 		scan_fields(r, s->doc);
 		return;
 	}
-	json_object_foreach(s->doc, key, member) if (!is_in(apart, key)) scan_jsonata(r, member);
+	json_object_foreach (s->doc, key, member)
+		if (!is_in(apart, key))
+			scan_jsonata(r, member);
 }
 
 static int by_name(const void *a, const void *b)

@@ -99,7 +99,7 @@ void check_number(struct state_check *s, const json_t *v, const char *at, bool i
 	double d = json_number_value(v);
 	if (!v)
 		return;
-	if (s && s->jsonata && json_is_string(v)) {
+	if (s->jsonata && json_is_string(v)) {
 		check_jsonata(s, v, at);
 		if (!asl_expression_of(v).ptr)
 			expect(s->c, false, at, integer ? "Integer" : "Float");
@@ -147,8 +147,7 @@ void check_known(struct check *c, const json_t *object, const char *at, const ch
 {
 	const char *key;
 	json_t *member;
-	json_object_foreach((json_t *)object, key, member)
-	{
+	json_object_foreach ((json_t *)object, key, member) {
 		int i = 0;
 		while (fields[i] && strcmp(fields[i], key) != 0)
 			i++;

@@ -234,8 +234,7 @@ static void check_errors(struct state_check *s, const json_t *rule, const char *
 	size_t i;
 	if (!check_array(s->c, errors, check_at(s->c, at, "ErrorEquals"), false))
 		return;
-	json_array_foreach(errors, i, name)
-	{
+	json_array_foreach (errors, i, name) {
 		const char *place = check_at_index(s->c, at, "ErrorEquals", i);
 		if (!check_string(s->c, name, place) || !str_eqz(json_str(name), "States.ALL"))
 			continue;
@@ -253,8 +252,7 @@ static void check_retry(struct state_check *s, const json_t *v, const char *at)
 	size_t i;
 	if (!check_array(s->c, v, at, true))
 		return;
-	json_array_foreach(v, i, rule)
-	{
+	json_array_foreach (v, i, rule) {
 		const char *place = arena_printf(s->c->arena, "%s[%zu]", at, i);
 		struct state_check numbers = *s;
 		numbers.jsonata = false;
@@ -286,8 +284,7 @@ static void check_catch(struct state_check *s, const json_t *v, const char *at)
 		return;
 	struct state_check inside = *s;
 	inside.catching = true;
-	json_array_foreach(v, i, rule)
-	{
+	json_array_foreach (v, i, rule) {
 		const char *place = arena_printf(s->c->arena, "%s[%zu]", at, i);
 		if (!check_object(s->c, rule, place))
 			continue;
@@ -382,8 +379,7 @@ static void check_members(struct state_check *s)
 {
 	const char *key;
 	json_t *v;
-	json_object_foreach((json_t *)s->doc, key, v)
-	{
+	json_object_foreach ((json_t *)s->doc, key, v) {
 		const struct member *m = NULL;
 		for (size_t i = 0; !m && i < sizeof(members) / sizeof(*members); i++)
 			if (strcmp(members[i].name, key) == 0 && (members[i].types & 1 << s->type))
@@ -519,17 +515,16 @@ static void collect_variables(const json_t *states, bool jsonata_machine, struct
 	const char *name, *key;
 	json_t *state, *rule, *v;
 	size_t i;
-	json_object_foreach((json_t *)states, name, state)
-	{
+	json_object_foreach ((json_t *)states, name, state) {
 		const json_t *assigns[64] = { json_object_get(state, "Assign") };
 		size_t n = 1;
 		for (int k = 0; k < 2; k++)
-			json_array_foreach(json_object_get(state, lists[k]), i, rule) if (n < 64) assigns[n++] =
-				json_object_get(rule, "Assign");
+			json_array_foreach (json_object_get(state, lists[k]), i, rule)
+				if (n < 64)
+					assigns[n++] = json_object_get(rule, "Assign");
 		bool jsonata = definition_is_jsonata(state, jsonata_machine);
 		for (i = 0; i < n; i++)
-			json_object_foreach((json_t *)assigns[i], key, v)
-			{
+			json_object_foreach ((json_t *)assigns[i], key, v) {
 				struct str variable = str_from(key);
 				if (!jsonata && str_ends(variable, STR(".$")))
 					variable = str_head(variable, variable.len - 2);
@@ -559,8 +554,7 @@ void check_scope(struct check *c, const json_t *scope, const char *at)
 	collect_variables(states, c->jsonata_machine, &variables);
 	c->variables = &variables;
 	c->depth++;
-	json_object_foreach((json_t *)states, name, state)
-	{
+	json_object_foreach ((json_t *)states, name, state) {
 		const char *place = check_at(c, at, name);
 		if (!c->single)
 			check_name(c, name, place);

@@ -70,11 +70,11 @@ void check_template(struct state_check *s, const json_t *v, const char *at)
 	const char *key;
 	json_t *member;
 	size_t i;
-	json_array_foreach(v, i, member) check_template(s, member, at);
+	json_array_foreach (v, i, member)
+		check_template(s, member, at);
 	if (!json_is_object(v))
 		return;
-	json_object_foreach((json_t *)v, key, member)
-	{
+	json_object_foreach ((json_t *)v, key, member) {
 		struct str name = str_from(key);
 		if (!str_ends(name, STR(".$"))) {
 			check_template(s, member, at);
@@ -98,7 +98,7 @@ static void report_reference(struct state_check *s, const char *at, const json_t
 {
 	json_t *name;
 	size_t i;
-	json_array_foreach(json_object_get(found, "top"), i, name)
+	json_array_foreach (json_object_get(found, "top"), i, name)
 		check_report(s->c, "UNSUPPORTED_JSONATA_EXPRESSION", at,
 			     "Reference to '%s' at the top level is not supported.", json_string_value(name));
 	if (json_get_bool(found, "root", false))
@@ -151,8 +151,10 @@ void check_jsonata(struct state_check *s, const json_t *v, const char *at)
 	size_t i;
 	if (json_is_string(v))
 		check_text(s, v, at);
-	json_array_foreach(v, i, member) check_jsonata(s, member, arena_printf(s->c->arena, "%s[%zu]", at, i));
-	json_object_foreach((json_t *)v, key, member) check_jsonata(s, member, check_at(s->c, at, key));
+	json_array_foreach (v, i, member)
+		check_jsonata(s, member, arena_printf(s->c->arena, "%s[%zu]", at, i));
+	json_object_foreach ((json_t *)v, key, member)
+		check_jsonata(s, member, check_at(s->c, at, key));
 }
 
 void check_payload(struct state_check *s, const json_t *v, const char *at)
@@ -203,8 +205,7 @@ void check_assign(struct state_check *s, const json_t *v, const char *at)
 	json_t *member;
 	if (!check_object(s->c, v, at))
 		return;
-	json_object_foreach((json_t *)v, key, member)
-	{
+	json_object_foreach ((json_t *)v, key, member) {
 		struct str name = str_from(key);
 		if (!s->jsonata && str_ends(name, STR(".$")))
 			name = str_head(name, name.len - 2);

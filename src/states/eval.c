@@ -182,21 +182,19 @@ int asl_in_out_path(struct asl_env *env, const json_t *doc, const char *field, j
 int asl_payload(struct asl_env *env, const json_t *template, const char *field, json_t **out, struct asl_fault *f)
 {
 	const char *key;
-	json_t *member, *value;
+	json_t *member, *value = NULL;
 	size_t i;
 	int rc = ASL_OK;
 	if (json_is_array(template)) {
 		*out = json_array();
-		json_array_foreach(template, i, member)
-		{
+		json_array_foreach (template, i, member) {
 			if ((rc = asl_payload(env, member, field, &value, f)) != ASL_OK)
 				break;
 			json_array_append_new(*out, value);
 		}
 	} else if (json_is_object(template)) {
 		*out = json_object();
-		json_object_foreach((json_t *)template, key, member)
-		{
+		json_object_foreach ((json_t *)template, key, member) {
 			struct str name = str_from(key);
 			bool evaluated = str_ends(name, STR(".$")) && json_is_string(member);
 			rc = evaluated ? asl_path(env, json_str(member), key, &value, f)
@@ -324,7 +322,7 @@ static int eval_expression(struct asl_env *env, struct str expression, const cha
 int asl_jsonata(struct asl_env *env, const json_t *value, const char *field, json_t **out, struct asl_fault *f)
 {
 	const char *key;
-	json_t *member, *made;
+	json_t *member, *made = NULL;
 	size_t i;
 	int rc = ASL_OK;
 	struct str expression = asl_expression_of(value);
@@ -332,19 +330,17 @@ int asl_jsonata(struct asl_env *env, const json_t *value, const char *field, jso
 		return eval_expression(env, expression, field, out, f);
 	if (json_is_array(value)) {
 		*out = json_array();
-		json_array_foreach(value, i, member)
-		{
-			if ((rc = asl_jsonata(env, member, arena_printf(env->arena, "%s[%zu]", field, i), &made, f)) !=
-			    ASL_OK)
+		json_array_foreach (value, i, member) {
+			rc = asl_jsonata(env, member, arena_printf(env->arena, "%s[%zu]", field, i), &made, f);
+			if (rc != ASL_OK)
 				break;
 			json_array_append_new(*out, made);
 		}
 	} else if (json_is_object(value)) {
 		*out = json_object();
-		json_object_foreach((json_t *)value, key, member)
-		{
-			if ((rc = asl_jsonata(env, member, arena_printf(env->arena, "%s/%s", field, key), &made, f)) !=
-			    ASL_OK)
+		json_object_foreach ((json_t *)value, key, member) {
+			rc = asl_jsonata(env, member, arena_printf(env->arena, "%s/%s", field, key), &made, f);
+			if (rc != ASL_OK)
 				break;
 			json_object_set_new(*out, key, made);
 		}
@@ -402,8 +398,7 @@ bool asl_error_matches(const json_t *error_equals, const char *error)
 	size_t i;
 	if (strcmp(error, "States.Runtime") == 0)
 		return false;
-	json_array_foreach(error_equals, i, name)
-	{
+	json_array_foreach (error_equals, i, name) {
 		const char *z = json_string_value(name);
 		if (!z)
 			continue;

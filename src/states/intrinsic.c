@@ -55,8 +55,7 @@ static void add_plain(struct buf *b, const json_t *v)
 		buf_add_str(b, json_str(v));
 	} else if (json_is_object(v)) {
 		buf_add_char(b, '{');
-		json_object_foreach((json_t *)v, key, member)
-		{
+		json_object_foreach ((json_t *)v, key, member) {
 			buf_printf(b, "%s%s=", between, key);
 			add_plain(b, member);
 			between = ", ";
@@ -64,8 +63,7 @@ static void add_plain(struct buf *b, const json_t *v)
 		buf_add_char(b, '}');
 	} else if (json_is_array(v)) {
 		buf_add_char(b, '[');
-		json_array_foreach(v, i, member)
-		{
+		json_array_foreach (v, i, member) {
 			buf_addz(b, i ? ", " : "");
 			add_plain(b, member);
 		}
@@ -157,8 +155,7 @@ static int fn_array_partition(struct call *c, json_t **args, size_t n, json_t **
 	if (!json_is_array(args[0]) || !round_number(args[1], &size) || size < 1)
 		return refuse(c, "States.ArrayPartition takes an array and a positive integer");
 	*out = json_array();
-	json_array_foreach(args[0], i, item)
-	{
+	json_array_foreach (args[0], i, item) {
 		if ((json_int_t)i % size == 0)
 			json_array_append_new(*out, part = json_array());
 		json_array_append(part, item);
@@ -179,7 +176,8 @@ static int fn_array_contains(struct call *c, json_t **args, size_t n, json_t **o
 	bool found = false;
 	if (!json_is_array(args[0]))
 		return refuse(c, "The first argument of States.ArrayContains must be an array");
-	json_array_foreach(args[0], i, item) found = found || same(item, args[1]);
+	json_array_foreach (args[0], i, item)
+		found = found || same(item, args[1]);
 	*out = json_boolean(found);
 	return ASL_OK;
 }
@@ -230,10 +228,10 @@ static int fn_array_unique(struct call *c, json_t **args, size_t n, json_t **out
 	if (!json_is_array(args[0]))
 		return refuse(c, "States.ArrayUnique takes an array");
 	*out = json_array();
-	json_array_foreach(args[0], i, item)
-	{
+	json_array_foreach (args[0], i, item) {
 		bool seen = false;
-		json_array_foreach(*out, j, kept) seen = seen || same(kept, item);
+		json_array_foreach (*out, j, kept)
+			seen = seen || same(kept, item);
 		if (!seen)
 			json_array_append(*out, item);
 	}
@@ -316,7 +314,8 @@ static int fn_math_random(struct call *c, json_t **args, size_t n, json_t **out)
 		word = (word ^ (word >> 27)) * 0x94d049bb133111ebu;
 		word ^= word >> 31;
 	}
-	*out = json_integer((json_int_t)((uint64_t)from + word % ((uint64_t)to - (uint64_t)from)));
+	uint64_t drawn = (uint64_t)from + word % ((uint64_t)to - (uint64_t)from);
+	*out = json_integer((int64_t)drawn);
 	return ASL_OK;
 }
 

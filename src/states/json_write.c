@@ -112,8 +112,7 @@ static void add_value(struct buf *b, const json_t *v)
 	switch (json_typeof(v)) {
 	case JSON_OBJECT: {
 		char before = '{';
-		json_object_foreach((json_t *)v, key, member)
-		{
+		json_object_foreach ((json_t *)v, key, member) {
 			buf_add_char(b, before);
 			add_text(b, str_from(key));
 			buf_add_char(b, ':');
@@ -125,8 +124,7 @@ static void add_value(struct buf *b, const json_t *v)
 	}
 	case JSON_ARRAY:
 		buf_add_char(b, '[');
-		json_array_foreach(v, i, member)
-		{
+		json_array_foreach (v, i, member) {
 			if (i > 0)
 				buf_add_char(b, ',');
 			add_value(b, member);
@@ -188,11 +186,12 @@ size_t asl_size_bytes(const json_t *v)
 	char number[40];
 	switch (json_typeof(v)) {
 	case JSON_OBJECT:
-		json_object_foreach((json_t *)v, key, member) n +=
-			text_size(str_from(key)) + 2 + asl_size_bytes(member);
+		json_object_foreach ((json_t *)v, key, member)
+			n += text_size(str_from(key)) + 2 + asl_size_bytes(member);
 		return n == 0 ? 2 : n + 1;
 	case JSON_ARRAY:
-		json_array_foreach(v, i, member) n += asl_size_bytes(member) + 1;
+		json_array_foreach (v, i, member)
+			n += asl_size_bytes(member) + 1;
 		return n == 0 ? 2 : n + 1;
 	case JSON_STRING:
 		return text_size(json_str(v));

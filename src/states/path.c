@@ -342,9 +342,11 @@ static void each_child(json_t *value, struct walk *w, const struct path_step *ne
 	size_t i;
 	const char *key;
 	if (json_is_array(value))
-		json_array_foreach(value, i, child) fn(w, next, child);
+		json_array_foreach (value, i, child)
+			fn(w, next, child);
 	else
-		json_object_foreach(value, key, child) fn(w, next, child);
+		json_object_foreach (value, key, child)
+			fn(w, next, child);
 }
 
 /* The value itself and everything below it, parents first. */
@@ -387,7 +389,9 @@ static void walk_filter(struct walk *w, const struct path_step *s, json_t *value
 	json_t *child;
 	size_t i;
 	if (json_is_array(value)) {
-		json_array_foreach(value, i, child) if (filter_matches(w, s->filter, child)) walk(w, s->next, child);
+		json_array_foreach (value, i, child)
+			if (filter_matches(w, s->filter, child))
+				walk(w, s->next, child);
 	} else if (json_is_object(value) && filter_matches(w, s->filter, value)) {
 		walk(w, s->next, value);
 	}
@@ -491,7 +495,7 @@ static const char *explain(struct arena *a, const struct path *p, json_t *value)
 	for (const struct path_step *s = p->steps; s; s = s->next)
 		add_way(&whole, s);
 	for (const struct path_step *s = p->steps; s && (s->kind == PATH_NAME || s->kind == PATH_INDEX); s = s->next) {
-		if (s->kind == PATH_NAME && !json_is_object(value))
+		if (s->kind == PATH_NAME && value && !json_is_object(value))
 			return arena_printf(a,
 					    "Expected to find an object with property ['%.*s'] in path %s but found "
 					    "'%s'. This is not a json object according to the JsonProvider: "

@@ -310,7 +310,9 @@ static bool array_has(const json_t *array, const json_t *value)
 {
 	json_t *item;
 	size_t i;
-	json_array_foreach(array, i, item) if (equal(item, value)) return true;
+	json_array_foreach (array, i, item)
+		if (equal(item, value))
+			return true;
 	return false;
 }
 
@@ -318,7 +320,8 @@ static size_t count_in(const json_t *items, const json_t *array)
 {
 	json_t *item;
 	size_t i, n = 0;
-	json_array_foreach(items, i, item) n += array_has(array, item);
+	json_array_foreach (items, i, item)
+		n += array_has(array, item);
 	return n;
 }
 
@@ -435,15 +438,15 @@ json_t *path_function(struct str name, json_t *value)
 			       : NULL;
 	if (str_eqz(name, "keys")) {
 		json_t *keys = json_is_object(value) ? json_array() : NULL;
-		json_object_foreach(value, key, item) json_array_append_new(keys, json_string(key));
+		json_object_foreach (value, key, item)
+			json_array_append_new(keys, json_string(key));
 		return keys;
 	}
 	if (str_eqz(name, "first"))
 		return json_incref(json_array_get(value, 0));
 	if (str_eqz(name, "last"))
 		return json_array_size(value) ? json_incref(json_array_get(value, json_array_size(value) - 1)) : NULL;
-	json_array_foreach(value, i, item)
-	{
+	json_array_foreach (value, i, item) {
 		if (!json_is_number(item))
 			continue;
 		double d = json_number_value(item);

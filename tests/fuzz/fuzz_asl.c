@@ -22,7 +22,7 @@ static void evaluate(struct arena *a, struct asl_machine *m)
 			json_decref(out);
 		if (asl_put(input, json_get_str(doc, "ResultPath"), input, &out, &f) == ASL_OK)
 			json_decref(out);
-		json_array_foreach(json_object_get(doc, "Choices"), k, rule)
+		json_array_foreach (json_object_get(doc, "Choices"), k, rule)
 			asl_choice(&env, rule, m->top->states[i].jsonata, &matched, &f);
 	}
 	asl_fault_release(&f);

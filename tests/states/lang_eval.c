@@ -79,7 +79,8 @@ static void leave(struct run *r)
 	const char *name;
 	if (json_object_size(r->assigned) > 0) {
 		json_t *assigned = json_object();
-		json_object_foreach(r->assigned, name, value) texts(assigned, name, value);
+		json_object_foreach (r->assigned, name, value)
+			texts(assigned, name, value);
 		json_object_set_new(details, "assignedVariables", assigned);
 		json_object_set_new(details, "assignedVariablesDetails", not_truncated());
 		json_object_update(r->variables, r->assigned);
@@ -203,8 +204,7 @@ static int choose(struct run *r, const char **next, struct asl_fault *f)
 	if (rc != ASL_OK)
 		return rc;
 	env.input = input;
-	json_array_foreach(json_object_get(r->state->doc, "Choices"), i, rule)
-	{
+	json_array_foreach (json_object_get(r->state->doc, "Choices"), i, rule) {
 		env.field = arena_printf(r->arena, "Choices[%zu]", i);
 		while ((rc = asl_choice(&env, rule, r->state->jsonata, &matched, f)) == ASL_PENDING) {
 			json_t *unused = NULL;
