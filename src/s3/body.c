@@ -226,7 +226,7 @@ void s3_body_release(struct s3_call *c)
 		return;
 	b->open = false;
 	digest_release(&b->digest);
-	blob_abort(&b->writer);
+	s3_keeper_abort(c->s, &b->writer);
 	if (b->in_draft)
 		close(b->draft_fd);
 	if (b->blob[0])

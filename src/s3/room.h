@@ -27,9 +27,10 @@ enum {
 #define S3_OBJECT_MAX (5ll << 40)
 #define S3_NAMESPACE "http://s3.amazonaws.com/doc/2006-03-01/"
 
-/* A list of blobs to unlink soon, served by the keeper thread. */
+/* What the keeper thread is to throw away soon: a blob, or what a writer has written. */
 struct s3_trash {
 	struct s3_trash *next;
+	struct blob_writer writer;
 	char id[BLOB_ID_LEN + 1];
 };
 
@@ -316,6 +317,8 @@ struct str s3_xml_child_text(const struct xml_node *n, const char *name);
 /* ---- the thread in the background (s3.c) ---- */
 /* Unlinks a blob that no row names, soon, on the keeper thread. */
 void s3_keeper_remove(struct s3 *s, const char *blob);
+/* Takes the writer: freeing gigabytes takes the file system a while. */
+void s3_keeper_abort(struct s3 *s, struct blob_writer *w);
 
 /* The smallest string greater than all that start with s, in the arena; false when there is none. (list.c) */
 bool s3_after_prefix(struct arena *a, struct str s, struct str *out);

@@ -9,6 +9,8 @@
 
 #include "base/json.h"
 
+enum { PUT_SMALL_MAX = 4 << 20 };
+
 bool s3_parse_uri(struct str uri, struct str *bucket, struct str *key)
 {
 	if (!str_starts(uri, STR("s3://")))
@@ -187,6 +189,8 @@ int s3_put_small(struct turn *t, struct str bucket, struct str key, struct str b
 {
 	struct digest d;
 	struct digest_result sums;
+	if (body.len > PUT_SMALL_MAX)
+		return error_http(err, 400, "EntityTooLarge", "A small object has at most %d bytes.", PUT_SMALL_MAX);
 	digest_init(&d, NULL, CHECKSUM_CRC64NVME);
 	digest_bytes(&d, body.ptr, body.len);
 	if (digest_final(&d, &sums, err) < 0)

@@ -16,10 +16,10 @@ enum { ROUND_MS = 5000, SWEEP_MAX = 500, LITTER_AFTER_MS = 600000 };
 
 /* ---- the keeper ---- */
 
-void s3_keeper_remove(struct s3 *s, const char *blob)
+static void add_trash(struct s3 *s, const struct s3_trash *what)
 {
-	struct s3_trash *trash = mem_calloc(1, sizeof(*trash));
-	memcpy(trash->id, blob, sizeof(trash->id));
+	struct s3_trash *trash = mem_alloc(sizeof(*trash));
+	*trash = *what;
 	pthread_mutex_lock(&s->keeper_lock);
 	trash->next = s->trash;
 	s->trash = trash;
@@ -27,12 +27,27 @@ void s3_keeper_remove(struct s3 *s, const char *blob)
 	pthread_mutex_unlock(&s->keeper_lock);
 }
 
+void s3_keeper_remove(struct s3 *s, const char *blob)
+{
+	struct s3_trash trash = { 0 };
+	memcpy(trash.id, blob, sizeof(trash.id));
+	add_trash(s, &trash);
+}
+
+void s3_keeper_abort(struct s3 *s, struct blob_writer *w)
+{
+	if (w->store)
+		add_trash(s, &(struct s3_trash){ .writer = *w });
+	*w = (struct blob_writer){ 0 };
+}
+
 static void unlink_trash(struct s3 *s, struct s3_trash *trash)
 {
 	while (trash) {
 		CLEANUP_ERROR struct error err = ERROR_INIT;
 		struct s3_trash *next = trash->next;
-		if (blob_remove_now(s->blobs, trash->id, &err) < 0)
+		blob_abort(&trash->writer);
+		if (trash->id[0] && blob_remove_now(s->blobs, trash->id, &err) < 0)
 			log_warn("s3", "%s", error_text(&err));
 		free(trash);
 		trash = next;
@@ -84,7 +99,7 @@ static void collect_litter(struct s3 *s)
 }
 
 /* Waits a round, or until there is trash or the end. Takes the trash. Called with the lock held. */
-static struct s3_trash *wait_round(struct s3 *s)
+static struct s3_trash *wait_round(struct s3 *s, bool *stop)
 {
 	struct timespec until;
 	clock_gettime(CLOCK_REALTIME, &until);
@@ -92,6 +107,7 @@ static struct s3_trash *wait_round(struct s3 *s)
 	while (!s->stop && !s->trash)
 		if (pthread_cond_timedwait(&s->keeper_wake, &s->keeper_lock, &until) != 0)
 			break;
+	*stop = s->stop;
 	struct s3_trash *trash = s->trash;
 	s->trash = NULL;
 	return trash;
@@ -102,17 +118,17 @@ static void *keeper_main(void *arg)
 	struct s3 *s = arg;
 	const int64_t started_us = clock_monotonic_us();
 	int64_t swept_us = started_us;
-	bool collected = false;
+	bool collected = false, stop = false;
 	pthread_mutex_lock(&s->keeper_lock);
 	while (!s->stop) {
-		struct s3_trash *trash = wait_round(s);
+		struct s3_trash *trash = wait_round(s, &stop);
 		pthread_mutex_unlock(&s->keeper_lock);
 		unlink_trash(s, trash);
 		const int64_t now_us = clock_monotonic_us();
-		if (!s->stop && now_us - swept_us >= (int64_t)ROUND_MS * 1000) {
+		if (!stop && now_us - swept_us >= (int64_t)ROUND_MS * 1000) {
 			swept_us = sweep(s) ? 0 : now_us;
 		}
-		if (!s->stop && !collected && now_us - started_us >= (int64_t)LITTER_AFTER_MS * 1000) {
+		if (!stop && !collected && now_us - started_us >= (int64_t)LITTER_AFTER_MS * 1000) {
 			collected = true;
 			collect_litter(s);
 		}

@@ -1,4 +1,11 @@
-/* s3.h - what other rooms may ask of the object store. */
+/* s3.h - what other rooms may ask of the object store.
+ *
+ * DESIGN: S3 on one machine. Buckets, objects, listings, multipart uploads, versions, tags, checksums, conditions,
+ * presigned URLs, POST forms and CORS are there; each write is on disk when it is answered. Every object belongs to its
+ * bucket's owner ("bucket owner enforced"): ACLs that say something else are refused. Encryption of the disk is the
+ * host's business: x-amz-server-side-encryption is noted and echoed, the client's own keys are refused. Bucket
+ * policies, lifecycle, replication, object lock and notifications answer 501 NotImplemented by name. Bodies are blobs
+ * (blob.h), so a copy moves no bytes and a channel is staged by hard link. */
 #ifndef QUERN_S3_S3_H
 #define QUERN_S3_S3_H
 
@@ -32,18 +39,20 @@ int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void 
  * any thread with a snapshot. */
 int s3_read(struct s3 *s, struct db *db, struct str bucket, struct str key, int64_t max, struct arena *a,
 	    struct str *out, struct error *err);
-/* Puts a hard link of the object's bytes at host path `path` (writes a file when the object is kept inline). No copy of
- * large data. */
+/* Puts a hard link of the object's bytes at host path `path`, which must not exist (writes a file when the object is
+ * kept inline). No copy of large data. */
 int s3_link(struct s3 *s, struct db *db, struct str bucket, struct str key, const char *path, struct error *err);
-/* Makes a host file (same file system as the blobs; moved, not copied) an object's future body: durable on return, but
- * no object yet. The prepared body is a JSON {"blob","size","etag","crc64nvme"...} to keep in an event, and to give to
- * s3_commit. Blocking. Returns owned, or NULL. */
+/* Makes a host file (same file system as the blobs; linked, not copied) an object's future body: durable on return, but
+ * no object yet. The file's name stays, so that a repeated call works; unlink it when the commit is on disk. Nobody may
+ * write to it any more. The prepared body is a JSON {"blob","size","etag","crc64nvme"} to keep in an event, and to give
+ * to s3_commit; one that is never committed is removed some time after the next start. Blocking. Returns owned, or
+ * NULL. */
 json_t *s3_prepare(struct s3 *s, const char *path, struct error *err);
 /* In a turn: the prepared body becomes the object's current version, atomically with the turn. err code NoSuchBucket.
  */
 int s3_commit(struct turn *t, struct str bucket, struct str key, const json_t *prepared, const char *content_type,
 	      struct error *err);
-/* In a turn: a small object from bytes (kept inline or written by the room). */
+/* In a turn: a small object from bytes (at most 4 MiB, kept in its row). */
 int s3_put_small(struct turn *t, struct str bucket, struct str key, struct str body, const char *content_type,
 		 struct error *err);
 int s3_create_bucket(struct turn *t, struct str bucket, const char *region, struct error *err);
