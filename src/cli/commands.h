@@ -23,6 +23,7 @@ int cli_ps(struct config *c, int argc, char **argv);
 int cli_logs(struct config *c, int argc, char **argv);
 int cli_doctor(struct config *c, int argc, char **argv);
 int cli_api(struct config *c, int argc, char **argv);
+int cli_exec(struct config *c, int argc, char **argv);
 int cli_images(struct config *c, int argc, char **argv);
 int cli_completion(struct config *c, int argc, char **argv);
 

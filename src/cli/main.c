@@ -13,6 +13,7 @@ const struct command commands[] = {
 	{ "run", "run [--python PYTHON] SCRIPT [ARGUMENT...]", "run a Python script that uses the stock sagemaker SDK", cli_run },
 	{ "ps", "ps [-a] [--json]", "list running pipeline executions (-a: all)", cli_ps },
 	{ "logs", "logs [-f] EXECUTION [STEP]", "print the output of an execution's steps (-f: follow)", cli_logs },
+	{ "exec", "exec TASK [-c CONTAINER] [-- COMMAND...]", "run a command (a shell) inside a container of a running task", cli_exec },
 	{ "images", "images list [--json] | images build NAME[:TAG] [--packages A,B...]... [--without PACKAGE]... [--add FILE:/PATH]... [--exclude PATTERN]... [--env K=V]... [--entrypoint JSON] [--command JSON] [--workdir DIR]",
 	  "build container images from this machine's packages and files, and list the registry's", cli_images },
 	{ "doctor", "doctor [--json]", "say what this machine lacks, and how to mend it", cli_doctor },

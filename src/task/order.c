@@ -127,6 +127,8 @@ static char **check_argv(struct sup_container *c)
 	argv[k++] = "exec";
 	argv[k++] = "--pid-file";
 	argv[k++] = arena_printf(a, "%s/check", c->dir);
+	argv[k++] = "--user"; /* crun takes root otherwise */
+	argv[k++] = arena_printf(a, "%u:%u", (unsigned)c->uid, (unsigned)c->gid);
 	argv[k++] = arena_printf(a, "c%zu", c->index);
 	if (!strcmp(command[0], "CMD-SHELL")) {
 		argv[k++] = "/bin/sh";

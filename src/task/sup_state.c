@@ -87,6 +87,8 @@ static void add_report(const struct sup_container *c, json_t *one)
 {
 	if (c->spec->health)
 		json_set_text(one, "health", health_name(c));
+	json_set_int(one, "uid", c->uid);
+	json_set_int(one, "gid", c->gid);
 	json_set_bool(one, "essential", c->spec->essential != ESSENTIAL_NO);
 	if (!c->host_ports)
 		return;
