@@ -295,15 +295,16 @@ def test_lost_task(own_quern):
     import subprocess
 
     quern = own_quern
-    arn = run(quern, register(quern, container(quern, "sleep 6021")))
+    seconds = 100000 + os.getpid()
+    arn = run(quern, register(quern, container(quern, f"sleep {seconds}")))
     running(quern, arn)
     name = "ecs-" + arn.rsplit("/", 1)[1]
     with open(os.path.join(quern.home, "tasks", name, "exec", "state.json"), encoding="utf-8") as f:
         os.kill(json.load(f)["pid"], signal.SIGKILL)
     task = stopped(quern, arn)
-    assert "lost" in task["stoppedReason"], task
+    assert "lost" in task["stoppedReason"].lower(), task
     assert task["containers"][0].get("exitCode") is None
-    left = lambda: not subprocess.run(["pgrep", "-fx", "sleep 6021"], stdout=subprocess.PIPE, text=True).stdout.split()
+    left = lambda: not subprocess.run(["pgrep", "-fx", f"sleep {seconds}"], stdout=subprocess.PIPE, text=True).stdout.split()
     assert quern.wait(left, 20)
 
 
@@ -394,3 +395,14 @@ def test_sagemaker_job_with_an_image_of_the_registry(quern):
                                     ProcessingResources={"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.t3.medium", "VolumeSizeInGB": 1}})
     job = quern.wait(lambda: (lambda d: d if d["ProcessingJobStatus"] != "InProgress" else None)(sagemaker.describe_processing_job(ProcessingJobName=name)))
     assert job["ProcessingJobStatus"] == "Failed" and "4" in job["FailureReason"], job
+
+
+def test_quern_exec(quern):
+    arn = run(quern, register(quern, container(quern, "sleep 600", stopTimeout=1, user="worker"), container(quern, "sleep 600", name="side", stopTimeout=1)))
+    running(quern, arn)
+    assert quern.cli("exec", arn, "--", "sh", "-c", "id -u; echo $FROM_IMAGE; hostname").stdout.split() == ["1234", "yes", "main"]
+    assert quern.cli("exec", arn.rsplit("/", 1)[1], "-c", "side", "--", "id", "-u").stdout.strip() == "0"
+    assert quern.cli("exec", arn, "--", "sh", "-c", "exit 9", check=False).returncode == 9
+    quern.client("ecs").stop_task(task=arn)
+    stopped(quern, arn)
+    assert "stopped" in quern.cli("exec", arn, check=False).stderr or "no task" in quern.cli("exec", arn, check=False).stderr
