@@ -121,14 +121,16 @@ static void check_expression(struct state_check *s, struct str expression, const
 							     : "The expression cannot be parsed");
 }
 
-/* The expression stands apart from its marks: "{%10%}" and a line break after "{% " are refused, "{%" at the end of a
- * line is fine. */
+/* What the published definitions have refused (the service's own rule is not written down): no white space at all
+ * between the marks and the expression ("{%10%}"), and an expression that begins on the next line and ends in several
+ * blanks. */
 static bool is_apart(struct str s)
 {
 	struct str inner = str_of(s.ptr + 2, s.len >= 4 ? s.len - 4 : 0);
-	if (inner.len < 2 || !isspace((unsigned char)inner.ptr[0]) || !isspace((unsigned char)inner.ptr[inner.len - 1]))
+	if (inner.len == 0 ||
+	    (!isspace((unsigned char)inner.ptr[0]) && !isspace((unsigned char)inner.ptr[inner.len - 1])))
 		return false;
-	return !(inner.ptr[0] == ' ' && inner.len > 2 && (inner.ptr[1] == '\n' || inner.ptr[1] == '\r'));
+	return !((str_starts(inner, STR(" \n")) || str_starts(inner, STR(" \r"))) && str_ends(inner, STR("  ")));
 }
 
 static void check_text(struct state_check *s, const json_t *v, const char *at)
