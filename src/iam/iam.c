@@ -64,6 +64,7 @@ const struct wire_op iam_ops[] = {
 	{ .name = "GetPolicy", .query = iam_op_get_policy },
 	{ .name = "GetPolicyVersion", .query = iam_op_get_policy_version },
 	{ .name = "ListPolicies", .query = iam_op_list_policies },
+	{ .name = "SimulatePrincipalPolicy", .query = iam_op_simulate_principal },
 	{ .name = "CreateUser", .command = iam_op_create_user },
 	{ .name = "DeleteUser", .command = iam_op_delete_user },
 	{ .name = "GetUser", .query = iam_op_get_user },

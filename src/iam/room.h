@@ -113,6 +113,7 @@ IAM_COMMAND(iam_op_delete_policy);
 IAM_QUERY(iam_op_get_policy);
 IAM_QUERY(iam_op_get_policy_version);
 IAM_QUERY(iam_op_list_policies);
+IAM_QUERY(iam_op_simulate_principal);
 IAM_COMMAND(iam_op_create_user);
 IAM_COMMAND(iam_op_delete_user);
 IAM_QUERY(iam_op_get_user);

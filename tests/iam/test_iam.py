@@ -154,6 +154,24 @@ def test_user_keys(server):
     iam.delete_user(UserName="ann")
 
 
+def test_simulation_says_what_this_quern_decides(server):
+    iam = server.client("iam")
+    actions = ["sagemaker:CreateTrainingJob", "s3:GetObject"]
+    iam.create_user(UserName="sim")
+    for principal in (DEFAULT_ROLE, iam.get_user(UserName="sim")["User"]["Arn"]):
+        results = iam.simulate_principal_policy(PolicySourceArn=principal, ActionNames=actions)["EvaluationResults"]
+        assert [(r["EvalActionName"], r["EvalResourceName"], r["EvalDecision"]) for r in results] == [(a, "*", "allowed") for a in actions]
+    resources = ["arn:aws:s3:::a", "arn:aws:s3:::b"]
+    results = iam.simulate_principal_policy(PolicySourceArn=DEFAULT_ROLE, ActionNames=actions, ResourceArns=resources)["EvaluationResults"]
+    assert len(results) == 4 and {r["EvalResourceName"] for r in results} == set(resources)
+    iam.delete_user(UserName="sim")
+    for principal in (f"arn:aws:iam::{ACCOUNT}:user/sim", f"arn:aws:iam::{ACCOUNT}:role/none"):
+        with pytest.raises(iam.exceptions.NoSuchEntityException):
+            iam.simulate_principal_policy(PolicySourceArn=principal, ActionNames=actions)
+    with pytest.raises(iam.exceptions.InvalidInputException):
+        iam.simulate_principal_policy(PolicySourceArn="arn:aws:s3:::not-a-principal", ActionNames=actions)
+
+
 def test_not_built_operation_says_so(server):
     text = ""
     with pytest.raises(ClientError) as e:
