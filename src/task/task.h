@@ -2,7 +2,7 @@
  *
  * DESIGN: every face of Quern (processing job, training job, ECS task, later endpoints) describes work as one JSON task spec. The
  * daemon (unprivileged) gives it to the executor (`quern executor`, root or rootless) over a unix socket; the executor
- * forks one supervisor per task (`quern task`), which owns mounts, the OCI runtime, log files, stop timers and the
+ * forks one supervisor per task (shown as `quern task <id>`), which owns mounts, the OCI runtime, log files, stop timers and the
  * result, and outlives both. Everything of a task is under `<data>/tasks/<task id>/`. A start with an id that exists is answered with that
  * task's state: starting is idempotent. The result stays until task_forget.
  *
@@ -14,7 +14,7 @@
  *      "rootfs": {"digest", "config": {image configuration}, "layers": [{"digest", "path": blob on the host}]}   a stored image; task_start adds it
  *      "entrypoint": ["…"]|null, "command": ["…"]|null,   null = the image's own
  *      "env": {"K":"V"}, "user": "uid[:gid]"|null, "workdir": "/"|null, "readonly_root": false, "init": false,
- *      "essential": true,
+ *      "essential": true|false|"on-failure",   its end stops the others: always, never, or when it did not exit 0
  *      "mounts": [ {"type":"stage", "source":"<host dir of hard links>", "target":"/opt/ml/input/data/train", "writable":true},
  *                  {"type":"scratch", "name":"model", "target":"/opt/ml/model"},      shared by name inside the task, empty at start
  *                                                         (or a copy of the host dir "seed")
@@ -25,7 +25,7 @@
  *      "after": [{"container":"db","condition":"START"|"COMPLETE"|"SUCCESS"|"HEALTHY"}], "start_timeout_ms": n (others wait that long for it at most),
  *      "health": {"command":["CMD-SHELL","..."],"interval_ms","timeout_ms","retries","start_period_ms"},
  *      "ports": [{"container_port":80,"host_port":0}],   private: reachable at 127.0.0.1:<host_port> (0: any that is free)
- *      "capabilities": {"add":[],"drop":[]}, "ulimits": [...],
+ *      "capabilities": {"add":[],"drop":[]}, "ulimits": [{"name":"nofile","soft":n,"hard":n}],
  *      "stop_timeout_ms": 30000, "stop_signal": "SIGTERM",
  *      "log": "<host path of the log file to append to>"|null } ],
  *   "network": "host"|"none"|"private",   private: own namespace per container, names resolve, API proxied at 169.254.170.2
@@ -48,7 +48,12 @@
  *   "notes":["scaled down to 2 CPUs …"],
  *   "texts": {"<container>":{"failure":"first 1024 bytes of /opt/ml/output/failure", "message":"…/opt/ml/output/message"}},
  *   "outputs":[{"name":"model","files":[{"key":"model.tar.gz","path":"<host path, same file system as the blobs, owned by the daemon>","size":n}]}] }
- * "stopped" is repeated at each reconnect until task_forget. */
+ * "stopped" is repeated at each reconnect until task_forget, "started" and "queued" may be: actors take a repetition. When a task is
+ * forgotten all of its directory goes but out/, which is the daemon's to empty; the id stays known for seven days, so that a late
+ * repetition of the start runs nothing. "success" of outputs: the essential containers exited 0 by themselves (or were ended because
+ * another one had).
+ * The network "host" is for single containers that install packages: they see the machine's loopback, so CAP_NET_RAW is withheld there.
+ * "none" and "private" have no way out (but for the API in "private"). */
 #ifndef QUERN_TASK_TASK_H
 #define QUERN_TASK_TASK_H
 

@@ -1,0 +1,84 @@
+/* fuzz_task.c - any bytes as what the executor reads from its socket, and any JSON as a task spec.
+ *
+ * DESIGN: the first byte chooses. Checked beside memory safety: a refused spec always says ValidationException, and an accepted one has only
+ * host paths that stay below the data directory and out of the executor's own. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "task/frame.h"
+#include "task/image.h"
+#include "task/path.h"
+#include "task/spec.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_host_path(const char *rel)
+{
+	char whole[8192];
+	if (!rel)
+		return;
+	if (strlen(rel) > 4096 || !*rel || *rel == '/')
+		abort();
+	whole[0] = '/';
+	strcpy(whole + 1, rel);
+	if (!path_is_clean(whole) || !strncmp(rel, "tasks/.exec", 11))
+		abort();
+}
+
+static void try_spec(struct str text)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	CLEANUP_JSON json_t *json = json_parse(text, NULL);
+	struct arena a = ARENA_INIT;
+	struct task_spec spec;
+	if (!json)
+		return;
+	if (spec_parse(&a, json, "/data", &spec, &err) < 0) {
+		if (!error_is(&err, "ValidationException"))
+			abort();
+		arena_release(&a);
+		return;
+	}
+	if (!spec_id_ok(spec.id) || !spec.ncontainers)
+		abort();
+	for (size_t i = 0; i < spec.ncontainers; i++) {
+		const struct spec_container *c = &spec.containers[i];
+		check_host_path(c->log);
+		for (size_t k = 0; k < c->nmounts; k++) {
+			check_host_path(c->mounts[k].source);
+			if (!path_is_clean(c->mounts[k].target))
+				abort();
+		}
+	}
+	arena_release(&a);
+}
+
+static void try_frames(struct str bytes)
+{
+	CLEANUP_BUF struct buf in = BUF_INIT;
+	buf_add_str(&in, bytes);
+	for (int rc = 1; rc > 0;) {
+		CLEANUP_JSON json_t *message = NULL;
+		rc = frame_take(&in, 1 << 20, &message, NULL);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (!size)
+		return 0;
+	struct str rest = str_of(data + 1, size - 1);
+	if (data[0] % 3 == 0) {
+		try_spec(rest);
+	} else if (data[0] % 3 == 1) {
+		try_frames(rest);
+	} else {
+		struct arena a = ARENA_INIT;
+		const char *repository, *tag;
+		image_split(&a, arena_strdup(&a, rest), &repository, &tag, NULL);
+		arena_release(&a);
+	}
+	return 0;
+}
