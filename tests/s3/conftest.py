@@ -61,10 +61,14 @@ class Server:
         return [p for p in glob.glob(os.path.join(self.directory, "blobs", "*", "*", "*"))]
 
 
+def keys_of(url, key=0):
+    if url == os.environ.get("AWS_ENDPOINT_URL"):
+        return os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    return KEYS[key]
+
+
 def make_client(url, key=0, **config):
-    keys = KEYS[key]
-    if os.environ.get("AWS_ENDPOINT_URL"):
-        keys = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+    keys = keys_of(url, key)
     return boto3.client("s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=keys[0], aws_secret_access_key=keys[1],
                         config=Config(retries={"max_attempts": 1}, **config))
 
@@ -126,10 +130,7 @@ class Raw:
 
     def __init__(self, endpoint):
         self.host = urllib.parse.urlsplit(endpoint).netloc
-        keys = KEYS[0]
-        if os.environ.get("AWS_ENDPOINT_URL"):
-            keys = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-        self.key, self.secret = keys
+        self.key, self.secret = keys_of(endpoint)
 
     def signing_key(self, day):
         key = ("AWS4" + self.secret).encode()
