@@ -1,4 +1,5 @@
-/* cgroup.c - see cgroup.h. Facts: reference "containers", section 0 (hybrid machines) and 3 (counters read before the removal). */
+/* cgroup.c - see cgroup.h. Facts: reference "containers", section 0 (hybrid machines) and 3 (counters read before the
+ * removal). */
 #include "task/cgroup.h"
 
 #include <dirent.h>
@@ -108,7 +109,8 @@ static void group_file(enum cgroup_mode mode, const char *controller, const char
 }
 
 /* The number in `file`, or the one after `key` when key is not NULL ("oom_kill 3"). -1 when it is not there. */
-static int64_t number(enum cgroup_mode mode, const char *controller, const char *group, const char *file, const char *key)
+static int64_t number(enum cgroup_mode mode, const char *controller, const char *group, const char *file,
+		      const char *key)
 {
 	char path[PATH_MAX], text[4096];
 	group_file(mode, controller, group, file, path);
@@ -185,10 +187,11 @@ static int make_group(const char *controller, const char *group, struct error *e
 	}
 }
 
-/* What OCI runtimes allow by default: to make any node, and to use the harmless ones and the container's own terminals. */
+/* What OCI runtimes allow by default: to make any node, and to use the harmless ones and the container's own terminals.
+ */
 static int limit_devices(const char *group, struct error *err)
 {
-	static const char *const allowed[] = { "c *:* m",   "b *:* m",	 "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm",
+	static const char *const allowed[] = { "c *:* m",   "b *:* m",   "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm",
 					       "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm" };
 	if (put("devices", group, "devices.deny", "a", err) < 0)
 		return -1;

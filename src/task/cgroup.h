@@ -1,9 +1,11 @@
 /* cgroup.h - the control groups of containers: where they are, what they counted, their end.
  *
- * DESIGN: the OCI runtime makes a container's groups and sets the limits, except with v1 and crun: the first move of a process between v1
- * groups waits for the kernel for 5 to 15 ms, so there we make the groups and move the process that becomes crun while the
- * mounts are made. We read the counters when a container has ended and remove the groups ourselves (the runtime would lose the OOM counter). Four modes: "unified" (v2), "legacy" (v1), "hybrid" (v1 with limits, beside a v2 tree
- * without them) and "none" (rootless without delegation: no limits). Groups are always /quern/<task>/<container>. */
+ * DESIGN: the OCI runtime makes a container's groups and sets the limits, except with v1 and crun: the first move of a
+ * process between v1 groups waits for the kernel for 5 to 15 ms, so there we make the groups and move the process that
+ * becomes crun while the mounts are made. We read the counters when a container has ended and remove the groups
+ * ourselves (the runtime would lose the OOM counter). Four modes: "unified" (v2), "legacy" (v1), "hybrid" (v1 with
+ * limits, beside a v2 tree without them) and "none" (rootless without delegation: no limits). Groups are always
+ * /quern/<task>/<container>. */
 #ifndef QUERN_TASK_CGROUP_H
 #define QUERN_TASK_CGROUP_H
 

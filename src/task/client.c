@@ -1,8 +1,9 @@
 /* client.c - the daemon's side of the executor: see task.h.
  *
- * DESIGN: one thread owns the socket. Callers put requests in a list and wait; a request stays there until it is answered and is sent again after
- * each reconnect (all requests are idempotent). Events go to engine_post; "stopped" is forgotten at the executor only after the engine
- * says that it is on disk, so a crash at any instant repeats it rather than losing it. */
+ * DESIGN: one thread owns the socket. Callers put requests in a list and wait; a request stays there until it is
+ * answered and is sent again after each reconnect (all requests are idempotent). Events go to engine_post; "stopped" is
+ * forgotten at the executor only after the engine says that it is on disk, so a crash at any instant repeats it rather
+ * than losing it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -48,7 +49,7 @@ struct task_client {
 	task_image find_image;
 	void *find_image_ctx;
 	int64_t next_n, resync_at; /* monotonic ms; 0 = no */
-	void *owned; /* see client.h */
+	void *owned;               /* see client.h */
 	/* the thread's own */
 	int fd;
 	struct buf in, out;
@@ -220,7 +221,8 @@ static int queue_requests(struct task_client *c)
 			continue;
 		r->sent = true;
 		if (frame_add(&c->out, r->message, &err) < 0) { /* too large: an answer of our own */
-			r->reply = json_pack("{s:{s:s,s:s}}", "error", "code", "ValidationException", "message", error_text(&err));
+			r->reply = json_pack("{s:{s:s,s:s}}", "error", "code", "ValidationException", "message",
+					     error_text(&err));
 			pthread_cond_broadcast(&c->cond);
 		} else {
 			r->ever_sent = true;
@@ -368,8 +370,9 @@ void task_client_own(struct task_client *c, void *memory)
 	c->owned = memory;
 }
 
-/* Sends `message` (taken) and waits. A request that never left gives up after wait_ms; one that left is waited for until the executor
- * answers, since it may have been acted on. The reply is owned; NULL with err (code "Unavailable": not sent or the daemon ends). */
+/* Sends `message` (taken) and waits. A request that never left gives up after wait_ms; one that left is waited for
+ * until the executor answers, since it may have been acted on. The reply is owned; NULL with err (code "Unavailable":
+ * not sent or the daemon ends). */
 static json_t *call(struct task_client *c, json_t *message, int64_t wait_ms, struct error *err)
 {
 	int64_t until = mono_ms() + wait_ms;
@@ -421,8 +424,7 @@ static int find_images(struct task_client *c, json_t *spec, struct error *err)
 	json_t *one;
 	if (!c->find_image)
 		return 0;
-	json_array_foreach(json_get(spec, "containers"), i, one)
-	{
+	json_array_foreach (json_get(spec, "containers"), i, one) {
 		const char *image = json_get_text(one, "image");
 		json_t *rootfs = NULL;
 		if (!image || json_get(one, "rootfs"))

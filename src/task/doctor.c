@@ -1,4 +1,5 @@
-/* doctor.c - can this machine run tasks? Each check says what it found and, when it is not well, the command that mends it.
+/* doctor.c - can this machine run tasks? Each check says what it found and, when it is not well, the command that mends
+ * it.
  *
  * DESIGN: what can be tried is tried (in a child process that leaves nothing behind), not guessed from versions. */
 #include <errno.h>
@@ -24,7 +25,8 @@
 #define DISK_WANTED ((uint64_t)10 << 30)
 
 /* fix NULL: nothing to do. */
-static void add(json_t *list, const char *check, bool ok, const char *fix, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+static void add(json_t *list, const char *check, bool ok, const char *fix, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
 static void add(json_t *list, const char *check, bool ok, const char *fix, const char *fmt, ...)
 {
 	va_list ap;
@@ -75,7 +77,8 @@ static int try_overlay(const char *dir)
 		if (mkdir(path, 0700) < 0)
 			return errno;
 	}
-	snprintf(options, sizeof(options), "lowerdir=%s/l,upperdir=%s/u,workdir=%s/w%s", dir, dir, dir, root ? "" : ",userxattr");
+	snprintf(options, sizeof(options), "lowerdir=%s/l,upperdir=%s/u,workdir=%s/w%s", dir, dir, dir,
+		 root ? "" : ",userxattr");
 	return mount("quern", path, "overlay", 0, options) < 0 ? errno : 0;
 }
 
@@ -92,7 +95,8 @@ static void check_overlay(json_t *list, const char *data_dir)
 	CLEANUP_FD int parent = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	path_remove_tree(parent, strrchr(dir, '/') + 1, NULL);
 	if (rc)
-		add(list, "overlay", false, rc == ENODEV ? "sudo modprobe overlay" : "quern --data DIRECTORY-ON-EXT4-OR-XFS up",
+		add(list, "overlay", false,
+		    rc == ENODEV ? "sudo modprobe overlay" : "quern --data DIRECTORY-ON-EXT4-OR-XFS up",
 		    "an overlay with its upper layer in %s cannot be mounted: %s", data_dir, strerror(rc));
 	else
 		add(list, "overlay", true, NULL, "works in %s", data_dir);
@@ -103,7 +107,8 @@ static void check_runtime(json_t *list, const struct machine *m)
 	if (!m->runtime)
 		add(list, "runtime", false, "sudo apt install crun", "neither crun nor runc is installed");
 	else
-		add(list, "runtime", true, NULL, "%s%s", m->runtime, m->crun ? "" : " (crun starts containers about twice as fast)");
+		add(list, "runtime", true, NULL, "%s%s", m->runtime,
+		    m->crun ? "" : " (crun starts containers about twice as fast)");
 }
 
 static void check_cgroups(json_t *list, const struct machine *m)
@@ -114,11 +119,14 @@ static void check_cgroups(json_t *list, const struct machine *m)
 		if (!cgroup_has(m->cgroup, wanted[i]))
 			snprintf(missing + strlen(missing), sizeof(missing) - strlen(missing), " %s", wanted[i]);
 	if (m->cgroup == CGROUP_NONE)
-		add(list, "cgroups", false, m->rootless ? "sudo quern executor" : "sudo mount -o remount,rw /sys/fs/cgroup",
-		    "not usable: CPU, memory and process limits are not enforced%s", m->rootless ? " without root" : "");
+		add(list, "cgroups", false,
+		    m->rootless ? "sudo quern executor" : "sudo mount -o remount,rw /sys/fs/cgroup",
+		    "not usable: CPU, memory and process limits are not enforced%s",
+		    m->rootless ? " without root" : "");
 	else
-		add(list, "cgroups", !*missing, "add cgroup_enable=memory to the kernel command line, then reboot", "%s%s%s",
-		    cgroup_mode_name(m->cgroup), *missing ? "; missing:" : " with cpu, memory, pids", missing);
+		add(list, "cgroups", !*missing, "add cgroup_enable=memory to the kernel command line, then reboot",
+		    "%s%s%s", cgroup_mode_name(m->cgroup), *missing ? "; missing:" : " with cpu, memory, pids",
+		    missing);
 }
 
 static void check_disk(json_t *list, const char *data_dir)
@@ -129,37 +137,44 @@ static void check_disk(json_t *list, const char *data_dir)
 		return;
 	}
 	uint64_t avail = (uint64_t)fs.f_bavail * fs.f_frsize;
-	add(list, "disk", avail >= DISK_WANTED, "quern --data DIRECTORY up", "%.1f GiB free in %s", (double)avail / (1 << 30), data_dir);
+	add(list, "disk", avail >= DISK_WANTED, "quern --data DIRECTORY up", "%.1f GiB free in %s",
+	    (double)avail / (1 << 30), data_dir);
 }
 
 static void check_packages(json_t *list)
 {
-	static const char *const names[] = { "python3", "python3-pip", "python3-sklearn", "python3-pandas", "python3-joblib",
-					     "python3-xgboost", "libxgboost0" };
+	static const char *const names[] = { "python3",        "python3-pip",     "python3-sklearn", "python3-pandas",
+					     "python3-joblib", "python3-xgboost", "libxgboost0" };
 	char missing[256] = "", fix[320];
 	if (access("/var/lib/dpkg/info", X_OK) < 0) {
-		add(list, "packages", true, NULL, "not a Debian system: whether /usr has Python with scikit-learn, pandas and xgboost is not checked");
+		add(list, "packages", true, NULL,
+		    "not a Debian system: whether /usr has Python with scikit-learn, pandas and xgboost is not "
+		    "checked");
 		return;
 	}
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (!image_package_installed(names[i]))
 			snprintf(missing + strlen(missing), sizeof(missing) - strlen(missing), " %s", names[i]);
 	snprintf(fix, sizeof(fix), "sudo apt install%s", missing);
-	add(list, "packages", !*missing, fix, "%s%s", *missing ? "built-in images lack:" : "those of the built-in images are installed", missing);
+	add(list, "packages", !*missing, fix, "%s%s",
+	    *missing ? "built-in images lack:" : "those of the built-in images are installed", missing);
 }
 
 static void check_init(json_t *list)
 {
 	bool there = access("/usr/bin/tini-static", X_OK) == 0 || access("/usr/bin/catatonit", X_OK) == 0;
-	add(list, "init", there, "sudo apt install tini", there ? "for containers that ask for a reaper" : "no tini-static or catatonit: containers that ask for a reaper (initProcessEnabled) do not start");
+	add(list, "init", there, "sudo apt install tini",
+	    there ? "for containers that ask for a reaper"
+		  : "no tini-static or catatonit: containers that ask for a reaper (initProcessEnabled) do not start");
 }
 
 static void check_filter(json_t *list)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	CLEANUP_BUF struct buf bpf = BUF_INIT;
-	int rc = access("/proc/sys/kernel/seccomp/actions_avail", F_OK) < 0 ? error_set(&err, "the kernel has no seccomp filters") :
-									       seccomp_bpf_base64(&bpf, &err);
+	int rc = access("/proc/sys/kernel/seccomp/actions_avail", F_OK) < 0
+			 ? error_set(&err, "the kernel has no seccomp filters")
+			 : seccomp_bpf_base64(&bpf, &err);
 	add(list, "seccomp", rc == 0, "boot a kernel with CONFIG_SECCOMP_FILTER", "%s",
 	    rc == 0 ? "system calls of containers are filtered" : error_text(&err));
 }
@@ -170,12 +185,14 @@ json_t *task_doctor(const char *data_dir)
 	struct machine m;
 	json_t *list = json_array();
 	machine_detect(&a, NULL, &m);
-	add(list, "privileges", true, NULL, m.rootless ? "runs without root: one user inside containers" : "runs as root");
+	add(list, "privileges", true, NULL,
+	    m.rootless ? "runs without root: one user inside containers" : "runs as root");
 	check_runtime(list, &m);
 	check_cgroups(list, &m);
 	int rc = try(try_user_namespace, data_dir);
 	if (m.rootless || rc == 0)
-		add(list, "user namespaces", rc == 0, "sudo sysctl -w user.max_user_namespaces=65536 kernel.unprivileged_userns_clone=1", "%s",
+		add(list, "user namespaces", rc == 0,
+		    "sudo sysctl -w user.max_user_namespaces=65536 kernel.unprivileged_userns_clone=1", "%s",
 		    rc ? strerror(rc) : "can be made");
 	check_overlay(list, data_dir);
 	check_filter(list);

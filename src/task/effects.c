@@ -39,7 +39,8 @@ static int start(struct effects *f, struct engine *e, const char *owner, json_t 
 	int64_t until = clock_monotonic_us() / 1000 + PATIENCE_MS;
 	for (;;) {
 		int rc = task_start(f->client, owner, spec, err);
-		if (rc == 0 || !error_is(err, "Unavailable") || engine_stopping(e) || clock_monotonic_us() / 1000 >= until)
+		if (rc == 0 || !error_is(err, "Unavailable") || engine_stopping(e) ||
+		    clock_monotonic_us() / 1000 >= until)
 			return rc;
 		error_release(err);
 		*err = ERROR_INIT;
@@ -84,7 +85,8 @@ void task_add_effects(struct engine *e, struct task_client *c, task_prepare prep
 	struct effects *f = mem_calloc(1, sizeof(*f));
 	*f = (struct effects){ c, prepare, ctx };
 	task_client_own(c, f);
-	const struct effect_type types[] = { { "task.start", perform_start, f, true }, { "task.stop", perform_stop, f, true } };
+	const struct effect_type types[] = { { "task.start", perform_start, f, true },
+					     { "task.stop", perform_stop, f, true } };
 	for (size_t i = 0; i < 2; i++)
 		engine_add_effect(e, &types[i]);
 }

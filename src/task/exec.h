@@ -1,9 +1,9 @@
 /* exec.h - inside the executor.
  *
- * DESIGN: one thread, one event loop. exec_task.c knows tasks (booking, supervisors, results on disk), executor.c knows clients. The disk is the
- * truth: <data>/tasks/<id>/exec/task.json (accepted) and state.json (from the supervisor); memory is rebuilt from it at start.
- * <data>/tasks/.exec/ is the executor's own: lock, skeletons, seccomp filter, forgotten/<id> (tombstones, kept seven days, so that a start
- * that is repeated late does not run a task again). */
+ * DESIGN: one thread, one event loop. exec_task.c knows tasks (booking, supervisors, results on disk), executor.c knows
+ * clients. The disk is the truth: <data>/tasks/<id>/exec/task.json (accepted) and state.json (from the supervisor);
+ * memory is rebuilt from it at start. <data>/tasks/.exec/ is the executor's own: lock, skeletons, seccomp filter,
+ * forgotten/<id> (tombstones, kept seven days, so that a start that is repeated late does not run a task again). */
 #ifndef QUERN_TASK_EXEC_H
 #define QUERN_TASK_EXEC_H
 
@@ -21,14 +21,14 @@ struct exec_task {
 	enum exec_phase phase;
 	double cpus;
 	int64_t memory_bytes;
-	int64_t seq;      /* order of arrival */
+	int64_t seq;       /* order of arrival */
 	int64_t forked_at; /* monotonic ms */
-	json_t *task;     /* task.json while it waits; NULL afterwards */
-	json_t *state;    /* the supervisor's last word, or NULL */
-	json_t *event;    /* "stopped" */
+	json_t *task;      /* task.json while it waits; NULL afterwards */
+	json_t *state;     /* the supervisor's last word, or NULL */
+	json_t *event;     /* "stopped" */
 	bool started_told;
 	int64_t changes_told;
-	int exec_fd, fd;  /* its directory; the supervisor's socket or -1 */
+	int exec_fd, fd; /* its directory; the supervisor's socket or -1 */
 	struct buf in;
 };
 
@@ -39,13 +39,14 @@ struct executor {
 	char boot[40];
 	int data_fd, tasks_fd, own_fd, lock_fd;
 	int epoll;
-	int runtime_fd; /* sealed copy of the runtime, or -1 */
+	int runtime_fd;                /* sealed copy of the runtime, or -1 */
 	struct timespec runtime_mtime; /* of the file it was made from */
-	struct map tasks; /* id -> struct exec_task */
+	struct map tasks;              /* id -> struct exec_task */
 	double cpus_used;
 	int64_t memory_used, next_seq;
 	bool unsynced; /* accepted tasks whose files are not on disk yet */
-	void (*tell)(struct executor *x, struct exec_task *t, const json_t *event); /* to subscribed clients; t->owner */
+	void (*tell)(struct executor *x, struct exec_task *t,
+		     const json_t *event); /* to subscribed clients; t->owner */
 };
 #define EXEC_TAG_LISTENER 1
 #define EXEC_TAG_SIGNALS 2
@@ -62,7 +63,8 @@ int exec_sync(struct executor *x, const char *id, struct error *err);
 void exec_stop(struct executor *x, const char *id);
 void exec_forget(struct executor *x, const char *id);
 /* The events that say where the task is now: queued, started, stopped. */
-void exec_tell_now(struct executor *x, struct exec_task *t, void (*tell)(void *ctx, struct exec_task *t, const json_t *event), void *ctx);
+void exec_tell_now(struct executor *x, struct exec_task *t,
+		   void (*tell)(void *ctx, struct exec_task *t, const json_t *event), void *ctx);
 /* Data or the end from a supervisor. */
 void exec_supervisor_ready(struct executor *x, struct exec_task *t);
 /* Starts what fits, in order of arrival. */

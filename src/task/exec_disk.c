@@ -22,8 +22,8 @@
 int exec_open_task(struct executor *x, const char *id, bool make, struct error *err)
 {
 	uid_t uid = x->machine.rootless ? (uid_t)-1 : (uid_t)x->options.daemon_uid;
-	CLEANUP_FD int dir = make ? path_mkdirs_beneath(x->tasks_fd, id, 0755, uid, (gid_t)x->options.daemon_gid, err) :
-				    path_open_beneath(x->tasks_fd, id, O_PATH | O_DIRECTORY, 0, err);
+	CLEANUP_FD int dir = make ? path_mkdirs_beneath(x->tasks_fd, id, 0755, uid, (gid_t)x->options.daemon_gid, err)
+				  : path_open_beneath(x->tasks_fd, id, O_PATH | O_DIRECTORY, 0, err);
 	if (dir < 0)
 		return -1;
 	if (make && mkdirat(dir, "exec", 0700) < 0 && errno != EEXIST)
@@ -103,28 +103,28 @@ static json_t *stopped_event(const char *id, const char *reason, const char *err
 
 static json_t *blank_container(const char *name)
 {
-	return json_pack("{s:s?,s:n,s:n,s:b,s:n,s:n,s:n,s:i,s:i}", "name", name, "exit_code", "signal", "oom", 0, "started_at",
-			 "finished_at", "error", "cpu_ms", 0, "memory_peak", 0);
+	return json_pack("{s:s?,s:n,s:n,s:b,s:n,s:n,s:n,s:i,s:i}", "name", name, "exit_code", "signal", "oom", 0,
+			 "started_at", "finished_at", "error", "cpu_ms", 0, "memory_peak", 0);
 }
 
 json_t *exec_write_unstarted(struct executor *x, const char *id, int exec_fd, const json_t *task, const char *reason)
 {
 	json_t *list = json_array(), *one;
 	size_t i;
-	json_array_foreach(json_get_path(task, "spec.containers"), i, one)
+	json_array_foreach (json_get_path(task, "spec.containers"), i, one)
 		json_array_append_new(list, blank_container(json_get_text(one, "name")));
 	json_t *event = stopped_event(id, reason, NULL, list, json_get(task, "notes"));
 	write_state(exec_fd, id, event);
 	return event;
 }
 
-/* The recorded first processes, when they still are the same ones (start time); with their pid namespace all of theirs goes. */
+/* The recorded first processes, when they still are the same ones (start time); with their pid namespace all of theirs
+ * goes. */
 static void kill_recorded(const json_t *containers)
 {
 	size_t i;
 	json_t *one;
-	json_array_foreach((json_t *)containers, i, one)
-	{
+	json_array_foreach ((json_t *)containers, i, one) {
 		int64_t pid = json_get_int(one, "pid", 0), start = json_get_int(one, "pid_start", -1);
 		if (pid > 1 && start > 0 && process_start((pid_t)pid) == start)
 			kill((pid_t)pid, SIGKILL);
@@ -138,15 +138,16 @@ json_t *exec_write_lost(struct executor *x, const char *id, int exec_fd, const j
 	json_t *list = json_array(), *one;
 	size_t i;
 	kill_recorded(recorded);
-	json_array_foreach(json_get_path(task, "spec.containers"), i, one)
-	{
+	json_array_foreach (json_get_path(task, "spec.containers"), i, one) {
 		const char *name = json_get_text(one, "name");
 		json_t *was = json_array_get(recorded, i), *now = blank_container(name);
 		char group[SPEC_ID_MAX * 2 + 32];
 		snprintf(group, sizeof(group), "/quern/%s/%s", id, name ? name : "");
 		cgroup_kill(x->machine.cgroup, group);
 		cgroup_remove(x->machine.cgroup, group);
-		static const char *const keys[] = { "exit_code", "signal", "oom", "started_at", "finished_at", "error" };
+		static const char *const keys[] = {
+			"exit_code", "signal", "oom", "started_at", "finished_at", "error"
+		};
 		for (size_t k = 0; k < sizeof(keys) / sizeof(*keys); k++)
 			json_copy_key(now, was, keys[k]);
 		if (json_get(now, "started_at") && !json_get(now, "finished_at"))
@@ -157,8 +158,10 @@ json_t *exec_write_lost(struct executor *x, const char *id, int exec_fd, const j
 	snprintf(group, sizeof(group), "/quern/%s", id);
 	cgroup_remove(x->machine.cgroup, group);
 	json_t *notes = json_get(state, "notes") ? json_get(state, "notes") : json_get(task, "notes");
-	json_t *event = stopped_event(id, "lost", "TaskLost: the task's supervisor ended before the task did (the machine restarted, or it was killed)",
-				      list, notes);
+	json_t *event = stopped_event(
+		id, "lost",
+		"TaskLost: the task's supervisor ended before the task did (the machine restarted, or it was killed)",
+		list, notes);
 	json_copy_key(event, state, "started_at");
 	write_state(exec_fd, id, event);
 	path_remove_tree(exec_fd, "u", NULL);

@@ -65,17 +65,22 @@ static const char *queue_reason(struct executor *x, const struct exec_task *t)
 	return text;
 }
 
-void exec_tell_now(struct executor *x, struct exec_task *t, void (*tell)(void *ctx, struct exec_task *t, const json_t *event), void *ctx)
+void exec_tell_now(struct executor *x, struct exec_task *t,
+		   void (*tell)(void *ctx, struct exec_task *t, const json_t *event), void *ctx)
 {
 	int64_t started = json_get_int(t->state, "started_at", 0);
 	if (t->phase == EXEC_QUEUED) {
-		CLEANUP_JSON json_t *event = json_pack("{s:s,s:s,s:s}", "task", t->id, "type", "queued", "reason", queue_reason(x, t));
+		CLEANUP_JSON json_t *event =
+			json_pack("{s:s,s:s,s:s}", "task", t->id, "type", "queued", "reason", queue_reason(x, t));
 		tell(ctx, t, event);
 	} else if (t->phase == EXEC_LIVE && started) {
-		CLEANUP_JSON json_t *event = json_pack("{s:s,s:s,s:I}", "task", t->id, "type", "started", "at", (json_int_t)started);
+		CLEANUP_JSON json_t *event =
+			json_pack("{s:s,s:s,s:I}", "task", t->id, "type", "started", "at", (json_int_t)started);
 		tell(ctx, t, event);
-		if (json_get_int(t->state, "changes", 0) && t->changes_told) { /* said before; who comes now has not heard it */
-			CLEANUP_JSON json_t *changed = json_pack("{s:s,s:s,s:O}", "task", t->id, "type", "changed", "containers", json_get(t->state, "containers"));
+		if (json_get_int(t->state, "changes", 0) &&
+		    t->changes_told) { /* said before; who comes now has not heard it */
+			CLEANUP_JSON json_t *changed = json_pack("{s:s,s:s,s:O}", "task", t->id, "type", "changed",
+								 "containers", json_get(t->state, "containers"));
 			tell(ctx, t, changed);
 		}
 	} else if (t->phase == EXEC_STOPPED) {
@@ -108,7 +113,8 @@ static void set_title(const char *text)
 	}
 }
 
-/* The supervisor is this program; it is not executed anew, since linking a large program costs more than all its mounts. */
+/* The supervisor is this program; it is not executed anew, since linking a large program costs more than all its
+ * mounts. */
 static _Noreturn void child(int listener, int runtime, const char *dir)
 {
 	int null = open("/dev/null", O_RDWR);
@@ -195,7 +201,8 @@ static void book(struct executor *x, const struct exec_task *t, int sign)
 
 static bool fits(const struct executor *x, const struct exec_task *t)
 {
-	return x->cpus_used + t->cpus <= x->machine.cpus + 1e-6 && x->memory_used + t->memory_bytes <= x->machine.memory_bytes;
+	return x->cpus_used + t->cpus <= x->machine.cpus + 1e-6 &&
+	       x->memory_used + t->memory_bytes <= x->machine.memory_bytes;
 }
 
 static void stopped(struct executor *x, struct exec_task *t, json_t *event)
@@ -255,13 +262,14 @@ void exec_schedule(struct executor *x)
 
 /* ---- start ---- */
 
-static void clamp_number(json_t *obj, const char *key, double most, json_t *notes, const char *what, const char *unit, double per)
+static void clamp_number(json_t *obj, const char *key, double most, json_t *notes, const char *what, const char *unit,
+			 double per)
 {
 	json_t *value = json_get(obj, key);
 	if (!json_is_number(value) || json_number_value(value) <= most)
 		return;
-	json_array_append_new(notes, json_sprintf("%s scaled down to %.4g %s, what this machine has (asked for %.4g)", what, most / per, unit,
-						  json_number_value(value) / per));
+	json_array_append_new(notes, json_sprintf("%s scaled down to %.4g %s, what this machine has (asked for %.4g)",
+						  what, most / per, unit, json_number_value(value) / per));
 	if (json_is_integer(value))
 		json_set_int(obj, key, (int64_t)most);
 	else
@@ -275,8 +283,7 @@ static void scale_down(struct executor *x, json_t *spec, json_t *notes)
 	size_t i;
 	clamp_number(resources, "cpus", x->machine.cpus, notes, "task", "CPUs", 1);
 	clamp_number(resources, "memory", (double)x->machine.memory_bytes, notes, "task", "GiB", 1 << 30);
-	json_array_foreach(json_get(spec, "containers"), i, c)
-	{
+	json_array_foreach (json_get(spec, "containers"), i, c) {
 		CLEANUP_FREE char *name = NULL;
 		if (asprintf(&name, "container %s", json_get_text(c, "name")) < 0)
 			BUG("out of memory");
@@ -414,7 +421,8 @@ static void tell_changes(struct executor *x, struct exec_task *t)
 	if (changes <= t->changes_told || t->phase != EXEC_LIVE)
 		return;
 	t->changes_told = changes;
-	CLEANUP_JSON json_t *event = json_pack("{s:s,s:s,s:O}", "task", t->id, "type", "changed", "containers", json_get(t->state, "containers"));
+	CLEANUP_JSON json_t *event = json_pack("{s:s,s:s,s:O}", "task", t->id, "type", "changed", "containers",
+					       json_get(t->state, "containers"));
 	x->tell(x, t, event);
 }
 
@@ -526,7 +534,8 @@ static int make_own_files(struct executor *x, struct error *err)
 		return error_errno(err, errno, "make `forgotten`");
 	if (skeleton_make(x->own_fd, skeleton, err) < 0)
 		return -1;
-	/* A runtime that would pass over the ready filter must get the profile instead, or nothing would be filtered. */
+	/* A runtime that would pass over the ready filter must get the profile instead, or nothing would be filtered.
+	 */
 	unlinkat(x->own_fd, "seccomp.bpf", 0);
 	if (!x->machine.crun || !machine_program_knows(x->machine.runtime, "run.oci.seccomp_bpf_data"))
 		return 0;
@@ -553,7 +562,8 @@ int exec_tasks_open(struct executor *x, struct error *err)
 		return error_set(err, "`%s/tasks/.exec` is not the executor's alone", x->options.data_dir);
 	x->lock_fd = openat(x->own_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (x->lock_fd < 0 || flock(x->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return error_errno(err, errno, "lock `%s/tasks/.exec/lock` (does another executor run?)", x->options.data_dir);
+		return error_errno(err, errno, "lock `%s/tasks/.exec/lock` (does another executor run?)",
+				   x->options.data_dir);
 	return make_own_files(x, err);
 }
 
@@ -570,7 +580,9 @@ json_t *exec_list(struct executor *x)
 		const char *phase = json_get_text(t->state, "phase");
 		json_set_text(one, "task", t->id);
 		json_set_text(one, "state", t->phase == EXEC_QUEUED ? "queued" : phase ? phase : "starting");
-		json_object_set_new(one, "containers", json_get(t->state, "containers") ? json_incref(json_get(t->state, "containers")) : json_array());
+		json_object_set_new(one, "containers",
+				    json_get(t->state, "containers") ? json_incref(json_get(t->state, "containers"))
+								     : json_array());
 		json_array_append_new(list, one);
 	}
 	return list;

@@ -1,8 +1,11 @@
 /* executor.c - `quern executor`: the small privileged process that starts tasks.
  *
- * DESIGN: see exec.h. Here: the socket, who may connect (SO_PEERCRED: the daemon's user, ours, root), the requests. Messages (frame.h):
- *   {"n":1,"op":"hello","subscribe":true}            -> {"re":1,"machine":{...}}, then the events of all tasks as they stand, then new ones
- *   {"n":2,"op":"start","owner":"...","spec":{...}}  -> {"re":2,"state":"queued"|"live"|"stopped"|"forgotten"}; on disk before the answer
+ * DESIGN: see exec.h. Here: the socket, who may connect (SO_PEERCRED: the daemon's user, ours, root), the requests.
+ * Messages (frame.h):
+ *   {"n":1,"op":"hello","subscribe":true}            -> {"re":1,"machine":{...}}, then the events of all tasks as they
+ * stand, then new ones
+ *   {"n":2,"op":"start","owner":"...","spec":{...}}  -> {"re":2,"state":"queued"|"live"|"stopped"|"forgotten"}; on disk
+ * before the answer
  *   {"n":3,"op":"stop","task":"..."} {"n":4,"op":"forget","task":"..."} {"n":5,"op":"list"} {"n":6,"op":"machine"}
  *   a failure is {"re":n,"error":{"code","message"}}; an event is {"owner":"...","event":{...}}.
  * It ends on SIGTERM and leaves supervisors alone. */
@@ -72,7 +75,8 @@ static void client_flush(struct server *v, struct client *c)
 		return;
 	}
 	if (c->writing != (rc == 1)) {
-		struct epoll_event ev = { .events = EPOLLIN | (rc ? EPOLLOUT : 0), .data.u64 = EXEC_TAG_CLIENT + (uint64_t)(c - v->clients) };
+		struct epoll_event ev = { .events = EPOLLIN | (rc ? EPOLLOUT : 0),
+					  .data.u64 = EXEC_TAG_CLIENT + (uint64_t)(c - v->clients) };
 		epoll_ctl(v->x.epoll, EPOLL_CTL_MOD, c->fd, &ev);
 		c->writing = rc == 1;
 	}
@@ -108,12 +112,14 @@ static void tell_clients(struct executor *x, struct exec_task *t, const json_t *
 
 /* ---- requests ---- */
 
-static void reply(struct server *v, struct client *c, int64_t n, const char *key, json_t *value, const struct error *err)
+static void reply(struct server *v, struct client *c, int64_t n, const char *key, json_t *value,
+		  const struct error *err)
 {
 	CLEANUP_JSON json_t *message = json_object();
 	json_set_int(message, "re", n);
 	if (err)
-		json_object_set_new(message, "error", json_pack("{s:s,s:s}", "code", err->code, "message", error_text(err)));
+		json_object_set_new(message, "error",
+				    json_pack("{s:s,s:s}", "code", err->code, "message", error_text(err)));
 	if (value)
 		json_object_set_new(message, key, value);
 	client_send(v, c, message);
@@ -125,7 +131,8 @@ static void send_acks(struct server *v)
 		CLEANUP_ERROR struct error err = ERROR_INIT;
 		int rc = exec_sync(&v->x, v->acks[i].id, &err);
 		if (v->acks[i].client)
-			reply(v, v->acks[i].client, v->acks[i].n, "state", rc < 0 ? NULL : json_string(v->acks[i].phase), rc < 0 ? &err : NULL);
+			reply(v, v->acks[i].client, v->acks[i].n, "state",
+			      rc < 0 ? NULL : json_string(v->acks[i].phase), rc < 0 ? &err : NULL);
 	}
 	v->nacks = 0;
 }
@@ -238,7 +245,9 @@ static void on_connect(struct server *v)
 static int listen_at(struct server *v, struct error *err)
 {
 	const char *path = v->x.options.socket_path, *slash = strrchr(path, '/');
-	const char *dir = slash == path ? "/" : slash ? arena_strdup(&v->x.arena, str_of(path, (size_t)(slash - path))) : ".";
+	const char *dir = slash == path ? "/"
+			  : slash       ? arena_strdup(&v->x.arena, str_of(path, (size_t)(slash - path)))
+					: ".";
 	mkdir(dir, 0755);
 	CLEANUP_FD int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
@@ -247,15 +256,16 @@ static int listen_at(struct server *v, struct error *err)
 	v->listener = frame_listen_at(fd, name, 0600, err);
 	if (v->listener < 0)
 		return -1;
-	if (!v->x.machine.rootless && fchownat(fd, name, (uid_t)v->x.options.daemon_uid, (gid_t)v->x.options.daemon_gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if (!v->x.machine.rootless &&
+	    fchownat(fd, name, (uid_t)v->x.options.daemon_uid, (gid_t)v->x.options.daemon_gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return error_errno(err, errno, "give `%s` to the daemon", path);
 	fcntl(v->listener, F_SETFL, O_NONBLOCK);
 	return 0;
 }
 
-/* crun refuses a machine with v1 and v2 control groups side by side when it sees the v2 tree, which has no limits to offer there, and runc
- * makes useless groups in it. We hide it in a mount namespace of our own, once for all tasks; what the host mounts later still gets
- * here. */
+/* crun refuses a machine with v1 and v2 control groups side by side when it sees the v2 tree, which has no limits to
+ * offer there, and runc makes useless groups in it. We hide it in a mount namespace of our own, once for all tasks;
+ * what the host mounts later still gets here. */
 static int hide_second_tree(struct executor *x, struct error *err)
 {
 	if (x->machine.cgroup != CGROUP_HYBRID)
@@ -273,7 +283,9 @@ static int set_up(struct server *v, struct error *err)
 	char boot[64];
 	sigset_t set;
 	if (!path_is_clean(x->options.data_dir))
-		return error_set(err, "the data directory must be an absolute path without `.`, `..` or a trailing slash: `%s`", x->options.data_dir);
+		return error_set(
+			err, "the data directory must be an absolute path without `.`, `..` or a trailing slash: `%s`",
+			x->options.data_dir);
 	ssize_t n = path_get("/proc/sys/kernel/random/boot_id", boot, sizeof(boot));
 	snprintf(x->boot, sizeof(x->boot), "%.*s", n > 1 ? (int)n - 1 : 0, boot);
 	machine_detect(&x->arena, x->options.runtime, &x->machine);
@@ -293,10 +305,13 @@ static int set_up(struct server *v, struct error *err)
 	v->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (x->epoll < 0 || v->signals < 0)
 		return error_errno(err, errno, "make an event loop");
-	if (hide_second_tree(x, err) < 0 || exec_tasks_open(x, err) < 0 || exec_tasks_adopt(x, err) < 0 || listen_at(v, err) < 0)
+	if (hide_second_tree(x, err) < 0 || exec_tasks_open(x, err) < 0 || exec_tasks_adopt(x, err) < 0 ||
+	    listen_at(v, err) < 0)
 		return -1;
-	struct epoll_event a = { .events = EPOLLIN, .data.u64 = EXEC_TAG_LISTENER }, b = { .events = EPOLLIN, .data.u64 = EXEC_TAG_SIGNALS };
-	if (epoll_ctl(x->epoll, EPOLL_CTL_ADD, v->listener, &a) < 0 || epoll_ctl(x->epoll, EPOLL_CTL_ADD, v->signals, &b) < 0)
+	struct epoll_event a = { .events = EPOLLIN, .data.u64 = EXEC_TAG_LISTENER },
+			   b = { .events = EPOLLIN, .data.u64 = EXEC_TAG_SIGNALS };
+	if (epoll_ctl(x->epoll, EPOLL_CTL_ADD, v->listener, &a) < 0 ||
+	    epoll_ctl(x->epoll, EPOLL_CTL_ADD, v->signals, &b) < 0)
 		return error_errno(err, errno, "watch a descriptor");
 	return 0;
 }
@@ -362,8 +377,9 @@ int executor_main(const struct executor_options *options)
 	} else {
 		for (size_t i = 0; v->x.machine.notes[i]; i++)
 			log_warn("executor", "%s", v->x.machine.notes[i]);
-		log_info("executor", "listens on %s: %.4g CPUs, %lld MiB, %s, cgroups %s", options->socket_path, v->x.machine.cpus,
-			 (long long)(v->x.machine.memory_bytes >> 20), v->x.machine.runtime ? v->x.machine.runtime : "no runtime",
+		log_info("executor", "listens on %s: %.4g CPUs, %lld MiB, %s, cgroups %s", options->socket_path,
+			 v->x.machine.cpus, (long long)(v->x.machine.memory_bytes >> 20),
+			 v->x.machine.runtime ? v->x.machine.runtime : "no runtime",
 			 cgroup_mode_name(v->x.machine.cgroup));
 		run_loop(v);
 		unlink(options->socket_path);

@@ -18,7 +18,8 @@ int frame_add(struct buf *out, const json_t *message, struct error *err)
 	size_t n = strlen(text);
 	if (n > FRAME_MAX_BYTES)
 		return error_set(err, "message of %zu bytes is larger than %u", n, FRAME_MAX_BYTES);
-	unsigned char head[4] = { (unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8), (unsigned char)n };
+	unsigned char head[4] = { (unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8),
+				  (unsigned char)n };
 	buf_add(out, head, 4);
 	buf_add(out, text, n);
 	return 0;
@@ -112,7 +113,8 @@ static int open_parent(const char *path, const char **name)
 {
 	const char *slash = strrchr(path, '/');
 	*name = slash ? slash + 1 : path;
-	CLEANUP_FREE char *dir = slash ? mem_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : mem_strdup(".");
+	CLEANUP_FREE char *dir =
+		slash ? mem_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : mem_strdup(".");
 	int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }

@@ -126,10 +126,12 @@ static void add_host_dirs(struct image *out)
 }
 
 /* [{"from": below images_dir, "to": path}]; `first`: only the first whose `from` is there. */
-static int add_mounts(struct arena *a, const char *images_dir, const json_t *list, bool first, struct image *out, struct error *err)
+static int add_mounts(struct arena *a, const char *images_dir, const json_t *list, bool first, struct image *out,
+		      struct error *err)
 {
 	for (size_t i = 0; i < json_array_size(list); i++) {
-		const char *from = json_get_text(json_array_get(list, i), "from"), *to = json_get_text(json_array_get(list, i), "to");
+		const char *from = json_get_text(json_array_get(list, i), "from"),
+			   *to = json_get_text(json_array_get(list, i), "to");
 		const char *source = from ? arena_printf(a, "%s/%s", images_dir, from) : "";
 		if (!from || !to || !path_is_clean(to) || !path_is_clean(arena_printf(a, "/%s", from)))
 			return error_set(err, "`%s/images.json`: bad mount", images_dir);
@@ -138,7 +140,8 @@ static int add_mounts(struct arena *a, const char *images_dir, const json_t *lis
 			if (first)
 				return 0;
 		} else if (!first) {
-			return error_set(err, "built-in image: `%s` is missing (make install, or images/assemble.sh)", source);
+			return error_set(err, "built-in image: `%s` is missing (make install, or images/assemble.sh)",
+					 source);
 		}
 	}
 	return 0;
@@ -148,10 +151,12 @@ static int add_links(struct arena *a, const json_t *list, struct image *out, str
 {
 	out->links = ARENA_ARRAY(a, struct image_link, json_array_size(list) + 1);
 	for (size_t i = 0; i < json_array_size(list); i++) {
-		const char *path = json_get_text(json_array_get(list, i), "path"), *to = json_get_text(json_array_get(list, i), "to");
+		const char *path = json_get_text(json_array_get(list, i), "path"),
+			   *to = json_get_text(json_array_get(list, i), "to");
 		if (!path || !to || !path_is_clean(path) || !path[1])
 			return error_set(err, "images.json: bad link");
-		out->links[out->nlinks++] = (struct image_link){ arena_strdup(a, str_from(path)), arena_strdup(a, str_from(to)) };
+		out->links[out->nlinks++] =
+			(struct image_link){ arena_strdup(a, str_from(path)), arena_strdup(a, str_from(to)) };
 	}
 	return 0;
 }
@@ -171,8 +176,8 @@ static int check_packages(const json_t *entry, struct error *err)
 	if (!missing.len)
 		return 0;
 	const char *image = json_get_text(entry, "name");
-	return error_set(err, "built-in image %s needs Debian packages that are not installed:%s (apt install%s)", image ? image : "?",
-			 missing.ptr, missing.ptr);
+	return error_set(err, "built-in image %s needs Debian packages that are not installed:%s (apt install%s)",
+			 image ? image : "?", missing.ptr, missing.ptr);
 }
 
 bool image_package_installed(const char *name)
@@ -193,7 +198,8 @@ bool image_package_installed(const char *name)
 }
 
 /* The layers of environment, the later ones win; PYTHONPATH gets the local environment before it. */
-static void add_env(struct arena *a, const json_t *layout, const json_t *entry, const char *python_env, struct image *out)
+static void add_env(struct arena *a, const json_t *layout, const json_t *entry, const char *python_env,
+		    struct image *out)
 {
 	CLEANUP_JSON json_t *env = json_object();
 	json_set_text(env, "PATH", BUILTIN_PATH);
@@ -205,19 +211,20 @@ static void add_env(struct arena *a, const json_t *layout, const json_t *entry, 
 			json_object_update(env, json_get(json_array_get(tag_env, i), "env"));
 	if (python_env) {
 		const char *old = json_get_text(env, "PYTHONPATH");
-		json_set_text(env, "PYTHONPATH", arena_printf(a, "%s%s%s", LOCAL_PYTHON, old ? ":" : "", old ? old : ""));
+		json_set_text(env, "PYTHONPATH",
+			      arena_printf(a, "%s%s%s", LOCAL_PYTHON, old ? ":" : "", old ? old : ""));
 	}
 	size_t n = 0;
 	const char *key;
 	json_t *value;
 	out->env = ARENA_ARRAY(a, const char *, json_object_size(env) + 1);
-	json_object_foreach(env, key, value)
+	json_object_foreach (env, key, value)
 		if (json_is_string(value))
 			out->env[n++] = arena_printf(a, "%s=%s", key, json_string_value(value));
 }
 
-static int built_in(struct arena *a, const struct image_source *src, const json_t *all, const json_t *entry, struct image *out,
-		    struct error *err)
+static int built_in(struct arena *a, const struct image_source *src, const json_t *all, const json_t *entry,
+		    struct image *out, struct error *err)
 {
 	char skeleton[64];
 	const json_t *layout = json_get(all, "layout");
@@ -243,7 +250,8 @@ static int built_in(struct arena *a, const struct image_source *src, const json_
 	return 0;
 }
 
-int image_resolve(struct arena *a, const struct image_source *src, const char *uri, struct image *out, struct error *err)
+int image_resolve(struct arena *a, const struct image_source *src, const char *uri, struct image *out,
+		  struct error *err)
 {
 	*out = (struct image){ 0 };
 	if (image_split(a, uri, &out->repository, &out->tag, err) < 0)
@@ -254,9 +262,11 @@ int image_resolve(struct arena *a, const struct image_source *src, const char *u
 	const json_t *images = json_get(all, "images");
 	for (size_t i = 0; i < json_array_size(images); i++) {
 		const json_t *entry = json_array_get(images, i);
-		if (matches(json_get(entry, "repositories"), out->repository) && matches(json_get(entry, "tags"), out->tag))
+		if (matches(json_get(entry, "repositories"), out->repository) &&
+		    matches(json_get(entry, "tags"), out->tag))
 			return built_in(a, src, all, entry, out, err);
 	}
-	return error_set(err, "pull image manifest has been retried 1 time(s): failed to resolve ref %s: %s:%s: not found", uri,
-			 out->repository, out->tag);
+	return error_set(err,
+			 "pull image manifest has been retried 1 time(s): failed to resolve ref %s: %s:%s: not found",
+			 uri, out->repository, out->tag);
 }

@@ -1,8 +1,9 @@
 /* layer_unpack.c - one layer archive into one directory; see layers.h.
  *
- * DESIGN: libarchive reads (tar; gzip, zstd or plain), we write: it never sees a path of ours. The parent of an entry is opened inside the
- * layer's root by openat2(RESOLVE_IN_ROOT), so that symlinks of earlier entries cannot lead out; the last component is always made or replaced by
- * name, never followed. Whiteouts become what overlayfs reads: a character device 0:0, or the attribute "opaque". */
+ * DESIGN: libarchive reads (tar; gzip, zstd or plain), we write: it never sees a path of ours. The parent of an entry
+ * is opened inside the layer's root by openat2(RESOLVE_IN_ROOT), so that symlinks of earlier entries cannot lead out;
+ * the last component is always made or replaced by name, never followed. Whiteouts become what overlayfs reads: a
+ * character device 0:0, or the attribute "opaque". */
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
@@ -48,7 +49,8 @@ static bool clean_name(const char *name, char out[PATH_MAX])
 	while (str_split(&rest, '/', &piece)) {
 		if (!piece.len || str_eqz(piece, "."))
 			continue;
-		if (str_eqz(piece, "..") || piece.len > NAME_MAX || ++depth > MAX_DEPTH || len + piece.len + 2 > PATH_MAX)
+		if (str_eqz(piece, "..") || piece.len > NAME_MAX || ++depth > MAX_DEPTH ||
+		    len + piece.len + 2 > PATH_MAX)
 			return false;
 		if (len)
 			out[len++] = '/';
@@ -106,7 +108,8 @@ static int open_parent(struct unpack *u, const char *path, struct error *err)
 		if (mkdirat(above, name, 0755) < 0 && errno != EEXIST)
 			fd = -errno;
 		else
-			fd = openat(above, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), fd = fd < 0 ? -errno : fd;
+			fd = openat(above, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
+			fd = fd < 0 ? -errno : fd;
 		if (!slash)
 			close(above);
 		forget_parent(u);
@@ -164,7 +167,8 @@ static void set_xattrs(int fd, struct archive_entry *e)
 	size_t size;
 	archive_entry_xattr_reset(e);
 	while (archive_entry_xattr_next(e, &name, &value, &size) == ARCHIVE_OK)
-		if (!strcmp(name, "security.capability") || (!strncmp(name, "user.", 5) && strncmp(name, "user.overlay.", 13)))
+		if (!strcmp(name, "security.capability") ||
+		    (!strncmp(name, "user.", 5) && strncmp(name, "user.overlay.", 13)))
 			(void)fsetxattr(fd, name, value, size, 0);
 }
 
@@ -191,7 +195,8 @@ static int copy_data(struct unpack *u, struct archive *ar, int fd, const char *n
 	}
 }
 
-static int put_file(struct unpack *u, struct archive *ar, struct archive_entry *e, int dir, const char *name, struct error *err)
+static int put_file(struct unpack *u, struct archive *ar, struct archive_entry *e, int dir, const char *name,
+		    struct error *err)
 {
 	if (archive_entry_size(e) > u->max_bytes - u->bytes)
 		return error_set(err, "layer is larger than %lld bytes", (long long)u->max_bytes);
@@ -203,10 +208,12 @@ static int put_file(struct unpack *u, struct archive *ar, struct archive_entry *
 	/* a sparse end */
 	if (archive_entry_size_is_set(e) && ftruncate(fd, archive_entry_size(e)) < 0)
 		return error_errno(err, errno, "size of `%s`", name);
-	if (give(u, fd, (uid_t)archive_entry_uid(e), (gid_t)archive_entry_gid(e)) < 0 || fchmod(fd, archive_entry_perm(e) & 07777) < 0)
+	if (give(u, fd, (uid_t)archive_entry_uid(e), (gid_t)archive_entry_gid(e)) < 0 ||
+	    fchmod(fd, archive_entry_perm(e) & 07777) < 0)
 		return error_errno(err, errno, "owner and mode of `%s`", name);
 	set_xattrs(fd, e);
-	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { archive_entry_mtime(e), archive_entry_mtime_nsec(e) } };
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
+				     { archive_entry_mtime(e), archive_entry_mtime_nsec(e) } };
 	futimens(fd, times);
 	return 0;
 }
@@ -222,7 +229,8 @@ static int put_dir(struct unpack *u, struct archive_entry *e, int dir, const cha
 	if (fd < 0)
 		return error_errno(err, errno, "open directory `%s`", name);
 	mode_t mode = archive_entry_perm(e) & 07777;
-	if (give(u, fd, (uid_t)archive_entry_uid(e), (gid_t)archive_entry_gid(e)) < 0 || set_mode(fd, u->src->rootless ? mode | 0700 : mode) < 0)
+	if (give(u, fd, (uid_t)archive_entry_uid(e), (gid_t)archive_entry_gid(e)) < 0 ||
+	    set_mode(fd, u->src->rootless ? mode | 0700 : mode) < 0)
 		return error_errno(err, errno, "owner and mode of `%s`", name);
 	return 0;
 }
@@ -243,19 +251,23 @@ static int put_hard_link(struct unpack *u, const char *to, int dir, const char *
 	return 0;
 }
 
-static int put_special(struct unpack *u, struct archive_entry *e, int dir, const char *name, const char *path, struct error *err)
+static int put_special(struct unpack *u, struct archive_entry *e, int dir, const char *name, const char *path,
+		       struct error *err)
 {
 	mode_t type = archive_entry_filetype(e);
 	if (type == AE_IFLNK) {
 		const char *to = archive_entry_symlink(e);
 		if (!to || symlinkat(to, dir, name) < 0)
 			return error_errno(err, to ? errno : EINVAL, "make link `%s`", path);
-		if (!u->src->rootless && fchownat(dir, name, (uid_t)archive_entry_uid(e), (gid_t)archive_entry_gid(e), AT_SYMLINK_NOFOLLOW) < 0)
+		if (!u->src->rootless && fchownat(dir, name, (uid_t)archive_entry_uid(e), (gid_t)archive_entry_gid(e),
+						  AT_SYMLINK_NOFOLLOW) < 0)
 			return error_errno(err, errno, "owner of `%s`", path);
 		return 0;
 	}
 	if (type == AE_IFIFO)
-		return mknodat(dir, name, S_IFIFO | (archive_entry_perm(e) & 0777), 0) < 0 ? error_errno(err, errno, "make `%s`", path) : 0;
+		return mknodat(dir, name, S_IFIFO | (archive_entry_perm(e) & 0777), 0) < 0
+			       ? error_errno(err, errno, "make `%s`", path)
+			       : 0;
 	if ((type == AE_IFCHR || type == AE_IFBLK) && !strncmp(path, "dev/", 4))
 		return 0;
 	return error_set(err, "`%.200s` is a device node or of an unknown type", path);
@@ -330,7 +342,9 @@ int layer_unpack(int blob, int root, const int *lowers, size_t n, const struct l
 	archive_read_support_filter_zstd(ar);
 	archive_read_support_format_tar(ar);
 	archive_read_support_format_empty(ar);
-	int rc = archive_read_open_fd(ar, blob, 256 << 10) == ARCHIVE_OK ? 0 : error_set(err, "unpack a layer: %s", archive_error_string(ar));
+	int rc = archive_read_open_fd(ar, blob, 256 << 10) == ARCHIVE_OK
+			 ? 0
+			 : error_set(err, "unpack a layer: %s", archive_error_string(ar));
 	if (rc == 0)
 		rc = read_all(&u, ar, err);
 	forget_parent(&u);

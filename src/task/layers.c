@@ -48,7 +48,8 @@ static int open_dir(int dir, const char *name)
 	return openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-static int unpack_into(const struct layers_source *src, const struct spec_layer *layer, int root, const int *lowers, size_t n, struct error *err)
+static int unpack_into(const struct layers_source *src, const struct spec_layer *layer, int root, const int *lowers,
+		       size_t n, struct error *err)
 {
 	struct stat st;
 	CLEANUP_FD int blob = path_open_beneath(src->data_fd, layer->path, O_RDONLY | O_NONBLOCK, 0, err);
@@ -63,7 +64,8 @@ static int unpack_into(const struct layers_source *src, const struct spec_layer 
 }
 
 /* The layer's directory, unpacked when it is not there. `lowers`: those below, the top one first. */
-static int need_layer(const struct layers_source *src, int layers, const char *chain, const struct spec_layer *layer, const int *lowers, size_t n, struct error *err)
+static int need_layer(const struct layers_source *src, int layers, const char *chain, const struct spec_layer *layer,
+		      const int *lowers, size_t n, struct error *err)
 {
 	char lock_name[CHAIN_LEN + 8], new_name[CHAIN_LEN + 8];
 	int fd = open_dir(layers, chain);
@@ -125,7 +127,8 @@ static void read_config(struct arena *a, const json_t *document, struct image *o
 	out->stop_signal = stop ? spec_signal(stop) : 0;
 }
 
-int layers_resolve(struct arena *a, const struct layers_source *src, const struct spec_container *c, struct image *out, struct error *err)
+int layers_resolve(struct arena *a, const struct layers_source *src, const struct spec_container *c, struct image *out,
+		   struct error *err)
 {
 	char chain[CHAIN_LEN + 1] = "";
 	int fds[LAYERS_MAX]; /* the last one is the lowest */

@@ -1,11 +1,12 @@
 /* layers.h - stored images: layers unpacked once into directories that overlays share.
  *
- * DESIGN: <data>/layers/<chain>/ holds the difference that one layer makes on top of those below it. The chain is the SHA-256 over the digests of
- * the layers up to it, which the registry has checked; the diff ids of the image's own configuration are not trusted for it, since a wrong one would
- * put foreign files into another image. Archives are hostile: every name is resolved inside the directory (openat2), ".." is
- * refused, device nodes too (below dev/ they are left out: the container's /dev is its own), and size and number of files are
- * bounded. A directory appears under its name by rename, after it is on disk; a lock file lets several supervisors wait for one that unpacks.
- * Rootless: the owner of all files is the one user, and overlay attributes are user.overlay.*. */
+ * DESIGN: <data>/layers/<chain>/ holds the difference that one layer makes on top of those below it. The chain is the
+ * SHA-256 over the digests of the layers up to it, which the registry has checked; the diff ids of the image's own
+ * configuration are not trusted for it, since a wrong one would put foreign files into another image. Archives are
+ * hostile: every name is resolved inside the directory (openat2), ".." is refused, device nodes too (below dev/ they
+ * are left out: the container's /dev is its own), and size and number of files are bounded. A directory appears under
+ * its name by rename, after it is on disk; a lock file lets several supervisors wait for one that unpacks. Rootless:
+ * the owner of all files is the one user, and overlay attributes are user.overlay.*. */
 #ifndef QUERN_TASK_LAYERS_H
 #define QUERN_TASK_LAYERS_H
 
@@ -13,18 +14,20 @@
 #include "task/spec.h"
 
 struct layers_source {
-	int data_fd;   /* the data directory */
+	int data_fd; /* the data directory */
 	bool rootless;
 	/* limits of one layer; 0 = default */
 	int64_t max_bytes, max_entries;
 };
 
-/* Fills `out` from the container's rootfs (spec.rootfs, see task.h); unpacks what is missing. Everything in the arena; layer directories are
- * given as /proc/self/fd paths of descriptors that stay open as long as the process. The error text is that of a pull that failed, without the class name. */
-int layers_resolve(struct arena *a, const struct layers_source *src, const struct spec_container *c, struct image *out, struct error *err);
+/* Fills `out` from the container's rootfs (spec.rootfs, see task.h); unpacks what is missing. Everything in the arena;
+ * layer directories are given as /proc/self/fd paths of descriptors that stay open as long as the process. The error
+ * text is that of a pull that failed, without the class name. */
+int layers_resolve(struct arena *a, const struct layers_source *src, const struct spec_container *c, struct image *out,
+		   struct error *err);
 
-/* Unpacks the archive `blob` into the empty directory `root`. `lowers`: fds of the directories below, the top one first (n of them): parent directories
- * that the archive does not name take mode and owner from there. */
+/* Unpacks the archive `blob` into the empty directory `root`. `lowers`: fds of the directories below, the top one first
+ * (n of them): parent directories that the archive does not name take mode and owner from there. */
 int layer_unpack(int blob, int root, const int *lowers, size_t n, const struct layers_source *src, struct error *err);
 
 #endif

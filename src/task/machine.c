@@ -16,7 +16,8 @@
 
 const char *machine_find_program(struct arena *a, const char *name)
 {
-	static const char *const dirs[] = { "/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin", "/bin", "/sbin" };
+	static const char *const dirs[] = { "/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin", "/bin",
+					    "/sbin" };
 	if (strchr(name, '/'))
 		return access(name, X_OK) == 0 ? arena_strdup(a, str_from(name)) : NULL;
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
@@ -86,7 +87,8 @@ static int64_t limit_in(const char *path, int64_t most)
 {
 	char text[64];
 	int64_t value;
-	if (path_get(path, text, sizeof(text)) > 0 && str_to_i64(str_trim(str_from(text)), &value) && value > 0 && value < most)
+	if (path_get(path, text, sizeof(text)) > 0 && str_to_i64(str_trim(str_from(text)), &value) && value > 0 &&
+	    value < most)
 		return value;
 	return most;
 }
@@ -102,7 +104,9 @@ static int64_t find_memory(void)
 void machine_detect(struct arena *a, const char *wanted, struct machine *out)
 {
 	size_t n = 0;
-	*out = (struct machine){ .cpus = count_cpus(), .memory_bytes = find_memory(), .cgroup = cgroup_detect(),
+	*out = (struct machine){ .cpus = count_cpus(),
+				 .memory_bytes = find_memory(),
+				 .cgroup = cgroup_detect(),
 				 .rootless = geteuid() != 0 };
 	out->runtime = machine_find_program(a, wanted ? wanted : "crun");
 	if (!out->runtime && !wanted)
@@ -112,9 +116,11 @@ void machine_detect(struct arena *a, const char *wanted, struct machine *out)
 	else
 		out->crun = strstr(strrchr(out->runtime, '/'), "crun") != NULL;
 	if (out->rootless)
-		out->notes[n++] = "runs without root: one user id inside containers, and /usr of built-in images is read-only";
+		out->notes[n++] =
+			"runs without root: one user id inside containers, and /usr of built-in images is read-only";
 	if (out->cgroup == CGROUP_NONE)
 		out->notes[n++] = "no usable cgroups: CPU, memory and process limits are not enforced";
-	else if (!cgroup_has(out->cgroup, "memory") || !cgroup_has(out->cgroup, "cpu") || !cgroup_has(out->cgroup, "pids"))
+	else if (!cgroup_has(out->cgroup, "memory") || !cgroup_has(out->cgroup, "cpu") ||
+		 !cgroup_has(out->cgroup, "pids"))
 		out->notes[n++] = "some cgroup controllers are missing: not every limit is enforced";
 }

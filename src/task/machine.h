@@ -7,20 +7,20 @@
 #include "task/cgroup.h"
 
 struct machine {
-	double cpus;           /* those we may run on */
-	int64_t memory_bytes;  /* of the machine, or the limit of the group we live in when that is less */
-	const char *runtime;   /* path of crun or runc; NULL when there is none */
+	double cpus;          /* those we may run on */
+	int64_t memory_bytes; /* of the machine, or the limit of the group we live in when that is less */
+	const char *runtime;  /* path of crun or runc; NULL when there is none */
 	bool crun;
 	enum cgroup_mode cgroup;
 	bool rootless;
-	const char *notes[8];  /* for people; NULL-ended */
+	const char *notes[8]; /* for people; NULL-ended */
 };
 
 /* Looks. `wanted`: "crun", "runc", a path, or NULL = crun, else runc. Strings are in the arena. */
 void machine_detect(struct arena *a, const char *wanted, struct machine *out);
-/* A sealed copy of a program in memory, to be executed from. OCI runtimes otherwise make such a copy of themselves at every start (so that a
- * container cannot write to the host's file through /proc/<pid>/exe) and execute themselves again; from a sealed one they do
- * not. Returns the fd (CLOEXEC), or < 0. */
+/* A sealed copy of a program in memory, to be executed from. OCI runtimes otherwise make such a copy of themselves at
+ * every start (so that a container cannot write to the host's file through /proc/<pid>/exe) and execute themselves
+ * again; from a sealed one they do not. Returns the fd (CLOEXEC), or < 0. */
 int machine_seal_program(const char *path, struct error *err);
 /* Is fd such a copy? */
 bool machine_is_sealed(int fd);

@@ -1,10 +1,11 @@
 /* net.c - networks of tasks.
  *
- * DESIGN: "host": the machine's own. "none": the runtime makes an empty namespace. "private": a namespace a container, made here; when there are
- * several, a bridge in one more namespace of its own joins them (nothing of it is seen on the host), and /etc/hosts names them. The only
- * way out is the API: 169.254.170.2:<api_port> listens on each container's loopback and is carried to the host by the proxy. With "endpoints" it
- * listens in the bridge's namespace instead, on port 80 too, so that no port of the containers is taken. The namespaces are
- * made by a thread that enters them and ends there, so that we never have to come back (which rootless may not). */
+ * DESIGN: "host": the machine's own. "none": the runtime makes an empty namespace. "private": a namespace a container,
+ * made here; when there are several, a bridge in one more namespace of its own joins them (nothing of it is seen on the
+ * host), and /etc/hosts names them. The only way out is the API: 169.254.170.2:<api_port> listens on each container's
+ * loopback and is carried to the host by the proxy. With "endpoints" it listens in the bridge's namespace instead, on
+ * port 80 too, so that no port of the containers is taken. The namespaces are made by a thread that enters them and
+ * ends there, so that we never have to come back (which rootless may not). */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,14 +20,14 @@
 #include "task/proxy.h"
 #include "task/sup.h"
 
-#define API_ADDRESS 0xa9feaa02u	 /* 169.254.170.2 */
+#define API_ADDRESS 0xa9feaa02u  /* 169.254.170.2 */
 #define TASK_NETWORK 0x0ac80000u /* 10.200.0.0/24: seen only inside the task */
 #define LINK_NETWORK 0xa9feaa00u /* 169.254.170.0/24: the way to the API with "endpoints" */
 
 struct net {
 	struct proxy *proxy;
 	struct proxy **ports; /* one a published port; NULL-ended */
-	int hub; /* namespace of the bridge, or -1 */
+	int hub;              /* namespace of the bridge, or -1 */
 };
 
 struct setup {
@@ -52,7 +53,9 @@ static int enter(int ns, struct error *err)
 
 static int listen_api(uint16_t port, struct error *err)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(API_ADDRESS) };
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_port = htons(port),
+				  .sin_addr.s_addr = htonl(API_ADDRESS) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return error_errno(err, errno, "make a socket");
@@ -78,7 +81,8 @@ static int make_hub(struct setup *x)
 	int *own = x->listeners + x->sup->spec.ncontainers;
 	if (netlink_up(nl, "lo", &x->err) < 0 || netlink_add_address(nl, "br0", API_ADDRESS, 24, &x->err) < 0)
 		return -1;
-	if (x->sup->api_port && ((own[0] = listen_api(x->sup->api_port, &x->err)) < 0 || (own[1] = listen_api(80, &x->err)) < 0))
+	if (x->sup->api_port &&
+	    ((own[0] = listen_api(x->sup->api_port, &x->err)) < 0 || (own[1] = listen_api(80, &x->err)) < 0))
 		return -1;
 	return 0;
 }
@@ -112,14 +116,16 @@ static int join_hub(struct setup *x, size_t i)
 	if (enter(x->sup->net->hub, &x->err) < 0)
 		return -1;
 	CLEANUP_FD int hub = netlink_open(&x->err);
-	if (hub < 0 || netlink_add_veth(hub, name, "br0", "eth0", c->netns, &x->err) < 0 || netlink_up(hub, name, &x->err) < 0)
+	if (hub < 0 || netlink_add_veth(hub, name, "br0", "eth0", c->netns, &x->err) < 0 ||
+	    netlink_up(hub, name, &x->err) < 0)
 		return -1;
 	if (enter(c->netns, &x->err) < 0)
 		return -1;
 	CLEANUP_FD int own = netlink_open(&x->err);
 	if (own < 0 || netlink_add_address(own, "eth0", TASK_NETWORK + 2 + (uint32_t)i, 24, &x->err) < 0)
 		return -1;
-	if (x->sup->spec.endpoints && netlink_add_address(own, "eth0", LINK_NETWORK + 10 + (uint32_t)i, 24, &x->err) < 0)
+	if (x->sup->spec.endpoints &&
+	    netlink_add_address(own, "eth0", LINK_NETWORK + 10 + (uint32_t)i, 24, &x->err) < 0)
 		return -1;
 	return netlink_up(own, "eth0", &x->err);
 }
@@ -141,13 +147,16 @@ static void *make_all(void *arg)
 /* A listener on our loopback; *port 0 becomes the one that was free. */
 static int listen_published(uint16_t *port, struct error *err)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(*port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_port = htons(*port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(at);
 	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return error_errno(err, errno, "make a socket");
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 256) < 0 || getsockname(fd, (struct sockaddr *)&at, &len) < 0) {
+	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 256) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&at, &len) < 0) {
 		int e = errno;
 		close(fd);
 		if (e == EADDRINUSE)
@@ -172,8 +181,10 @@ static int publish_ports(struct sup *s, struct error *err)
 		for (size_t k = 0; k < c->spec->nports; k++) {
 			c->host_ports[k] = c->spec->ports[k].host_port;
 			int fd = listen_published(&c->host_ports[k], err);
-			if (fd < 0 || proxy_start(&fd, 1, c->spec->ports[k].container_port, c->netns, &s->net->ports[n], err) < 0)
-				return error_wrap(err, "publish port %u of `%s`", c->spec->ports[k].container_port, c->spec->name);
+			if (fd < 0 ||
+			    proxy_start(&fd, 1, c->spec->ports[k].container_port, c->netns, &s->net->ports[n], err) < 0)
+				return error_wrap(err, "publish port %u of `%s`", c->spec->ports[k].container_port,
+						  c->spec->name);
 			n++;
 		}
 	}

@@ -1,4 +1,5 @@
-/* netlink.h - the few rtnetlink requests a private network needs. Each acts in the network namespace the socket was made in. */
+/* netlink.h - the few rtnetlink requests a private network needs. Each acts in the network namespace the socket was
+ * made in. */
 #ifndef QUERN_TASK_NETLINK_H
 #define QUERN_TASK_NETLINK_H
 

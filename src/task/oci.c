@@ -1,8 +1,8 @@
 /* oci.c - the OCI runtime configuration of one container.
  *
- * DESIGN: what Docker gives a container by default (capabilities, masked paths, /dev, seccomp), with no_new_privs on top. The environment is
- * built from zero. With the host's network CAP_NET_RAW is left out: it could read the loopback traffic of others. The same file serves
- * crun and runc; crun takes the seccomp filter ready-made (see filter.h). */
+ * DESIGN: what Docker gives a container by default (capabilities, masked paths, /dev, seccomp), with no_new_privs on
+ * top. The environment is built from zero. With the host's network CAP_NET_RAW is left out: it could read the loopback
+ * traffic of others. The same file serves crun and runc; crun takes the seccomp filter ready-made (see filter.h). */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -43,7 +43,8 @@ static int make_args(struct sup_container *c, json_t *args, struct error *err)
 	add_texts(args, c->spec->entrypoint ? c->spec->entrypoint : c->image.entrypoint);
 	add_texts(args, c->spec->command ? c->spec->command : c->spec->entrypoint ? NULL : c->image.command);
 	if (c->spec->init && json_array_size(args))
-		json_array_insert_new(args, 0, json_string("--")), json_array_insert_new(args, 0, json_string("/dev/init"));
+		json_array_insert_new(args, 0, json_string("--")),
+			json_array_insert_new(args, 0, json_string("/dev/init"));
 	return json_array_size(args) ? 0 : error_set(err, "no command specified");
 }
 
@@ -56,21 +57,25 @@ static json_t *make_env(struct sup_container *c)
 	for (size_t i = 0; c->image.env && c->image.env[i]; i++) {
 		const char *eq = strchr(c->image.env[i], '=');
 		if (eq)
-			json_set_text(map, arena_strdup(&c->sup->arena, str_of(c->image.env[i], (size_t)(eq - c->image.env[i]))), eq + 1);
+			json_set_text(
+				map,
+				arena_strdup(&c->sup->arena, str_of(c->image.env[i], (size_t)(eq - c->image.env[i]))),
+				eq + 1);
 	}
 	json_object_update(map, c->spec->env);
 	json_t *env = json_array();
 	const char *key;
 	json_t *value;
-	json_object_foreach(map, key, value)
+	json_object_foreach (map, key, value)
 		json_array_append_new(env, json_sprintf("%s=%s", key, json_string_value(value)));
 	return env;
 }
 
-static const char *const default_caps[] = { "CAP_AUDIT_WRITE", "CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FOWNER",
-					    "CAP_FSETID",      "CAP_KILL",   "CAP_MKNOD",	 "CAP_NET_BIND_SERVICE",
-					    "CAP_NET_RAW",     "CAP_SETFCAP", "CAP_SETGID",	 "CAP_SETPCAP",
-					    "CAP_SETUID",      "CAP_SYS_CHROOT" };
+static const char *const default_caps[] = {
+	"CAP_AUDIT_WRITE", "CAP_CHOWN",   "CAP_DAC_OVERRIDE",     "CAP_FOWNER",    "CAP_FSETID",
+	"CAP_KILL",        "CAP_MKNOD",   "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",   "CAP_SETFCAP",
+	"CAP_SETGID",      "CAP_SETPCAP", "CAP_SETUID",           "CAP_SYS_CHROOT"
+};
 
 static bool in_list(const char **list, const char *name)
 {
@@ -101,11 +106,14 @@ static json_t *make_caps(const struct sup_container *c)
 static const struct {
 	const char *name;
 	int resource;
-} limits[] = { { "core", RLIMIT_CORE },	      { "cpu", RLIMIT_CPU },	   { "data", RLIMIT_DATA },
-	       { "fsize", RLIMIT_FSIZE },     { "locks", RLIMIT_LOCKS },   { "memlock", RLIMIT_MEMLOCK },
-	       { "msgqueue", RLIMIT_MSGQUEUE }, { "nice", RLIMIT_NICE },   { "nofile", RLIMIT_NOFILE },
-	       { "nproc", RLIMIT_NPROC },     { "rss", RLIMIT_RSS },	   { "rtprio", RLIMIT_RTPRIO },
-	       { "rttime", RLIMIT_RTTIME },   { "sigpending", RLIMIT_SIGPENDING }, { "stack", RLIMIT_STACK } };
+} limits[] = { { "core", RLIMIT_CORE },         { "cpu", RLIMIT_CPU },
+	       { "data", RLIMIT_DATA },         { "fsize", RLIMIT_FSIZE },
+	       { "locks", RLIMIT_LOCKS },       { "memlock", RLIMIT_MEMLOCK },
+	       { "msgqueue", RLIMIT_MSGQUEUE }, { "nice", RLIMIT_NICE },
+	       { "nofile", RLIMIT_NOFILE },     { "nproc", RLIMIT_NPROC },
+	       { "rss", RLIMIT_RSS },           { "rtprio", RLIMIT_RTPRIO },
+	       { "rttime", RLIMIT_RTTIME },     { "sigpending", RLIMIT_SIGPENDING },
+	       { "stack", RLIMIT_STACK } };
 
 /* A limit above the hard one we live under needs CAP_SYS_RESOURCE, which root may lack: it is cut, with a note. */
 static json_t *make_rlimits(struct sup_container *c)
@@ -117,10 +125,11 @@ static json_t *make_rlimits(struct sup_container *c)
 		for (size_t k = 0; k < COUNT(limits); k++)
 			if (!strcmp(limits[k].name, u->name))
 				getrlimit((__rlimit_resource_t)limits[k].resource, &own);
-		uint64_t soft = u->soft < 0 ? RLIM_INFINITY : (uint64_t)u->soft, hard = u->hard < 0 ? RLIM_INFINITY : (uint64_t)u->hard;
+		uint64_t soft = u->soft < 0 ? RLIM_INFINITY : (uint64_t)u->soft,
+			 hard = u->hard < 0 ? RLIM_INFINITY : (uint64_t)u->hard;
 		if (hard > own.rlim_max)
-			sup_note(c->sup, "%s: ulimit %s cut to %llu, the hard limit of this machine", c->spec->name, u->name,
-				 (unsigned long long)own.rlim_max);
+			sup_note(c->sup, "%s: ulimit %s cut to %llu, the hard limit of this machine", c->spec->name,
+				 u->name, (unsigned long long)own.rlim_max);
 		hard = hard < own.rlim_max ? hard : own.rlim_max;
 		soft = soft < hard ? soft : hard;
 		char type[32] = "RLIMIT_";
@@ -206,10 +215,11 @@ static void add_system_mounts(struct sup_container *c, json_t *list)
 	add_mount(list, "/proc", "proc", "proc", "nosuid,noexec,nodev");
 	add_mount(list, "/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k");
 	add_mount(list, "/dev/pts", "devpts", "devpts",
-		  c->sup->rootless ? "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620" :
-				     "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5");
+		  c->sup->rootless ? "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620"
+				   : "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5");
 	add_mount(list, "/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev");
-	add_mount(list, "/dev/shm", "tmpfs", "shm", arena_printf(a, "nosuid,noexec,nodev,mode=1777,size=%lld", (long long)shm));
+	add_mount(list, "/dev/shm", "tmpfs", "shm",
+		  arena_printf(a, "nosuid,noexec,nodev,mode=1777,size=%lld", (long long)shm));
 	/* A new sysfs needs a network namespace that belongs to our user namespace. */
 	if (c->sup->rootless && c->sup->spec.network == NETWORK_HOST)
 		add_mount(list, "/sys", "bind", "/sys", "rbind,ro,nosuid,noexec,nodev");
@@ -231,14 +241,16 @@ static void add_spec_mounts(struct sup_container *c, json_t *list)
 		}
 		if (m->kind == SPEC_SCRATCH)
 			ready = arena_printf(a, "%s/x/s/%s", c->sup->priv, m->name);
-		add_mount(list, m->target, "bind", ready, m->writable ? "bind,rw,nosuid,nodev" : "bind,ro,nosuid,nodev");
+		add_mount(list, m->target, "bind", ready,
+			  m->writable ? "bind,rw,nosuid,nodev" : "bind,ro,nosuid,nodev");
 	}
 }
 
 /* The little reaper (PID 1) of Debian's tini, bound to /dev/init. */
 static int add_init(struct sup_container *c, json_t *list, struct error *err)
 {
-	static const char *const places[] = { "/usr/bin/tini-static", "/usr/bin/catatonit", "/usr/libexec/podman/catatonit" };
+	static const char *const places[] = { "/usr/bin/tini-static", "/usr/bin/catatonit",
+					      "/usr/libexec/podman/catatonit" };
 	if (!c->spec->init)
 		return 0;
 	for (size_t i = 0; i < COUNT(places); i++)
@@ -260,7 +272,8 @@ static json_t *make_resources(struct sup_container *c)
 	json_object_set_new(resources, "devices", json_pack("[{s:b,s:s}]", "allow", 0, "access", "rwm"));
 	if (c->spec->cpu_quota > 0 && cgroup_has(mode, "cpu"))
 		json_object_set_new(resources, "cpu",
-				    json_pack("{s:I,s:I}", "quota", (json_int_t)(c->spec->cpu_quota * 100000), "period", (json_int_t)100000));
+				    json_pack("{s:I,s:I}", "quota", (json_int_t)(c->spec->cpu_quota * 100000), "period",
+					      (json_int_t)100000));
 	if (c->spec->memory_bytes && cgroup_has(mode, "memory")) {
 		json_t *memory = json_pack("{s:I}", "limit", (json_int_t)c->spec->memory_bytes);
 		bool swap = access("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", F_OK) == 0;
@@ -275,7 +288,8 @@ static json_t *make_resources(struct sup_container *c)
 
 static json_t *make_namespaces(const struct sup_container *c)
 {
-	json_t *list = json_pack("[{s:s},{s:s},{s:s},{s:s}]", "type", "pid", "type", "ipc", "type", "uts", "type", "mount");
+	json_t *list =
+		json_pack("[{s:s},{s:s},{s:s},{s:s}]", "type", "pid", "type", "ipc", "type", "uts", "type", "mount");
 	if (c->sup->cgroup == CGROUP_UNIFIED)
 		json_array_append_new(list, json_pack("{s:s}", "type", "cgroup"));
 	if (c->sup->spec.network == NETWORK_NONE)
@@ -290,10 +304,13 @@ static json_t *make_namespaces(const struct sup_container *c)
 
 static void make_linux(struct sup_container *c, json_t *config)
 {
-	static const char *const masked[] = { "/proc/acpi",	   "/proc/asound",	 "/proc/interrupts",  "/proc/kcore",
-					      "/proc/keys",	   "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-					      "/proc/sched_debug", "/proc/scsi",	 "/sys/firmware",     "/sys/devices/virtual/powercap" };
-	static const char *const readonly[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
+	static const char *const masked[] = {
+		"/proc/acpi",        "/proc/asound",        "/proc/interrupts", "/proc/kcore",
+		"/proc/keys",        "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+		"/proc/sched_debug", "/proc/scsi",          "/sys/firmware",    "/sys/devices/virtual/powercap"
+	};
+	static const char *const readonly[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
+						"/proc/sysrq-trigger" };
 	json_t *linux_part = json_object();
 	json_object_set_new(config, "linux", linux_part);
 	json_object_set_new(linux_part, "namespaces", make_namespaces(c));
@@ -303,7 +320,8 @@ static void make_linux(struct sup_container *c, json_t *config)
 	json_object_set_new(linux_part, "maskedPaths", text_array(masked, COUNT(masked)));
 	json_object_set_new(linux_part, "readonlyPaths", text_array(readonly, COUNT(readonly)));
 	if (c->sup->crun && c->sup->seccomp_bpf)
-		json_object_set_new(config, "annotations", json_pack("{s:s}", "run.oci.seccomp_bpf_data", c->sup->seccomp_bpf));
+		json_object_set_new(config, "annotations",
+				    json_pack("{s:s}", "run.oci.seccomp_bpf_data", c->sup->seccomp_bpf));
 	else
 		json_object_set_new(linux_part, "seccomp", seccomp_oci_profile());
 }
@@ -314,7 +332,8 @@ int oci_write_config(struct sup_container *c, struct error *err)
 	json_set_text(config, "ociVersion", "1.0.2");
 	if (make_process(c, config, err) < 0)
 		return -1;
-	json_object_set_new(config, "root", json_pack("{s:s,s:b}", "path", "root", "readonly", (int)c->spec->readonly_root));
+	json_object_set_new(config, "root",
+			    json_pack("{s:s,s:b}", "path", "root", "readonly", (int)c->spec->readonly_root));
 	json_set_text(config, "hostname", c->spec->name);
 	json_t *mounts = json_array();
 	json_object_set_new(config, "mounts", mounts);

@@ -67,11 +67,17 @@ const char *order_hopeless(const struct sup_container *c)
 		if (met(other, need->condition))
 			continue;
 		if (other->phase == PHASE_ENDED)
-			return arena_printf(a, "dependency graph: container ordering unable to be resolved: dependency [%s] of container [%s] %s", need->container,
-					    c->spec->name, need->condition == AFTER_SUCCESS ? "did not exit successfully" : "has stopped");
+			return arena_printf(a,
+					    "dependency graph: container ordering unable to be resolved: dependency "
+					    "[%s] of container [%s] %s",
+					    need->container, c->spec->name,
+					    need->condition == AFTER_SUCCESS ? "did not exit successfully"
+									     : "has stopped");
 		if (other->started_at && need->condition != AFTER_START && other->spec->start_timeout_ms &&
 		    clock_now_ms() - other->started_at >= other->spec->start_timeout_ms)
-			return arena_printf(a, "dependency graph: container ordering dependency [%s] for target [%s] has timed out", need->container, c->spec->name);
+			return arena_printf(
+				a, "dependency graph: container ordering dependency [%s] for target [%s] has timed out",
+				need->container, c->spec->name);
 	}
 	return NULL;
 }
@@ -95,7 +101,8 @@ static void kill_check(struct sup_container *c)
 	CLEANUP_BUF struct buf text = BUF_INIT;
 	CLEANUP_FD int dir = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	snprintf(name, sizeof(name), "check");
-	if (dir >= 0 && path_read(dir, name, 32, &text, NULL) == 0 && str_to_i64(str_trim(buf_str(&text)), &pid) && pid > 1)
+	if (dir >= 0 && path_read(dir, name, 32, &text, NULL) == 0 && str_to_i64(str_trim(buf_str(&text)), &pid) &&
+	    pid > 1)
 		kill((pid_t)pid, SIGKILL);
 	kill(c->health_pid, SIGKILL);
 }

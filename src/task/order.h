@@ -1,9 +1,10 @@
 /* order.h - which container may start when, and how well they are.
  *
- * DESIGN: a container with `after` waits until each named one has started, ended, succeeded or is healthy; when that can no more happen, or
- * takes longer than the other's start_timeout, the task ends. A health check is a process that the OCI runtime starts inside the container (its user,
- * limits and filters apply); like Docker's: the first after one interval, `retries` failures in a row make it unhealthy, failures
- * in the start period do not count until a success. All in the supervisor's one loop. */
+ * DESIGN: a container with `after` waits until each named one has started, ended, succeeded or is healthy; when that
+ * can no more happen, or takes longer than the other's start_timeout, the task ends. A health check is a process that
+ * the OCI runtime starts inside the container (its user, limits and filters apply); like Docker's: the first after one
+ * interval, `retries` failures in a row make it unhealthy, failures in the start period do not count until a success.
+ * All in the supervisor's one loop. */
 #ifndef QUERN_TASK_ORDER_H
 #define QUERN_TASK_ORDER_H
 

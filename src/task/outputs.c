@@ -1,8 +1,9 @@
 /* outputs.c - what a finished task leaves: files of its scratch directories, and the texts it wrote about itself.
  *
- * DESIGN: containers have ended, but what they wrote is not trusted: trees are walked by descriptor, symlinks are never followed, only regular
- * files are taken as files; in a tar a symlink that stays inside is kept, one that points out is left out with a note. "files" are moved (same
- * file system), not copied. All is made ready in exec/out, given to the daemon's user and only then renamed to <task dir>/out. */
+ * DESIGN: containers have ended, but what they wrote is not trusted: trees are walked by descriptor, symlinks are never
+ * followed, only regular files are taken as files; in a tar a symlink that stays inside is kept, one that points out is
+ * left out with a note. "files" are moved (same file system), not copied. All is made ready in exec/out, given to the
+ * daemon's user and only then renamed to <task dir>/out. */
 #include <archive.h>
 #include <archive_entry.h>
 #include <dirent.h>
@@ -30,8 +31,8 @@ struct walk {
 	struct archive *archive; /* NULL: files are moved to out */
 	int out;                 /* fd of out/<name> */
 	json_t *files;
-	const char *host;        /* "<data>/tasks/<id>/out/<name>" */
-	char *copy;              /* COPY_SIZE bytes, when there is an archive */
+	const char *host; /* "<data>/tasks/<id>/out/<name>" */
+	char *copy;       /* COPY_SIZE bytes, when there is an archive */
 	struct error *err;
 };
 
@@ -75,7 +76,8 @@ static int make_parents(struct walk *w, const char *key, const char **name)
 	const char *slash = strrchr(key, '/');
 	*name = slash ? slash + 1 : key;
 	const char *parent = slash ? arena_strdup(&s->arena, str_of(key, (size_t)(slash - key))) : "";
-	return path_mkdirs_beneath(w->out, parent, 0755, s->rootless ? (uid_t)-1 : s->daemon_uid, s->daemon_gid, w->err);
+	return path_mkdirs_beneath(w->out, parent, 0755, s->rootless ? (uid_t)-1 : s->daemon_uid, s->daemon_gid,
+				   w->err);
 }
 
 static int move_file(struct walk *w, int dirfd, const char *name, const char *key)
@@ -169,8 +171,8 @@ static int pack_link(struct walk *w, int dirfd, const char *name, const char *ke
 		return error_errno(w->err, errno, "read link `%s`", key);
 	target[n] = 0;
 	if (!link_inside(key, target)) {
-		sup_note(w->sup, "output %s: link `%.200s` points out of the directory and was left out", w->output->name,
-			 valid_utf8(key) ? key : "?");
+		sup_note(w->sup, "output %s: link `%.200s` points out of the directory and was left out",
+			 w->output->name, valid_utf8(key) ? key : "?");
 		return 0;
 	}
 	struct archive_entry *e = new_entry(key, st, AE_IFLNK);
@@ -213,7 +215,8 @@ static int take(struct walk *w, int dirfd, const char *name, const char *prefix,
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return error_errno(w->err, errno, "stat `%s`", key);
 	if (!valid_utf8(name) || strlen(key) >= 1024) {
-		sup_note(w->sup, "output %s: a file was left out, its name is no UTF-8 or longer than 1024 bytes", w->output->name);
+		sup_note(w->sup, "output %s: a file was left out, its name is no UTF-8 or longer than 1024 bytes",
+			 w->output->name);
 		return 0;
 	}
 	if (S_ISDIR(st.st_mode))
@@ -272,7 +275,8 @@ static int pack(struct walk *w, int source)
 	w->copy = mem_alloc(COPY_SIZE);
 	archive_write_set_format_pax_restricted(w->archive);
 	archive_write_add_filter_gzip(w->archive);
-	/* Models compress badly: the fastest level loses little and is several times faster. No time stamp: same input, same bytes. */
+	/* Models compress badly: the fastest level loses little and is several times faster. No time stamp: same input,
+	 * same bytes. */
 	archive_write_set_options(w->archive, "gzip:compression-level=1,gzip:!timestamp,hdrcharset=UTF-8");
 	int rc = archive_write_open_fd(w->archive, fd) != ARCHIVE_OK ? archive_failed(w, key) : 0;
 	if (rc == 0)
@@ -290,7 +294,10 @@ static int pack(struct walk *w, int source)
 
 static int make_output(struct sup *s, int out, const struct spec_output *o, json_t *files, struct error *err)
 {
-	struct walk w = { .sup = s, .output = o, .files = files, .err = err,
+	struct walk w = { .sup = s,
+			  .output = o,
+			  .files = files,
+			  .err = err,
 			  .host = arena_printf(&s->arena, "%s/tasks/%s/out/%s", s->data_dir, s->spec.id, o->name) };
 	CLEANUP_FD int scratch = sup_open_scratch(s, o->from);
 	if (scratch < 0)
@@ -333,8 +340,9 @@ static void collect_texts(struct sup *s, json_t *texts)
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		json_t *own = json_object();
 		for (size_t k = 0; k < 2; k++)
-			json_set_text(own, names[k], sup_read_text(&s->containers[i],
-								   arena_printf(&s->arena, "/opt/ml/output/%s", names[k]), TEXT_MAX));
+			json_set_text(own, names[k],
+				      sup_read_text(&s->containers[i],
+						    arena_printf(&s->arena, "/opt/ml/output/%s", names[k]), TEXT_MAX));
 		json_object_set_new(texts, s->containers[i].spec->name, own);
 	}
 }

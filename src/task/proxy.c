@@ -62,7 +62,8 @@ static int pump(struct pair *p, int from)
 	for (int round = 0; round < ROUNDS; round++) {
 		bool dry = w->ended;
 		if (!w->ended && w->fill < PIPE_BYTES) {
-			ssize_t n = splice(p->fd[from], NULL, w->pipe[1], NULL, PIPE_BYTES - w->fill, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+			ssize_t n = splice(p->fd[from], NULL, w->pipe[1], NULL, PIPE_BYTES - w->fill,
+					   SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 			if (n > 0)
 				w->fill += (size_t)n;
 			else if (n == 0)
@@ -112,7 +113,9 @@ static void pair_run(struct proxy *x, struct pair *p)
 
 static int connect_api(uint16_t port)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
 	if (fd < 0)
 		return -1;
@@ -133,12 +136,14 @@ static void on_accept(struct proxy *x, int listener)
 			continue;
 		}
 		struct pair *p = mem_calloc(1, sizeof(*p));
-		*p = (struct pair){ .fd = { fd, connect_api(x->port) }, .way = { { .pipe = { -1, -1 } }, { .pipe = { -1, -1 } } } };
+		*p = (struct pair){ .fd = { fd, connect_api(x->port) },
+				    .way = { { .pipe = { -1, -1 } }, { .pipe = { -1, -1 } } } };
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		bool ok = p->fd[1] >= 0;
 		for (int i = 0; i < 2 && ok; i++) {
 			struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = p };
-			ok = pipe2(p->way[i].pipe, O_CLOEXEC | O_NONBLOCK) == 0 && epoll_ctl(x->epoll, EPOLL_CTL_ADD, p->fd[i], &ev) == 0;
+			ok = pipe2(p->way[i].pipe, O_CLOEXEC | O_NONBLOCK) == 0 &&
+			     epoll_ctl(x->epoll, EPOLL_CTL_ADD, p->fd[i], &ev) == 0;
 		}
 		if (!ok) {
 			pair_release(p);

@@ -1,9 +1,9 @@
 /* rootfs.c - the supervisor's private mounts, and the root directory of each container.
  *
- * DESIGN: direct mount(2) calls in a mount namespace of our own; nothing to clean up, it goes with the process. Sources are opened below
- * the data directory without following symlinks and mounted by descriptor, so nobody can swap a path in between. A
- * writable stage is an overlay: the store's bytes are its lower layer and cannot be changed. The runtime then binds what lies ready here to
- * the places in the root, resolving them safely inside it. */
+ * DESIGN: direct mount(2) calls in a mount namespace of our own; nothing to clean up, it goes with the process. Sources
+ * are opened below the data directory without following symlinks and mounted by descriptor, so nobody can swap a path
+ * in between. A writable stage is an overlay: the store's bytes are its lower layer and cannot be changed. The runtime
+ * then binds what lies ready here to the places in the root, resolving them safely inside it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -76,8 +76,8 @@ static int make_readonly(const char *target, struct error *err)
 }
 
 /* Upper and work directory number `n` of container c, below `base`. */
-static int make_upper(struct sup_container *c, const char *base, int n, mode_t mode, const char **upper, const char **work,
-		      struct error *err)
+static int make_upper(struct sup_container *c, const char *base, int n, mode_t mode, const char **upper,
+		      const char **work, struct error *err)
 {
 	struct arena *a = &c->sup->arena;
 	const char *dir = arena_printf(a, "%s/%zu-%d", base, c->index, n);
@@ -92,25 +92,29 @@ static int make_upper(struct sup_container *c, const char *base, int n, mode_t m
 	return 0;
 }
 
-/* An overlay of `lowers` ("/proc/self/fd/5:...") with a scratch layer on top. When the data directory's file system cannot hold one (it
- * is an overlay itself), the layer goes to memory. */
-static int mount_overlay(struct sup_container *c, const char *lowers, int n, mode_t mode, const char *target, struct error *err)
+/* An overlay of `lowers` ("/proc/self/fd/5:...") with a scratch layer on top. When the data directory's file system
+ * cannot hold one (it is an overlay itself), the layer goes to memory. */
+static int mount_overlay(struct sup_container *c, const char *lowers, int n, mode_t mode, const char *target,
+			 struct error *err)
 {
 	struct sup *s = c->sup;
 	const char *upper, *work;
-	const char *const bases[] = { arena_printf(&s->arena, "%s/x/u", s->priv), arena_printf(&s->arena, "%s/u", s->priv) };
+	const char *const bases[] = { arena_printf(&s->arena, "%s/x/u", s->priv),
+				      arena_printf(&s->arena, "%s/u", s->priv) };
 	int rc = -1, e = 0;
 	for (int i = s->upper_in_memory ? 1 : 0; i < 2 && rc < 0; i++) {
 		if (i == 1 && !s->upper_in_memory) {
-			if ((mkdir(bases[1], 0700) < 0 && errno != EEXIST) || mount("quern", bases[1], "tmpfs", 0, "mode=0700") < 0)
+			if ((mkdir(bases[1], 0700) < 0 && errno != EEXIST) ||
+			    mount("quern", bases[1], "tmpfs", 0, "mode=0700") < 0)
 				break;
 			s->upper_in_memory = true;
-			sup_note(s, "scratch layers are in memory: the file system of the data directory cannot hold an overlay's upper layer");
+			sup_note(s, "scratch layers are in memory: the file system of the data directory cannot hold "
+				    "an overlay's upper layer");
 		}
 		if (make_upper(c, bases[i], n, mode, &upper, &work, err) < 0)
 			return -1;
-		const char *options = arena_printf(&s->arena, "lowerdir=%s,upperdir=%s,workdir=%s%s,volatile", lowers, upper, work,
-						   s->rootless ? ",userxattr" : "");
+		const char *options = arena_printf(&s->arena, "lowerdir=%s,upperdir=%s,workdir=%s%s,volatile", lowers,
+						   upper, work, s->rootless ? ",userxattr" : "");
 		rc = mount("quern", target, "overlay", 0, options);
 		e = errno;
 		if (rc < 0 && e != EINVAL && e != ENOTSUP && e != EPERM)
@@ -214,7 +218,8 @@ static int make_scratch(struct sup_container *c, const struct spec_mount *m, str
 	return fd;
 }
 
-/* A stage or bind source, mounted at m<k> of the bundle. Returns the fd where its files can be written, -1 = nowhere. */
+/* A stage or bind source, mounted at m<k> of the bundle. Returns the fd where its files can be written, -1 = nowhere.
+ */
 static int make_source(struct sup_container *c, size_t k, struct error *err)
 {
 	struct sup *s = c->sup;
@@ -256,12 +261,14 @@ static int make_mounts(struct sup_container *c, struct error *err)
 		if (make_source(c, k, err) < 0)
 			return -1;
 		if (m->kind == SPEC_STAGE && m->writable)
-			c->mount_fds[k] = open(arena_printf(&c->sup->arena, "%s/m%zu", c->dir, k), O_PATH | O_DIRECTORY | O_CLOEXEC);
+			c->mount_fds[k] = open(arena_printf(&c->sup->arena, "%s/m%zu", c->dir, k),
+					       O_PATH | O_DIRECTORY | O_CLOEXEC);
 	}
 	return 0;
 }
 
-/* Which directory `path` of the container is in, and the rest of the path. -1 when it lies in a mount without a directory here. */
+/* Which directory `path` of the container is in, and the rest of the path. -1 when it lies in a mount without a
+ * directory here. */
 static int locate(const struct sup_container *c, const char *path, const char **rel)
 {
 	int fd = c->root;
@@ -320,7 +327,8 @@ static int put_etc(struct sup_container *c, struct error *err)
 	return put_file(c, "/etc/resolv.conf", buf_str(&resolv), 0644, err);
 }
 
-/* One line "name:x:uid:gid:gecos:home:shell" of the root's passwd ("name:x:gid:members" of its group); by name, or by id when name is NULL. */
+/* One line "name:x:uid:gid:gecos:home:shell" of the root's passwd ("name:x:gid:members" of its group); by name, or by
+ * id when name is NULL. */
 static bool passwd_find(struct sup_container *c, const char *file, const char *name, uid_t uid, struct str fields[7])
 {
 	CLEANUP_BUF struct buf text = BUF_INIT;
@@ -394,11 +402,12 @@ static int prepare(struct sup_container *c, struct error *err)
 int sup_prepare_container(struct sup_container *c, struct error *err)
 {
 	struct sup *s = c->sup;
-	struct image_source src = { .images_dir = s->images_dir, .cache_dir = s->cache_fd,
+	struct image_source src = { .images_dir = s->images_dir,
+				    .cache_dir = s->cache_fd,
 				    .cache_path = arena_printf(&s->arena, "%s/e", s->priv) };
 	const struct layers_source stored = { .data_fd = s->data_fd, .rootless = s->rootless };
-	int rc = c->spec->nlayers ? layers_resolve(&s->arena, &stored, c->spec, &c->image, err) :
-				    image_resolve(&s->arena, &src, c->spec->image, &c->image, err);
+	int rc = c->spec->nlayers ? layers_resolve(&s->arena, &stored, c->spec, &c->image, err)
+				  : image_resolve(&s->arena, &src, c->spec->image, &c->image, err);
 	if (rc < 0)
 		return error_wrap(err, "CannotPullContainerError");
 	return prepare(c, err) < 0 ? error_wrap(err, "CannotStartContainerError") : 0;
@@ -410,7 +419,11 @@ static void make_utf8(char *text, size_t *len)
 	size_t out = 0;
 	for (size_t i = 0; i < *len;) {
 		unsigned char ch = (unsigned char)text[i];
-		size_t need = ch < 0x80 ? 1 : ch >= 0xc2 && ch < 0xe0 ? 2 : ch >= 0xe0 && ch < 0xf0 ? 3 : ch >= 0xf0 && ch < 0xf5 ? 4 : 0;
+		size_t need = ch < 0x80                 ? 1
+			      : ch >= 0xc2 && ch < 0xe0 ? 2
+			      : ch >= 0xe0 && ch < 0xf0 ? 3
+			      : ch >= 0xf0 && ch < 0xf5 ? 4
+							: 0;
 		size_t k = 1;
 		if (need > *len - i)
 			break;

@@ -1,8 +1,8 @@
 /* runtime.c - calling the OCI runtime.
  *
- * DESIGN: one `run --detach` a container: the runtime makes it, starts it and goes; we are its subreaper, so the container's first
- * process becomes our child and its end is told by wait(2). `delete` is not called: the runtime's state lies on our private tmpfs, and
- * the cgroups are read and removed by us. */
+ * DESIGN: one `run --detach` a container: the runtime makes it, starts it and goes; we are its subreaper, so the
+ * container's first process becomes our child and its end is told by wait(2). `delete` is not called: the runtime's
+ * state lies on our private tmpfs, and the cgroups are read and removed by us. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -35,8 +35,8 @@ static _Noreturn void child(struct sup_container *c, const struct launch *l)
 	int null = open("/dev/null", O_RDWR), out = l->out < 0 ? null : l->out;
 	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
 		_exit(126);
-	/* Only our own pipe and the runtime (4, see supervisor.c) stay open: an end of another container's pipe that we held would
-	 * keep that one waiting for ever. */
+	/* Only our own pipe and the runtime (4, see supervisor.c) stay open: an end of another container's pipe that we
+	 * held would keep that one waiting for ever. */
 	if (dup3(l->go, 3, O_CLOEXEC) < 0)
 		_exit(126);
 	close_range(5, ~0u, 0);
@@ -66,7 +66,8 @@ static int open_log(struct sup_container *c, int *out, struct error *err)
 	CLEANUP_FD int dir = path_mkdirs_beneath(s->data_fd, parent, 0755, uid, s->daemon_gid, err);
 	if (dir < 0)
 		return error_wrap(err, "log file");
-	CLEANUP_FD int file = openat(dir, name, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+	CLEANUP_FD int file =
+		openat(dir, name, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
 	struct stat st;
 	if (file < 0 || fstat(file, &st) < 0)
 		return error_errno(err, errno, "open log file `%s`", c->spec->log);

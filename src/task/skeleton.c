@@ -1,8 +1,8 @@
 /* skeleton.c - the root of built-in images: empty directories and the few files of /etc that programs in /usr need.
  *
  * DESIGN: made once for each state of the host (its name is a hash of the times and sizes of what is copied), under a
- * temporary name and then renamed, so that a half-made one is never used. Nothing personal of the host gets in: no passwd,
- * no keys, no home. */
+ * temporary name and then renamed, so that a half-made one is never used. Nothing personal of the host gets in: no
+ * passwd, no keys, no home. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,20 +17,24 @@
 #include "task/image.h"
 #include "task/path.h"
 
-static const char *const dirs[] = { "proc", "sys", "dev", "run", "var", "var/lib", "var/log", "var/cache", "home", "opt", "opt/ml",
-				    "opt/quern", "mnt", "srv", "usr", "etc", "etc/ssl" };
+static const char *const dirs[] = { "proc",    "sys",       "dev",  "run", "var",    "var/lib",
+				    "var/log", "var/cache", "home", "opt", "opt/ml", "opt/quern",
+				    "mnt",     "srv",       "usr",  "etc", "etc/ssl" };
 /* Copied when the host has them; directories whole. */
-static const char *const copied[] = { "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "ssl/certs", "ssl/openssl.cnf",
-				      "mime.types", "localtime", "timezone", "nsswitch.conf", "os-release", "debian_version",
-				      "services", "protocols", "host.conf", "gai.conf", "profile", "bash.bashrc", "python3",
-				      "python3.11", "python3.12", "python3.13", "fonts", "magic", "login.defs" };
+static const char *const copied[] = {
+	"ld.so.cache", "ld.so.conf", "ld.so.conf.d",  "alternatives", "ssl/certs",      "ssl/openssl.cnf", "mime.types",
+	"localtime",   "timezone",   "nsswitch.conf", "os-release",   "debian_version", "services",        "protocols",
+	"host.conf",   "gai.conf",   "profile",       "bash.bashrc",  "python3",        "python3.11",      "python3.12",
+	"python3.13",  "fonts",      "magic",         "login.defs"
+};
 static const char *const links[] = { "bin", "sbin", "lib", "lib32", "lib64", "libx32" };
 static const char passwd[] = "root:x:0:0:root:/root:/bin/bash\n"
 			     "daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n"
 			     "www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n"
 			     "user:x:1000:1000:user:/home:/bin/bash\n"
 			     "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
-static const char group[] = "root:x:0:\ndaemon:x:1:\ntty:x:5:\nwww-data:x:33:\nusers:x:100:\nuser:x:1000:\nnogroup:x:65534:\n";
+static const char group[] =
+	"root:x:0:\ndaemon:x:1:\ntty:x:5:\nwww-data:x:33:\nusers:x:100:\nuser:x:1000:\nnogroup:x:65534:\n";
 #define FORMAT_VERSION 1
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
@@ -120,7 +124,9 @@ static int fill(int root)
 		struct stat st;
 		if (fstatat(host, links[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
-		int rc = S_ISLNK(st.st_mode) ? copy_entry(host, root, links[i], 0) : mkdirat(root, links[i], 0755) < 0 ? -errno : 0;
+		int rc = S_ISLNK(st.st_mode)                 ? copy_entry(host, root, links[i], 0)
+			 : mkdirat(root, links[i], 0755) < 0 ? -errno
+							     : 0;
 		if (rc < 0)
 			return rc;
 	}

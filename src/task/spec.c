@@ -127,8 +127,7 @@ static int get_texts(const struct at *at, const json_t *obj, const char *key, co
 	*out = ARENA_ARRAY(at->arena, const char *, json_array_size(array) + 1);
 	size_t i;
 	json_t *value;
-	json_array_foreach(array, i, value)
-	{
+	json_array_foreach (array, i, value) {
 		if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value))
 			return bad(at, key, "must hold only texts without NUL characters");
 		(*out)[i] = json_string_value(value);
@@ -156,7 +155,8 @@ static bool executor_owned(const char *rel)
 	str_split(&rest, '/', &first);
 	if (!str_eqz(first, "tasks"))
 		return false;
-	return !str_split(&rest, '/', &id) || id.ptr[0] == '.' || !str_split(&rest, '/', &name) || str_eqz(name, "exec");
+	return !str_split(&rest, '/', &id) || id.ptr[0] == '.' || !str_split(&rest, '/', &name) ||
+	       str_eqz(name, "exec");
 }
 
 /* A host path below the data directory, returned relative to it. */
@@ -286,8 +286,9 @@ static int parse_files(const struct at *at, const json_t *obj, struct spec_conta
 
 static int parse_ulimits(const struct at *at, const json_t *obj, struct spec_container *c)
 {
-	static const char *const known[] = { "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice",
-					     "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack" };
+	static const char *const known[] = { "core",    "cpu",      "data",   "fsize",      "locks",
+					     "memlock", "msgqueue", "nice",   "nofile",     "nproc",
+					     "rss",     "rtprio",   "rttime", "sigpending", "stack" };
 	json_t *array;
 	if (get_array(at, obj, "ulimits", 15, &array, &c->nulimits) < 0)
 		return -1;
@@ -297,7 +298,8 @@ static int parse_ulimits(const struct at *at, const json_t *obj, struct spec_con
 		struct spec_ulimit *u = &c->ulimits[i];
 		struct at in = *at;
 		in.where = arena_printf(at->arena, "%sulimits[%zu].", at->where, i);
-		if (get_text(&in, one, "name", true, &u->name) < 0 || get_int(&in, one, "soft", -1, INT64_MAX, &u->soft) < 0)
+		if (get_text(&in, one, "name", true, &u->name) < 0 ||
+		    get_int(&in, one, "soft", -1, INT64_MAX, &u->soft) < 0)
 			return -1;
 		u->hard = u->soft;
 		if (get_int(&in, one, "hard", -1, INT64_MAX, &u->hard) < 0)
@@ -329,32 +331,39 @@ static int cap_names(const struct at *at, const char *key, const char **list, co
 	return 0;
 }
 
-/* What a task may ask for beyond the default set. Anything that reaches the host (CAP_SYS_ADMIN, CAP_SYS_MODULE, ...) is refused,
- * and CAP_NET_ADMIN too where the network is the host's. */
+/* What a task may ask for beyond the default set. Anything that reaches the host (CAP_SYS_ADMIN, CAP_SYS_MODULE, ...)
+ * is refused, and CAP_NET_ADMIN too where the network is the host's. */
 static int check_cap_add(const struct at *at, const char **caps, enum spec_network network)
 {
-	static const char *const may[] = { "CAP_AUDIT_WRITE", "CAP_CHOWN",	     "CAP_DAC_OVERRIDE", "CAP_FOWNER",
-					   "CAP_FSETID",      "CAP_KILL",	     "CAP_MKNOD",	 "CAP_NET_BIND_SERVICE",
-					   "CAP_SETFCAP",     "CAP_SETGID",	     "CAP_SETPCAP",	 "CAP_SETUID",
-					   "CAP_SYS_CHROOT",  "CAP_SYS_PTRACE",	     "CAP_IPC_LOCK",	 "CAP_SYS_NICE",
-					   "CAP_IPC_OWNER",   "CAP_LEASE" };
+	static const char *const may[] = {
+		"CAP_AUDIT_WRITE", "CAP_CHOWN",      "CAP_DAC_OVERRIDE", "CAP_FOWNER",
+		"CAP_FSETID",      "CAP_KILL",       "CAP_MKNOD",        "CAP_NET_BIND_SERVICE",
+		"CAP_SETFCAP",     "CAP_SETGID",     "CAP_SETPCAP",      "CAP_SETUID",
+		"CAP_SYS_CHROOT",  "CAP_SYS_PTRACE", "CAP_IPC_LOCK",     "CAP_SYS_NICE",
+		"CAP_IPC_OWNER",   "CAP_LEASE"
+	};
 	for (size_t i = 0; caps[i]; i++) {
-		bool ok = network != NETWORK_HOST && (!strcmp(caps[i], "CAP_NET_ADMIN") || !strcmp(caps[i], "CAP_NET_RAW"));
+		bool ok = network != NETWORK_HOST &&
+			  (!strcmp(caps[i], "CAP_NET_ADMIN") || !strcmp(caps[i], "CAP_NET_RAW"));
 		for (size_t k = 0; k < sizeof(may) / sizeof(*may); k++)
 			ok |= !strcmp(caps[i], may[k]);
 		if (!ok)
 			return bad(at, "capabilities.add", "may not hold %s%s", caps[i],
-				   network == NETWORK_HOST && !strncmp(caps[i], "CAP_NET_", 8) ? " with network \"host\"" : "");
+				   network == NETWORK_HOST && !strncmp(caps[i], "CAP_NET_", 8)
+					   ? " with network \"host\""
+					   : "");
 	}
 	return 0;
 }
 
-static int parse_capabilities(const struct at *at, const json_t *obj, enum spec_network network, struct spec_container *c)
+static int parse_capabilities(const struct at *at, const json_t *obj, enum spec_network network,
+			      struct spec_container *c)
 {
 	json_t *caps = json_get(obj, "capabilities");
 	const char **add = NULL, **drop = NULL;
 	if (get_texts(at, caps, "add", &add) < 0 || get_texts(at, caps, "drop", &drop) < 0 ||
-	    cap_names(at, "capabilities.add", add, &c->cap_add) < 0 || cap_names(at, "capabilities.drop", drop, &c->cap_drop) < 0)
+	    cap_names(at, "capabilities.add", add, &c->cap_add) < 0 ||
+	    cap_names(at, "capabilities.drop", drop, &c->cap_drop) < 0)
 		return -1;
 	return check_cap_add(at, c->cap_add, network);
 }
@@ -369,8 +378,7 @@ static int parse_env(const struct at *at, const json_t *obj, struct spec_contain
 	const char *key;
 	json_t *value;
 	size_t total = 0;
-	json_object_foreach(c->env, key, value)
-	{
+	json_object_foreach (c->env, key, value) {
 		if (!*key || strchr(key, '='))
 			return bad(at, "env", "holds a bad name: `%.80s`", key);
 		if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value))
@@ -401,7 +409,8 @@ static int parse_limits(const struct at *at, const json_t *obj, struct spec_cont
 	c->stop_timeout_ms = 30000;
 	if (get_cpus(at, obj, "cpu_quota", &c->cpu_quota) < 0 ||
 	    get_int(at, obj, "memory", 6 << 20, MAX_BYTES, &c->memory_bytes) < 0 ||
-	    get_int(at, obj, "pids", 1, 4 << 20, &c->pids) < 0 || get_int(at, obj, "shm", 4096, MAX_BYTES, &c->shm_bytes) < 0 ||
+	    get_int(at, obj, "pids", 1, 4 << 20, &c->pids) < 0 ||
+	    get_int(at, obj, "shm", 4096, MAX_BYTES, &c->shm_bytes) < 0 ||
 	    get_int(at, obj, "stop_timeout_ms", 0, 86400000, &c->stop_timeout_ms) < 0 ||
 	    get_text(at, obj, "stop_signal", false, &signal_name) < 0)
 		return -1;
@@ -428,7 +437,8 @@ static int parse_after(const struct at *at, const json_t *obj, struct spec_conta
 		while (k < 4 && strcmp(names[k], condition))
 			k++;
 		if (k == 4)
-			return bad(&in, "condition", "must be START, COMPLETE, SUCCESS or HEALTHY, not `%.40s`", condition);
+			return bad(&in, "condition", "must be START, COMPLETE, SUCCESS or HEALTHY, not `%.40s`",
+				   condition);
 		c->after[i].condition = (enum spec_condition)k;
 	}
 	return get_int(at, obj, "start_timeout_ms", 0, 86400000, &c->start_timeout_ms);
@@ -443,11 +453,14 @@ static int parse_health(const struct at *at, const json_t *obj, struct spec_cont
 		return 0;
 	struct spec_health *h = c->health = ARENA_NEW(at->arena, struct spec_health);
 	*h = (struct spec_health){ .interval_ms = 30000, .timeout_ms = 5000, .retries = 3 };
-	if (get_texts(&in, health, "command", &h->command) < 0 || get_int(&in, health, "interval_ms", 100, 86400000, &h->interval_ms) < 0 ||
-	    get_int(&in, health, "timeout_ms", 100, 86400000, &h->timeout_ms) < 0 || get_int(&in, health, "retries", 1, 1000, &h->retries) < 0 ||
+	if (get_texts(&in, health, "command", &h->command) < 0 ||
+	    get_int(&in, health, "interval_ms", 100, 86400000, &h->interval_ms) < 0 ||
+	    get_int(&in, health, "timeout_ms", 100, 86400000, &h->timeout_ms) < 0 ||
+	    get_int(&in, health, "retries", 1, 1000, &h->retries) < 0 ||
 	    get_int(&in, health, "start_period_ms", 0, 86400000, &h->start_period_ms) < 0)
 		return -1;
-	if (!h->command || !h->command[0] || !h->command[1] || (strcmp(h->command[0], "CMD") && strcmp(h->command[0], "CMD-SHELL")))
+	if (!h->command || !h->command[0] || !h->command[1] ||
+	    (strcmp(h->command[0], "CMD") && strcmp(h->command[0], "CMD-SHELL")))
 		return bad(&in, "command", "must be CMD or CMD-SHELL and a command");
 	return 0;
 }
@@ -488,7 +501,8 @@ static int parse_rootfs(const struct at *at, const json_t *obj, struct spec_cont
 	for (size_t i = 0; i < c->nlayers; i++) {
 		const json_t *one = json_array_get(array, i);
 		in.where = arena_printf(at->arena, "%srootfs.layers[%zu].", at->where, i);
-		if (get_text(&in, one, "digest", true, &c->layers[i].digest) < 0 || get_host_path(&in, one, "path", true, &c->layers[i].path) < 0)
+		if (get_text(&in, one, "digest", true, &c->layers[i].digest) < 0 ||
+		    get_host_path(&in, one, "path", true, &c->layers[i].path) < 0)
 			return -1;
 	}
 	return 0;
@@ -515,8 +529,8 @@ static int parse_container(const struct at *at, const json_t *obj, enum spec_net
 	if (parse_env(at, obj, c) < 0 || parse_mounts(at, obj, c) < 0 || parse_files(at, obj, c) < 0 ||
 	    parse_essential(at, obj, c) < 0 || parse_limits(at, obj, c) < 0 || parse_ulimits(at, obj, c) < 0)
 		return -1;
-	if (parse_capabilities(at, obj, network, c) < 0 || parse_rootfs(at, obj, c) < 0 || parse_after(at, obj, c) < 0 ||
-	    parse_health(at, obj, c) < 0 || parse_ports(at, obj, c) < 0)
+	if (parse_capabilities(at, obj, network, c) < 0 || parse_rootfs(at, obj, c) < 0 ||
+	    parse_after(at, obj, c) < 0 || parse_health(at, obj, c) < 0 || parse_ports(at, obj, c) < 0)
 		return -1;
 	return get_host_path(at, obj, "log", false, &c->log);
 }
@@ -572,7 +586,8 @@ static int check_after(const struct at *at, const struct task_spec *spec)
 			bool now = !gone[i];
 			for (size_t d = 0; d < c->nafter && now; d++) {
 				if (!has_container(spec, c->after[d].container))
-					return bad(at, "containers", "wait for one that is not there: `%.80s`", c->after[d].container);
+					return bad(at, "containers", "wait for one that is not there: `%.80s`",
+						   c->after[d].container);
 				for (size_t o = 0; o < spec->ncontainers; o++)
 					now &= gone[o] || strcmp(spec->containers[o].name, c->after[d].container);
 			}

@@ -1,8 +1,8 @@
 /* spec.h - the task spec (task.h) as C structs, checked.
  *
- * DESIGN: the executor trusts the daemon as far as a spec goes and no further: names, sizes and paths are checked here before
- * anything is forked, and every host path must lie below the data directory. The check is on text; the paths are opened again,
- * without symlinks, when they are used (path.h). */
+ * DESIGN: the executor trusts the daemon as far as a spec goes and no further: names, sizes and paths are checked here
+ * before anything is forked, and every host path must lie below the data directory. The check is on text; the paths are
+ * opened again, without symlinks, when they are used (path.h). */
 #ifndef QUERN_TASK_SPEC_H
 #define QUERN_TASK_SPEC_H
 
@@ -28,7 +28,7 @@ struct spec_file {
 	unsigned mode;
 };
 struct spec_ulimit {
-	const char *name; /* "nofile" */
+	const char *name;   /* "nofile" */
 	int64_t soft, hard; /* -1: unlimited */
 };
 /* One layer of a stored image. */
@@ -59,20 +59,20 @@ struct spec_container {
 	struct spec_file *files;
 	struct spec_ulimit *ulimits;
 	size_t nmounts, nfiles, nulimits;
-	double cpu_quota;   /* CPUs; 0 = no limit */
+	double cpu_quota;                      /* CPUs; 0 = no limit */
 	int64_t memory_bytes, pids, shm_bytes; /* 0 = no limit / default */
-	const char **cap_add, **cap_drop; /* NULL-ended, never NULL; "CAP_X" or "ALL" */
+	const char **cap_add, **cap_drop;      /* NULL-ended, never NULL; "CAP_X" or "ALL" */
 	int64_t stop_timeout_ms;
-	int stop_signal;  /* 0 = the image's own, or SIGTERM */
+	int stop_signal; /* 0 = the image's own, or SIGTERM */
 	struct spec_after *after;
 	size_t nafter, nports;
 	struct spec_health *health; /* NULL = none */
 	struct spec_port *ports;
-	int64_t start_timeout_ms; /* 0 = none */
+	int64_t start_timeout_ms;  /* 0 = none */
 	struct spec_layer *layers; /* lowest first; rootfs of a stored image, none = a built-in one */
 	size_t nlayers;
 	const json_t *rootfs_config; /* the image's configuration document, borrowed */
-	const char *log;  /* relative to the data directory, or NULL */
+	const char *log;             /* relative to the data directory, or NULL */
 };
 enum spec_network { NETWORK_HOST, NETWORK_NONE, NETWORK_PRIVATE };
 struct spec_output {
@@ -86,7 +86,8 @@ struct task_spec {
 	size_t ncontainers;
 	enum spec_network network;
 	bool report; /* "changed" events are wanted */
-	bool one_network, endpoints; /* private: one namespace for all containers; port 80 of 169.254.170.2 is the API too */
+	bool one_network,
+		endpoints;      /* private: one namespace for all containers; port 80 of 169.254.170.2 is the API too */
 	int64_t max_runtime_ms; /* 0 = none */
 	double cpus;            /* to book; 0 = none */
 	int64_t memory_bytes;
@@ -94,8 +95,9 @@ struct task_spec {
 	size_t noutputs;
 };
 
-/* Checks and reads `json`, which must live as long as the result (texts are borrowed from it; the rest is in the arena). `data_dir` is
- * what host paths must lie below. Errors name the member: "containers[0].mounts[1].source must be below ...". */
+/* Checks and reads `json`, which must live as long as the result (texts are borrowed from it; the rest is in the
+ * arena). `data_dir` is what host paths must lie below. Errors name the member: "containers[0].mounts[1].source must be
+ * below ...". */
 int spec_parse(struct arena *a, const json_t *json, const char *data_dir, struct task_spec *out, struct error *err);
 /* [a-z0-9-]{1,128} */
 bool spec_id_ok(const char *id);

@@ -1,9 +1,10 @@
 /* sup.h - inside the supervisor of one task.
  *
- * DESIGN: one process, one thread with an event loop (a second one only for the API proxy of private networks). It lives in its own mount
- * namespace: a tmpfs at a place only root can change holds the runtime's bundle and every mount point, and all of it goes
- * with the process. On disk it owns <task dir>/exec/ (mode 0700): task.json (from the executor), state.json (what is so now), s/
- * (scratch directories), u/ (upper layers), out/ (before it is given to the daemon). */
+ * DESIGN: one process, one thread with an event loop (a second one only for the API proxy of private networks). It
+ * lives in its own mount namespace: a tmpfs at a place only root can change holds the runtime's bundle and every mount
+ * point, and all of it goes with the process. On disk it owns <task dir>/exec/ (mode 0700): task.json (from the
+ * executor), state.json (what is so now), s/ (scratch directories), u/ (upper layers), out/ (before it is given to the
+ * daemon). */
 #ifndef QUERN_TASK_SUP_H
 #define QUERN_TASK_SUP_H
 
@@ -25,31 +26,31 @@ struct sup_container {
 	const struct spec_container *spec;
 	size_t index;
 	struct image image;
-	const char *group;   /* cgroup "/quern/<task>/<container>" */
-	const char *dir;     /* bundle: priv/c<i> */
-	int root;            /* fd of the merged root */
-	int *mount_fds;      /* one a mount: where files in it are, or -1 */
+	const char *group; /* cgroup "/quern/<task>/<container>" */
+	const char *dir;   /* bundle: priv/c<i> */
+	int root;          /* fd of the merged root */
+	int *mount_fds;    /* one a mount: where files in it are, or -1 */
 	uid_t uid;
 	gid_t gid;
 	const char *home;
-	int netns;           /* fd, or -1 */
+	int netns; /* fd, or -1 */
 	struct logpump log;
 	enum sup_phase phase;
-	bool own_cgroups;    /* made and entered by us (v1 with crun), not by the runtime */
-	int go;              /* a byte here lets the runtime start */
+	bool own_cgroups; /* made and entered by us (v1 with crun), not by the runtime */
+	int go;           /* a byte here lets the runtime start */
 	pid_t runtime_pid, pid;
 	int pidfd;
-	int64_t pid_start;   /* from /proc/<pid>/stat */
+	int64_t pid_start;               /* from /proc/<pid>/stat */
 	int64_t started_at, finished_at; /* epoch ms; 0 = never */
 	int64_t kill_at, drain_until;    /* monotonic ms; 0 = not set */
 	int exit_code, signal;           /* -1 = none */
-	bool oom, asked; /* asked: it got a stop signal from us */
+	bool oom, asked;                 /* asked: it got a stop signal from us */
 	struct cgroup_usage usage;
 	char *error; /* owned */
 	/* order.c */
 	enum sup_health health;
 	int health_failures;
-	pid_t health_pid;                                /* the check that runs; 0 = none */
+	pid_t health_pid;                              /* the check that runs; 0 = none */
 	int64_t health_at, health_until, health_grace; /* monotonic ms; 0 = not set */
 	char **health_argv;
 	uint16_t *host_ports; /* of spec->ports; NULL = not published */
@@ -72,7 +73,7 @@ struct sup {
 	gid_t daemon_gid;
 	uint16_t api_port;
 	const char *seccomp_bpf; /* base64, for crun; or NULL */
-	int runtime_fd; /* sealed copy of the runtime, or -1: by its path */
+	int runtime_fd;          /* sealed copy of the runtime, or -1: by its path */
 	int data_fd, task_fd, exec_fd, cache_fd;
 	const char *priv; /* where the private tmpfs is */
 	struct sup_container *containers;
@@ -85,10 +86,10 @@ struct sup {
 		int64_t cpu_ms, peak;
 	} early[64];
 	size_t nearly;
-	int64_t started_at;   /* all run; 0 = not yet */
-	int64_t timeout_at;   /* monotonic */
-	const char *reason;   /* why it ends; NULL = it does not */
-	char *error;          /* owned: text of the event's "error" */
+	int64_t started_at; /* all run; 0 = not yet */
+	int64_t timeout_at; /* monotonic */
+	const char *reason; /* why it ends; NULL = it does not */
+	char *error;        /* owned: text of the event's "error" */
 	json_t *notes;
 	size_t output_files;
 	json_t *event;        /* the "stopped" event, when it is over */
@@ -103,7 +104,8 @@ int sup_private_mounts(struct sup *s, struct error *err);
 int sup_prepare_container(struct sup_container *c, struct error *err);
 /* seed.c: copies the directory `seed` (relative to the data directory) into a new scratch directory. */
 int sup_seed_scratch(struct sup_container *c, const char *seed, int scratch, struct error *err);
-/* At most `max` bytes of a regular file as the container sees it; NULL when there is none. Always valid UTF-8. In the arena. */
+/* At most `max` bytes of a regular file as the container sees it; NULL when there is none. Always valid UTF-8. In the
+ * arena. */
 const char *sup_read_text(struct sup_container *c, const char *path, size_t max);
 /* The scratch directory `name`, or < 0. Caller closes. */
 int sup_open_scratch(struct sup *s, const char *name);
@@ -112,7 +114,8 @@ int sup_open_scratch(struct sup *s, const char *name);
 int oci_write_config(struct sup_container *c, struct error *err);
 
 /* runtime.c */
-/* Opens the log and forks the process that will become the runtime; it moves into its cgroups while the mounts are made, and waits. */
+/* Opens the log and forks the process that will become the runtime; it moves into its cgroups while the mounts are
+ * made, and waits. */
 int runtime_launch(struct sup_container *c, struct error *err);
 /* Lets it start. */
 int runtime_go(struct sup_container *c, struct error *err);
@@ -139,11 +142,12 @@ int64_t process_start(pid_t pid); /* field 22 of /proc/<pid>/stat, or -1 */
 void sup_stop(struct sup *s, const char *reason);
 #define SUP_TAG_SIGNALS 1
 #define SUP_TAG_LISTENER 2
-#define SUP_TAG_PEER 16      /* + index */
-#define SUP_TAG_LOG 256      /* + index */
+#define SUP_TAG_PEER 16 /* + index */
+#define SUP_TAG_LOG 256 /* + index */
 #define SUP_TAG_PIDFD 1024
 
-/* outputs.c: packs what the spec asks for into exec/out and hands it to the daemon; sets event "outputs" and "texts". */
+/* outputs.c: packs what the spec asks for into exec/out and hands it to the daemon; sets event "outputs" and "texts".
+ */
 int sup_collect(struct sup *s, json_t *event, struct error *err);
 
 /* net.c: namespaces of the containers, their links and the API proxy. */

@@ -1,9 +1,10 @@
 /* supervisor.c - the life of one task, in a process of its own (forked by the executor, or `quern task <dir>`).
  *
- * DESIGN: prepare all containers, start them side by side, then wait in one event loop for ends, log data, stop requests and timers; at the end
- * collect outputs, write the result to disk, tell the executor, clean up, leave. It needs neither executor nor daemon once it
- * runs: its listening socket (made by the executor before the fork) stays reachable as long as it lives, so a refused connection
- * means that it is dead. It exits only when every process of its containers has ended. */
+ * DESIGN: prepare all containers, start them side by side, then wait in one event loop for ends, log data, stop
+ * requests and timers; at the end collect outputs, write the result to disk, tell the executor, clean up, leave. It
+ * needs neither executor nor daemon once it runs: its listening socket (made by the executor before the fork) stays
+ * reachable as long as it lives, so a refused connection means that it is dead. It exits only when every process of its
+ * containers has ended. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -79,8 +80,8 @@ static int read_options(struct sup *s, struct error *err)
 	return spec_parse(&s->arena, json_get(s->task, "spec"), s->data_dir, &s->spec, err);
 }
 
-/* Opens all again inside the new mount namespace (a mount is made only from there). Everything after this is reached by descriptor
- * or through the private tmpfs: x = exec, e = the executor's directory. */
+/* Opens all again inside the new mount namespace (a mount is made only from there). Everything after this is reached by
+ * descriptor or through the private tmpfs: x = exec, e = the executor's directory. */
 static int open_dirs(struct sup *s, struct error *err)
 {
 	close(s->exec_fd);
@@ -125,8 +126,16 @@ static void init_containers(struct sup *s)
 	s->containers = ARENA_ARRAY(&s->arena, struct sup_container, s->spec.ncontainers);
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		struct sup_container *c = &s->containers[i];
-		*c = (struct sup_container){ .sup = s, .spec = &s->spec.containers[i], .index = i, .root = -1, .netns = -1, .pidfd = -1, .go = -1,
-					     .log = LOGPUMP_INIT, .exit_code = -1, .signal = -1 };
+		*c = (struct sup_container){ .sup = s,
+					     .spec = &s->spec.containers[i],
+					     .index = i,
+					     .root = -1,
+					     .netns = -1,
+					     .pidfd = -1,
+					     .go = -1,
+					     .log = LOGPUMP_INIT,
+					     .exit_code = -1,
+					     .signal = -1 };
 		c->usage = (struct cgroup_usage){ .cpu_ms = -1, .memory_peak_bytes = -1 };
 		c->dir = arena_printf(&s->arena, "%s/c%zu", s->priv, i);
 		c->group = arena_printf(&s->arena, "/quern/%s/%s", s->spec.id, c->spec->name);
@@ -233,13 +242,16 @@ static void container_done(struct sup_container *c)
 	cgroup_read(s->cgroup, c->group, &usage);
 	c->oom = usage.oom_kills > 0;
 	c->usage.cpu_ms = usage.cpu_ms >= 0 ? usage.cpu_ms : c->usage.cpu_ms;
-	c->usage.memory_peak_bytes = usage.memory_peak_bytes >= 0 ? usage.memory_peak_bytes : c->usage.memory_peak_bytes;
+	c->usage.memory_peak_bytes =
+		usage.memory_peak_bytes >= 0 ? usage.memory_peak_bytes : c->usage.memory_peak_bytes;
 	if (c->log.lost_bytes)
-		sup_note(s, "%s: %lld bytes of output could not be written to the log", c->spec->name, (long long)c->log.lost_bytes);
+		sup_note(s, "%s: %lld bytes of output could not be written to the log", c->spec->name,
+			 (long long)c->log.lost_bytes);
 	logpump_close(&c->log);
 	c->phase = PHASE_ENDED;
 	health_end(c);
-	bool ends_task = c->spec->essential == ESSENTIAL_YES || (c->spec->essential == ESSENTIAL_ON_FAILURE && c->exit_code != 0);
+	bool ends_task = c->spec->essential == ESSENTIAL_YES ||
+			 (c->spec->essential == ESSENTIAL_ON_FAILURE && c->exit_code != 0);
 	if (ends_task && !all_ended(s))
 		sup_stop(s, "exited");
 	if (!all_ended(s))
@@ -313,7 +325,8 @@ static void child_ended(struct sup *s, pid_t pid, int status, const struct rusag
 {
 	if (health_child_ended(s, pid, status))
 		return;
-	int64_t cpu_ms = (use->ru_utime.tv_sec + use->ru_stime.tv_sec) * 1000 + (use->ru_utime.tv_usec + use->ru_stime.tv_usec) / 1000;
+	int64_t cpu_ms = (use->ru_utime.tv_sec + use->ru_stime.tv_sec) * 1000 +
+			 (use->ru_utime.tv_usec + use->ru_stime.tv_usec) / 1000;
 	int64_t peak = use->ru_maxrss * 1024;
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		struct sup_container *c = &s->containers[i];
@@ -340,7 +353,9 @@ static void on_signals(struct sup *s)
 	struct signalfd_siginfo info;
 	while (read(s->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
 		if (info.ssi_signo != SIGCHLD && !s->reason) { /* the machine goes down */
-			s->error = s->error ? s->error : mem_strdup("TaskLost: the task's supervisor was told to end (the machine goes down)");
+			s->error = s->error ? s->error
+					    : mem_strdup("TaskLost: the task's supervisor was told to end (the machine "
+							 "goes down)");
 			sup_stop(s, "lost");
 		}
 	for (;;) {
@@ -551,7 +566,14 @@ static int start_up(struct sup *s, const char *task_dir, struct error *err)
 
 int supervisor_main(const char *task_dir)
 {
-	struct sup s = { .runtime_fd = -1, .data_fd = -1, .task_fd = -1, .exec_fd = -1, .cache_fd = -1, .epoll = -1, .signals = -1, .listener = -1 };
+	struct sup s = { .runtime_fd = -1,
+			 .data_fd = -1,
+			 .task_fd = -1,
+			 .exec_fd = -1,
+			 .cache_fd = -1,
+			 .epoll = -1,
+			 .signals = -1,
+			 .listener = -1 };
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	for (int i = 0; i < SUP_PEERS; i++)
 		s.peers[i].fd = -1;
@@ -559,7 +581,8 @@ int supervisor_main(const char *task_dir)
 	log_to_file(task_dir);
 	if (start_up(&s, task_dir, &err) < 0) {
 		log_error("task", "%s: %s", task_dir, error_text(&err));
-		if (s.exec_fd < 0 || !s.containers) /* no place for a result: the executor finds us gone and says "lost" */
+		if (s.exec_fd < 0 ||
+		    !s.containers) /* no place for a result: the executor finds us gone and says "lost" */
 			return 1;
 		give_up(&s, &err);
 	} else if (prepare_all(&s, &err) < 0) {

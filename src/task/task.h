@@ -1,59 +1,62 @@
 /* task.h - running containers.
  *
- * DESIGN: every face of Quern (processing job, training job, ECS task, later endpoints) describes work as one JSON task spec. The
- * daemon (unprivileged) gives it to the executor (`quern executor`, root or rootless) over a unix socket; the executor
- * forks one supervisor per task (shown as `quern task <id>`), which owns mounts, the OCI runtime, log files, stop timers and the
- * result, and outlives both. Everything of a task is under `<data>/tasks/<task id>/`. A start with an id that exists is answered with that
- * task's state: starting is idempotent. The result stays until task_forget.
+ * DESIGN: every face of Quern (processing job, training job, ECS task, later endpoints) describes work as one JSON task
+ * spec. The daemon (unprivileged) gives it to the executor (`quern executor`, root or rootless) over a unix socket; the
+ * executor forks one supervisor per task (shown as `quern task <id>`), which owns mounts, the OCI runtime, log files,
+ * stop timers and the result, and outlives both. Everything of a task is under `<data>/tasks/<task id>/`. A start with
+ * an id that exists is answered with that task's state: starting is idempotent. The result stays until task_forget.
  *
  * ---- the task spec (all paths absolute on the host; sizes in bytes, times in ms) ----
  * { "id": "tj-...",                       [a-z0-9-]{1,128}, unique for ever
  *   "containers": [ {
  *      "name": "algo-1",                  unique in the task; also its host name
  *      "image": "…/sagemaker-xgboost:1.7-1",   resolved by repository and tag, see image.h
- *      "rootfs": {"digest", "config": {image configuration}, "layers": [{"digest", "path": blob on the host}]}   a stored image; task_start adds it
- *      "entrypoint": ["…"]|null, "command": ["…"]|null,   null = the image's own
- *      "env": {"K":"V"}, "user": "uid[:gid]"|null, "workdir": "/"|null, "readonly_root": false, "init": false,
- *      "essential": true|false|"on-failure",   its end stops the others: always, never, or when it did not exit 0
- *      "mounts": [ {"type":"stage", "source":"<host dir of hard links>", "target":"/opt/ml/input/data/train", "writable":true},
- *                  {"type":"scratch", "name":"model", "target":"/opt/ml/model"},      shared by name inside the task, empty at start
- *                                                         (or a copy of the host dir "seed")
+ *      "rootfs": {"digest", "config": {image configuration}, "layers": [{"digest", "path": blob on the host}]}   a
+ * stored image; task_start adds it "entrypoint": ["…"]|null, "command": ["…"]|null,   null = the image's own "env":
+ * {"K":"V"}, "user": "uid[:gid]"|null, "workdir": "/"|null, "readonly_root": false, "init": false, "essential":
+ * true|false|"on-failure",   its end stops the others: always, never, or when it did not exit 0 "mounts": [
+ * {"type":"stage", "source":"<host dir of hard links>", "target":"/opt/ml/input/data/train", "writable":true},
+ *                  {"type":"scratch", "name":"model", "target":"/opt/ml/model"},      shared by name inside the task,
+ * empty at start (or a copy of the host dir "seed")
  *                  {"type":"bind", "source":"…", "target":"…", "readonly":true},
  *                  {"type":"tmpfs", "target":"…", "size":n} ],
- *      "files": [ {"path":"/opt/ml/input/config/hyperparameters.json", "text":"…", "mode":420} ],   written before the start
- *      "cpu_quota": 2.0|null (CPUs), "memory": bytes|null, "pids": n|null, "shm": bytes|null,
- *      "after": [{"container":"db","condition":"START"|"COMPLETE"|"SUCCESS"|"HEALTHY"}], "start_timeout_ms": n (others wait that long for it at most),
- *      "health": {"command":["CMD-SHELL","..."],"interval_ms","timeout_ms","retries","start_period_ms"},
- *      "ports": [{"container_port":80,"host_port":0}],   private: reachable at 127.0.0.1:<host_port> (0: any that is free)
- *      "capabilities": {"add":[],"drop":[]}, "ulimits": [{"name":"nofile","soft":n,"hard":n}],
- *      "stop_timeout_ms": 30000, "stop_signal": "SIGTERM",
- *      "log": "<host path of the log file to append to>"|null } ],
- *   "network": "host"|"none"|"private",   private: own namespace per container, names resolve, API proxied at 169.254.170.2
+ *      "files": [ {"path":"/opt/ml/input/config/hyperparameters.json", "text":"…", "mode":420} ],   written before the
+ * start "cpu_quota": 2.0|null (CPUs), "memory": bytes|null, "pids": n|null, "shm": bytes|null, "after":
+ * [{"container":"db","condition":"START"|"COMPLETE"|"SUCCESS"|"HEALTHY"}], "start_timeout_ms": n (others wait that long
+ * for it at most), "health": {"command":["CMD-SHELL","..."],"interval_ms","timeout_ms","retries","start_period_ms"},
+ *      "ports": [{"container_port":80,"host_port":0}],   private: reachable at 127.0.0.1:<host_port> (0: any that is
+ * free) "capabilities": {"add":[],"drop":[]}, "ulimits": [{"name":"nofile","soft":n,"hard":n}], "stop_timeout_ms":
+ * 30000, "stop_signal": "SIGTERM", "log": "<host path of the log file to append to>"|null } ], "network":
+ * "host"|"none"|"private",   private: own namespace per container, names resolve, API proxied at 169.254.170.2
  *   "one_network": false,                 private: one namespace for all containers, who then meet on 127.0.0.1
- *   "endpoints": false,                   private: 169.254.170.2 is outside of the containers' namespaces (no port of theirs is taken), port 80 is the API too
- *   "max_runtime_ms": n|null,             then stopped with reason "timeout"
+ *   "endpoints": false,                   private: 169.254.170.2 is outside of the containers' namespaces (no port of
+ * theirs is taken), port 80 is the API too "max_runtime_ms": n|null,             then stopped with reason "timeout"
  *   "resources": {"cpus": 4.0, "memory": n},   what the scheduler books on this machine; queued when full
- *   "outputs": [ {"name":"model", "from":"<scratch name>", "path":"" , "form":"tar.gz"|"files", "when":"success"|"always", "container":null} ] }
+ *   "outputs": [ {"name":"model", "from":"<scratch name>", "path":"" , "form":"tar.gz"|"files",
+ * "when":"success"|"always", "container":null} ] }
  *
- * Log files: one record a line, "<epoch ms> <text>\n" ('\r' and NUL kept, an over-long line is cut at 256 KiB into several records).
+ * Log files: one record a line, "<epoch ms> <text>\n" ('\r' and NUL kept, an over-long line is cut at 256 KiB into
+ * several records).
  *
  * ---- events given to the listener (JSON) ----
  * {"task":id, "type":"started", "at":ms}                         all containers run (or have run)
- * {"task":id, "type":"changed", "containers":[{"name","phase":"new"|"starting"|"running"|"ended","health":"UNKNOWN"|"HEALTHY"|"UNHEALTHY",
- *   "exit_code","ports":[{"container_port","host_port"}], ...}]}  only with "report": a container ended, its health changed while the task goes on
+ * {"task":id, "type":"changed",
+ * "containers":[{"name","phase":"new"|"starting"|"running"|"ended","health":"UNKNOWN"|"HEALTHY"|"UNHEALTHY",
+ *   "exit_code","ports":[{"container_port","host_port"}], ...}]}  only with "report": a container ended, its health
+ * changed while the task goes on
  * {"task":id, "type":"queued", "reason":"…"}                     waits for cpu/memory
- * {"task":id, "type":"stopped", "at":ms, "started_at":ms|null, "reason":"exited"|"stop"|"timeout"|"start-failed"|"lost",
- *   "error":"CannotPullContainerError: …"|null,
- *   "containers":[{"name","exit_code":n|null,"signal":n|null,"oom":bool,"started_at","finished_at","error":text|null, "cpu_ms":n, "memory_peak":n}],
- *   "notes":["scaled down to 2 CPUs …"],
- *   "texts": {"<container>":{"failure":"first 1024 bytes of /opt/ml/output/failure", "message":"…/opt/ml/output/message"}},
- *   "outputs":[{"name":"model","files":[{"key":"model.tar.gz","path":"<host path, same file system as the blobs, owned by the daemon>","size":n}]}] }
- * "stopped" is repeated at each reconnect until task_forget, "started" and "queued" may be: actors take a repetition. When a task is
- * forgotten all of its directory goes but out/, which is the daemon's to empty; the id stays known for seven days, so that a late
- * repetition of the start runs nothing. "success" of outputs: the essential containers exited 0 by themselves (or were ended because
- * another one had).
- * The network "host" is for single containers that install packages: they see the machine's loopback, so CAP_NET_RAW is withheld there.
- * "none" and "private" have no way out (but for the API in "private"). */
+ * {"task":id, "type":"stopped", "at":ms, "started_at":ms|null,
+ * "reason":"exited"|"stop"|"timeout"|"start-failed"|"lost", "error":"CannotPullContainerError: …"|null,
+ *   "containers":[{"name","exit_code":n|null,"signal":n|null,"oom":bool,"started_at","finished_at","error":text|null,
+ * "cpu_ms":n, "memory_peak":n}], "notes":["scaled down to 2 CPUs …"], "texts": {"<container>":{"failure":"first 1024
+ * bytes of /opt/ml/output/failure", "message":"…/opt/ml/output/message"}},
+ *   "outputs":[{"name":"model","files":[{"key":"model.tar.gz","path":"<host path, same file system as the blobs, owned
+ * by the daemon>","size":n}]}] } "stopped" is repeated at each reconnect until task_forget, "started" and "queued" may
+ * be: actors take a repetition. When a task is forgotten all of its directory goes but out/, which is the daemon's to
+ * empty; the id stays known for seven days, so that a late repetition of the start runs nothing. "success" of outputs:
+ * the essential containers exited 0 by themselves (or were ended because another one had). The network "host" is for
+ * single containers that install packages: they see the machine's loopback, so CAP_NET_RAW is withheld there. "none"
+ * and "private" have no way out (but for the API in "private"). */
 #ifndef QUERN_TASK_TASK_H
 #define QUERN_TASK_TASK_H
 
@@ -63,16 +66,19 @@
 
 struct task_client;
 
-/* Connects to (and keeps reconnecting to) the executor at `socket_path`; starts one thread. Events go to the actor named in "owner" of
- * task_start as {"type":"task", "event":{…}} through engine_post; a "stopped" event is forgotten only after that is on disk. */
+/* Connects to (and keeps reconnecting to) the executor at `socket_path`; starts one thread. Events go to the actor
+ * named in "owner" of task_start as {"type":"task", "event":{…}} through engine_post; a "stopped" event is forgotten
+ * only after that is on disk. */
 int task_client_new(const char *socket_path, struct engine *e, struct task_client **out, struct error *err);
 /* After engine_stop: the engine's workers may still be in the calls below before that. */
 void task_client_free(struct task_client *c);
-/* Where stored images come from (the registry), asked by task_start for each container; set before the engine starts. find: *rootfs is given owned
- * (spec member "rootfs") or left NULL when there is no such image; < 0 only for a fault. From worker threads. */
+/* Where stored images come from (the registry), asked by task_start for each container; set before the engine starts.
+ * find: *rootfs is given owned (spec member "rootfs") or left NULL when there is no such image; < 0 only for a fault.
+ * From worker threads. */
 typedef int (*task_image)(void *ctx, const char *image, json_t **rootfs, struct error *err);
 void task_client_set_images(struct task_client *c, task_image find, void *ctx);
-/* Starts (idempotent by spec.id). Takes nothing; blocks until the executor has the task on disk. From a worker thread. */
+/* Starts (idempotent by spec.id). Takes nothing; blocks until the executor has the task on disk. From a worker thread.
+ */
 int task_start(struct task_client *c, const char *owner_actor, json_t *spec, struct error *err);
 /* Asks for a stop: SIGTERM, then SIGKILL after each container's stop_timeout. Unknown id: no error. */
 int task_stop(struct task_client *c, const char *task_id, const char *reason, struct error *err);
@@ -81,20 +87,21 @@ json_t *task_list(struct task_client *c, struct error *err);
 /* The machine as the executor sees it: {"cpus","memory","runtime","cgroup_mode","rootless","notes":[…]}; owned. */
 json_t *task_machine(struct task_client *c, struct error *err);
 
-/* The effects "task.start" {owner, spec} and "task.stop" {task, reason}, for turn_effect: registered here. A start that fails is
- * turned into a "stopped" event with reason "start-failed". `prepare` (may be NULL) is called on the worker with the spec before it is
- * sent: it resolves what needs the store (stages channels, see stage in sagemaker_stage.c). */
+/* The effects "task.start" {owner, spec} and "task.stop" {task, reason}, for turn_effect: registered here. A start that
+ * fails is turned into a "stopped" event with reason "start-failed". `prepare` (may be NULL) is called on the worker
+ * with the spec before it is sent: it resolves what needs the store (stages channels, see stage in sagemaker_stage.c).
+ */
 typedef int (*task_prepare)(void *ctx, struct engine *e, json_t *spec, struct error *err);
 void task_add_effects(struct engine *e, struct task_client *c, task_prepare prepare, void *ctx);
 
 /* ---- roles of the executable ---- */
 struct executor_options {
 	const char *socket_path;
-	const char *data_dir;      /* tasks/ lives below */
-	const char *images_dir;    /* built-in images' content (libexecdir/quern/images) */
+	const char *data_dir;       /* tasks/ lives below */
+	const char *images_dir;     /* built-in images' content (libexecdir/quern/images) */
 	int daemon_uid, daemon_gid; /* who may connect, and who owns outputs; -1: same as the executor */
-	const char *runtime;       /* "crun", "runc" or NULL = best */
-	uint16_t api_port;         /* for network "private" */
+	const char *runtime;        /* "crun", "runc" or NULL = best */
+	uint16_t api_port;          /* for network "private" */
 };
 /* Runs until SIGTERM; tasks go on. Returns the exit status. */
 int executor_main(const struct executor_options *options);

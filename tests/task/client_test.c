@@ -1,7 +1,8 @@
 /* client_test.c - the daemon's side: a real engine and store, a real executor, real containers.
  *
- * DESIGN: the actor "test.job" starts its task by effect and notes what it is told. The executor and the engine are killed and
- * started again around it. Needs QUERN_TASK (the program of tests/task) and a runtime; without them it says so. */
+ * DESIGN: the actor "test.job" starts its task by effect and notes what it is told. The executor and the engine are
+ * killed and started again around it. Needs QUERN_TASK (the program of tests/task) and a runtime; without them it says
+ * so. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -22,7 +23,8 @@
 #include "task/path.h"
 #include "task/task.h"
 
-static const char images[] = "{\"version\":1,\"layout\":{},\"images\":[{\"name\":\"t\",\"repositories\":[\"t\"],\"tags\":\"*\"}]}";
+static const char images[] =
+	"{\"version\":1,\"layout\":{},\"images\":[{\"name\":\"t\",\"repositories\":[\"t\"],\"tags\":\"*\"}]}";
 
 static char data[64], path[128];
 static struct store *store;
@@ -92,7 +94,8 @@ static void start_executor(void)
 	if (executor == 0) {
 		int null = open("/dev/null", O_WRONLY);
 		dup2(null, 2);
-		execl(getenv("QUERN_TASK"), "quern-task", "executor", "--socket", socket_path, "--data", data, "--images", image_dir, NULL);
+		execl(getenv("QUERN_TASK"), "quern-task", "executor", "--socket", socket_path, "--data", data,
+		      "--images", image_dir, NULL);
 		_exit(127);
 	}
 }
@@ -111,7 +114,8 @@ static int no_prepare_calls;
 static int prepare(void *ctx, struct engine *e, json_t *spec, struct error *err)
 {
 	no_prepare_calls++;
-	json_set_text(json_array_get(json_get(spec, "containers"), 0), "workdir", "/tmp"); /* as staging would change it */
+	json_set_text(json_array_get(json_get(spec, "containers"), 0), "workdir",
+		      "/tmp"); /* as staging would change it */
 	return 0;
 }
 
@@ -180,8 +184,9 @@ static int spawn_job(struct turn *t, void *arg, struct error *err)
 static void run(const char *id, const char *command, double cpus)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	json_t *spec = json_pack("{s:s,s:s,s:{s:f},s:[{s:s,s:s,s:[s,s,s]}]}", "id", id, "network", "none", "resources", "cpus", cpus,
-				 "containers", "name", "main", "image", "t:1", "command", "/bin/sh", "-c", command);
+	json_t *spec =
+		json_pack("{s:s,s:s,s:{s:f},s:[{s:s,s:s,s:[s,s,s]}]}", "id", id, "network", "none", "resources", "cpus",
+			  cpus, "containers", "name", "main", "image", "t:1", "command", "/bin/sh", "-c", command);
 	struct spawn s = { id, json_pack("{s:o}", "spec", spec) };
 	assert_int_equal(engine_call(engine, spawn_job, &s, &err), 0);
 }

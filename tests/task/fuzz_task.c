@@ -1,7 +1,7 @@
 /* fuzz_task.c - any bytes as what the executor reads from its socket, and any JSON as a task spec.
  *
- * DESIGN: the first byte chooses. Checked beside memory safety: a refused spec always says ValidationException, and an accepted one has only
- * host paths that stay below the data directory and out of the executor's own. */
+ * DESIGN: the first byte chooses. Checked beside memory safety: a refused spec always says ValidationException, and an
+ * accepted one has only host paths that stay below the data directory and out of the executor's own. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* main.c - the executor and supervisor as a program of their own, for tests: the same words as `quern executor` and `quern task`. */
+/* main.c - the executor and supervisor as a program of their own, for tests: the same words as `quern executor` and
+ * `quern task`. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,10 +10,12 @@
 
 static int run_executor(int argc, char **argv)
 {
-	static const struct option names[] = { { "socket", required_argument, NULL, 's' }, { "data", required_argument, NULL, 'd' },
-					       { "images", required_argument, NULL, 'i' }, { "daemon-uid", required_argument, NULL, 'u' },
-					       { "daemon-gid", required_argument, NULL, 'g' }, { "runtime", required_argument, NULL, 'r' },
-					       { "api-port", required_argument, NULL, 'p' },   { 0 } };
+	static const struct option names[] = {
+		{ "socket", required_argument, NULL, 's' },     { "data", required_argument, NULL, 'd' },
+		{ "images", required_argument, NULL, 'i' },     { "daemon-uid", required_argument, NULL, 'u' },
+		{ "daemon-gid", required_argument, NULL, 'g' }, { "runtime", required_argument, NULL, 'r' },
+		{ "api-port", required_argument, NULL, 'p' },   { 0 }
+	};
 	struct executor_options o = { .daemon_uid = -1, .daemon_gid = -1 };
 	for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
 		if (c == 's')

@@ -111,7 +111,8 @@ static void image_names(void **state)
 	static const struct {
 		const char *uri, *repository, *tag;
 	} cases[] = {
-		{ "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1", "sagemaker-xgboost", "1.7-1" },
+		{ "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1", "sagemaker-xgboost",
+		  "1.7-1" },
 		{ "sagemaker-xgboost", "sagemaker-xgboost", "latest" },
 		{ "localhost:5000/team/app:v1", "team/app", "v1" },
 		{ "localhost/app", "app", "latest" },
@@ -151,14 +152,21 @@ static void spec_read(void **state)
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	struct arena a = ARENA_INIT;
 	struct task_spec s;
-	assert_int_equal(parse(&a, "{'id':'t-1','network':'private','max_runtime_ms':5,'resources':{'cpus':1.5,'memory':7},'containers':[{"
-				   "'name':'algo-1','image':'i','command':['a','b'],'env':{'K':'V'},'essential':'on-failure','cpu_quota':2,"
-				   "'memory':8388608,'stop_signal':'SIGINT','log':'/data/logs/x','capabilities':{'add':['net_admin'],'drop':['CAP_CHOWN']},"
-				   "'mounts':[{'type':'scratch','name':'s','target':'/a/b'},{'type':'tmpfs','target':'/t','size':4096},"
-				   "{'type':'stage','source':'/data/stage/1','target':'/a','writable':false}],"
-				   "'files':[{'path':'/f','text':'x','mode':256}]}],"
-				   "'outputs':[{'name':'o','from':'s','path':'','form':'tar.gz','when':'always','container':'algo-1'}]}",
-			       &s, &err), 0);
+	assert_int_equal(parse(&a,
+			       "{'id':'t-1','network':'private','max_runtime_ms':5,'resources':{'cpus':1.5,'memory':7},"
+			       "'containers':[{"
+			       "'name':'algo-1','image':'i','command':['a','b'],'env':{'K':'V'},'essential':'on-"
+			       "failure','cpu_quota':2,"
+			       "'memory':8388608,'stop_signal':'SIGINT','log':'/data/logs/"
+			       "x','capabilities':{'add':['net_admin'],'drop':['CAP_CHOWN']},"
+			       "'mounts':[{'type':'scratch','name':'s','target':'/a/b'},{'type':'tmpfs','target':'/"
+			       "t','size':4096},"
+			       "{'type':'stage','source':'/data/stage/1','target':'/a','writable':false}],"
+			       "'files':[{'path':'/f','text':'x','mode':256}]}],"
+			       "'outputs':[{'name':'o','from':'s','path':'','form':'tar.gz','when':'always','container'"
+			       ":'algo-1'}]}",
+			       &s, &err),
+			 0);
 	const struct spec_container *c = &s.containers[0];
 	assert_string_equal(c->mounts[0].target, "/t"); /* parents first */
 	assert_string_equal(c->mounts[1].target, "/a");
@@ -184,7 +192,8 @@ static void spec_refused(void **state)
 		{ "{'id':'T'}", "id must match" },
 		{ "{'id':'t'}", "containers must hold at least one" },
 		{ "{'id':'t','network':'bridge'}", "network must be" },
-		{ "{'id':'t','containers':[{'name':'a','image':'i'},{'name':'a','image':'i'}]}", "containers[1].name is used twice" },
+		{ "{'id':'t','containers':[{'name':'a','image':'i'},{'name':'a','image':'i'}]}",
+		  "containers[1].name is used twice" },
 		{ "{'id':'t','containers':[{'name':'../a','image':'i'}]}", "containers[0].name must match" },
 		{ "{'id':'t','containers':[{'name':'a'}]}", "containers[0].image is missing" },
 		{ "{'id':'t','containers':[{'name':'a','image':'i','command':'sh'}]}", "command must be an array" },
@@ -193,11 +202,19 @@ static void spec_refused(void **state)
 		{ "{'id':'t','containers':[{'name':'a','image':'i','cpu_quota':0}]}", "cpu_quota must be a number" },
 		{ "{'id':'t','containers':[{'name':'a','image':'i','log':'/etc/x'}]}", "log must be a path below" },
 		{ "{'id':'t','containers':[{'name':'a','image':'i','log':'/data/tasks/u/exec/x'}]}", "executor's own" },
-		{ "{'id':'t','containers':[{'name':'a','image':'i','mounts':[{'type':'stage','source':'/data/../etc','target':'/x'}]}]}", "must be a path below" },
-		{ "{'id':'t','containers':[{'name':'a','image':'i','mounts':[{'type':'tmpfs','target':'/x'},{'type':'tmpfs','target':'/x'}]}]}", "mounted twice" },
-		{ "{'id':'t','containers':[{'name':'a','image':'i','mounts':[{'type':'tmpfs','target':'/'}]}]}", "absolute path" },
-		{ "{'id':'t','containers':[{'name':'a','image':'i'}],'outputs':[{'name':'o','from':'s','form':'files'}]}", "names no scratch" },
-		{ "{'id':'t','containers':[{'name':'a','image':'i','ulimits':[{'name':'x','soft':1}]}]}", "is not a limit" },
+		{ "{'id':'t','containers':[{'name':'a','image':'i','mounts':[{'type':'stage','source':'/data/../"
+		  "etc','target':'/x'}]}]}",
+		  "must be a path below" },
+		{ "{'id':'t','containers':[{'name':'a','image':'i','mounts':[{'type':'tmpfs','target':'/"
+		  "x'},{'type':'tmpfs','target':'/x'}]}]}",
+		  "mounted twice" },
+		{ "{'id':'t','containers':[{'name':'a','image':'i','mounts':[{'type':'tmpfs','target':'/'}]}]}",
+		  "absolute path" },
+		{ "{'id':'t','containers':[{'name':'a','image':'i'}],'outputs':[{'name':'o','from':'s','form':'files'}]"
+		  "}",
+		  "names no scratch" },
+		{ "{'id':'t','containers':[{'name':'a','image':'i','ulimits':[{'name':'x','soft':1}]}]}",
+		  "is not a limit" },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -304,7 +321,7 @@ static void filter_builds(void **state)
 	json_t *names = json_get(json_array_get(json_get(profile, "syscalls"), 0), "names"), *name;
 	assert_true(json_array_size(names) > 250);
 	size_t i;
-	json_array_foreach(names, i, name)
+	json_array_foreach (names, i, name)
 		assert_string_not_equal(json_string_value(name), "mount");
 }
 
@@ -317,8 +334,7 @@ static void doctor_says_what_to_do(void **state)
 	size_t i;
 	bool runtime = false;
 	assert_true(json_array_size(list) >= 8);
-	json_array_foreach(list, i, one)
-	{
+	json_array_foreach (list, i, one) {
 		assert_non_null(json_get_text(one, "detail"));
 		assert_true(json_is_boolean(json_get(one, "ok")));
 		runtime |= !strcmp(json_get_text(one, "check"), "runtime");
