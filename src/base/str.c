@@ -73,6 +73,34 @@ bool str_split(struct str *rest, char sep, struct str *piece)
 	return true;
 }
 
+/* On a mismatch the last star takes one byte more: time is at most pattern times text. */
+bool str_glob(struct str pattern, struct str text, char escape)
+{
+	size_t p = 0, t = 0, star = SIZE_MAX, mark = 0;
+	while (t < text.len) {
+		if (p < pattern.len && pattern.ptr[p] == '*') {
+			star = p++;
+			mark = t;
+			continue;
+		}
+		size_t literal = p;
+		if (escape && p + 1 < pattern.len && pattern.ptr[p] == escape)
+			literal++;
+		if (literal < pattern.len && pattern.ptr[literal] == text.ptr[t]) {
+			p = literal + 1;
+			t++;
+		} else if (star != SIZE_MAX) {
+			p = star + 1;
+			t = ++mark;
+		} else {
+			return false;
+		}
+	}
+	while (p < pattern.len && pattern.ptr[p] == '*')
+		p++;
+	return p == pattern.len;
+}
+
 bool str_to_i64(struct str s, int64_t *out)
 {
 	bool negative = s.len > 0 && s.ptr[0] == '-';

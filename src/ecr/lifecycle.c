@@ -56,29 +56,6 @@ int ecr_lifecycle_check(struct str text, struct error *err)
 	return any && any != highest ? invalid(err, "the rule for any must have the highest rulePriority") : 0;
 }
 
-/* `*` matches any run. */
-static bool matches(struct str pattern, struct str tag)
-{
-	size_t p = 0, t = 0, star = SIZE_MAX, mark = 0;
-	while (t < tag.len) {
-		if (p < pattern.len && pattern.ptr[p] == '*') {
-			star = p++;
-			mark = t;
-		} else if (p < pattern.len && pattern.ptr[p] == tag.ptr[t]) {
-			p++;
-			t++;
-		} else if (star != SIZE_MAX) {
-			p = star + 1;
-			t = ++mark;
-		} else {
-			return false;
-		}
-	}
-	while (p < pattern.len && pattern.ptr[p] == '*')
-		p++;
-	return p == pattern.len;
-}
-
 /* Every prefix and pattern must match some tag of the image. */
 static bool tags_match(const json_t *selection, const json_t *tags)
 {
@@ -89,7 +66,7 @@ static bool tags_match(const json_t *selection, const json_t *tags)
 		json_array_foreach(json_get(selection, lists[k]), i, wanted) {
 			bool found = false;
 			json_array_foreach(tags, j, tag)
-				found = found || (k == 0 ? str_starts(json_str(tag), json_str(wanted)) : matches(json_str(wanted), json_str(tag)));
+				found = found || (k == 0 ? str_starts(json_str(tag), json_str(wanted)) : str_glob(json_str(wanted), json_str(tag), 0));
 			if (!found)
 				return false;
 		}

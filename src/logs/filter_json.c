@@ -261,28 +261,6 @@ struct json_filter *json_filter_new(struct arena *a, struct str pattern, struct 
 	return node;
 }
 
-static bool wildcard(struct str pattern, struct str text)
-{
-	size_t p = 0, t = 0, star = SIZE_MAX, mark = 0;
-	while (t < text.len) {
-		if (p < pattern.len && pattern.ptr[p] == '*') {
-			star = p++;
-			mark = t;
-		} else if (p < pattern.len && pattern.ptr[p] == text.ptr[t]) {
-			p++;
-			t++;
-		} else if (star != SIZE_MAX) {
-			p = star + 1;
-			t = ++mark;
-		} else {
-			return false;
-		}
-	}
-	while (p < pattern.len && pattern.ptr[p] == '*')
-		p++;
-	return p == pattern.len;
-}
-
 static const json_t *find(const json_t *value, const struct hop *h)
 {
 	for (; h && value; h = h->next)
@@ -294,7 +272,7 @@ static bool equals(const struct json_filter *f, const json_t *v)
 {
 	if (f->is_number && json_is_number(v))
 		return fabs(json_number_value(v) - f->number) == 0;
-	return json_is_string(v) && wildcard(f->text, json_str(v));
+	return json_is_string(v) && str_glob(f->text, json_str(v), 0);
 }
 
 static bool compare(const struct json_filter *f, const json_t *v)

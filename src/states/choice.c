@@ -82,32 +82,6 @@ static bool compare(enum kind kind, enum verb verb, const json_t *a, const json_
 	return false;
 }
 
-/* `*` matches any run of characters; `\*` and `\\` stand for themselves. Linear in text times stars. */
-static bool matches(struct str pattern, struct str text)
-{
-	size_t p = 0, t = 0, star = SIZE_MAX, mark = 0;
-	while (t < text.len) {
-		if (p < pattern.len && pattern.ptr[p] == '*') {
-			star = p++;
-			mark = t;
-			continue;
-		}
-		size_t literal = p < pattern.len && pattern.ptr[p] == '\\' && p + 1 < pattern.len ? p + 1 : p;
-		if (literal < pattern.len && pattern.ptr[literal] == text.ptr[t]) {
-			p = literal + 1;
-			t++;
-		} else if (star != SIZE_MAX) {
-			p = star + 1;
-			t = ++mark;
-		} else {
-			return false;
-		}
-	}
-	while (p < pattern.len && pattern.ptr[p] == '*')
-		p++;
-	return p == pattern.len;
-}
-
 static bool is_type(struct str name, const json_t *v, bool *known)
 {
 	int64_t ms;
@@ -162,7 +136,7 @@ static int test_operator(struct asl_env *env, const json_t *rule, const char *ke
 		return ASL_OK;
 	}
 	if (str_eqz(name, "StringMatches")) {
-		*matched = json_is_string(value) && matches(json_str(expected), json_str(value));
+		*matched = json_is_string(value) && str_glob(json_str(expected), json_str(value), '\\');
 		return ASL_OK;
 	}
 	if (!parse_operator(name, &kind, &verb, &path))

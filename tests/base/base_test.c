@@ -31,6 +31,14 @@ static void test_str(void **state)
 	assert_true(str_ends(STR("abc"), STR("bc")) && !str_ends(STR("c"), STR("bc")));
 }
 
+static void test_glob(void **state)
+{
+	assert_true(str_glob(STR("a*c"), STR("abbc"), 0) && str_glob(STR("*"), STR(""), 0) && str_glob(STR("*a*a*"), STR("xaya"), 0));
+	assert_false(str_glob(STR("a*c"), STR("abcd"), 0) || str_glob(STR(""), STR("a"), 0) || str_glob(STR("ab"), STR("a"), 0));
+	assert_true(str_glob(STR("a\\*"), STR("a*"), '\\') && !str_glob(STR("a\\*"), STR("ab"), '\\'));
+	assert_true(str_glob(STR("a\\*"), STR("a\\bc"), 0));
+}
+
 static void test_numbers(void **state)
 {
 	int64_t v = 7;
@@ -200,7 +208,7 @@ static void test_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_str), cmocka_unit_test(test_numbers), cmocka_unit_test(test_arena), cmocka_unit_test(test_buf),
+		cmocka_unit_test(test_str), cmocka_unit_test(test_glob), cmocka_unit_test(test_numbers), cmocka_unit_test(test_arena), cmocka_unit_test(test_buf),
 		cmocka_unit_test(test_map), cmocka_unit_test(test_clock),   cmocka_unit_test(test_id),	  cmocka_unit_test(test_error),
 		cmocka_unit_test(test_json),
 	};
