@@ -1,4 +1,5 @@
-"""Runs the article's pipeline on a running Quern, shows its progress and prints its results. Called by `make demo`.
+"""Runs the article's pipeline on a running Quern, then the same workflow the custom way (custom/), shows their progress and prints both
+sides' results. Called by `make demo`.
 
 With --sdk the pipeline is made and started by the stock sagemaker SDK; without it, by boto3 from the JSON definition.
 """
@@ -100,6 +101,10 @@ def main():
     print(f"  model       {job['ModelArtifacts']['S3ModelArtifacts']}")
     for metric in job.get("FinalMetricDataList", []):
         print(f"  {metric['MetricName']:<15} {metric['Value']:.5f}")
+    print(flush=True)
+    custom = subprocess.run([sys.executable, os.path.join(HERE, "custom", "run.py"), "--quern", args.quern], check=False)
+    if custom.returncode != 0:
+        return 1
     print(f"\nNext:\n  eval \"$({args.quern} env)\"\n  {args.quern} ps -a\n  {args.quern} logs {identifier} TrainModel")
     print(f"  aws s3 cp {job['ModelArtifacts']['S3ModelArtifacts']} .")
     print(f"  {args.quern} run your_pipeline.py\n  {args.quern} down")

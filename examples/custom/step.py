@@ -13,6 +13,7 @@ import tarfile
 import boto3
 
 SETS = ("train", "validation")
+CPUS = 4  # of an ml.m5.xlarge; the model file says how many threads made it
 HYPERPARAMETERS = {"num_round": "50", "objective": "reg:squarederror"}
 BUCKET, _, PREFIX = os.environ["RUN"].removeprefix("s3://").partition("/")
 s3 = boto3.client("s3")
@@ -50,7 +51,8 @@ def train():
         fetch(f"{name}/{name}.csv", f"/opt/ml/input/data/{name}/{name}.csv")
     for folder in ("model", "output/data"):
         os.makedirs(f"/opt/ml/{folder}", exist_ok=True)
-    subprocess.run(["quern-xgboost", "train"], check=True, env={**os.environ, "QUERN_XGBOOST_MODEL_FORMAT": "pickle"})
+    threads = str(min(CPUS, len(os.sched_getaffinity(0))))
+    subprocess.run(["quern-xgboost", "train"], check=True, env={**os.environ, "OMP_NUM_THREADS": threads, "QUERN_XGBOOST_MODEL_FORMAT": "pickle"})
     with tarfile.open("/tmp/model.tar.gz", "w:gz") as tar:
         tar.add("/opt/ml/model/xgboost-model", "xgboost-model")
     store("/tmp/model.tar.gz", "model/model.tar.gz")
