@@ -11,6 +11,16 @@ static void names(void)
 			printf("%s ", c->name);
 }
 
+/* Text inside single quotes, for zsh and fish. */
+static void quoted(const char *text)
+{
+	for (; *text; text++)
+		if (*text == '\'')
+			fputs("'\\''", stdout);
+		else
+			putchar(*text);
+}
+
 int cli_completion(struct config *config, int argc, char **argv)
 {
 	if (argc != 2)
@@ -22,13 +32,19 @@ int cli_completion(struct config *config, int argc, char **argv)
 	} else if (strcmp(argv[1], "zsh") == 0) {
 		printf("#compdef quern\n_quern() { local -a c; c=(");
 		for (const struct command *c = commands; c->name; c++)
-			if (!c->hidden)
-				printf("'%s:%s' ", c->name, c->summary);
+			if (!c->hidden) {
+				printf("'%s:", c->name);
+				quoted(c->summary);
+				printf("' ");
+			}
 		printf("); (( CURRENT == 2 )) && _describe command c || _files; }\ncompdef _quern quern\n");
 	} else if (strcmp(argv[1], "fish") == 0) {
 		for (const struct command *c = commands; c->name; c++)
-			if (!c->hidden)
-				printf("complete -c quern -n __fish_use_subcommand -a %s -d '%s'\n", c->name, c->summary);
+			if (!c->hidden) {
+				printf("complete -c quern -n __fish_use_subcommand -a %s -d '", c->name);
+				quoted(c->summary);
+				printf("'\n");
+			}
 	} else {
 		return usage("completion");
 	}
