@@ -199,10 +199,8 @@ static int build_packages(struct build *b, struct error *err)
 	buf_printf(&key, FORMAT " %s\n", epoch ? epoch : "");
 	for (size_t i = 0; i < b->nexcludes; i++)
 		buf_printf(&key, "exclude %s\n", b->excludes[i]);
-	for (size_t i = 0; i < b->nwithout; i++) {
-		buf_printf(&key, "without %s\n", b->without[i]);
+	for (size_t i = 0; i < b->nwithout; i++)
 		map_set(&done, str_from(b->without[i]), b);
-	}
 	for (size_t i = 0; i < b->nlayers && rc >= 0; i++, b->tree.layer++) {
 		const char **packages, *names;
 		rc = dpkg_select(d, b->layers[i], &done, b->a, &packages, &names, err);
