@@ -184,11 +184,26 @@ static int spawn_job(struct turn *t, void *arg, struct error *err)
 static void run(const char *id, const char *command, double cpus)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	json_t *spec =
-		json_pack("{s:s,s:s,s:{s:f},s:[{s:s,s:s,s:[s,s,s]}]}", "id", id, "network", "none", "resources", "cpus",
-			  cpus, "containers", "name", "main", "image", "t:1", "command", "/bin/sh", "-c", command);
+	char log[192];
+	snprintf(log, sizeof(log), "%s/logs/%s", data, id);
+	json_t *spec = json_pack("{s:s,s:s,s:{s:f},s:[{s:s,s:s,s:s,s:[s,s,s]}]}", "id", id, "network", "none",
+				 "resources", "cpus", cpus, "containers", "name", "main", "image", "t:1", "log", log,
+				 "command", "/bin/sh", "-c", command);
 	struct spawn s = { id, json_pack("{s:o}", "spec", spec) };
 	assert_int_equal(engine_call(engine, spawn_job, &s, &err), 0);
+}
+
+/* Waits until the task has written something. */
+static void wait_log(const char *id)
+{
+	struct stat st;
+	snprintf(path, sizeof(path), "%s/logs/%s", data, id);
+	for (int i = 0; i < 3000; i++) {
+		if (stat(path, &st) == 0 && st.st_size > 0)
+			return;
+		usleep(10000);
+	}
+	fail_msg("no output of %s within 30 s", id);
 }
 
 static int64_t exit_code(void)
@@ -300,15 +315,17 @@ static void list_machine_stop_queue(void **state)
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	start_executor();
 	start_daemon();
-	CLEANUP_JSON json_t *machine = task_machine(client, &err);
+	CLEANUP_JSON json_t *machine = NULL;
+	for (int i = 0; i < 15 && !machine; i++) /* two seconds each: the executor makes its skeleton first */
+		machine = task_machine(client, NULL);
 	assert_true(json_get_real(machine, "cpus", 0) >= 1);
-	run("job-1", "trap 'exit 7' TERM; while :; do sleep 0.05; done", 1e4);
+	run("job-1", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done", 1e4);
 	wait_count(&started, 1);
 	run("job-2", "exit 8", 0.5);
 	wait_count(&queued, 1);
 	CLEANUP_JSON json_t *list = task_list(client, &err);
 	assert_int_equal(json_array_size(list), 2);
-	usleep(300000);
+	wait_log("job-1");
 	assert_int_equal(task_stop(client, "unknown", "x", &err), 0);
 	assert_int_equal(task_stop(client, "job-1", "x", &err), 0);
 	wait_count(&stopped, 2);
