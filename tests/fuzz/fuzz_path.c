@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		asl_read_json(&a, rest.ptr ? rest : STR("{\"a\":[1,{\"b\":\"c\"}],\"n\":null}"), false, &error);
 	struct path *path = path_parse(&a, text, &why);
 	if (path && document) {
-		json_t *out = NULL, *put = path_is_reference(path) ? path_put(path, document, document) : NULL;
+		json_t *out = NULL, *put = path_is_reference(path) ? path_with(path, document, document) : NULL;
 		if (path_eval(&a, path, document, &out, &why) == PATH_FOUND && !out)
 			__builtin_trap();
 		json_decref(out);
