@@ -137,8 +137,7 @@ int channels_check(const json_t *config, struct channels *out, struct failure *f
 		return failure_user(fail, "Missing required channel: train");
 	const char *name;
 	json_t *channel;
-	json_object_foreach((json_t *)config, name, channel)
-	{
+	json_object_foreach ((json_t *)config, name, channel) {
 		enum content_type type;
 		bool train = strcmp(name, "train") == 0;
 		bool validation = strcmp(name, "validation") == 0;

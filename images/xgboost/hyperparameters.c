@@ -625,8 +625,7 @@ static int collect(const json_t *user, struct hyperparameters *out, struct failu
 {
 	const char *name;
 	json_t *value;
-	json_object_foreach((json_t *)user, name, value)
-	{
+	json_object_foreach ((json_t *)user, name, value) {
 		const struct hyperparameter_definition *def = find_definition(canonical_name(name));
 		if (!def)
 			return failure_user(fail, "Extraneous hyperparameter found: %s", name);

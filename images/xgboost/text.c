@@ -137,8 +137,7 @@ static void add_pyobject(struct text *t, const json_t *v)
 	json_t *item;
 	const char *sep = "";
 	text_add(t, "{");
-	json_object_foreach((json_t *)v, key, item)
-	{
+	json_object_foreach ((json_t *)v, key, item) {
 		text_add(t, sep);
 		text_add_pystr(t, key);
 		text_add(t, ": ");
@@ -153,8 +152,7 @@ static void add_pyarray(struct text *t, const json_t *v)
 	size_t i;
 	json_t *item;
 	text_add(t, "[");
-	json_array_foreach(v, i, item)
-	{
+	json_array_foreach (v, i, item) {
 		text_add(t, i ? ", " : "");
 		text_add_pyjson(t, item);
 	}

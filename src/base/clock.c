@@ -41,8 +41,8 @@ char *clock_iso(int64_t ms, char *buf)
 {
 	int milli;
 	struct tm tm = split(ms, &milli);
-	snprintf(buf, 32, "%04u-%02u-%02uT%02u:%02u:%02uZ", YEAR(tm), TWO(tm.tm_mon + 1), TWO(tm.tm_mday), TWO(tm.tm_hour),
-		 TWO(tm.tm_min), TWO(tm.tm_sec));
+	snprintf(buf, 32, "%04u-%02u-%02uT%02u:%02u:%02uZ", YEAR(tm), TWO(tm.tm_mon + 1), TWO(tm.tm_mday),
+		 TWO(tm.tm_hour), TWO(tm.tm_min), TWO(tm.tm_sec));
 	return buf;
 }
 
@@ -50,8 +50,8 @@ char *clock_iso_ms(int64_t ms, char *buf)
 {
 	int milli;
 	struct tm tm = split(ms, &milli);
-	snprintf(buf, 32, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", YEAR(tm), TWO(tm.tm_mon + 1), TWO(tm.tm_mday), TWO(tm.tm_hour),
-		 TWO(tm.tm_min), TWO(tm.tm_sec), (unsigned)milli % 1000u);
+	snprintf(buf, 32, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", YEAR(tm), TWO(tm.tm_mon + 1), TWO(tm.tm_mday),
+		 TWO(tm.tm_hour), TWO(tm.tm_min), TWO(tm.tm_sec), (unsigned)milli % 1000u);
 	return buf;
 }
 
@@ -71,8 +71,8 @@ char *clock_http(int64_t ms, char *buf)
 {
 	int milli;
 	struct tm tm = split(ms, &milli);
-	snprintf(buf, 32, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + 3 * tm.tm_wday, TWO(tm.tm_mday), months + 3 * tm.tm_mon,
-		 YEAR(tm), TWO(tm.tm_hour), TWO(tm.tm_min), TWO(tm.tm_sec));
+	snprintf(buf, 32, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + 3 * tm.tm_wday, TWO(tm.tm_mday),
+		 months + 3 * tm.tm_mon, YEAR(tm), TWO(tm.tm_hour), TWO(tm.tm_min), TWO(tm.tm_sec));
 	return buf;
 }
 
@@ -105,7 +105,12 @@ static bool to_ms(int year, int month, int day, int hour, int min, int sec, int6
 	int last = length[month - 1] + (month == 2 && leap);
 	if (day < 1 || day > last || hour > 23 || min > 59 || sec > 60)
 		return false;
-	struct tm tm = { .tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day, .tm_hour = hour, .tm_min = min, .tm_sec = sec };
+	struct tm tm = { .tm_year = year - 1900,
+			 .tm_mon = month - 1,
+			 .tm_mday = day,
+			 .tm_hour = hour,
+			 .tm_min = min,
+			 .tm_sec = sec };
 	*ms = (int64_t)timegm(&tm) * 1000;
 	return true;
 }
@@ -155,8 +160,8 @@ bool clock_parse_iso(struct str s, int64_t *ms)
 		return false;
 	if (!take(&s, 'T') && !take(&s, 't'))
 		return false;
-	if (!number(&s, 2, &hour) || (extended && !take(&s, ':')) || !number(&s, 2, &min) || (extended && !take(&s, ':')) ||
-	    !number(&s, 2, &sec))
+	if (!number(&s, 2, &hour) || (extended && !take(&s, ':')) || !number(&s, 2, &min) ||
+	    (extended && !take(&s, ':')) || !number(&s, 2, &sec))
 		return false;
 	if (take(&s, '.')) {
 		if (s.len == 0 || s.ptr[0] < '0' || s.ptr[0] > '9')
@@ -182,6 +187,7 @@ bool clock_parse_http(struct str s, int64_t *ms)
 		if (memcmp(s.ptr, months + 3 * i, 3) == 0)
 			month = i + 1;
 	s = str_skip(s, 3);
-	return take(&s, ' ') && number(&s, 4, &year) && take(&s, ' ') && number(&s, 2, &hour) && take(&s, ':') && number(&s, 2, &min) &&
-	       take(&s, ':') && number(&s, 2, &sec) && str_eq(s, STR(" GMT")) && to_ms(year, month, day, hour, min, sec, ms);
+	return take(&s, ' ') && number(&s, 4, &year) && take(&s, ' ') && number(&s, 2, &hour) && take(&s, ':') &&
+	       number(&s, 2, &min) && take(&s, ':') && number(&s, 2, &sec) && str_eq(s, STR(" GMT")) &&
+	       to_ms(year, month, day, hour, min, sec, ms);
 }

@@ -28,13 +28,13 @@ static char *format(const char *fmt, va_list ap)
 	return text;
 }
 
-#define FORMAT(text)                    \
-	char *text;                     \
-	do {                            \
-		va_list ap;             \
-		va_start(ap, fmt);      \
-		text = format(fmt, ap); \
-		va_end(ap);             \
+#define FORMAT(text)                                                                                                   \
+	char *text;                                                                                                    \
+	do {                                                                                                           \
+		va_list ap;                                                                                            \
+		va_start(ap, fmt);                                                                                     \
+		text = format(fmt, ap);                                                                                \
+		va_end(ap);                                                                                            \
 	} while (0)
 
 int error_set(struct error *err, const char *fmt, ...)

@@ -1,8 +1,9 @@
 /* error.h - how a fallible function says what went wrong.
  *
- * DESIGN: a fallible function returns int < 0 and fills *err, which is untouched on success. `code` is the AWS error code
- * when the failure is an answer to a client ("ValidationException"); empty means an internal fault (the wire layer
- * answers 500 and logs it). `status` is the HTTP status, 0 for the protocol's default. The message names action and object
+ * DESIGN: a fallible function returns int < 0 and fills *err, which is untouched on success. `code` is the AWS error
+ * code when the failure is an answer to a client ("ValidationException"); empty means an internal fault (the wire layer
+ * answers 500 and logs it). `status` is the HTTP status, 0 for the protocol's default. The message names action and
+ * object
  * ("open `x` for writing: No such file or directory"). Callers add context on the way up with error_wrap. */
 #ifndef QUERN_BASE_ERROR_H
 #define QUERN_BASE_ERROR_H
@@ -25,7 +26,8 @@ int error_errno(struct error *err, int errnum, const char *fmt, ...) __attribute
 /* An answer for the client: AWS code and text. Status is the default of the protocol. Returns -1. */
 int error_aws(struct error *err, const char *code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* The same with an HTTP status of its own. Returns -1. */
-int error_http(struct error *err, int status, const char *code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+int error_http(struct error *err, int status, const char *code, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 /* Puts "context: " before the message. Returns -1. */
 int error_wrap(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Moves src into dst (dst's old content is released); src is empty after. Returns -1. */

@@ -50,8 +50,9 @@ void id_random(char *out, size_t n)
 void id_uuid(char out[37], uint64_t (*next)(void *), void *ctx)
 {
 	uint64_t a = next ? next(ctx) : from_kernel(NULL), b = next ? next(ctx) : from_kernel(NULL);
-	snprintf(out, 37, "%08x-%04x-4%03x-%04x-%04x%08x", (uint32_t)(a >> 32), (unsigned)(a >> 16) & 0xffff, (unsigned)a & 0xfff,
-		 0x8000u | ((unsigned)(b >> 48) & 0x3fff), (unsigned)(b >> 32) & 0xffff, (uint32_t)b);
+	snprintf(out, 37, "%08x-%04x-4%03x-%04x-%04x%08x", (uint32_t)(a >> 32), (unsigned)(a >> 16) & 0xffff,
+		 (unsigned)a & 0xfff, 0x8000u | ((unsigned)(b >> 48) & 0x3fff), (unsigned)(b >> 32) & 0xffff,
+		 (uint32_t)b);
 }
 
 void hex_encode(char *out, const void *p, size_t n)
@@ -95,7 +96,8 @@ size_t base64_encode(char *out, const void *p, size_t n)
 	const unsigned char *s = p;
 	char *o = out;
 	for (size_t i = 0; i < n; i += 3) {
-		uint32_t v = (uint32_t)s[i] << 16 | (i + 1 < n ? (uint32_t)s[i + 1] << 8 : 0) | (i + 2 < n ? s[i + 2] : 0);
+		uint32_t v =
+			(uint32_t)s[i] << 16 | (i + 1 < n ? (uint32_t)s[i + 1] << 8 : 0) | (i + 2 < n ? s[i + 2] : 0);
 		*o++ = base64[v >> 18];
 		*o++ = base64[v >> 12 & 63];
 		*o++ = i + 1 < n ? base64[v >> 6 & 63] : '=';

@@ -8,7 +8,7 @@
 
 /* Borrowed NUL-terminated text of member `key`, or NULL when absent, null or not a string. */
 const char *json_get_text(const json_t *obj, const char *key);
-struct str json_get_str(const json_t *obj, const char *key); /* STR_NULL when absent */
+struct str json_get_str(const json_t *obj, const char *key);                /* STR_NULL when absent */
 int64_t json_get_int(const json_t *obj, const char *key, int64_t fallback); /* accepts integral reals */
 double json_get_real(const json_t *obj, const char *key, double fallback);
 bool json_get_bool(const json_t *obj, const char *key, bool fallback);

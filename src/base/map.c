@@ -1,5 +1,6 @@
 /* map.c - see map.h. DESIGN: a dense array of entries and an open-addressing index of it (linear probing, at most
- * half full). FNV-1a mixed by a 64-bit finaliser and a per-process random seed, so that a client cannot choose collisions. */
+ * half full). FNV-1a mixed by a 64-bit finaliser and a per-process random seed, so that a client cannot choose
+ * collisions. */
 #include "base/map.h"
 
 #include <stdlib.h>
@@ -81,7 +82,8 @@ void *map_set(struct map *m, struct str key, void *value)
 	if (m->count == m->cap)
 		grow(m);
 	size_t slot = find_slot(m, key, hash);
-	m->entries[m->count] = (struct map_entry){ { mem_strndup(key.len ? key.ptr : "", key.len), key.len }, value, hash };
+	m->entries[m->count] =
+		(struct map_entry){ { mem_strndup(key.len ? key.ptr : "", key.len), key.len }, value, hash };
 	m->slots[slot] = (uint32_t)++m->count;
 	return NULL;
 }

@@ -67,7 +67,8 @@ struct str str_trim(struct str s);
 /* Takes the part of *rest before the first `sep` and moves *rest behind it. False when *rest.ptr is NULL (used up);
  * the last piece leaves *rest null. "a,,b" gives "a", "", "b". */
 bool str_split(struct str *rest, char sep, struct str *piece);
-/* Does the whole text match the pattern, in which `*` stands for any run of bytes? After `escape` (0: none) a byte stands for itself. */
+/* Does the whole text match the pattern, in which `*` stands for any run of bytes? After `escape` (0: none) a byte
+ * stands for itself. */
 bool str_glob(struct str pattern, struct str text, char escape);
 /* A whole decimal number, optional leading '-', no spaces. False on anything else or overflow; *out untouched then. */
 bool str_to_i64(struct str s, int64_t *out);

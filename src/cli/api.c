@@ -33,12 +33,13 @@ int cli_api(struct config *c, int argc, char **argv)
 		putchar('\n');
 		return 0;
 	}
-	json_object_foreach(coverage, service, entry) {
+	json_object_foreach (coverage, service, entry) {
 		if (only && strcmp(service, only) != 0)
 			continue;
 		if (!only)
-			printf("%-24s %zu of %lld\n", service, json_array_size(json_get(entry, "implemented")), (long long)json_get_int(entry, "known", 0));
-		json_array_foreach(json_get(entry, "implemented"), i, name) {
+			printf("%-24s %zu of %lld\n", service, json_array_size(json_get(entry, "implemented")),
+			       (long long)json_get_int(entry, "known", 0));
+		json_array_foreach (json_get(entry, "implemented"), i, name) {
 			if (only)
 				puts(json_string_value(name));
 		}

@@ -10,8 +10,8 @@ struct client;
 /* Reads the keys file; one keep-alive connection. *out owned. err says what to do when the daemon is down. */
 int client_new(struct config *c, struct client **out, struct error *err);
 void client_free(struct client *cl);
-/* One JSON-protocol call: service is the signing name ("sagemaker"), target the whole X-Amz-Target. Takes `in` (NULL = {}). Returns owned JSON, or NULL
- * with the AWS code and message in err. */
+/* One JSON-protocol call: service is the signing name ("sagemaker"), target the whole X-Amz-Target. Takes `in` (NULL =
+ * {}). Returns owned JSON, or NULL with the AWS code and message in err. */
 json_t *client_call(struct client *cl, const char *service, const char *target, json_t *in, struct error *err);
 
 /* An unsigned GET of one of the daemon's own pages ("/_quern/..."); owned JSON, or NULL with err. */

@@ -1,5 +1,5 @@
-/* commands.h - the commands of the quern program. Each takes its own arguments (argv[0] is the command's name) and returns the exit
- * status: 0 done, 1 failed, 2 wrong usage. stdout is data, stderr is talk. */
+/* commands.h - the commands of the quern program. Each takes its own arguments (argv[0] is the command's name) and
+ * returns the exit status: 0 done, 1 failed, 2 wrong usage. stdout is data, stderr is talk. */
 #ifndef QUERN_CLI_COMMANDS_H
 #define QUERN_CLI_COMMANDS_H
 

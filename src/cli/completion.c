@@ -28,7 +28,8 @@ int cli_completion(struct config *config, int argc, char **argv)
 	if (strcmp(argv[1], "bash") == 0) {
 		printf("_quern() { [ \"$COMP_CWORD\" -eq 1 ] && COMPREPLY=($(compgen -W \"");
 		names();
-		printf("\" -- \"${COMP_WORDS[1]}\")) || COMPREPLY=($(compgen -f -- \"${COMP_WORDS[COMP_CWORD]}\")); }\ncomplete -F _quern quern\n");
+		printf("\" -- \"${COMP_WORDS[1]}\")) || COMPREPLY=($(compgen -f -- \"${COMP_WORDS[COMP_CWORD]}\")); "
+		       "}\ncomplete -F _quern quern\n");
 	} else if (strcmp(argv[1], "zsh") == 0) {
 		printf("#compdef quern\n_quern() { local -a c; c=(");
 		for (const struct command *c = commands; c->name; c++)

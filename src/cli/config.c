@@ -62,11 +62,12 @@ static int apply_file(struct config *c, struct error *err)
 	if (!doc)
 		return error_wrap(err, "%s", path);
 	json_t *v;
-	json_object_foreach(doc, key, v) {
+	json_object_foreach (doc, key, v) {
 		int rc = 0;
 		if (strcmp(key, "port") == 0) {
 			char number[24];
-			snprintf(number, sizeof(number), "%lld", json_is_integer(v) ? (long long)json_integer_value(v) : -1LL);
+			snprintf(number, sizeof(number), "%lld",
+				 json_is_integer(v) ? (long long)json_integer_value(v) : -1LL);
 			rc = take_port(str_from(number), &c->port, "config.json: `port`", err);
 		} else if (strcmp(key, "bind") == 0) {
 			rc = take_text(v, key, &c->bind, &c->arena, err);
@@ -77,7 +78,8 @@ static int apply_file(struct config *c, struct error *err)
 		} else if (strcmp(key, "runtime") == 0) {
 			rc = take_text(v, key, &c->runtime, &c->arena, err);
 		} else {
-			rc = error_set(err, "%s: unknown key `%s` (known: port, bind, region, account, runtime)", path, key);
+			rc = error_set(err, "%s: unknown key `%s` (known: port, bind, region, account, runtime)", path,
+				       key);
 		}
 		if (rc < 0)
 			return rc;

@@ -1,7 +1,8 @@
 /* config.h - where things are and how the daemon runs.
  *
- * DESIGN: a value comes from (highest first) a flag, the environment, `<data>/config.json`, the default. The data directory holds everything:
- *   quern.db · blobs/ · logs/ · stage/ · tasks/ · run/{serve.pid,executor.pid,executor.sock,endpoint,*.log} · credentials · config.json */
+ * DESIGN: a value comes from (highest first) a flag, the environment, `<data>/config.json`, the default. The data
+ * directory holds everything: quern.db · blobs/ · logs/ · stage/ · tasks/ ·
+ * run/{serve.pid,executor.pid,executor.sock,endpoint,*.log} · credentials · config.json */
 #ifndef QUERN_CLI_CONFIG_H
 #define QUERN_CLI_CONFIG_H
 
@@ -12,16 +13,17 @@
 
 struct config {
 	struct arena arena;
-	const char *data_dir;  /* QUERN_HOME; root: /var/lib/quern, else $XDG_DATA_HOME/quern or ~/.local/share/quern */
-	const char *libexec;   /* images/ and python/ live here: <exe>/../libexec/quern */
-	const char *bind;      /* QUERN_BIND, 127.0.0.1 */
-	uint16_t port;         /* QUERN_PORT, 4566 */
-	const char *region;    /* AWS_DEFAULT_REGION at first start is not used: us-east-1 unless configured */
+	const char *data_dir; /* QUERN_HOME; root: /var/lib/quern, else $XDG_DATA_HOME/quern or ~/.local/share/quern */
+	const char *libexec;  /* images/ and python/ live here: <exe>/../libexec/quern */
+	const char *bind;     /* QUERN_BIND, 127.0.0.1 */
+	uint16_t port;        /* QUERN_PORT, 4566 */
+	const char *region;   /* AWS_DEFAULT_REGION at first start is not used: us-east-1 unless configured */
 	const char *account;
-	const char *runtime;   /* "crun", "runc" or NULL */
-	int uid, gid;          /* of the daemon when started by root; -1: do not change */
-	double wait_scale;     /* Wait states and pauses of state machines are multiplied by it (quern up --wait-scale); 1 */
-	bool json, color;      /* output: --json; colour when stdout is a terminal and NO_COLOR is unset */
+	const char *runtime; /* "crun", "runc" or NULL */
+	int uid, gid;        /* of the daemon when started by root; -1: do not change */
+	double wait_scale;   /* Wait states and pauses of state machines are multiplied by it (quern up --wait-scale); 1
+			      */
+	bool json, color;    /* output: --json; colour when stdout is a terminal and NO_COLOR is unset */
 };
 
 /* Reads the environment and config.json. */

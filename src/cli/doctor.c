@@ -17,14 +17,14 @@ int cli_doctor(struct config *c, int argc, char **argv)
 	json_t *check;
 	size_t i;
 	int bad = 0;
-	json_array_foreach(checks, i, check) {
+	json_array_foreach (checks, i, check) {
 		bool ok = json_get_bool(check, "ok", false);
 		const char *fix = json_get_text(check, "fix");
 		bad += !ok;
 		if (c->json)
 			continue;
-		printf("%s%-4s%s %-18s %s\n", c->color ? (ok ? "\033[32m" : "\033[31m") : "", ok ? "ok" : "no", c->color ? "\033[0m" : "",
-		       json_get_text(check, "check"), json_get_text(check, "detail"));
+		printf("%s%-4s%s %-18s %s\n", c->color ? (ok ? "\033[32m" : "\033[31m") : "", ok ? "ok" : "no",
+		       c->color ? "\033[0m" : "", json_get_text(check, "check"), json_get_text(check, "detail"));
 		if (!ok && fix)
 			printf("     mend it: %s\n", fix);
 	}

@@ -1,9 +1,9 @@
 /* env.c - env and run: how stock AWS tools find this Quern.
  *
- * DESIGN: botocore 1.31 and later, the aws CLI 2.13 and later and the AWS SDKs read AWS_ENDPOINT_URL; for the older CLI of Debian 12 the shell
- * gets a function that gives it as an option. The sagemaker SDK sends its STS calls
- * elsewhere unless a default bucket is configured, which the configuration file below does; `quern run` mends it
- * for every SDK call (python/sitecustomize.py). */
+ * DESIGN: botocore 1.31 and later, the aws CLI 2.13 and later and the AWS SDKs read AWS_ENDPOINT_URL; for the older CLI
+ * of Debian 12 the shell gets a function that gives it as an option. The sagemaker SDK sends its STS calls elsewhere
+ * unless a default bucket is configured, which the configuration file below does; `quern run` mends it for every SDK
+ * call (python/sitecustomize.py). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +26,8 @@ static const char *sdk_config(struct config *c)
 	if (!f)
 		return access(path, R_OK) == 0 ? path : NULL;
 	fprintf(f,
-		"SchemaVersion: '1.0'\nSageMaker:\n  PythonSDK:\n    Modules:\n      TelemetryOptOut: true\n      Session:\n"
+		"SchemaVersion: '1.0'\nSageMaker:\n  PythonSDK:\n    Modules:\n      TelemetryOptOut: true\n      "
+		"Session:\n"
 		"        DefaultS3Bucket: sagemaker-%s-%s\n",
 		c->region, c->account);
 	return fclose(f) == 0 ? path : NULL;
@@ -58,8 +59,9 @@ static int collect(struct config *c, struct variable *v, struct error *err)
 	if (config)
 		v[n++] = (struct variable){ "SAGEMAKER_USER_CONFIG_OVERRIDE", config };
 	if (!no_proxy || !strstr(no_proxy, "127.0.0.1"))
-		v[n++] = (struct variable){ "no_proxy", arena_printf(&c->arena, "%s%s127.0.0.1,localhost", no_proxy ? no_proxy : "",
-								    no_proxy && *no_proxy ? "," : "") };
+		v[n++] = (struct variable){ "no_proxy",
+					    arena_printf(&c->arena, "%s%s127.0.0.1,localhost", no_proxy ? no_proxy : "",
+							 no_proxy && *no_proxy ? "," : "") };
 	return n;
 }
 
@@ -118,7 +120,8 @@ int cli_run(struct config *c, int argc, char **argv)
 		setenv(v[i].name, v[i].value, 1);
 	unsetenv("AWS_SESSION_TOKEN");
 	unsetenv("AWS_PROFILE");
-	setenv("PYTHONPATH", arena_printf(&c->arena, "%s/python%s%s", c->libexec, path && *path ? ":" : "", path ? path : ""), 1);
+	setenv("PYTHONPATH",
+	       arena_printf(&c->arena, "%s/python%s%s", c->libexec, path && *path ? ":" : "", path ? path : ""), 1);
 	argv[at - 1] = (char *)python;
 	execvp(python, argv + at - 1);
 	return fail(NULL, "run `%s`: %s", python, strerror(errno));

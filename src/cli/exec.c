@@ -1,7 +1,8 @@
 /* exec.c - quern exec: a command inside a container of a running task.
  *
- * DESIGN: the supervisor's state file says which process it is; we enter its mount namespace, where the OCI runtime keeps the containers' state,
- * and let the runtime start the command with the container's user, limits and filters. It needs the executor's rights (root, unless rootless). */
+ * DESIGN: the supervisor's state file says which process it is; we enter its mount namespace, where the OCI runtime
+ * keeps the containers' state, and let the runtime start the command with the container's user, limits and filters. It
+ * needs the executor's rights (root, unless rootless). */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -45,9 +46,11 @@ static bool find_task(struct config *c, const char *arg, struct target *out)
 
 static int read_target(struct config *c, const char *wanted, struct target *out)
 {
-	CLEANUP_JSON json_t *task = read_json(c, out->task, "task.json"), *state = read_json(c, out->task, "state.json");
+	CLEANUP_JSON json_t *task = read_json(c, out->task, "task.json"),
+			    *state = read_json(c, out->task, "state.json");
 	const json_t *options = json_get(task, "options"), *containers = json_get(state, "containers"), *one;
-	const char *runtime = json_get_text(options, "runtime"), *phase = json_get_text(state, "phase"), *cgroup = json_get_text(options, "cgroup");
+	const char *runtime = json_get_text(options, "runtime"), *phase = json_get_text(state, "phase"),
+		   *cgroup = json_get_text(options, "cgroup");
 	size_t i;
 	if (!task || !state)
 		return fail("sudo quern exec …", "the state of task %s cannot be read", out->task);
@@ -58,7 +61,7 @@ static int read_target(struct config *c, const char *wanted, struct target *out)
 	out->crun = json_get_bool(options, "crun", false);
 	out->rootless = json_get_bool(options, "rootless", false);
 	out->cgroup = cgroup_mode_of(cgroup ? cgroup : "none");
-	json_array_foreach(containers, i, one) {
+	json_array_foreach (containers, i, one) {
 		const char *name = json_get_text(one, "name");
 		if (!name || (wanted && strcmp(name, wanted)))
 			continue;
@@ -90,7 +93,9 @@ static int run(struct config *c, const struct target *t, char **command)
 	char **argv = ARENA_ARRAY(&c->arena, char *, n + 16);
 	argv[k++] = (char *)t->runtime;
 	argv[k++] = "--root";
-	argv[k++] = arena_printf(&c->arena, "%s/rt", t->rootless ? config_path(c, arena_printf(&c->arena, "tasks/%s/exec/m", t->task)) : "/run/quern");
+	argv[k++] = arena_printf(&c->arena, "%s/rt",
+				 t->rootless ? config_path(c, arena_printf(&c->arena, "tasks/%s/exec/m", t->task))
+					     : "/run/quern");
 	/* We enter the container's control groups ourselves where the supervisor made them. */
 	bool v1 = t->cgroup == CGROUP_LEGACY || t->cgroup == CGROUP_HYBRID;
 	if (t->crun && (v1 || t->cgroup == CGROUP_NONE))
@@ -105,7 +110,8 @@ static int run(struct config *c, const struct target *t, char **command)
 	argv[k++] = arena_printf(&c->arena, "c%zu", t->index);
 	for (size_t i = 0; i < n; i++)
 		argv[k++] = command[i];
-	if ((t->rootless && enter("user", t->supervisor, CLONE_NEWUSER) < 0) || enter("mnt", t->supervisor, CLONE_NEWNS) < 0)
+	if ((t->rootless && enter("user", t->supervisor, CLONE_NEWUSER) < 0) ||
+	    enter("mnt", t->supervisor, CLONE_NEWNS) < 0)
 		return fail("sudo quern exec …", "enter the namespace of task %s: %s", t->task, strerror(errno));
 	if (chdir("/") < 0)
 		return fail(NULL, "change to /: %s", strerror(errno));

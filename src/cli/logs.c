@@ -1,7 +1,7 @@
 /* logs.c - prints and follows the output of an execution's steps.
  *
- * DESIGN: everything goes through the API: the execution's steps name their jobs, and a job's streams are in CloudWatch Logs. Following polls
- * each live stream with its own forward token, so nothing is read twice. */
+ * DESIGN: everything goes through the API: the execution's steps name their jobs, and a job's streams are in CloudWatch
+ * Logs. Following polls each live stream with its own forward token, so nothing is read twice. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,17 +31,20 @@ static const char *find_execution(struct follow *f, const char *wanted, struct e
 {
 	if (strncmp(wanted, "arn:", 4) == 0)
 		return wanted;
-	CLEANUP_JSON json_t *pipelines = client_call(f->client, "sagemaker", "SageMaker.ListPipelines", json_pack("{s:i}", "MaxResults", 100), err);
+	CLEANUP_JSON json_t *pipelines = client_call(f->client, "sagemaker", "SageMaker.ListPipelines",
+						     json_pack("{s:i}", "MaxResults", 100), err);
 	json_t *pipeline, *execution;
 	size_t i, j;
 	if (!pipelines)
 		return NULL;
-	json_array_foreach(json_get(pipelines, "PipelineSummaries"), i, pipeline) {
-		json_t *in = json_pack("{s:O, s:i}", "PipelineName", json_get(pipeline, "PipelineName"), "MaxResults", 100);
-		CLEANUP_JSON json_t *list = client_call(f->client, "sagemaker", "SageMaker.ListPipelineExecutions", in, err);
+	json_array_foreach (json_get(pipelines, "PipelineSummaries"), i, pipeline) {
+		json_t *in =
+			json_pack("{s:O, s:i}", "PipelineName", json_get(pipeline, "PipelineName"), "MaxResults", 100);
+		CLEANUP_JSON json_t *list =
+			client_call(f->client, "sagemaker", "SageMaker.ListPipelineExecutions", in, err);
 		if (!list)
 			return NULL;
-		json_array_foreach(json_get(list, "PipelineExecutionSummaries"), j, execution) {
+		json_array_foreach (json_get(list, "PipelineExecutionSummaries"), j, execution) {
 			struct str arn = json_get_str(execution, "PipelineExecutionArn");
 			char tail[128];
 			snprintf(tail, sizeof(tail), "/%s", wanted);
@@ -57,11 +60,14 @@ static const char *find_execution(struct follow *f, const char *wanted, struct e
 static bool step_job(json_t *step, const char **group, const char **job)
 {
 	static const char *const kinds[][2] = {
-		{ "TrainingJob", "/aws/sagemaker/TrainingJobs" }, { "ProcessingJob", "/aws/sagemaker/ProcessingJobs" }, { "TransformJob", "/aws/sagemaker/TransformJobs" },
+		{ "TrainingJob", "/aws/sagemaker/TrainingJobs" },
+		{ "ProcessingJob", "/aws/sagemaker/ProcessingJobs" },
+		{ "TransformJob", "/aws/sagemaker/TransformJobs" },
 	};
 	json_t *metadata = json_get(step, "Metadata");
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
-		const char *arn = json_get_text(json_get(metadata, kinds[i][0]), "Arn"), *slash = arn ? strrchr(arn, '/') : NULL;
+		const char *arn = json_get_text(json_get(metadata, kinds[i][0]), "Arn"),
+			   *slash = arn ? strrchr(arn, '/') : NULL;
 		if (slash) {
 			*group = kinds[i][1];
 			*job = slash + 1;
@@ -89,12 +95,14 @@ static int add_streams(struct follow *f, const char *step, const char *group, co
 	size_t i;
 	if (!answer)
 		return error_is(err, "ResourceNotFoundException") ? 0 : -1;
-	json_array_foreach(json_get(answer, "logStreams"), i, stream) {
+	json_array_foreach (json_get(answer, "logStreams"), i, stream) {
 		const char *name = json_get_text(stream, "logStreamName");
 		if (!name || find_stream(f, name))
 			continue;
 		struct stream *s = ARENA_NEW(a, struct stream), **end = &f->streams;
-		*s = (struct stream){ .group = group, .name = arena_strdup(a, str_from(name)), .step = arena_strdup(a, str_from(step)) };
+		*s = (struct stream){ .group = group,
+				      .name = arena_strdup(a, str_from(name)),
+				      .step = arena_strdup(a, str_from(step)) };
 		while (*end)
 			end = &(*end)->next;
 		*end = s;
@@ -104,13 +112,15 @@ static int add_streams(struct follow *f, const char *step, const char *group, co
 
 static int find_streams(struct follow *f, bool *step_found, struct error *err)
 {
-	json_t *in = json_pack("{s:s, s:s, s:i}", "PipelineExecutionArn", f->arn, "SortOrder", "Ascending", "MaxResults", 100);
-	CLEANUP_JSON json_t *answer = client_call(f->client, "sagemaker", "SageMaker.ListPipelineExecutionSteps", in, err);
+	json_t *in = json_pack("{s:s, s:s, s:i}", "PipelineExecutionArn", f->arn, "SortOrder", "Ascending",
+			       "MaxResults", 100);
+	CLEANUP_JSON json_t *answer =
+		client_call(f->client, "sagemaker", "SageMaker.ListPipelineExecutionSteps", in, err);
 	json_t *step;
 	size_t i;
 	if (!answer)
 		return -1;
-	json_array_foreach(json_get(answer, "PipelineExecutionSteps"), i, step) {
+	json_array_foreach (json_get(answer, "PipelineExecutionSteps"), i, step) {
 		const char *name = json_get_text(step, "StepName"), *group, *job;
 		if (f->step && strcmp(f->step, name) != 0)
 			continue;
@@ -126,14 +136,17 @@ static int drain(struct follow *f, struct stream *s, struct error *err)
 {
 	int lines = 0;
 	for (;;) {
-		json_t *in = json_pack("{s:s, s:s, s:b}", "logGroupName", s->group, "logStreamName", s->name, "startFromHead", 1), *event;
+		json_t *in = json_pack("{s:s, s:s, s:b}", "logGroupName", s->group, "logStreamName", s->name,
+				       "startFromHead", 1),
+		       *event;
 		json_set_text(in, "nextToken", s->token);
 		CLEANUP_JSON json_t *answer = client_call(f->client, "logs", "Logs_20140328.GetLogEvents", in, err);
 		size_t i;
 		if (!answer)
 			return -1;
-		json_array_foreach(json_get(answer, "events"), i, event) {
-			printf(f->color ? "\033[36m%s\033[0m | %s\n" : "%s | %s\n", s->step, json_get_text(event, "message"));
+		json_array_foreach (json_get(answer, "events"), i, event) {
+			printf(f->color ? "\033[36m%s\033[0m | %s\n" : "%s | %s\n", s->step,
+			       json_get_text(event, "message"));
 			lines++;
 		}
 		const char *token = json_get_text(answer, "nextForwardToken");
@@ -148,7 +161,8 @@ static int drain(struct follow *f, struct stream *s, struct error *err)
 
 static int ended(struct follow *f, struct error *err)
 {
-	CLEANUP_JSON json_t *answer = client_call(f->client, "sagemaker", "SageMaker.DescribePipelineExecution", json_pack("{s:s}", "PipelineExecutionArn", f->arn), err);
+	CLEANUP_JSON json_t *answer = client_call(f->client, "sagemaker", "SageMaker.DescribePipelineExecution",
+						  json_pack("{s:s}", "PipelineExecutionArn", f->arn), err);
 	const char *status = answer ? json_get_text(answer, "PipelineExecutionStatus") : NULL;
 	if (!status)
 		return -1;

@@ -7,14 +7,19 @@
 #include "cli/commands.h"
 
 const struct command commands[] = {
-	{ "up", "up [--port N] [--bind ADDRESS] [--wait-scale FACTOR] [--foreground]", "start Quern in the background", cli_up },
+	{ "up", "up [--port N] [--bind ADDRESS] [--wait-scale FACTOR] [--foreground]", "start Quern in the background",
+	  cli_up },
 	{ "down", "down", "stop it (running tasks go on, and are found again by the next up)", cli_down },
 	{ "env", "env [--json] [--fish]", "print the environment for AWS tools: eval \"$(quern env)\"", cli_env },
-	{ "run", "run [--python PYTHON] SCRIPT [ARGUMENT...]", "run a Python script that uses the stock sagemaker SDK", cli_run },
+	{ "run", "run [--python PYTHON] SCRIPT [ARGUMENT...]", "run a Python script that uses the stock sagemaker SDK",
+	  cli_run },
 	{ "ps", "ps [-a] [--json]", "list running pipeline executions (-a: all)", cli_ps },
 	{ "logs", "logs [-f] EXECUTION [STEP]", "print the output of an execution's steps (-f: follow)", cli_logs },
-	{ "exec", "exec TASK [-c CONTAINER] [-- COMMAND...]", "run a command (a shell) inside a container of a running task", cli_exec },
-	{ "images", "images list [--json] | images build NAME[:TAG] [--packages A,B...]... [--without PACKAGE]... [--add FILE:/PATH]... [--exclude PATTERN]... [--env K=V]... [--entrypoint JSON] [--command JSON] [--workdir DIR]",
+	{ "exec", "exec TASK [-c CONTAINER] [-- COMMAND...]",
+	  "run a command (a shell) inside a container of a running task", cli_exec },
+	{ "images",
+	  "images list [--json] | images build NAME[:TAG] [--packages A,B...]... [--without PACKAGE]... [--add "
+	  "FILE:/PATH]... [--exclude PATTERN]... [--env K=V]... [--entrypoint JSON] [--command JSON] [--workdir DIR]",
 	  "build container images from this machine's packages and files, and list the registry's", cli_images },
 	{ "doctor", "doctor [--json]", "say what this machine lacks, and how to mend it", cli_doctor },
 	{ "api", "api [--json] [SERVICE]", "list the AWS operations that are implemented", cli_api },
@@ -61,7 +66,8 @@ static void help(FILE *out)
 	for (const struct command *c = commands; c->name; c++)
 		if (!c->hidden)
 			fprintf(out, "  %-11s %s\n", c->name, c->summary);
-	fputs("\n  --data DIRECTORY  where everything is kept (QUERN_HOME; default /var/lib/quern for root, else ~/.local/share/quern)\n"
+	fputs("\n  --data DIRECTORY  where everything is kept (QUERN_HOME; default /var/lib/quern for root, else "
+	      "~/.local/share/quern)\n"
 	      "  --version, --help\n",
 	      out);
 }

@@ -9,7 +9,8 @@
 #include "cli/table.h"
 
 /* Appends every page of a List call's array `member` to `all`. */
-static int list_pages(struct client *cl, const char *target, const char *key, const char *value, const char *member, json_t *all, struct error *err)
+static int list_pages(struct client *cl, const char *target, const char *key, const char *value, const char *member,
+		      json_t *all, struct error *err)
 {
 	CLEANUP_JSON json_t *token = NULL;
 	do {
@@ -39,12 +40,14 @@ static const char *current_steps(struct client *cl, struct arena *a, const char 
 	const char *names = NULL;
 	json_t *step;
 	size_t i;
-	if (list_pages(cl, "SageMaker.ListPipelineExecutionSteps", "PipelineExecutionArn", arn, "PipelineExecutionSteps", steps, err) < 0)
+	if (list_pages(cl, "SageMaker.ListPipelineExecutionSteps", "PipelineExecutionArn", arn,
+		       "PipelineExecutionSteps", steps, err) < 0)
 		return NULL;
-	json_array_foreach(steps, i, step) {
+	json_array_foreach (steps, i, step) {
 		const char *status = json_get_text(step, "StepStatus");
 		if (is_running(status) || (status && strcmp(status, "Starting") == 0))
-			names = arena_printf(a, "%s%s%s", names ? names : "", names ? "," : "", json_get_text(step, "StepName"));
+			names = arena_printf(a, "%s%s%s", names ? names : "", names ? "," : "",
+					     json_get_text(step, "StepName"));
 	}
 	return names ? names : "";
 }
@@ -56,12 +59,13 @@ static int collect(struct client *cl, json_t *executions, bool all, int *hidden,
 	size_t i, j;
 	if (list_pages(cl, "SageMaker.ListPipelines", NULL, NULL, "PipelineSummaries", pipelines, err) < 0)
 		return -1;
-	json_array_foreach(pipelines, i, pipeline) {
+	json_array_foreach (pipelines, i, pipeline) {
 		CLEANUP_JSON json_t *list = json_array();
 		const char *name = json_get_text(pipeline, "PipelineName");
-		if (list_pages(cl, "SageMaker.ListPipelineExecutions", "PipelineName", name, "PipelineExecutionSummaries", list, err) < 0)
+		if (list_pages(cl, "SageMaker.ListPipelineExecutions", "PipelineName", name,
+			       "PipelineExecutionSummaries", list, err) < 0)
 			return -1;
-		json_array_foreach(list, j, execution) {
+		json_array_foreach (list, j, execution) {
 			if (!all && !is_running(json_get_text(execution, "PipelineExecutionStatus"))) {
 				(*hidden)++;
 				continue;
@@ -80,12 +84,14 @@ static int print_table(struct config *c, struct client *cl, json_t *executions, 
 	json_t *execution;
 	size_t i;
 	table_init(&t, &c->arena, c->color, headings);
-	json_array_foreach(executions, i, execution) {
-		const char *arn = json_get_text(execution, "PipelineExecutionArn"), *status = json_get_text(execution, "PipelineExecutionStatus");
+	json_array_foreach (executions, i, execution) {
+		const char *arn = json_get_text(execution, "PipelineExecutionArn"),
+			   *status = json_get_text(execution, "PipelineExecutionStatus");
 		const char *slash = arn ? strrchr(arn, '/') : NULL, *steps = "";
 		if (is_running(status) && !(steps = current_steps(cl, &c->arena, arn, err)))
 			return -1;
-		const char *row[] = { slash ? slash + 1 : arn, json_get_text(execution, "PipelineName"), table_status(&t, status),
+		const char *row[] = { slash ? slash + 1 : arn, json_get_text(execution, "PipelineName"),
+				      table_status(&t, status),
 				      table_ago(&c->arena, json_get_real(execution, "StartTime", 0)), steps };
 		table_row(&t, row);
 	}

@@ -35,7 +35,8 @@ static const char *get_userpwd(struct config *c, struct client *cl, struct error
 int push_new(struct config *c, struct client *cl, const char *repository, struct push **out, struct error *err)
 {
 	CLEANUP_ERROR struct error why = ERROR_INIT;
-	CLEANUP_JSON json_t *made = client_call(cl, "ecr", TARGET "CreateRepository", json_pack("{s:s}", "repositoryName", repository), &why);
+	CLEANUP_JSON json_t *made = client_call(cl, "ecr", TARGET "CreateRepository",
+						json_pack("{s:s}", "repositoryName", repository), &why);
 	if (!made && !error_is(&why, "RepositoryAlreadyExistsException"))
 		return error_move(err, &why);
 	const char *userpwd = get_userpwd(c, cl, err);
@@ -66,7 +67,9 @@ static size_t collect(char *p, size_t size, size_t n, void *buf)
 static void prepare(struct push *p, const char *method, const char *path, struct buf *body)
 {
 	curl_easy_reset(p->curl);
-	curl_easy_setopt(p->curl, CURLOPT_URL, arena_printf(&p->config->arena, "%s/v2/%s/%s", config_endpoint(p->config), p->repository, path));
+	curl_easy_setopt(
+		p->curl, CURLOPT_URL,
+		arena_printf(&p->config->arena, "%s/v2/%s/%s", config_endpoint(p->config), p->repository, path));
 	curl_easy_setopt(p->curl, CURLOPT_NOPROXY, "*");
 	curl_easy_setopt(p->curl, CURLOPT_USERPWD, p->userpwd);
 	curl_easy_setopt(p->curl, CURLOPT_WRITEFUNCTION, collect);
@@ -88,7 +91,8 @@ static int perform(struct push *p, const char *type, struct error *err)
 	CURLcode rc = curl_easy_perform(p->curl);
 	curl_slist_free_all(headers);
 	curl_easy_getinfo(p->curl, CURLINFO_RESPONSE_CODE, &status);
-	return rc == CURLE_OK ? (int)status : error_set(err, "%s: %s", config_endpoint(p->config), curl_easy_strerror(rc));
+	return rc == CURLE_OK ? (int)status
+			      : error_set(err, "%s: %s", config_endpoint(p->config), curl_easy_strerror(rc));
 }
 
 static int expect_created(int status, const char *what, const struct buf *body, struct error *err)
@@ -154,5 +158,6 @@ int push_manifest(struct push *p, const char *tag, struct str manifest, struct e
 	prepare(p, "PUT", arena_printf(&p->config->arena, "manifests/%s", tag), &body);
 	curl_easy_setopt(p->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)manifest.len);
 	curl_easy_setopt(p->curl, CURLOPT_POSTFIELDS, manifest.ptr);
-	return expect_created(perform(p, "Content-Type: application/vnd.oci.image.manifest.v1+json", err), "the manifest", &body, err);
+	return expect_created(perform(p, "Content-Type: application/vnd.oci.image.manifest.v1+json", err),
+			      "the manifest", &body, err);
 }

@@ -8,7 +8,8 @@ struct push; /* to one repository */
 /* Makes the repository when it is missing. *out owned. */
 int push_new(struct config *c, struct client *cl, const char *repository, struct push **out, struct error *err);
 void push_free(struct push *p);
-/* 1: the repository has the blob now, without an upload (it was there, or in another repository); 0: it is to be uploaded. */
+/* 1: the repository has the blob now, without an upload (it was there, or in another repository); 0: it is to be
+ * uploaded. */
 int push_have(struct push *p, const char *digest, struct error *err);
 int push_text(struct push *p, const char *digest, struct str content, struct error *err);
 int push_file(struct push *p, const char *digest, int fd, int64_t size, struct error *err);

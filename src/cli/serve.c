@@ -1,7 +1,7 @@
 /* serve.c - see serve.h.
  *
- * DESIGN: one struct holds every room in the order of construction; shutdown goes the other way: no new requests, running ones finish, the
- * engine empties its queue, then the rooms go. Nothing here knows what a service does. */
+ * DESIGN: one struct holds every room in the order of construction; shutdown goes the other way: no new requests,
+ * running ones finish, the engine empties its queue, then the rooms go. Nothing here knows what a service does. */
 #include "cli/serve.h"
 
 #include <errno.h>
@@ -57,8 +57,9 @@ enum { GRACE_MS = 5000 };
 static struct store_migration *all_migrations(struct arena *a)
 {
 	static const struct store_migration *const rooms[] = {
-		engine_migrations, blob_migrations, iam_migrations, logs_migrations, s3_migrations, ssm_migrations,
-		secrets_migrations, ecr_migrations, ecs_migrations, lambda_migrations, sagemaker_migrations, job_migrations, states_migrations,
+		engine_migrations,    blob_migrations,    iam_migrations,    logs_migrations, s3_migrations,
+		ssm_migrations,       secrets_migrations, ecr_migrations,    ecs_migrations,  lambda_migrations,
+		sagemaker_migrations, job_migrations,     states_migrations,
 	};
 	size_t n = 0;
 	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++)
@@ -108,7 +109,8 @@ static int open_services(struct daemon *d, struct error *err)
 		return -1;
 	if (s3_new(d->engine, d->blobs, &d->s3, err) < 0)
 		return -1;
-	if (ssm_new(d->engine, c->account, c->region, &d->ssm, err) < 0 || secrets_new(d->engine, c->account, c->region, &d->secrets, err) < 0)
+	if (ssm_new(d->engine, c->account, c->region, &d->ssm, err) < 0 ||
+	    secrets_new(d->engine, c->account, c->region, &d->secrets, err) < 0)
 		return -1;
 	const struct ecr_options ecr = { d->engine, d->blobs, c->account, c->region, c->port };
 	if (ecr_new(&ecr, &d->ecr, err) < 0)
@@ -116,24 +118,45 @@ static int open_services(struct daemon *d, struct error *err)
 	if (task_client_new(config_path(c, "run/executor.sock"), d->engine, &d->tasks, err) < 0)
 		return -1;
 	task_client_set_images(d->tasks, find_image, d);
-	const struct ecs_options ecs = { d->engine, d->tasks, d->s3, d->logs, d->iam, c->account, c->region, c->data_dir, c->port };
+	const struct ecs_options ecs = { d->engine,  d->tasks,  d->s3,       d->logs, d->iam,
+					 c->account, c->region, c->data_dir, c->port };
 	if (ecs_new(&ecs, &d->ecs, err) < 0)
 		return -1;
 	const struct lambda_options functions = {
-		.engine = d->engine, .blobs = d->blobs, .s3 = d->s3, .logs = d->logs, .iam = d->iam, .tasks = d->tasks,
-		.account = c->account, .region = c->region, .data_dir = c->data_dir, .api_port = c->port,
+		.engine = d->engine,
+		.blobs = d->blobs,
+		.s3 = d->s3,
+		.logs = d->logs,
+		.iam = d->iam,
+		.tasks = d->tasks,
+		.account = c->account,
+		.region = c->region,
+		.data_dir = c->data_dir,
+		.api_port = c->port,
 	};
 	if (lambda_new(&functions, &d->lambda, err) < 0)
 		return -1;
 	const struct states_options machines = {
-		.engine = d->engine, .s3 = d->s3, .logs = d->logs, .account = c->account, .region = c->region,
-		.jsonata_program = arena_printf(&c->arena, "%s/quern-jsonata", c->libexec), .wait_scale = c->wait_scale,
+		.engine = d->engine,
+		.s3 = d->s3,
+		.logs = d->logs,
+		.account = c->account,
+		.region = c->region,
+		.jsonata_program = arena_printf(&c->arena, "%s/quern-jsonata", c->libexec),
+		.wait_scale = c->wait_scale,
 	};
 	if (states_new(&machines, &d->states, err) < 0)
 		return -1;
 	const struct sagemaker_options sm = {
-		.engine = d->engine, .s3 = d->s3, .logs = d->logs, .iam = d->iam, .tasks = d->tasks,
-		.account = c->account, .region = c->region, .data_dir = c->data_dir, .api_port = c->port,
+		.engine = d->engine,
+		.s3 = d->s3,
+		.logs = d->logs,
+		.iam = d->iam,
+		.tasks = d->tasks,
+		.account = c->account,
+		.region = c->region,
+		.data_dir = c->data_dir,
+		.api_port = c->port,
 	};
 	return sagemaker_new(&sm, &d->sagemaker, err);
 }
@@ -142,13 +165,21 @@ static int open_wire(struct daemon *d, struct error *err)
 {
 	struct config *c = d->config;
 	const struct wire_options options = {
-		.bind = c->bind, .port = c->port, .region = c->region, .account = c->account, .engine = d->engine,
-		.find_key = iam_find_key, .find_key_ctx = d->iam,
+		.bind = c->bind,
+		.port = c->port,
+		.region = c->region,
+		.account = c->account,
+		.engine = d->engine,
+		.find_key = iam_find_key,
+		.find_key_ctx = d->iam,
 	};
 	if (wire_server_new(&options, &d->wire, err) < 0)
 		return -1;
-	wire_add_service(d->wire, ecs_endpoints_service(d->ecs)); /* before the registry, which claims the rest of /v2/ */
-	wire_add_service(d->wire, ecr_registry_service(d->ecr)); /* before s3, which takes every unsigned request that nobody claims */
+	wire_add_service(d->wire,
+			 ecs_endpoints_service(d->ecs)); /* before the registry, which claims the rest of /v2/ */
+	wire_add_service(
+		d->wire,
+		ecr_registry_service(d->ecr)); /* before s3, which takes every unsigned request that nobody claims */
 	wire_add_service(d->wire, lambda_runtime_service(d->lambda));
 	wire_add_service(d->wire, s3_service(d->s3));
 	wire_add_service(d->wire, ecr_service(d->ecr));
@@ -182,7 +213,8 @@ static int announce(struct daemon *d, struct error *err)
 	const char *host = strcmp(c->bind, "0.0.0.0") == 0 ? "127.0.0.1" : c->bind;
 	if (write_file(config_path(c, "run/serve.pid"), arena_printf(&c->arena, "%d\n", (int)getpid()), err) < 0)
 		return -1;
-	return write_file(config_path(c, "run/endpoint"), arena_printf(&c->arena, "http://%s:%u\n", host, wire_port(d->wire)), err);
+	return write_file(config_path(c, "run/endpoint"),
+			  arena_printf(&c->arena, "http://%s:%u\n", host, wire_port(d->wire)), err);
 }
 
 static int start(struct daemon *d, struct error *err)
@@ -234,7 +266,8 @@ static void tell(int ready_fd, const char *text)
 	close(ready_fd);
 }
 
-/* A connection, a streamed body and a log file are a descriptor each; the usual soft limit of 1024 is kept low only for select(). */
+/* A connection, a streamed body and a log file are a descriptor each; the usual soft limit of 1024 is kept low only for
+ * select(). */
 static void raise_file_limit(void)
 {
 	struct rlimit limit;
@@ -257,7 +290,8 @@ int serve_main(struct config *c, int ready_fd)
 	sigprocmask(SIG_BLOCK, &wanted, NULL); /* before any thread exists, so that all inherit it */
 	signal(SIGPIPE, SIG_IGN);
 	raise_file_limit();
-	umask(022); /* staged files must be readable by any user inside a container; the data directory itself is closed (0700) */
+	umask(022); /* staged files must be readable by any user inside a container; the data directory itself is closed
+		       (0700) */
 	if (start(&d, &err) < 0) {
 		log_error("serve", "%s", error_text(&err));
 		tell(ready_fd, error_text(&err));

@@ -4,7 +4,8 @@
 
 #include "cli/config.h"
 
-/* Runs until SIGTERM or SIGINT; returns the exit status. `ready_fd` (or -1) gets one byte when the port answers, or a line of error text. */
+/* Runs until SIGTERM or SIGINT; returns the exit status. `ready_fd` (or -1) gets one byte when the port answers, or a
+ * line of error text. */
 int serve_main(struct config *c, int ready_fd);
 
 #endif

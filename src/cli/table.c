@@ -17,7 +17,7 @@ void table_row(struct table *t, const char *const *cells)
 {
 	if (t->rows == t->cap) {
 		size_t cap = t->cap ? t->cap * 2 : 16;
-		const char **grown = ARENA_ARRAY(t->arena, const char *, cap * (size_t)t->columns);
+		const char **grown = ARENA_ARRAY(t->arena, const char *, cap *(size_t)t->columns);
 		if (t->rows)
 			memcpy(grown, t->cells, t->rows * (size_t)t->columns * sizeof(*grown));
 		t->cells = grown;
@@ -84,6 +84,8 @@ const char *table_status(const struct table *t, const char *status)
 {
 	if (!t->color || !status)
 		return status;
-	int code = strcmp(status, "Succeeded") == 0 || strcmp(status, "Completed") == 0 ? 32 : strcmp(status, "Failed") == 0 ? 31 : 33;
+	int code = strcmp(status, "Succeeded") == 0 || strcmp(status, "Completed") == 0 ? 32
+		   : strcmp(status, "Failed") == 0                                      ? 31
+											: 33;
 	return arena_printf(t->arena, "\033[%dm%s\033[0m", code, status);
 }

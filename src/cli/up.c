@@ -1,8 +1,8 @@
 /* up.c - starting and stopping: up, down, serve, executor, task.
  *
- * DESIGN: `up` makes the data directory, then forks the executor (keeps its privileges) and the daemon (drops to the daemon's user
- * when root started it), each in a session of its own with its output in run/<role>.log, and waits for the daemon's word that
- * the port answers. Both are found again through pid files. */
+ * DESIGN: `up` makes the data directory, then forks the executor (keeps its privileges) and the daemon (drops to the
+ * daemon's user when root started it), each in a session of its own with its output in run/<role>.log, and waits for
+ * the daemon's word that the port answers. Both are found again through pid files. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -58,17 +58,23 @@ static int drop_privileges(struct config *c, struct error *err)
 		return error_errno(err, errno, "become user %d", c->uid);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (access(c->data_dir, W_OK | X_OK) < 0)
-		return error_errno(err, errno, "use `%s` as user %d (a parent directory is closed to others; choose another with --data)",
-				   c->data_dir, c->uid);
+		return error_errno(
+			err, errno,
+			"use `%s` as user %d (a parent directory is closed to others; choose another with --data)",
+			c->data_dir, c->uid);
 	return 0;
 }
 
 static int run_executor(struct config *c)
 {
 	const struct executor_options options = {
-		.socket_path = config_path(c, "run/executor.sock"), .data_dir = c->data_dir,
-		.images_dir = arena_printf(&c->arena, "%s/images", c->libexec), .daemon_uid = c->uid, .daemon_gid = c->gid,
-		.runtime = c->runtime, .api_port = c->port,
+		.socket_path = config_path(c, "run/executor.sock"),
+		.data_dir = c->data_dir,
+		.images_dir = arena_printf(&c->arena, "%s/images", c->libexec),
+		.daemon_uid = c->uid,
+		.daemon_gid = c->gid,
+		.runtime = c->runtime,
+		.api_port = c->port,
 	};
 	return executor_main(&options);
 }
@@ -85,7 +91,8 @@ static int write_pid(const char *path, pid_t pid, struct error *err)
 static void detach(const char *log_path)
 {
 	setsid();
-	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC),
+	    log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	if (null >= 0)
 		dup2(null, STDIN_FILENO);
 	if (log >= 0) {
@@ -196,7 +203,8 @@ int up_start(struct config *c, bool quiet)
 	if (start_executor(c, &err) < 0)
 		return fail("quern doctor", "%s", error_text(&err));
 	if (!config_pid(c, "run/serve.pid") && start_daemon(c, &err) < 0)
-		return fail(arena_printf(&c->arena, "less %s", config_path(c, "run/serve.log")), "%s", error_text(&err));
+		return fail(arena_printf(&c->arena, "less %s", config_path(c, "run/serve.log")), "%s",
+			    error_text(&err));
 	return 0;
 }
 
@@ -215,7 +223,8 @@ int cli_up(struct config *c, int argc, char **argv)
 	rc = up_start(c, false);
 	if (rc != 0)
 		return rc;
-	printf("endpoint     %s\ncredentials  %s\nenvironment  eval \"$(quern env)\"\n", config_endpoint(c), config_path(c, "credentials"));
+	printf("endpoint     %s\ncredentials  %s\nenvironment  eval \"$(quern env)\"\n", config_endpoint(c),
+	       config_path(c, "credentials"));
 	return 0;
 }
 
@@ -257,7 +266,8 @@ int cli_down(struct config *c, int argc, char **argv)
 		return 0;
 	}
 	if (serve && !stop_process(serve))
-		fail(NULL, "the daemon (pid %d) did not stop in time and was killed; nothing acknowledged is lost", serve);
+		fail(NULL, "the daemon (pid %d) did not stop in time and was killed; nothing acknowledged is lost",
+		     serve);
 	if (executor)
 		stop_process(executor);
 	unlink(config_path(c, "run/serve.pid"));

@@ -12,7 +12,8 @@ static json_t *text(struct str s)
 }
 
 /* The image that an imageIdentifier names. 1, 0, < 0; *why says what is missing. */
-static int find_identified(struct call *c, struct db *db, const struct ecr_repo *repo, const json_t *id, struct ecr_image *image, const char **code, const char **why, struct error *err)
+static int find_identified(struct call *c, struct db *db, const struct ecr_repo *repo, const json_t *id,
+			   struct ecr_image *image, const char **code, const char **why, struct error *err)
 {
 	struct str digest = json_get_str(id, "imageDigest"), tag = json_get_str(id, "imageTag");
 	int rc;
@@ -25,7 +26,8 @@ static int find_identified(struct call *c, struct db *db, const struct ecr_repo 
 	}
 	if (digest.ptr && !ecr_digest_valid(digest)) {
 		*code = "InvalidImageDigest";
-		*why = "Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'";
+		*why = "Invalid request parameters: image digest should satisfy the regex "
+		       "'[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'";
 		return 0;
 	}
 	rc = ecr_image_find(db, c->arena, str_from(repo->name), tag.ptr ? tag : digest, image, err);
@@ -39,7 +41,8 @@ static int find_identified(struct call *c, struct db *db, const struct ecr_repo 
 
 static void add_failure(json_t *failures, const json_t *id, const char *code, const char *why)
 {
-	json_array_append_new(failures, json_pack("{s:O, s:s, s:s}", "imageId", id, "failureCode", code, "failureReason", why));
+	json_array_append_new(failures,
+			      json_pack("{s:O, s:s, s:s}", "imageId", id, "failureCode", code, "failureReason", why));
 }
 
 /* ---- list and describe ---- */
@@ -57,12 +60,15 @@ static int list_images(struct call *c, struct db *db, json_t *in, json_t **out, 
 	json_t *ids = json_array();
 	int64_t limit = json_get_int(in, "maxResults", PAGE), skip = 0, at = 0;
 	if (json_get(in, "nextToken") && !str_to_i64(json_get_str(in, "nextToken"), &skip))
-		return error_aws(err, "InvalidParameterException", "Invalid parameter at 'nextToken' failed to satisfy constraint: 'invalid token'");
+		return error_aws(err, "InvalidParameterException",
+				 "Invalid parameter at 'nextToken' failed to satisfy constraint: 'invalid token'");
 	*out = json_pack("{s:o}", "imageIds", ids);
 	if (api_repo(c, db, in, &repo, err) < 0)
 		return -1;
-	int rc = db_query(db, &rows, err, "SELECT i.digest, t.tag FROM ecr_image i LEFT JOIN ecr_tag t ON t.repo = i.repo AND t.digest = i.digest WHERE i.repo=? ORDER BY i.id, t.tag", "s",
-			  repo.name);
+	int rc = db_query(db, &rows, err,
+			  "SELECT i.digest, t.tag FROM ecr_image i LEFT JOIN ecr_tag t ON t.repo = i.repo AND t.digest "
+			  "= i.digest WHERE i.repo=? ORDER BY i.id, t.tag",
+			  "s", repo.name);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		if (!wanted(in, !rows_null(&rows, 1)) || at++ < skip)
 			continue;
@@ -78,7 +84,8 @@ static int list_images(struct call *c, struct db *db, json_t *in, json_t **out, 
 	return rc;
 }
 
-static json_t *detail(struct call *c, struct db *db, const struct ecr_repo *repo, const struct ecr_image *image, struct error *err)
+static json_t *detail(struct call *c, struct db *db, const struct ecr_repo *repo, const struct ecr_image *image,
+		      struct error *err)
 {
 	json_t *tags = ecr_image_tags(db, str_from(repo->name), image->digest, err), *out = api_names(c, repo);
 	json_object_set_new(out, "imageDigest", text(image->digest));
@@ -95,19 +102,24 @@ static json_t *detail(struct call *c, struct db *db, const struct ecr_repo *repo
 	return out;
 }
 
-static int describe_named(struct call *c, struct db *db, json_t *in, const struct ecr_repo *repo, json_t *details, struct error *err)
+static int describe_named(struct call *c, struct db *db, json_t *in, const struct ecr_repo *repo, json_t *details,
+			  struct error *err)
 {
 	json_t *id;
 	size_t i;
-	json_array_foreach(json_get(in, "imageIds"), i, id) {
+	json_array_foreach (json_get(in, "imageIds"), i, id) {
 		struct ecr_image image;
 		const char *code, *why;
 		int rc = find_identified(c, db, repo, id, &image, &code, &why, err);
 		if (rc < 0)
 			return rc;
 		if (rc == 0)
-			return error_aws(err, "ImageNotFoundException", "The image with imageId {imageDigest:'%s', imageTag:'%s'} does not exist within the repository with name '%s' in the registry with id '%s'",
-					 json_get_text(id, "imageDigest") ? json_get_text(id, "imageDigest") : "null", json_get_text(id, "imageTag") ? json_get_text(id, "imageTag") : "null", repo->name, c->account);
+			return error_aws(err, "ImageNotFoundException",
+					 "The image with imageId {imageDigest:'%s', imageTag:'%s'} does not exist "
+					 "within the repository with name '%s' in the registry with id '%s'",
+					 json_get_text(id, "imageDigest") ? json_get_text(id, "imageDigest") : "null",
+					 json_get_text(id, "imageTag") ? json_get_text(id, "imageTag") : "null",
+					 repo->name, c->account);
 		json_array_append_new(details, detail(c, db, repo, &image, err));
 	}
 	return 0;
@@ -120,18 +132,21 @@ static int describe_images(struct call *c, struct db *db, json_t *in, json_t **o
 	int64_t limit = json_get_int(in, "maxResults", PAGE), after = 0;
 	*out = json_pack("{s:o}", "imageDetails", details);
 	if (json_get(in, "nextToken") && !str_to_i64(json_get_str(in, "nextToken"), &after))
-		return error_aws(err, "InvalidParameterException", "Invalid parameter at 'nextToken' failed to satisfy constraint: 'invalid token'");
+		return error_aws(err, "InvalidParameterException",
+				 "Invalid parameter at 'nextToken' failed to satisfy constraint: 'invalid token'");
 	if (api_repo(c, db, in, &repo, err) < 0)
 		return -1;
 	if (json_get(in, "imageIds"))
 		return describe_named(c, db, in, &repo, details, err);
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int64_t last = after;
-	int rc = db_query(db, &rows, err, "SELECT id, digest FROM ecr_image WHERE repo=? AND id > ? ORDER BY id", "si", repo.name, after);
+	int rc = db_query(db, &rows, err, "SELECT id, digest FROM ecr_image WHERE repo=? AND id > ? ORDER BY id", "si",
+			  repo.name, after);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		struct ecr_image image;
 		int64_t id = rows_int(&rows, 0);
-		if (ecr_image_find(db, c->arena, str_from(repo.name), arena_str(c->arena, rows_str(&rows, 1)), &image, err) < 0)
+		if (ecr_image_find(db, c->arena, str_from(repo.name), arena_str(c->arena, rows_str(&rows, 1)), &image,
+				   err) < 0)
 			return -1;
 		json_t *one = detail(c, db, &repo, &image, err);
 		if (!wanted(in, json_get(one, "imageTags") != NULL)) {
@@ -165,7 +180,7 @@ static bool type_accepted(const json_t *in, struct str media_type)
 {
 	json_t *types = json_get(in, "acceptedMediaTypes"), *type;
 	size_t i;
-	json_array_foreach(types, i, type)
+	json_array_foreach (types, i, type)
 		if (str_eq(json_str(type), media_type))
 			return true;
 	return json_array_size(types) == 0;
@@ -179,7 +194,7 @@ static int batch_get_image(struct call *c, struct db *db, json_t *in, json_t **o
 	*out = json_pack("{s:o, s:o}", "images", images, "failures", failures);
 	if (api_repo(c, db, in, &repo, err) < 0)
 		return -1;
-	json_array_foreach(json_get(in, "imageIds"), i, id) {
+	json_array_foreach (json_get(in, "imageIds"), i, id) {
 		struct ecr_image image;
 		const char *code, *why;
 		int rc = find_identified(c, db, &repo, id, &image, &code, &why, err);
@@ -200,26 +215,34 @@ static int put_image(struct call *c, struct turn *t, json_t *in, json_t **out, s
 	struct ecr_repo repo;
 	struct ecr_image image;
 	bool existed;
-	struct str body = json_get_str(in, "imageManifest"), tag = json_get_str(in, "imageTag"), digest = json_get_str(in, "imageDigest");
+	struct str body = json_get_str(in, "imageManifest"), tag = json_get_str(in, "imageTag"),
+		   digest = json_get_str(in, "imageDigest");
 	if (api_repo(c, turn_db(t), in, &repo, err) < 0)
 		return -1;
-	if (ecr_manifest_read(turn_db(t), c->arena, str_from(repo.name), json_get_str(in, "imageManifestMediaType"), body, &image, err) < 0)
+	if (ecr_manifest_read(turn_db(t), c->arena, str_from(repo.name), json_get_str(in, "imageManifestMediaType"),
+			      body, &image, err) < 0)
 		return -1;
 	image.digest = str_from(ecr_digest(c->arena, body, digest.ptr ? digest : STR("")));
 	if (digest.ptr && !str_eq(digest, image.digest))
-		return error_aws(err, "ImageDigestDoesNotMatchException", "The provided digest '%.*s' does not match the manifest's digest '%.*s'", STR_ARG(digest), STR_ARG(image.digest));
+		return error_aws(err, "ImageDigestDoesNotMatchException",
+				 "The provided digest '%.*s' does not match the manifest's digest '%.*s'",
+				 STR_ARG(digest), STR_ARG(image.digest));
 	if (tag.ptr && !ecr_tag_valid(tag))
-		return error_aws(err, "InvalidParameterException", "Invalid parameter at 'imageTag' failed to satisfy constraint: 'invalid tag'");
+		return error_aws(err, "InvalidParameterException",
+				 "Invalid parameter at 'imageTag' failed to satisfy constraint: 'invalid tag'");
 	if (ecr_image_put(t, &repo, &image, tag.ptr ? tag : STR(""), &existed, err) < 0)
 		return -1;
 	if (existed)
-		return error_aws(err, "ImageAlreadyExistsException", "Image with digest '%.*s' and tag '%s' already exists in the repository with name '%s' in registry with id '%s'", STR_ARG(image.digest),
-				 tag.ptr ? tag.ptr : "null", repo.name, c->account);
+		return error_aws(err, "ImageAlreadyExistsException",
+				 "Image with digest '%.*s' and tag '%s' already exists in the repository with name "
+				 "'%s' in registry with id '%s'",
+				 STR_ARG(image.digest), tag.ptr ? tag.ptr : "null", repo.name, c->account);
 	*out = json_pack("{s:o}", "image", image_json(c, &repo, &image, tag.ptr));
 	return 0;
 }
 
-static int delete_one(struct turn *t, const struct ecr_repo *repo, const json_t *id, const struct ecr_image *image, json_t *done, struct error *err)
+static int delete_one(struct turn *t, const struct ecr_repo *repo, const json_t *id, const struct ecr_image *image,
+		      json_t *done, struct error *err)
 {
 	struct str tag = json_get_str(id, "imageTag"), name = str_from(repo->name);
 	CLEANUP_JSON json_t *tags = ecr_image_tags(turn_db(t), name, image->digest, err);
@@ -230,9 +253,10 @@ static int delete_one(struct turn *t, const struct ecr_repo *repo, const json_t 
 	bool whole = !tag.ptr || json_array_size(tags) == 1; /* the last tag takes the image along */
 	if (!tag.ptr && json_array_size(tags) == 0)
 		json_array_append_new(done, json_pack("{s:o}", "imageDigest", text(image->digest)));
-	json_array_foreach(tags, i, other)
+	json_array_foreach (tags, i, other)
 		if (!tag.ptr || str_eq(json_str(other), tag))
-			json_array_append_new(done, json_pack("{s:o, s:O}", "imageDigest", text(image->digest), "imageTag", other));
+			json_array_append_new(
+				done, json_pack("{s:o, s:O}", "imageDigest", text(image->digest), "imageTag", other));
 	return whole ? ecr_image_drop(t, name, image->digest, err) : ecr_tag_drop(t, name, tag, err);
 }
 
@@ -244,7 +268,7 @@ static int batch_delete_image(struct call *c, struct turn *t, json_t *in, json_t
 	*out = json_pack("{s:o, s:o}", "imageIds", done, "failures", failures);
 	if (api_repo(c, turn_db(t), in, &repo, err) < 0)
 		return -1;
-	json_array_foreach(json_get(in, "imageIds"), i, id) {
+	json_array_foreach (json_get(in, "imageIds"), i, id) {
 		struct ecr_image image;
 		const char *code, *why;
 		int rc = find_identified(c, turn_db(t), &repo, id, &image, &code, &why, err);
@@ -266,10 +290,13 @@ static int list_image_referrers(struct call *c, struct db *db, json_t *in, json_
 	*out = json_pack("{s:o}", "referrers", list);
 	if (api_repo(c, db, in, &repo, err) < 0)
 		return -1;
-	int rc = db_query(db, &rows, err, "SELECT digest, media_type, length(body), artifact_type, annotations FROM ecr_image WHERE repo=? AND subject=? ORDER BY id", "sS", repo.name,
-			  json_get_str(json_get(in, "subjectId"), "imageDigest"));
+	int rc = db_query(db, &rows, err,
+			  "SELECT digest, media_type, length(body), artifact_type, annotations FROM ecr_image WHERE "
+			  "repo=? AND subject=? ORDER BY id",
+			  "sS", repo.name, json_get_str(json_get(in, "subjectId"), "imageDigest"));
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
-		json_t *one = json_pack("{s:s, s:s, s:I}", "digest", rows_str(&rows, 0).ptr, "mediaType", rows_str(&rows, 1).ptr, "size", (json_int_t)rows_int(&rows, 2));
+		json_t *one = json_pack("{s:s, s:s, s:I}", "digest", rows_str(&rows, 0).ptr, "mediaType",
+					rows_str(&rows, 1).ptr, "size", (json_int_t)rows_int(&rows, 2));
 		if (rows_str(&rows, 3).len)
 			json_set_text(one, "artifactType", rows_str(&rows, 3).ptr);
 		if (rows_str(&rows, 4).len)
@@ -292,7 +319,10 @@ static int describe_image_scan_findings(struct call *c, struct db *db, json_t *i
 	struct ecr_repo repo;
 	if (api_repo(c, db, in, &repo, err) < 0)
 		return -1;
-	return error_aws(err, "ScanNotFoundException", "Image scan does not exist for the image in the repository with name '%s' in the registry with id '%s': Quern does not scan images", repo.name, c->account);
+	return error_aws(err, "ScanNotFoundException",
+			 "Image scan does not exist for the image in the repository with name '%s' in the registry "
+			 "with id '%s': Quern does not scan images",
+			 repo.name, c->account);
 }
 
 const struct wire_op ecr_image_ops[] = {

@@ -1,7 +1,8 @@
 /* api_layer.c - layers through the JSON API: check, upload in parts, download address.
  *
- * DESIGN: the same uploads as the distribution protocol's (upload.c). Parts are decoded and written on the http thread, then the row is updated on the
- * core thread; the sealing of a finished layer waits for the disk on the http thread, which is short for what a JSON body can carry. */
+ * DESIGN: the same uploads as the distribution protocol's (upload.c). Parts are decoded and written on the http thread,
+ * then the row is updated on the core thread; the sealing of a finished layer waits for the disk on the http thread,
+ * which is short for what a JSON body can carry. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -68,7 +69,10 @@ static int find(struct layer_call *l, json_t *in, struct error *err)
 	if (rc == 0 && id.ptr) {
 		rc = ecr_upload_find(db, l->call->arena, str_from(l->repo.name), id, &l->upload, err);
 		if (rc == 0)
-			rc = error_aws(err, "UploadNotFoundException", "The upload with id '%s' could not be found, or it is not valid for this repository", id.ptr);
+			rc = error_aws(
+				err, "UploadNotFoundException",
+				"The upload with id '%s' could not be found, or it is not valid for this repository",
+				id.ptr);
 		else
 			rc = rc < 0 ? rc : 0;
 	}
@@ -91,7 +95,8 @@ static void initiate_layer_upload(struct call *c, json_t *in)
 		return;
 	}
 	id_uuid(id, NULL, NULL);
-	l->upload = (struct ecr_upload){ arena_strdup(c->arena, str_from(id)), l->repo.name, arena_strdup(c->arena, str_from(blob)), 0 };
+	l->upload = (struct ecr_upload){ arena_strdup(c->arena, str_from(id)), l->repo.name,
+					 arena_strdup(c->arena, str_from(blob)), 0 };
 	l->out = json_pack("{s:s, s:i}", "uploadId", id, "partSize", 10 << 20);
 	submit(l, write_start);
 }
@@ -108,7 +113,9 @@ static int add_part(struct layer_call *l, json_t *in, struct error *err)
 	CLEANUP_FREE char *bytes = mem_alloc(coded.len + 4);
 	ptrdiff_t n = base64_decode(bytes, coded);
 	if (n < 0 || last - first + 1 != n || first != l->upload.size_bytes)
-		return error_aws(err, "InvalidLayerPartException", "The layer part size is not valid, or the first byte specified is not consecutive to the last byte of a previous layer part upload");
+		return error_aws(err, "InvalidLayerPartException",
+				 "The layer part size is not valid, or the first byte specified is not consecutive to "
+				 "the last byte of a previous layer part upload");
 	CLEANUP_FD int fd = blob_draft_open(l->e->o.blobs, l->upload.blob, err);
 	return fd < 0 ? -1 : ecr_upload_write(&l->upload, l->hash, fd, bytes, (size_t)n, err);
 }
@@ -142,9 +149,13 @@ static int write_layer(struct layer_call *l, struct turn *t, struct error *err)
 {
 	const char *blob;
 	int64_t size;
-	int rc = ecr_blob_find(turn_db(t), turn_arena(t), str_from(l->repo.name), str_from(l->digest), &blob, &size, err);
+	int rc = ecr_blob_find(turn_db(t), turn_arena(t), str_from(l->repo.name), str_from(l->digest), &blob, &size,
+			       err);
 	if (rc != 0)
-		return rc < 0 ? rc : error_aws(err, "LayerAlreadyExistsException", "Layer with digest '%s' already exists in the repository with name '%s'", l->digest, l->repo.name);
+		return rc < 0 ? rc
+			      : error_aws(err, "LayerAlreadyExistsException",
+					  "Layer with digest '%s' already exists in the repository with name '%s'",
+					  l->digest, l->repo.name);
 	if (ecr_blob_add(t, str_from(l->repo.name), str_from(l->digest), l->upload.blob, l->upload.size_bytes, err) < 0)
 		return -1;
 	return ecr_upload_delete(t, l->upload.id, err);
@@ -159,9 +170,14 @@ static void complete_layer_upload(struct call *c, json_t *in)
 	if (rc == 0 && !ecr_digest_valid(digest))
 		rc = error_aws(&err, "InvalidLayerException", "The layer digest is malformed");
 	if (rc == 0 && l->upload.size_bytes == 0)
-		rc = error_aws(&err, "EmptyUploadException", "The specified layer upload does not contain any layer parts");
+		rc = error_aws(&err, "EmptyUploadException",
+			       "The specified layer upload does not contain any layer parts");
 	if (rc == 0 && ecr_upload_seal(l->e, &l->upload, l->hash, digest, &err) < 0)
-		rc = error_is(&err, "DigestInvalid") ? error_aws(&err, "InvalidLayerException", "The layer digest calculation performed by Amazon ECR upon receipt of the image layer does not match the digest specified") : -1;
+		rc = error_is(&err, "DigestInvalid")
+			     ? error_aws(&err, "InvalidLayerException",
+					 "The layer digest calculation performed by Amazon ECR upon receipt of the "
+					 "image layer does not match the digest specified")
+			     : -1;
 	if (rc < 0) {
 		finish(l, -1, &err);
 		return;
@@ -182,17 +198,21 @@ static int batch_check_layer_availability(struct call *c, struct db *db, json_t 
 	*out = json_pack("{s:o, s:o}", "layers", layers, "failures", failures);
 	if (api_repo(c, db, in, &repo, err) < 0)
 		return -1;
-	json_array_foreach(json_get(in, "layerDigests"), i, item) {
+	json_array_foreach (json_get(in, "layerDigests"), i, item) {
 		const char *blob;
 		int64_t size = 0;
 		if (!ecr_digest_valid(json_str(item))) {
-			json_array_append_new(failures, json_pack("{s:O, s:s, s:s}", "layerDigest", item, "failureCode", "InvalidLayerDigest", "failureReason", "Invalid request parameters: layer digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'"));
+			json_array_append_new(failures, json_pack("{s:O, s:s, s:s}", "layerDigest", item, "failureCode",
+								  "InvalidLayerDigest", "failureReason",
+								  "Invalid request parameters: layer digest should "
+								  "satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'"));
 			continue;
 		}
 		int rc = ecr_blob_find(db, c->arena, str_from(repo.name), json_str(item), &blob, &size, err);
 		if (rc < 0)
 			return rc;
-		json_t *one = json_pack("{s:O, s:s}", "layerDigest", item, "layerAvailability", rc ? "AVAILABLE" : "UNAVAILABLE");
+		json_t *one = json_pack("{s:O, s:s}", "layerDigest", item, "layerAvailability",
+					rc ? "AVAILABLE" : "UNAVAILABLE");
 		if (rc)
 			json_set_int(one, "layerSize", size);
 		json_array_append_new(layers, one);
@@ -211,8 +231,11 @@ static int get_download_url_for_layer(struct call *c, struct db *db, json_t *in,
 		return -1;
 	int rc = ecr_blob_find(db, c->arena, str_from(repo.name), digest, &blob, &size, err);
 	if (rc == 0)
-		return error_aws(err, "LayersNotFoundException", "The layer with digest '%s' does not exist within the repository with name '%s'", digest.ptr, repo.name);
-	*out = json_pack("{s:s, s:o}", "layerDigest", digest.ptr, "downloadUrl", json_sprintf("http://127.0.0.1:%u/v2/%s/blobs/%s", api_ecr(c)->o.port, repo.name, digest.ptr));
+		return error_aws(err, "LayersNotFoundException",
+				 "The layer with digest '%s' does not exist within the repository with name '%s'",
+				 digest.ptr, repo.name);
+	*out = json_pack("{s:s, s:o}", "layerDigest", digest.ptr, "downloadUrl",
+			 json_sprintf("http://127.0.0.1:%u/v2/%s/blobs/%s", api_ecr(c)->o.port, repo.name, digest.ptr));
 	return rc < 0 ? rc : 0;
 }
 

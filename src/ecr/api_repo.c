@@ -28,10 +28,12 @@ static json_t *parsed(const char *text)
 static json_t *repo_json(struct call *c, const struct ecr_repo *r)
 {
 	json_t *scanning = parsed(r->scanning), *encryption = parsed(r->encryption), *filters = parsed(r->filters);
-	json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:f, s:s, s:o, s:o}", "repositoryArn", r->arn, "registryId", c->account, "repositoryName", r->name, "repositoryUri", r->uri,
-				"createdAt", (double)r->created_ms / 1000, "imageTagMutability", r->mutability, "imageScanningConfiguration",
-				scanning ? scanning : json_pack("{s:b}", "scanOnPush", 0), "encryptionConfiguration",
-				encryption ? encryption : json_pack("{s:s}", "encryptionType", "AES256"));
+	json_t *out =
+		json_pack("{s:s, s:s, s:s, s:s, s:f, s:s, s:o, s:o}", "repositoryArn", r->arn, "registryId", c->account,
+			  "repositoryName", r->name, "repositoryUri", r->uri, "createdAt", (double)r->created_ms / 1000,
+			  "imageTagMutability", r->mutability, "imageScanningConfiguration",
+			  scanning ? scanning : json_pack("{s:b}", "scanOnPush", 0), "encryptionConfiguration",
+			  encryption ? encryption : json_pack("{s:s}", "encryptionType", "AES256"));
 	if (filters)
 		json_object_set_new(out, "imageTagMutabilityExclusionFilters", filters);
 	return out;
@@ -45,15 +47,24 @@ static int create_repository(struct call *c, struct turn *t, json_t *in, json_t 
 	const char *mutability = json_get_text(in, "imageTagMutability");
 	int rc = ecr_repo_find(e, turn_db(t), c->arena, name, &repo, err);
 	if (rc != 0)
-		return rc < 0 ? rc :
-				error_aws(err, "RepositoryAlreadyExistsException", "The repository with name '%s' already exists in the registry with id '%s'", repo.name, c->account);
+		return rc < 0 ? rc
+			      : error_aws(err, "RepositoryAlreadyExistsException",
+					  "The repository with name '%s' already exists in the registry with id '%s'",
+					  repo.name, c->account);
 	if (!ecr_repository_valid(name))
-		return error_aws(err, "InvalidParameterException", "Invalid parameter at 'repositoryName' failed to satisfy constraint: 'must satisfy regular expression '(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*''");
-	json_t *tags = json_get(in, "tags"), *scanning = json_get(in, "imageScanningConfiguration"), *encryption = json_get(in, "encryptionConfiguration"),
+		return error_aws(
+			err, "InvalidParameterException",
+			"Invalid parameter at 'repositoryName' failed to satisfy constraint: 'must satisfy regular "
+			"expression '(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*''");
+	json_t *tags = json_get(in, "tags"), *scanning = json_get(in, "imageScanningConfiguration"),
+	       *encryption = json_get(in, "encryptionConfiguration"),
 	       *filters = json_get(in, "imageTagMutabilityExclusionFilters");
 	struct arena *a = c->arena;
-	if (db_exec(turn_db(t), err, "INSERT INTO ecr_repo(name, created_ms, mutability, filters, scanning, encryption, tags) VALUES(?,?,?,?,?,?,?)", "Sisssss", name, turn_now_ms(t),
-		    mutability ? mutability : "MUTABLE", filters ? json_text(a, filters).ptr : NULL, scanning ? json_text(a, scanning).ptr : NULL,
+	if (db_exec(turn_db(t), err,
+		    "INSERT INTO ecr_repo(name, created_ms, mutability, filters, scanning, encryption, tags) "
+		    "VALUES(?,?,?,?,?,?,?)",
+		    "Sisssss", name, turn_now_ms(t), mutability ? mutability : "MUTABLE",
+		    filters ? json_text(a, filters).ptr : NULL, scanning ? json_text(a, scanning).ptr : NULL,
 		    encryption ? json_text(a, encryption).ptr : NULL, tags ? json_text(a, tags).ptr : NULL) < 0)
 		return -1;
 	if (ecr_repo_need(e, turn_db(t), a, name, &repo, err) < 0)
@@ -69,7 +80,7 @@ static int describe_repositories(struct call *c, struct db *db, json_t *in, json
 	size_t i;
 	int rc = 0;
 	*out = json_pack("{s:o}", "repositories", list);
-	json_array_foreach(names, i, name) {
+	json_array_foreach (names, i, name) {
 		if (ecr_repo_need(api_ecr(c), db, c->arena, json_str(name), &repo, err) < 0)
 			return -1;
 		json_array_append_new(list, repo_json(c, &repo));
@@ -79,10 +90,12 @@ static int describe_repositories(struct call *c, struct db *db, json_t *in, json
 	struct str token = json_get_str(in, "nextToken");
 	int64_t limit = json_get_int(in, "maxResults", 100);
 	CLEANUP_ROWS struct rows rows = { 0 };
-	rc = db_query(db, &rows, err, "SELECT name FROM ecr_repo WHERE name > ? ORDER BY name LIMIT ?", "Si", token.ptr ? token : STR(""), limit + 1);
+	rc = db_query(db, &rows, err, "SELECT name FROM ecr_repo WHERE name > ? ORDER BY name LIMIT ?", "Si",
+		      token.ptr ? token : STR(""), limit + 1);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		if ((int64_t)json_array_size(list) == limit) {
-			json_object_set(*out, "nextToken", json_object_get(json_array_get(list, (size_t)limit - 1), "repositoryName"));
+			json_object_set(*out, "nextToken",
+					json_object_get(json_array_get(list, (size_t)limit - 1), "repositoryName"));
 			return 0;
 		}
 		if (ecr_repo_need(api_ecr(c), db, c->arena, rows_str(&rows, 0), &repo, err) < 0)
@@ -103,7 +116,7 @@ static int drop_images(struct turn *t, struct str repo, struct error *err)
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
 		json_array_append_new(digests, json_string(rows_str(&rows, 0).ptr));
 	rows_done(&rows);
-	json_array_foreach(digests, i, digest)
+	json_array_foreach (digests, i, digest)
 		if (rc >= 0)
 			rc = ecr_image_drop(t, repo, json_str(digest), err);
 	return rc;
@@ -120,7 +133,7 @@ static int drop_links(struct turn *t, struct str repo, struct error *err)
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
 		json_array_append_new(digests, json_string(rows_str(&rows, 0).ptr));
 	rows_done(&rows);
-	json_array_foreach(digests, i, digest)
+	json_array_foreach (digests, i, digest)
 		if (rc >= 0)
 			rc = ecr_blob_unlink(t, repo, json_str(digest), err);
 	return rc;
@@ -138,9 +151,12 @@ static int delete_repository(struct call *c, struct turn *t, json_t *in, json_t 
 	if (rc < 0)
 		return rc;
 	if (rc == 1 && !json_get_bool(in, "force", false))
-		return error_aws(err, "RepositoryNotEmptyException", "The repository with name '%s' in registry with id '%s' cannot be deleted because it still contains images", repo.name,
-				 c->account);
-	if (drop_images(t, name, err) < 0 || drop_links(t, name, err) < 0 || db_exec(turn_db(t), err, "DELETE FROM ecr_repo WHERE name=?", "S", name) < 0)
+		return error_aws(err, "RepositoryNotEmptyException",
+				 "The repository with name '%s' in registry with id '%s' cannot be deleted because it "
+				 "still contains images",
+				 repo.name, c->account);
+	if (drop_images(t, name, err) < 0 || drop_links(t, name, err) < 0 ||
+	    db_exec(turn_db(t), err, "DELETE FROM ecr_repo WHERE name=?", "S", name) < 0)
 		return -1;
 	*out = json_pack("{s:o}", "repository", repo_json(c, &repo));
 	return 0;
@@ -153,14 +169,16 @@ static int get_authorization_token(struct call *c, struct turn *t, json_t *in, j
 	const char *token = ecr_token_new(t, c->who->arn, &expires_ms, err);
 	if (!token)
 		return -1;
-	*out = json_pack("{s:[{s:s, s:f, s:o}]}", "authorizationData", "authorizationToken", token, "expiresAt", (double)expires_ms / 1000, "proxyEndpoint",
+	*out = json_pack("{s:[{s:s, s:f, s:o}]}", "authorizationData", "authorizationToken", token, "expiresAt",
+			 (double)expires_ms / 1000, "proxyEndpoint",
 			 json_sprintf("http://%s.dkr.ecr.%s.localhost:%u", c->account, e->o.region, e->o.port));
 	return 0;
 }
 
 /* ---- one column of a repository ---- */
 
-static int set_column(struct turn *t, const struct ecr_repo *repo, const char *sql, const char *value, struct error *err)
+static int set_column(struct turn *t, const struct ecr_repo *repo, const char *sql, const char *value,
+		      struct error *err)
 {
 	return db_exec(turn_db(t), err, sql, "ss", value, repo->name) < 0 ? -1 : 0;
 }
@@ -170,8 +188,10 @@ static int put_image_tag_mutability(struct call *c, struct turn *t, json_t *in, 
 	struct ecr_repo repo;
 	json_t *filters = json_get(in, "imageTagMutabilityExclusionFilters");
 	const char *value = json_get_text(in, "imageTagMutability");
-	if (api_repo(c, turn_db(t), in, &repo, err) < 0 || set_column(t, &repo, "UPDATE ecr_repo SET mutability=? WHERE name=?", value, err) < 0 ||
-	    set_column(t, &repo, "UPDATE ecr_repo SET filters=? WHERE name=?", filters ? json_text(c->arena, filters).ptr : NULL, err) < 0)
+	if (api_repo(c, turn_db(t), in, &repo, err) < 0 ||
+	    set_column(t, &repo, "UPDATE ecr_repo SET mutability=? WHERE name=?", value, err) < 0 ||
+	    set_column(t, &repo, "UPDATE ecr_repo SET filters=? WHERE name=?",
+		       filters ? json_text(c->arena, filters).ptr : NULL, err) < 0)
 		return -1;
 	*out = api_names(c, &repo);
 	json_set_text(*out, "imageTagMutability", value);
@@ -182,7 +202,9 @@ static int put_image_scanning(struct call *c, struct turn *t, json_t *in, json_t
 {
 	struct ecr_repo repo;
 	json_t *value = json_get(in, "imageScanningConfiguration");
-	if (api_repo(c, turn_db(t), in, &repo, err) < 0 || set_column(t, &repo, "UPDATE ecr_repo SET scanning=? WHERE name=?", json_text(c->arena, value).ptr, err) < 0)
+	if (api_repo(c, turn_db(t), in, &repo, err) < 0 ||
+	    set_column(t, &repo, "UPDATE ecr_repo SET scanning=? WHERE name=?", json_text(c->arena, value).ptr, err) <
+		    0)
 		return -1;
 	*out = api_names(c, &repo);
 	json_object_set(*out, "imageScanningConfiguration", value);
@@ -195,8 +217,11 @@ static int set_repository_policy(struct call *c, struct turn *t, json_t *in, jso
 	const char *text = json_get_text(in, "policyText");
 	CLEANUP_JSON json_t *doc = json_parse(str_from(text), NULL);
 	if (!json_is_object(doc))
-		return error_aws(err, "InvalidParameterException", "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided'");
-	if (api_repo(c, turn_db(t), in, &repo, err) < 0 || set_column(t, &repo, "UPDATE ecr_repo SET policy=? WHERE name=?", text, err) < 0)
+		return error_aws(err, "InvalidParameterException",
+				 "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository "
+				 "policy provided'");
+	if (api_repo(c, turn_db(t), in, &repo, err) < 0 ||
+	    set_column(t, &repo, "UPDATE ecr_repo SET policy=? WHERE name=?", text, err) < 0)
 		return -1;
 	*out = api_names(c, &repo);
 	json_set_text(*out, "policyText", text);
@@ -205,7 +230,10 @@ static int set_repository_policy(struct call *c, struct turn *t, json_t *in, jso
 
 static int no_policy(struct call *c, const struct ecr_repo *repo, struct error *err)
 {
-	return error_aws(err, "RepositoryPolicyNotFoundException", "Repository policy does not exist for the repository with name '%s' in the registry with id '%s'", repo->name, c->account);
+	return error_aws(
+		err, "RepositoryPolicyNotFoundException",
+		"Repository policy does not exist for the repository with name '%s' in the registry with id '%s'",
+		repo->name, c->account);
 }
 
 static int get_repository_policy(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
@@ -248,7 +276,10 @@ static int put_lifecycle_policy(struct call *c, struct turn *t, json_t *in, json
 
 static int no_lifecycle(struct call *c, const struct ecr_repo *repo, struct error *err)
 {
-	return error_aws(err, "LifecyclePolicyNotFoundException", "Lifecycle policy does not exist for the repository with name '%s' in the registry with id '%s'", repo->name, c->account);
+	return error_aws(
+		err, "LifecyclePolicyNotFoundException",
+		"Lifecycle policy does not exist for the repository with name '%s' in the registry with id '%s'",
+		repo->name, c->account);
 }
 
 static int get_lifecycle_policy(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
@@ -287,8 +318,11 @@ static int start_lifecycle_preview(struct call *c, struct turn *t, json_t *in, j
 	text = text.ptr ? text : str_from(repo.lifecycle);
 	if (ecr_lifecycle_check(text, err) < 0)
 		return -1;
-	CLEANUP_JSON json_t *result = ecr_lifecycle_apply(turn_db(t), c->arena, str_from(repo.name), text, turn_now_ms(t), err);
-	if (!result || db_exec(turn_db(t), err, "INSERT INTO ecr_preview(repo, policy, result, at_ms) VALUES(?,?,?,?) ON CONFLICT(repo) DO UPDATE SET policy=excluded.policy, result=excluded.result, at_ms=excluded.at_ms",
+	CLEANUP_JSON json_t *result =
+		ecr_lifecycle_apply(turn_db(t), c->arena, str_from(repo.name), text, turn_now_ms(t), err);
+	if (!result || db_exec(turn_db(t), err,
+			       "INSERT INTO ecr_preview(repo, policy, result, at_ms) VALUES(?,?,?,?) ON CONFLICT(repo) "
+			       "DO UPDATE SET policy=excluded.policy, result=excluded.result, at_ms=excluded.at_ms",
 			       "sSsi", repo.name, text, json_text(c->arena, result).ptr, turn_now_ms(t)) < 0)
 		return -1;
 	*out = api_names(c, &repo);
@@ -305,14 +339,16 @@ static int get_lifecycle_preview(struct call *c, struct db *db, json_t *in, json
 		return -1;
 	int rc = db_row(db, &rows, err, "SELECT policy, result FROM ecr_preview WHERE repo=?", "s", repo.name);
 	if (rc == 0)
-		return error_aws(err, "LifecyclePolicyPreviewNotFoundException", "There is no lifecycle policy preview for the repository with name '%s'", repo.name);
+		return error_aws(err, "LifecyclePolicyPreviewNotFoundException",
+				 "There is no lifecycle policy preview for the repository with name '%s'", repo.name);
 	if (rc < 0)
 		return rc;
 	json_t *result = json_parse(rows_str(&rows, 1), err);
 	*out = api_names(c, &repo);
 	json_set_text(*out, "lifecyclePolicyText", rows_str(&rows, 0).ptr);
 	json_set_text(*out, "status", "COMPLETE");
-	json_object_set_new(*out, "summary", json_pack("{s:I}", "expiringImageTotalCount", (json_int_t)json_array_size(result)));
+	json_object_set_new(*out, "summary",
+			    json_pack("{s:I}", "expiringImageTotalCount", (json_int_t)json_array_size(result)));
 	json_object_set_new(*out, "previewResults", result);
 	return 0;
 }
@@ -324,7 +360,8 @@ static int repo_of_arn(struct call *c, struct db *db, json_t *in, struct ecr_rep
 	struct str arn = json_get_str(in, "resourceArn");
 	ptrdiff_t at = str_find(arn, STR(":repository/"));
 	if (at < 0)
-		return error_aws(err, "InvalidParameterException", "Invalid parameter at 'resourceArn' failed to satisfy constraint: 'Invalid ARN'");
+		return error_aws(err, "InvalidParameterException",
+				 "Invalid parameter at 'resourceArn' failed to satisfy constraint: 'Invalid ARN'");
 	return ecr_repo_need(api_ecr(c), db, c->arena, str_skip(arn, (size_t)at + 12), repo, err);
 }
 
@@ -342,10 +379,11 @@ static json_t *tags_without(const json_t *tags, const json_t *drop)
 {
 	json_t *kept = json_array(), *tag, *item;
 	size_t i, j;
-	json_array_foreach(tags, i, tag) {
+	json_array_foreach (tags, i, tag) {
 		bool out = false;
-		json_array_foreach(drop, j, item)
-			out = out || str_eq(json_get_str(tag, "Key"), json_is_string(item) ? json_str(item) : json_get_str(item, "Key"));
+		json_array_foreach (drop, j, item)
+			out = out || str_eq(json_get_str(tag, "Key"),
+					    json_is_string(item) ? json_str(item) : json_get_str(item, "Key"));
 		if (!out)
 			json_array_append(kept, tag);
 	}

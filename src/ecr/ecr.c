@@ -1,4 +1,5 @@
-/* ecr.c - the room's start, image look-up for tasks, and the keeper that applies lifecycle policies and drops stale uploads. */
+/* ecr.c - the room's start, image look-up for tasks, and the keeper that applies lifecycle policies and drops stale
+ * uploads. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -23,12 +24,13 @@ static void gather_ops(void)
 
 static int expire_repository(struct turn *t, struct str repo, struct str policy, struct error *err)
 {
-	CLEANUP_JSON json_t *expired = ecr_lifecycle_apply(turn_db(t), turn_arena(t), repo, policy, turn_now_ms(t), err);
+	CLEANUP_JSON json_t *expired =
+		ecr_lifecycle_apply(turn_db(t), turn_arena(t), repo, policy, turn_now_ms(t), err);
 	json_t *image;
 	size_t i;
 	if (!expired)
 		return -1;
-	json_array_foreach(expired, i, image)
+	json_array_foreach (expired, i, image)
 		if (ecr_image_drop(t, repo, json_get_str(image, "imageDigest"), err) < 0)
 			return -1;
 	return 0;
@@ -40,11 +42,12 @@ static int expire_images(struct turn *t, struct error *err)
 	CLEANUP_ROWS struct rows rows = { 0 };
 	const char *repo;
 	json_t *policy;
-	int rc = db_query(turn_db(t), &rows, err, "SELECT name, lifecycle FROM ecr_repo WHERE lifecycle IS NOT NULL", "");
+	int rc = db_query(turn_db(t), &rows, err, "SELECT name, lifecycle FROM ecr_repo WHERE lifecycle IS NOT NULL",
+			  "");
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
 		json_object_set_new(list, rows_str(&rows, 0).ptr, json_string(rows_str(&rows, 1).ptr));
 	rows_done(&rows);
-	json_object_foreach(list, repo, policy)
+	json_object_foreach (list, repo, policy)
 		if (rc >= 0)
 			rc = expire_repository(t, str_from(repo), json_str(policy), err);
 	return rc;
@@ -61,10 +64,12 @@ static int drop_stale_uploads(struct turn *t, struct error *err)
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
 		json_array_append_new(blobs, json_string(rows_str(&rows, 0).ptr));
 	rows_done(&rows);
-	json_array_foreach(blobs, i, blob)
+	json_array_foreach (blobs, i, blob)
 		if (rc >= 0)
 			rc = blob_remove_later(turn_db(t), json_string_value(blob), turn_now_ms(t), err);
-	return rc < 0 ? rc : db_exec(turn_db(t), err, "DELETE FROM ecr_upload WHERE created_ms < ?", "i", before) < 0 ? -1 : 0;
+	return rc < 0                                                                                     ? rc
+	       : db_exec(turn_db(t), err, "DELETE FROM ecr_upload WHERE created_ms < ?", "i", before) < 0 ? -1
+													  : 0;
 }
 
 static int keeper_turn(struct turn *t, json_t *state, json_t *event, struct error *err)
@@ -98,7 +103,9 @@ int ecr_new(const struct ecr_options *options, struct ecr **out, struct error *e
 	pthread_mutex_init(&e->lock, NULL);
 	gather_ops();
 	e->api = (struct wire_service){ .model = "ecr", .scope = "ecr", .ops = all_ops, .ctx = e };
-	e->registry = (struct wire_service){ .scope = "ecr-registry", .raw = &ecr_raw, .claims = ecr_claims, .own_auth = true, .ctx = e };
+	e->registry = (struct wire_service){
+		.scope = "ecr-registry", .raw = &ecr_raw, .claims = ecr_claims, .own_auth = true, .ctx = e
+	};
 	blob_add_owner(options->blobs, ecr_blob_named, NULL);
 	engine_add_actor(options->engine, &keeper);
 	engine_submit(options->engine, start_keeper, keeper_started, NULL);
@@ -157,55 +164,64 @@ static struct str choose_platform(const json_t *doc)
 {
 	json_t *child;
 	size_t i;
-	json_array_foreach(json_get(doc, "manifests"), i, child) {
+	json_array_foreach (json_get(doc, "manifests"), i, child) {
 		const json_t *platform = json_get(child, "platform");
-		if (!platform || (str_eqz(json_get_str(platform, "os"), "linux") && str_eqz(json_get_str(platform, "architecture"), processor)))
+		if (!platform || (str_eqz(json_get_str(platform, "os"), "linux") &&
+				  str_eqz(json_get_str(platform, "architecture"), processor)))
 			return json_get_str(child, "digest");
 	}
 	return STR_NULL;
 }
 
-static json_t *layer_list(struct ecr *e, struct db *db, struct arena *a, struct str repo, const json_t *doc, const json_t *config, struct error *err)
+static json_t *layer_list(struct ecr *e, struct db *db, struct arena *a, struct str repo, const json_t *doc,
+			  const json_t *config, struct error *err)
 {
 	CLEANUP_JSON json_t *layers = json_array();
 	json_t *layer, *diff_ids = json_get_path(config, "rootfs.diff_ids");
 	size_t i;
-	json_array_foreach(json_get(doc, "layers"), i, layer) {
+	json_array_foreach (json_get(doc, "layers"), i, layer) {
 		const char *blob = NULL, *diff_id = json_string_value(json_array_get(diff_ids, i));
 		char path[4096];
 		int64_t size;
 		struct str digest = json_get_str(layer, "digest");
 		int rc = ecr_blob_find(db, a, repo, digest, &blob, &size, err);
 		if (rc == 0)
-			error_aws(err, "LayersNotFoundException", "The layer %.*s is not in the repository '%.*s'", STR_ARG(digest), STR_ARG(repo));
+			error_aws(err, "LayersNotFoundException", "The layer %.*s is not in the repository '%.*s'",
+				  STR_ARG(digest), STR_ARG(repo));
 		if (rc <= 0)
 			return NULL;
-		json_array_append_new(layers, json_pack("{s:s, s:s, s:s, s:s, s:I}", "digest", digest.ptr, "diff_id", diff_id ? diff_id : digest.ptr, "media_type",
-							json_get_text(layer, "mediaType") ? json_get_text(layer, "mediaType") : "", "path", blob_path(e->o.blobs, blob, path), "size",
-							(json_int_t)size));
+		json_array_append_new(
+			layers, json_pack("{s:s, s:s, s:s, s:s, s:I}", "digest", digest.ptr, "diff_id",
+					  diff_id ? diff_id : digest.ptr, "media_type",
+					  json_get_text(layer, "mediaType") ? json_get_text(layer, "mediaType") : "",
+					  "path", blob_path(e->o.blobs, blob, path), "size", (json_int_t)size));
 	}
 	return json_incref(layers);
 }
 
-static json_t *resolve_manifest(struct ecr *e, struct db *db, struct arena *a, struct str repo, const struct ecr_image *image, const json_t *doc, struct error *err)
+static json_t *resolve_manifest(struct ecr *e, struct db *db, struct arena *a, struct str repo,
+				const struct ecr_image *image, const json_t *doc, struct error *err)
 {
 	const char *blob = NULL;
 	int64_t size = 0;
 	struct str text, digest = json_get_str(json_get(doc, "config"), "digest");
 	int rc = ecr_blob_find(db, a, repo, digest, &blob, &size, err);
 	if (rc == 0)
-		error_aws(err, "LayersNotFoundException", "The configuration %.*s is not in the repository '%.*s'", STR_ARG(digest), STR_ARG(repo));
+		error_aws(err, "LayersNotFoundException", "The configuration %.*s is not in the repository '%.*s'",
+			  STR_ARG(digest), STR_ARG(repo));
 	if (rc <= 0)
 		return NULL;
 	if (size > CONFIG_MAX) {
-		error_aws(err, "LayersNotFoundException", "The image's configuration is larger than %d bytes", CONFIG_MAX);
+		error_aws(err, "LayersNotFoundException", "The image's configuration is larger than %d bytes",
+			  CONFIG_MAX);
 		return NULL;
 	}
 	if (blob_read(e, blob, size, a, &text, err) < 0)
 		return NULL;
 	CLEANUP_JSON json_t *config = json_parse(text, err);
 	json_t *layers = config ? layer_list(e, db, a, repo, doc, config, err) : NULL;
-	return layers ? json_pack("{s:s, s:O, s:o}", "digest", image->digest.ptr, "config", config, "layers", layers) : NULL;
+	return layers ? json_pack("{s:s, s:O, s:o}", "digest", image->digest.ptr, "config", config, "layers", layers)
+		      : NULL;
 }
 
 static json_t *resolve(struct ecr *e, struct db *db, struct arena *a, const char *uri, struct error *err)

@@ -1,7 +1,8 @@
 /* lifecycle.c - lifecycle policies: which images expire. Source: ECR user guide, "Lifecycle policy evaluation rules".
  *
- * DESIGN: rules run in order of priority. A rule looks at the images its selection matches, newest first; those beyond its count expire. An image that a
- * rule matched is not looked at by later rules, whether it expires or is kept ("protected"). */
+ * DESIGN: rules run in order of priority. A rule looks at the images its selection matches, newest first; those beyond
+ * its count expire. An image that a rule matched is not looked at by later rules, whether it expires or is kept
+ * ("protected"). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,7 +10,10 @@
 
 static int invalid(struct error *err, const char *why)
 {
-	return error_aws(err, "InvalidParameterException", "Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: 'Lifecycle policy validation failure: %s'", why);
+	return error_aws(err, "InvalidParameterException",
+			 "Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: 'Lifecycle policy "
+			 "validation failure: %s'",
+			 why);
 }
 
 static int check_selection(const json_t *s, struct error *err)
@@ -38,7 +42,7 @@ int ecr_lifecycle_check(struct str text, struct error *err)
 	int64_t any = 0, highest = 0;
 	if (!json_is_array(rules) || json_array_size(rules) == 0)
 		return invalid(err, "rules is required");
-	json_array_foreach(rules, i, rule) {
+	json_array_foreach (rules, i, rule) {
 		int64_t priority = json_get_int(rule, "rulePriority", 0);
 		if (priority < 1)
 			return invalid(err, "rulePriority must be a positive integer");
@@ -63,10 +67,11 @@ static bool tags_match(const json_t *selection, const json_t *tags)
 	json_t *wanted, *tag;
 	size_t i, j;
 	for (int k = 0; k < 2; k++)
-		json_array_foreach(json_get(selection, lists[k]), i, wanted) {
+		json_array_foreach (json_get(selection, lists[k]), i, wanted) {
 			bool found = false;
-			json_array_foreach(tags, j, tag)
-				found = found || (k == 0 ? str_starts(json_str(tag), json_str(wanted)) : str_glob(json_str(wanted), json_str(tag), 0));
+			json_array_foreach (tags, j, tag)
+				found = found || (k == 0 ? str_starts(json_str(tag), json_str(wanted))
+							 : str_glob(json_str(wanted), json_str(tag), 0));
 			if (!found)
 				return false;
 		}
@@ -88,10 +93,14 @@ static json_t *all_images(struct db *db, struct str repo, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	json_t *images = json_array();
-	int rc = db_query(db, &rows, err, "SELECT digest, pushed_ms FROM ecr_image WHERE repo=? ORDER BY pushed_ms DESC, id DESC", "S", repo);
+	int rc = db_query(db, &rows, err,
+			  "SELECT digest, pushed_ms FROM ecr_image WHERE repo=? ORDER BY pushed_ms DESC, id DESC", "S",
+			  repo);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		json_t *tags = ecr_image_tags(db, repo, rows_str(&rows, 0), err);
-		json_array_append_new(images, json_pack("{s:s, s:o, s:f}", "imageDigest", rows_str(&rows, 0).ptr, "imageTags", tags, "imagePushedAt", (double)rows_int(&rows, 1) / 1000));
+		json_array_append_new(images,
+				      json_pack("{s:s, s:o, s:f}", "imageDigest", rows_str(&rows, 0).ptr, "imageTags",
+						tags, "imagePushedAt", (double)rows_int(&rows, 1) / 1000));
 	}
 	if (rc >= 0)
 		return images;
@@ -106,10 +115,12 @@ static void apply_rule(const json_t *rule, json_t *images, json_t *expired, int6
 	bool since = str_eqz(json_get_str(selection, "countType"), "sinceImagePushed");
 	json_t *image;
 	size_t i;
-	json_array_foreach(images, i, image) {
+	json_array_foreach (images, i, image) {
 		if (json_get(image, "rule") || !selected(selection, json_get(image, "imageTags")))
 			continue;
-		bool old = since ? json_get_real(image, "imagePushedAt", 0) * 1000 < (double)now_ms - (double)count * 86400000.0 : ++seen > count;
+		bool old = since ? json_get_real(image, "imagePushedAt", 0) * 1000 <
+					   (double)now_ms - (double)count * 86400000.0
+				 : ++seen > count;
 		json_object_set(image, "rule", json_object_get(rule, "rulePriority"));
 		if (!old)
 			continue;
@@ -121,7 +132,8 @@ static void apply_rule(const json_t *rule, json_t *images, json_t *expired, int6
 	}
 }
 
-json_t *ecr_lifecycle_apply(struct db *db, struct arena *a, struct str repo, struct str policy, int64_t now_ms, struct error *err)
+json_t *ecr_lifecycle_apply(struct db *db, struct arena *a, struct str repo, struct str policy, int64_t now_ms,
+			    struct error *err)
 {
 	CLEANUP_JSON json_t *doc = json_parse(policy, err);
 	CLEANUP_JSON json_t *images = doc ? all_images(db, repo, err) : NULL;
@@ -131,7 +143,7 @@ json_t *ecr_lifecycle_apply(struct db *db, struct arena *a, struct str repo, str
 	for (size_t n = 0; expired && n < json_array_size(rules); n++) {
 		json_t *next = NULL, *rule;
 		size_t i;
-		json_array_foreach(rules, i, rule) {
+		json_array_foreach (rules, i, rule) {
 			int64_t priority = json_get_int(rule, "rulePriority", 0);
 			if (priority > done && (!next || priority < json_get_int(next, "rulePriority", 0)))
 				next = rule;

@@ -1,4 +1,5 @@
-/* manifest.c - digests, names and manifests. Source: OCI image and distribution specifications 1.1; ECR API reference. */
+/* manifest.c - digests, names and manifests. Source: OCI image and distribution specifications 1.1; ECR API reference.
+ */
 #include <ctype.h>
 #include <stdio.h>
 
@@ -87,19 +88,23 @@ static bool is_foreign(const json_t *descriptor)
 	return str_find(type, STR("nondistributable")) >= 0 || str_find(type, STR("foreign")) >= 0;
 }
 
-static int check_blob(struct db *db, struct arena *a, struct str repo, const json_t *descriptor, int64_t *total, struct error *err)
+static int check_blob(struct db *db, struct arena *a, struct str repo, const json_t *descriptor, int64_t *total,
+		      struct error *err)
 {
 	const char *blob;
 	int64_t size;
 	struct str digest = json_get_str(descriptor, "digest");
 	if (!ecr_digest_valid(digest))
-		return error_aws(err, "InvalidParameterException", "Invalid parameter at 'imageManifest' failed to satisfy constraint: 'Invalid JSON syntax'");
+		return error_aws(
+			err, "InvalidParameterException",
+			"Invalid parameter at 'imageManifest' failed to satisfy constraint: 'Invalid JSON syntax'");
 	*total += json_get_int(descriptor, "size", 0);
 	if (is_foreign(descriptor))
 		return 0;
 	int rc = ecr_blob_find(db, a, repo, digest, &blob, &size, err);
 	if (rc == 0)
-		return error_aws(err, "LayersNotFoundException", "The blob %.*s is not in the repository '%.*s'", STR_ARG(digest), STR_ARG(repo));
+		return error_aws(err, "LayersNotFoundException", "The blob %.*s is not in the repository '%.*s'",
+				 STR_ARG(digest), STR_ARG(repo));
 	return rc < 0 ? rc : 0;
 }
 
@@ -107,24 +112,28 @@ static int check_index(struct db *db, struct arena *a, struct str repo, const js
 {
 	json_t *child;
 	size_t i;
-	json_array_foreach(json_get(doc, "manifests"), i, child) {
+	json_array_foreach (json_get(doc, "manifests"), i, child) {
 		struct ecr_image image;
 		struct str digest = json_get_str(child, "digest");
 		int rc = ecr_digest_valid(digest) ? ecr_image_find(db, a, repo, digest, &image, err) : 0;
 		if (rc < 0)
 			return rc;
 		if (rc == 0)
-			return error_aws(err, "ReferencedImagesNotFoundException", "The image with digest '%.*s' is not in the repository '%.*s'", STR_ARG(digest), STR_ARG(repo));
+			return error_aws(err, "ReferencedImagesNotFoundException",
+					 "The image with digest '%.*s' is not in the repository '%.*s'",
+					 STR_ARG(digest), STR_ARG(repo));
 	}
 	return 0;
 }
 
 static int malformed(struct error *err)
 {
-	return error_aws(err, "InvalidParameterException", "Invalid parameter at 'imageManifest' failed to satisfy constraint: 'Invalid JSON syntax'");
+	return error_aws(err, "InvalidParameterException",
+			 "Invalid parameter at 'imageManifest' failed to satisfy constraint: 'Invalid JSON syntax'");
 }
 
-int ecr_manifest_read(struct db *db, struct arena *a, struct str repo, struct str media_type, struct str body, struct ecr_image *out, struct error *err)
+int ecr_manifest_read(struct db *db, struct arena *a, struct str repo, struct str media_type, struct str body,
+		      struct ecr_image *out, struct error *err)
 {
 	CLEANUP_JSON json_t *doc = ecr_manifest_json(body);
 	json_t *layer, *config = json_get(doc, "config"), *layers = json_get(doc, "layers");
@@ -134,9 +143,12 @@ int ecr_manifest_read(struct db *db, struct arena *a, struct str repo, struct st
 		return malformed(err);
 	struct str stated = json_get_str(doc, "mediaType");
 	if (media_type.ptr && stated.ptr && !str_eq(media_type, stated))
-		return error_aws(err, "InvalidParameterException", "The media type '%.*s' is not the manifest's '%.*s'", STR_ARG(media_type), STR_ARG(stated));
+		return error_aws(err, "InvalidParameterException", "The media type '%.*s' is not the manifest's '%.*s'",
+				 STR_ARG(media_type), STR_ARG(stated));
 	if (!media_type.ptr)
-		media_type = stated.ptr ? stated : json_get(doc, "manifests") ? STR("application/vnd.oci.image.index.v1+json") : STR("application/vnd.oci.image.manifest.v1+json");
+		media_type = stated.ptr                   ? stated
+			     : json_get(doc, "manifests") ? STR("application/vnd.oci.image.index.v1+json")
+							  : STR("application/vnd.oci.image.manifest.v1+json");
 	if (json_get(doc, "manifests")) {
 		if (check_index(db, a, repo, doc, err) < 0)
 			return -1;
@@ -145,13 +157,18 @@ int ecr_manifest_read(struct db *db, struct arena *a, struct str repo, struct st
 			return malformed(err);
 		if (check_blob(db, a, repo, config, &total, err) < 0)
 			return -1;
-		json_array_foreach(layers, i, layer)
+		json_array_foreach (layers, i, layer)
 			if (check_blob(db, a, repo, layer, &total, err) < 0)
 				return -1;
 	}
-	struct str subject = json_get_str(json_get(doc, "subject"), "digest"), type = json_get_str(doc, "artifactType"), config_type = json_get_str(config, "mediaType");
+	struct str subject = json_get_str(json_get(doc, "subject"), "digest"), type = json_get_str(doc, "artifactType"),
+		   config_type = json_get_str(config, "mediaType");
 	*out = (struct ecr_image){
-		.media_type = arena_str(a, media_type), .body = body, .size_bytes = total, .subject = arena_str(a, subject), .config_type = arena_str(a, config_type),
+		.media_type = arena_str(a, media_type),
+		.body = body,
+		.size_bytes = total,
+		.subject = arena_str(a, subject),
+		.config_type = arena_str(a, config_type),
 		.artifact_type = arena_str(a, type.len ? type : config_type),
 		.annotations = json_get(doc, "annotations") ? json_text(a, json_get(doc, "annotations")) : STR_NULL,
 	};

@@ -1,4 +1,5 @@
-/* registry.c - the OCI distribution protocol: authentication, paths, errors. Source: distribution-spec 1.1; ECR user guide ("registry authentication"). */
+/* registry.c - the OCI distribution protocol: authentication, paths, errors. Source: distribution-spec 1.1; ECR user
+ * guide ("registry authentication"). */
 #include "ecr/registry.h"
 
 #include <stdarg.h>
@@ -11,7 +12,10 @@
 
 /* ---- errors ---- */
 
-static const struct { const char *code, *aws; int status; } codes[] = {
+static const struct {
+	const char *code, *aws;
+	int status;
+} codes[] = {
 	{ "BLOB_UNKNOWN", "LayerNotFoundException", 404 },
 	{ "BLOB_UPLOAD_INVALID", "", 400 },
 	{ "BLOB_UPLOAD_UNKNOWN", "", 404 },
@@ -59,7 +63,8 @@ static void send_error(struct wire_request *r, struct error *err)
 		code = "UNKNOWN";
 		status = 500;
 	}
-	CLEANUP_JSON json_t *doc = json_pack("{s:[{s:s, s:s}]}", "errors", "code", code, "message", err->code[0] ? error_text(err) : "internal error");
+	CLEANUP_JSON json_t *doc = json_pack("{s:[{s:s, s:s}]}", "errors", "code", code, "message",
+					     err->code[0] ? error_text(err) : "internal error");
 	wire_set_header(r, "Content-Type", "application/json");
 	wire_send(r, status ? status : 400, json_text(wire_arena(r), doc));
 }
@@ -113,7 +118,8 @@ static void write_done(void *arg, int rc, struct error *err)
 		c->answer(c);
 }
 
-void rcall_write(struct rcall *c, int (*write)(struct rcall *, struct turn *, struct error *), void (*answer)(struct rcall *))
+void rcall_write(struct rcall *c, int (*write)(struct rcall *, struct turn *, struct error *),
+		 void (*answer)(struct rcall *))
 {
 	c->write = write;
 	c->answer = answer;
@@ -154,7 +160,8 @@ const char *ecr_token_new(struct turn *t, const char *arn, int64_t *expires_ms, 
 	const char *token = turn_id(t, 48);
 	*expires_ms = turn_now_ms(t) + ECR_TOKEN_MS;
 	if (db_exec(turn_db(t), err, "DELETE FROM ecr_token WHERE expires_ms < ?", "i", turn_now_ms(t)) < 0 ||
-	    db_exec(turn_db(t), err, "INSERT INTO ecr_token(hash, arn, expires_ms) VALUES(?, ?, ?)", "ssi", token_hash(a, str_from(token)), arn, *expires_ms) < 0)
+	    db_exec(turn_db(t), err, "INSERT INTO ecr_token(hash, arn, expires_ms) VALUES(?, ?, ?)", "ssi",
+		    token_hash(a, str_from(token)), arn, *expires_ms) < 0)
 		return NULL;
 	char *plain = arena_printf(a, "AWS:%s", token), *coded = arena_alloc(a, strlen(plain) * 2 + 8);
 	base64_encode(coded, plain, strlen(plain));
@@ -173,7 +180,8 @@ bool ecr_token_valid(struct ecr *e, struct db *db, struct arena *a, struct str a
 	if (!str_starts(text, STR("AWS:")))
 		return false;
 	/* Looked up by hash: the comparison's time tells nothing about a token. */
-	return db_row(db, &rows, NULL, "SELECT 1 FROM ecr_token WHERE hash=? AND expires_ms > ?", "si", token_hash(a, str_skip(text, 4)), engine_now_ms(e->o.engine)) == 1;
+	return db_row(db, &rows, NULL, "SELECT 1 FROM ecr_token WHERE hash=? AND expires_ms > ?", "si",
+		      token_hash(a, str_skip(text, 4)), engine_now_ms(e->o.engine)) == 1;
 }
 
 static bool authenticate(struct rcall *c)
@@ -184,7 +192,9 @@ static bool authenticate(struct rcall *c)
 		store_read_end(c->e->store, db);
 	if (good)
 		return true;
-	wire_set_header(c->r, "Www-Authenticate", arena_printf(c->a, "Basic realm=\"http://%.*s/\",service=\"ecr.amazonaws.com\"", STR_ARG(wire_header(c->r, "Host"))));
+	wire_set_header(c->r, "Www-Authenticate",
+			arena_printf(c->a, "Basic realm=\"http://%.*s/\",service=\"ecr.amazonaws.com\"",
+				     STR_ARG(wire_header(c->r, "Host"))));
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	registry_error(&err, "UNAUTHORIZED", "Not Authorized");
 	send_error(c->r, &err);
@@ -231,7 +241,10 @@ static bool parse_path(struct rcall *c, enum rop_target *target)
 		*target = ROP_TAGS;
 		return true;
 	}
-	static const struct { const char *word; enum rop_target target; } words[] = { { "/blobs/", ROP_BLOB }, { "/manifests/", ROP_MANIFEST }, { "/referrers/", ROP_REFERRERS } };
+	static const struct {
+		const char *word;
+		enum rop_target target;
+	} words[] = { { "/blobs/", ROP_BLOB }, { "/manifests/", ROP_MANIFEST }, { "/referrers/", ROP_REFERRERS } };
 	for (size_t i = 0; i < 3; i++)
 		if (split_at(c, path, words[i].word, &c->rest)) {
 			*target = words[i].target;
@@ -285,7 +298,8 @@ static void raw_begin(struct wire_request *r, void *ctx)
 	c->op = find_op(rops_blob, c->method, target);
 	if (!c->op)
 		c->op = find_op(rops_manifest, c->method, target);
-	int rc = c->op ? find_repository(c, &err) : registry_error(&err, "UNSUPPORTED", "the method %.*s is not allowed here", STR_ARG(c->method));
+	int rc = c->op ? find_repository(c, &err)
+		       : registry_error(&err, "UNSUPPORTED", "the method %.*s is not allowed here", STR_ARG(c->method));
 	if (rc == 0 && c->op->begin)
 		rc = c->op->begin(c, &err);
 	if (rc < 0)

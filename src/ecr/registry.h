@@ -4,8 +4,9 @@
 
 #include "ecr/room.h"
 
-/* DESIGN: begin() authenticates, reads the path, and opens what the body goes to; end() finishes. Reads answer on the http thread from a snapshot;
- * writes go through rcall_write to the core thread; what blocks on the disk goes through rcall_block before that. */
+/* DESIGN: begin() authenticates, reads the path, and opens what the body goes to; end() finishes. Reads answer on the
+ * http thread from a snapshot; writes go through rcall_write to the core thread; what blocks on the disk goes through
+ * rcall_block before that. */
 struct rcall {
 	struct ecr *e;
 	struct wire_request *r;
@@ -13,15 +14,15 @@ struct rcall {
 	struct str method, repo, rest; /* rest: digest, reference or upload id */
 	const struct rop *op;
 	struct ecr_repo repository;
-	struct buf body;               /* manifests */
+	struct buf body; /* manifests */
 	struct ecr_upload upload;
 	struct upload_hash *hash;
-	int fd;                        /* the draft being written, or -1 */
-	bool locked, finish, made;     /* finish: this request completes the upload; made: it created it */
+	int fd;                    /* the draft being written, or -1 */
+	bool locked, finish, made; /* finish: this request completes the upload; made: it created it */
 	struct str digest, tag;
 	struct ecr_image image;
 	bool existed;
-	struct error problem;          /* found while the body came */
+	struct error problem; /* found while the body came */
 	int (*write)(struct rcall *c, struct turn *t, struct error *err);
 	void (*answer)(struct rcall *c);
 	void (*blocking)(struct rcall *c);
@@ -39,7 +40,8 @@ extern const struct rop rops_blob[], rops_manifest[]; /* end with a NULL method 
 
 void rcall_fail(struct rcall *c, struct error *err);
 void rcall_send(struct rcall *c, int status, struct str body);
-void rcall_write(struct rcall *c, int (*write)(struct rcall *, struct turn *, struct error *), void (*answer)(struct rcall *));
+void rcall_write(struct rcall *c, int (*write)(struct rcall *, struct turn *, struct error *),
+		 void (*answer)(struct rcall *));
 void rcall_block(struct rcall *c, void (*fn)(struct rcall *));
 /* Snapshot, or NULL after the fault was answered. */
 struct db *rcall_read(struct rcall *c);

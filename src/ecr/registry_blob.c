@@ -13,9 +13,12 @@ static const char *blob_location(struct rcall *c)
 
 static void upload_headers(struct rcall *c)
 {
-	wire_set_header(c->r, "Location", arena_printf(c->a, "/v2/%.*s/blobs/uploads/%s", STR_ARG(c->repo), c->upload.id));
+	wire_set_header(c->r, "Location",
+			arena_printf(c->a, "/v2/%.*s/blobs/uploads/%s", STR_ARG(c->repo), c->upload.id));
 	wire_set_header(c->r, "Docker-Upload-Uuid", c->upload.id);
-	wire_set_header(c->r, "Range", arena_printf(c->a, "0-%lld", (long long)(c->upload.size_bytes > 0 ? c->upload.size_bytes - 1 : 0)));
+	wire_set_header(
+		c->r, "Range",
+		arena_printf(c->a, "0-%lld", (long long)(c->upload.size_bytes > 0 ? c->upload.size_bytes - 1 : 0)));
 }
 
 /* ---- GET and HEAD ---- */
@@ -62,7 +65,9 @@ static void send_blob(struct rcall *c, const char *blob, int64_t size)
 		return;
 	}
 	if (range)
-		wire_set_header(c->r, "Content-Range", arena_printf(c->a, "bytes %lld-%lld/%lld", (long long)from, (long long)(from + length - 1), (long long)size));
+		wire_set_header(c->r, "Content-Range",
+				arena_printf(c->a, "bytes %lld-%lld/%lld", (long long)from,
+					     (long long)(from + length - 1), (long long)size));
 	if (str_eqz(c->method, "HEAD")) {
 		wire_set_header(c->r, "Content-Length", arena_printf(c->a, "%lld", (long long)length));
 		rcall_send(c, range ? 206 : 200, STR(""));
@@ -83,7 +88,8 @@ static void get_blob(struct rcall *c)
 	struct db *db = rcall_read(c);
 	if (!db)
 		return;
-	int rc = ecr_digest_valid(c->rest) ? ecr_blob_find(db, c->a, c->repo, c->rest, &blob, &size, &err) : registry_error(&err, "DIGEST_INVALID", "malformed digest");
+	int rc = ecr_digest_valid(c->rest) ? ecr_blob_find(db, c->a, c->repo, c->rest, &blob, &size, &err)
+					   : registry_error(&err, "DIGEST_INVALID", "malformed digest");
 	store_read_end(c->e->store, db);
 	if (rc == 0)
 		rc = registry_error(&err, "BLOB_UNKNOWN", "the blob %.*s is not in this repository", STR_ARG(c->rest));
@@ -102,8 +108,8 @@ static int write_mount(struct rcall *c, struct turn *t, struct error *err)
 	struct str from = wire_query_arg(c->r, "from", NULL);
 	CLEANUP_ROWS struct rows rows = { 0 };
 	/* Without `from` any repository that has it will do. */
-	int rc = from.len ? ecr_blob_find(turn_db(t), c->a, from, c->digest, &blob, &size, err) :
-			    db_row(turn_db(t), &rows, err, "SELECT 1 FROM ecr_blob WHERE digest=?", "S", c->digest);
+	int rc = from.len ? ecr_blob_find(turn_db(t), c->a, from, c->digest, &blob, &size, err)
+			  : db_row(turn_db(t), &rows, err, "SELECT 1 FROM ecr_blob WHERE digest=?", "S", c->digest);
 	rows_done(&rows);
 	c->existed = rc == 1;
 	if (rc < 0)
@@ -149,7 +155,8 @@ static int make_upload(struct rcall *c, struct error *err)
 	id_uuid(id, NULL, NULL);
 	if (blob_draft_new(c->e->o.blobs, blob, err) < 0)
 		return -1;
-	c->upload = (struct ecr_upload){ arena_strdup(c->a, str_from(id)), arena_strdup(c->a, c->repo), arena_strdup(c->a, str_from(blob)), 0 };
+	c->upload = (struct ecr_upload){ arena_strdup(c->a, str_from(id)), arena_strdup(c->a, c->repo),
+					 arena_strdup(c->a, str_from(blob)), 0 };
 	c->made = true;
 	return 0;
 }
@@ -166,7 +173,8 @@ static int open_draft(struct rcall *c, const char *algorithm, struct error *err)
 static int begin_start(struct rcall *c, struct error *err)
 {
 	bool whole, mount;
-	struct str digest = wire_query_arg(c->r, "digest", &whole), mounted = wire_query_arg(c->r, "mount", &mount), algorithm = wire_query_arg(c->r, "digest-algorithm", NULL);
+	struct str digest = wire_query_arg(c->r, "digest", &whole), mounted = wire_query_arg(c->r, "mount", &mount),
+		   algorithm = wire_query_arg(c->r, "digest-algorithm", NULL);
 	if (algorithm.len && !str_eqz(algorithm, "sha256") && !str_eqz(algorithm, "sha512"))
 		return registry_error(err, "UNSUPPORTED", "unknown digest algorithm");
 	c->digest = arena_str(c->a, whole ? digest : mounted);
@@ -222,7 +230,9 @@ static int find_upload(struct rcall *c, struct error *err)
 		return -1;
 	int rc = ecr_upload_find(db, c->a, c->repo, c->rest, &c->upload, err);
 	store_read_end(c->e->store, db);
-	return rc == 1 ? 0 : rc < 0 ? rc : registry_error(err, "BLOB_UPLOAD_UNKNOWN", "there is no upload %.*s", STR_ARG(c->rest));
+	return rc == 1  ? 0
+	       : rc < 0 ? rc
+			: registry_error(err, "BLOB_UPLOAD_UNKNOWN", "there is no upload %.*s", STR_ARG(c->rest));
 }
 
 /* "start-end" of a chunk must go on where the upload stands. */
@@ -235,10 +245,12 @@ static int check_order(struct rcall *c, struct error *err)
 	if (str_starts(range, STR("bytes ")))
 		range = str_skip(range, 6);
 	ptrdiff_t dash = str_find_char(range, '-');
-	if (dash < 0 || !str_to_i64(str_head(range, (size_t)dash), &from) || !str_to_i64(str_skip(range, (size_t)dash + 1), &to) || (length >= 0 && to - from + 1 != length) ||
+	if (dash < 0 || !str_to_i64(str_head(range, (size_t)dash), &from) ||
+	    !str_to_i64(str_skip(range, (size_t)dash + 1), &to) || (length >= 0 && to - from + 1 != length) ||
 	    from != c->upload.size_bytes) {
 		upload_headers(c);
-		return registry_error(err, "RANGE_INVALID", "the upload goes on at %lld", (long long)c->upload.size_bytes);
+		return registry_error(err, "RANGE_INVALID", "the upload goes on at %lld",
+				      (long long)c->upload.size_bytes);
 	}
 	return 0;
 }
@@ -320,7 +332,10 @@ static int write_unlink(struct rcall *c, struct turn *t, struct error *err)
 	if (!ecr_digest_valid(c->rest))
 		return registry_error(err, "DIGEST_INVALID", "malformed digest");
 	int rc = ecr_blob_unlink(t, c->repo, c->rest, err);
-	return rc == 0 ? registry_error(err, "BLOB_UNKNOWN", "the blob %.*s is not in this repository", STR_ARG(c->rest)) : rc < 0 ? rc : 0;
+	return rc == 0  ? registry_error(err, "BLOB_UNKNOWN", "the blob %.*s is not in this repository",
+					 STR_ARG(c->rest))
+	       : rc < 0 ? rc
+			: 0;
 }
 
 static void delete_blob(struct rcall *c)

@@ -15,7 +15,8 @@ static void get_manifest(struct rcall *c)
 	int rc = ecr_image_find(db, c->a, c->repo, c->rest, &c->image, &err);
 	store_read_end(c->e->store, db);
 	if (rc == 0)
-		rc = registry_error(&err, "MANIFEST_UNKNOWN", "the image '%.*s' is not in this repository", STR_ARG(c->rest));
+		rc = registry_error(&err, "MANIFEST_UNKNOWN", "the image '%.*s' is not in this repository",
+				    STR_ARG(c->rest));
 	if (rc < 0) {
 		rcall_fail(c, &err);
 		return;
@@ -28,10 +29,12 @@ static void get_manifest(struct rcall *c)
 	rcall_send(c, 200, head ? STR("") : c->image.body);
 }
 
-static int list_tags(struct rcall *c, struct db *db, int64_t limit, struct str last, json_t *tags, bool *more, struct error *err)
+static int list_tags(struct rcall *c, struct db *db, int64_t limit, struct str last, json_t *tags, bool *more,
+		     struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_query(db, &rows, err, "SELECT tag FROM ecr_tag WHERE repo=? AND tag > ? ORDER BY tag LIMIT ?", "SSi", c->repo, last, limit + 1);
+	int rc = db_query(db, &rows, err, "SELECT tag FROM ecr_tag WHERE repo=? AND tag > ? ORDER BY tag LIMIT ?",
+			  "SSi", c->repo, last, limit + 1);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		struct str tag = rows_str(&rows, 0);
 		if ((int64_t)json_array_size(tags) == limit) {
@@ -65,16 +68,20 @@ static void get_tags(struct rcall *c)
 		return;
 	}
 	if (more && json_array_size(tags))
-		wire_set_header(c->r, "Link", arena_printf(c->a, "</v2/%.*s/tags/list?n=%lld&last=%s>; rel=\"next\"", STR_ARG(c->repo), (long long)limit,
-							   json_string_value(json_array_get(tags, json_array_size(tags) - 1))));
-	CLEANUP_JSON json_t *doc = json_pack("{s:o, s:O}", "name", json_stringn(c->repo.ptr, c->repo.len), "tags", tags);
+		wire_set_header(c->r, "Link",
+				arena_printf(c->a, "</v2/%.*s/tags/list?n=%lld&last=%s>; rel=\"next\"",
+					     STR_ARG(c->repo), (long long)limit,
+					     json_string_value(json_array_get(tags, json_array_size(tags) - 1))));
+	CLEANUP_JSON json_t *doc =
+		json_pack("{s:o, s:O}", "name", json_stringn(c->repo.ptr, c->repo.len), "tags", tags);
 	wire_set_header(c->r, "Content-Type", "application/json");
 	rcall_send(c, 200, json_text(c->a, doc));
 }
 
 static json_t *descriptor(struct rows *rows)
 {
-	json_t *d = json_pack("{s:s, s:s, s:I}", "mediaType", rows_str(rows, 1).ptr, "digest", rows_str(rows, 0).ptr, "size", (json_int_t)rows_int(rows, 2));
+	json_t *d = json_pack("{s:s, s:s, s:I}", "mediaType", rows_str(rows, 1).ptr, "digest", rows_str(rows, 0).ptr,
+			      "size", (json_int_t)rows_int(rows, 2));
 	if (rows_str(rows, 3).len)
 		json_set_text(d, "artifactType", rows_str(rows, 3).ptr);
 	if (rows_str(rows, 4).len)
@@ -93,12 +100,15 @@ static void get_referrers(struct rcall *c)
 		rcall_fail(c, &err);
 		return;
 	}
-	CLEANUP_JSON json_t *index = json_pack("{s:i, s:s, s:[]}", "schemaVersion", 2, "mediaType", "application/vnd.oci.image.index.v1+json", "manifests");
+	CLEANUP_JSON json_t *index = json_pack("{s:i, s:s, s:[]}", "schemaVersion", 2, "mediaType",
+					       "application/vnd.oci.image.index.v1+json", "manifests");
 	struct db *db = rcall_read(c);
 	if (!db)
 		return;
-	int rc = db_query(db, &rows, &err, "SELECT digest, media_type, length(body), artifact_type, annotations FROM ecr_image WHERE repo=? AND subject=? ORDER BY id", "SS", c->repo,
-			  c->rest);
+	int rc = db_query(db, &rows, &err,
+			  "SELECT digest, media_type, length(body), artifact_type, annotations FROM ecr_image WHERE "
+			  "repo=? AND subject=? ORDER BY id",
+			  "SS", c->repo, c->rest);
 	while (rc >= 0 && (rc = rows_next(&rows, &err)) > 0)
 		if (!filtered || str_eq(rows_str(&rows, 3), wanted))
 			json_array_append_new(json_object_get(index, "manifests"), descriptor(&rows));
@@ -119,7 +129,8 @@ static void get_referrers(struct rcall *c)
 static int begin_put(struct rcall *c, struct error *err)
 {
 	if (ecr_is_digest(c->rest) ? !ecr_digest_valid(c->rest) : !ecr_tag_valid(c->rest))
-		return registry_error(err, ecr_is_digest(c->rest) ? "DIGEST_INVALID" : "MANIFEST_INVALID", "malformed reference '%.*s'", STR_ARG(c->rest));
+		return registry_error(err, ecr_is_digest(c->rest) ? "DIGEST_INVALID" : "MANIFEST_INVALID",
+				      "malformed reference '%.*s'", STR_ARG(c->rest));
 	if (wire_body_length(c->r) > ECR_MANIFEST_MAX)
 		return registry_error(err, "SIZE_INVALID", "a manifest has at most %d bytes", ECR_MANIFEST_MAX);
 	return 0;
@@ -152,7 +163,8 @@ static int write_manifest(struct rcall *c, struct turn *t, struct error *err)
 	bool by_digest = ecr_is_digest(c->rest);
 	c->image.digest = str_from(ecr_digest(c->a, body, by_digest ? c->rest : STR("")));
 	if (by_digest && !str_eq(c->image.digest, c->rest))
-		return registry_error(err, "DIGEST_INVALID", "the manifest has the digest %.*s", STR_ARG(c->image.digest));
+		return registry_error(err, "DIGEST_INVALID", "the manifest has the digest %.*s",
+				      STR_ARG(c->image.digest));
 	if (ecr_image_put(t, &c->repository, &c->image, by_digest ? STR("") : c->rest, &c->existed, err) < 0)
 		return -1;
 	if (by_digest)
@@ -169,7 +181,8 @@ static int write_manifest(struct rcall *c, struct turn *t, struct error *err)
 
 static void answer_put(struct rcall *c)
 {
-	wire_set_header(c->r, "Location", arena_printf(c->a, "/v2/%.*s/manifests/%.*s", STR_ARG(c->repo), STR_ARG(c->image.digest)));
+	wire_set_header(c->r, "Location",
+			arena_printf(c->a, "/v2/%.*s/manifests/%.*s", STR_ARG(c->repo), STR_ARG(c->image.digest)));
 	wire_set_header(c->r, "Docker-Content-Digest", arena_strdup(c->a, c->image.digest));
 	if (c->image.subject.len)
 		wire_set_header(c->r, "OCI-Subject", arena_strdup(c->a, c->image.subject));
@@ -183,8 +196,12 @@ static void put_manifest(struct rcall *c)
 
 static int write_delete(struct rcall *c, struct turn *t, struct error *err)
 {
-	int rc = ecr_is_digest(c->rest) ? ecr_image_drop(t, c->repo, c->rest, err) : ecr_tag_drop(t, c->repo, c->rest, err);
-	return rc == 0 ? registry_error(err, "MANIFEST_UNKNOWN", "the image '%.*s' is not in this repository", STR_ARG(c->rest)) : rc < 0 ? rc : 0;
+	int rc = ecr_is_digest(c->rest) ? ecr_image_drop(t, c->repo, c->rest, err)
+					: ecr_tag_drop(t, c->repo, c->rest, err);
+	return rc == 0  ? registry_error(err, "MANIFEST_UNKNOWN", "the image '%.*s' is not in this repository",
+					 STR_ARG(c->rest))
+	       : rc < 0 ? rc
+			: 0;
 }
 
 static void answer_deleted(struct rcall *c)

@@ -27,17 +27,22 @@ struct ecr {
 /* ---- rows (rows.c) ---- */
 
 struct ecr_repo {
-	const char *name, *arn, *uri, *mutability, *policy, *lifecycle, *scanning, *encryption, *filters; /* in an arena; NULL when unset */
+	const char *name, *arn, *uri, *mutability, *policy, *lifecycle, *scanning, *encryption,
+		*filters; /* in an arena; NULL when unset */
 	int64_t created_ms;
 };
 /* 1 found, 0 none, < 0 a fault. */
-int ecr_repo_find(struct ecr *e, struct db *db, struct arena *a, struct str name, struct ecr_repo *out, struct error *err);
+int ecr_repo_find(struct ecr *e, struct db *db, struct arena *a, struct str name, struct ecr_repo *out,
+		  struct error *err);
 /* As ecr_repo_find, with RepositoryNotFoundException when there is none: 0 or < 0. */
-int ecr_repo_need(struct ecr *e, struct db *db, struct arena *a, struct str name, struct ecr_repo *out, struct error *err);
+int ecr_repo_need(struct ecr *e, struct db *db, struct arena *a, struct str name, struct ecr_repo *out,
+		  struct error *err);
 
 /* The blob `digest` in a repository: its file and size. 1, 0, < 0. */
-int ecr_blob_find(struct db *db, struct arena *a, struct str repo, struct str digest, const char **blob, int64_t *size, struct error *err);
-/* The repository has the blob from now on; `blob` is a file just written, dropped later when the digest is known already (NULL: it must be). */
+int ecr_blob_find(struct db *db, struct arena *a, struct str repo, struct str digest, const char **blob, int64_t *size,
+		  struct error *err);
+/* The repository has the blob from now on; `blob` is a file just written, dropped later when the digest is known
+ * already (NULL: it must be). */
 int ecr_blob_add(struct turn *t, struct str repo, struct str digest, const char *blob, int64_t size, struct error *err);
 int ecr_blob_unlink(struct turn *t, struct str repo, struct str digest, struct error *err);
 int ecr_blob_named(void *ctx, struct db *db, const char *id);
@@ -47,9 +52,12 @@ struct ecr_image {
 	int64_t pushed_ms, size_bytes;
 };
 /* By digest or tag. 1, 0, < 0. Strings in the arena. */
-int ecr_image_find(struct db *db, struct arena *a, struct str repo, struct str reference, struct ecr_image *out, struct error *err);
-/* Stores a manifest (checked already) and its tag (may be empty). *existed: the digest was there before with this tag. */
-int ecr_image_put(struct turn *t, const struct ecr_repo *repo, const struct ecr_image *image, struct str tag, bool *existed, struct error *err);
+int ecr_image_find(struct db *db, struct arena *a, struct str repo, struct str reference, struct ecr_image *out,
+		   struct error *err);
+/* Stores a manifest (checked already) and its tag (may be empty). *existed: the digest was there before with this tag.
+ */
+int ecr_image_put(struct turn *t, const struct ecr_repo *repo, const struct ecr_image *image, struct str tag,
+		  bool *existed, struct error *err);
 /* Removes a tag (the image stays), or an image with all its tags. 1 removed, 0 was not there. */
 int ecr_tag_drop(struct turn *t, struct str repo, struct str tag, struct error *err);
 int ecr_image_drop(struct turn *t, struct str repo, struct str digest, struct error *err);
@@ -62,11 +70,14 @@ bool ecr_digest_valid(struct str digest);
 bool ecr_is_digest(struct str reference); /* has a ':' */
 bool ecr_tag_valid(struct str tag);
 bool ecr_repository_valid(struct str name);
-/* "sha256:<hex>" of the bytes by the algorithm of `like` ("sha256" when empty), in the arena. NULL: unknown algorithm. */
+/* "sha256:<hex>" of the bytes by the algorithm of `like` ("sha256" when empty), in the arena. NULL: unknown algorithm.
+ */
 const char *ecr_digest(struct arena *a, struct str bytes, struct str like);
-/* Checks a manifest and fills image (all but the pushed time). What it refers to must be in the repository, except subjects and foreign layers.
- * err codes: "ImageDigestDoesNotMatch", "LayersNotFoundException", "ReferencedImagesNotFoundException", "InvalidParameterException". */
-int ecr_manifest_read(struct db *db, struct arena *a, struct str repo, struct str media_type, struct str body, struct ecr_image *out, struct error *err);
+/* Checks a manifest and fills image (all but the pushed time). What it refers to must be in the repository, except
+ * subjects and foreign layers. err codes: "ImageDigestDoesNotMatch", "LayersNotFoundException",
+ * "ReferencedImagesNotFoundException", "InvalidParameterException". */
+int ecr_manifest_read(struct db *db, struct arena *a, struct str repo, struct str media_type, struct str body,
+		      struct ecr_image *out, struct error *err);
 json_t *ecr_manifest_json(struct str body);
 
 /* ---- uploads (upload.c) ---- */
@@ -83,7 +94,8 @@ struct ecr_upload {
 };
 /* In a turn: a new upload whose draft file was made before. */
 int ecr_upload_insert(struct turn *t, const struct ecr_upload *u, struct error *err);
-int ecr_upload_find(struct db *db, struct arena *a, struct str repo, struct str id, struct ecr_upload *out, struct error *err);
+int ecr_upload_find(struct db *db, struct arena *a, struct str repo, struct str id, struct ecr_upload *out,
+		    struct error *err);
 int ecr_upload_resize(struct turn *t, const char *id, int64_t size, struct error *err);
 int ecr_upload_delete(struct turn *t, const char *id, struct error *err);
 /* One writer at a time: false when another request writes this upload now. */
@@ -103,8 +115,10 @@ const char *ecr_token_new(struct turn *t, const char *arn, int64_t *expires_ms, 
 /* The password of a Basic header is a token that lives. */
 bool ecr_token_valid(struct ecr *e, struct db *db, struct arena *a, struct str authorization);
 
-/* Lifecycle (lifecycle.c): digests that the policy expires now; owned array of {"imageDigest","rulePriority",...}. NULL: err. */
+/* Lifecycle (lifecycle.c): digests that the policy expires now; owned array of {"imageDigest","rulePriority",...}.
+ * NULL: err. */
 int ecr_lifecycle_check(struct str text, struct error *err);
-json_t *ecr_lifecycle_apply(struct db *db, struct arena *a, struct str repo, struct str policy, int64_t now_ms, struct error *err);
+json_t *ecr_lifecycle_apply(struct db *db, struct arena *a, struct str repo, struct str policy, int64_t now_ms,
+			    struct error *err);
 
 #endif

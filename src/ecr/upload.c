@@ -1,7 +1,8 @@
 /* upload.c - blobs on their way in.
  *
- * DESIGN: an upload is a row and a draft file that survive a restart; the running digest lives in this process only. Normally the
- * digest is ready when the last byte is; after a restart, or when another algorithm is asked for at the end, the file is read again. */
+ * DESIGN: an upload is a row and a draft file that survive a restart; the running digest lives in this process only.
+ * Normally the digest is ready when the last byte is; after a restart, or when another algorithm is asked for at the
+ * end, the file is read again. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -10,15 +11,21 @@
 
 int ecr_upload_insert(struct turn *t, const struct ecr_upload *u, struct error *err)
 {
-	return db_exec(turn_db(t), err, "INSERT INTO ecr_upload(id, repo, blob, size, created_ms) VALUES(?, ?, ?, 0, ?)", "sssi", u->id, u->repo, u->blob, turn_now_ms(t)) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err,
+		       "INSERT INTO ecr_upload(id, repo, blob, size, created_ms) VALUES(?, ?, ?, 0, ?)", "sssi", u->id,
+		       u->repo, u->blob, turn_now_ms(t)) < 0
+		       ? -1
+		       : 0;
 }
 
-int ecr_upload_find(struct db *db, struct arena *a, struct str repo, struct str id, struct ecr_upload *out, struct error *err)
+int ecr_upload_find(struct db *db, struct arena *a, struct str repo, struct str id, struct ecr_upload *out,
+		    struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_row(db, &rows, err, "SELECT blob, size FROM ecr_upload WHERE id=? AND repo=?", "SS", id, repo);
 	if (rc == 1)
-		*out = (struct ecr_upload){ arena_strdup(a, id), arena_strdup(a, repo), arena_strdup(a, rows_str(&rows, 0)), rows_int(&rows, 1) };
+		*out = (struct ecr_upload){ arena_strdup(a, id), arena_strdup(a, repo),
+					    arena_strdup(a, rows_str(&rows, 0)), rows_int(&rows, 1) };
 	return rc;
 }
 

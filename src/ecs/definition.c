@@ -1,7 +1,8 @@
 /* definition.c - what a task definition must be.
  *
- * DESIGN: what the model cannot say: sizes, modes that exclude each other, names that must exist. The texts are AWS's where they are known.
- * The result is the document that DescribeTaskDefinition shows, without family revision and times. */
+ * DESIGN: what the model cannot say: sizes, modes that exclude each other, names that must exist. The texts are AWS's
+ * where they are known. The result is the document that DescribeTaskDefinition shows, without family revision and
+ * times. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,13 +43,14 @@ bool ecs_fargate_size(int64_t cpu, int64_t memory)
 {
 	static const struct {
 		int64_t cpu, low, high, step;
-	} sizes[] = { { 512, 1024, 4096, 1024 },     { 1024, 2048, 8192, 1024 },    { 2048, 4096, 16384, 1024 },
-		      { 4096, 8192, 30720, 1024 },   { 8192, 16384, 61440, 4096 },  { 16384, 32768, 122880, 8192 } };
+	} sizes[] = { { 512, 1024, 4096, 1024 },   { 1024, 2048, 8192, 1024 },   { 2048, 4096, 16384, 1024 },
+		      { 4096, 8192, 30720, 1024 }, { 8192, 16384, 61440, 4096 }, { 16384, 32768, 122880, 8192 } };
 	if (cpu == 256)
 		return memory == 512 || memory == 1024 || memory == 2048;
 	for (size_t i = 0; i < COUNT(sizes); i++)
 		if (sizes[i].cpu == cpu)
-			return memory >= sizes[i].low && memory <= sizes[i].high && (memory - sizes[i].low) % sizes[i].step == 0;
+			return memory >= sizes[i].low && memory <= sizes[i].high &&
+			       (memory - sizes[i].low) % sizes[i].step == 0;
 	return false;
 }
 
@@ -66,7 +68,8 @@ struct check {
 static bool chars_ok(const char *text, size_t max)
 {
 	size_t n = strlen(text);
-	return n >= 1 && n <= max && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == n;
+	return n >= 1 && n <= max &&
+	       strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == n;
 }
 
 static bool has_text(const json_t *list, const char *what)
@@ -96,16 +99,28 @@ static int check_memory(struct check *k, const json_t *c, const char *name)
 {
 	int64_t hard = json_get_int(c, "memory", 0), soft = json_get_int(c, "memoryReservation", 0);
 	if (!hard && !soft && !k->memory)
-		return ecs_client_error(k->err, "Invalid setting for container '%s'. At least one of 'memory' or 'memoryReservation' must be specified.", name);
+		return ecs_client_error(k->err,
+					"Invalid setting for container '%s'. At least one of 'memory' or "
+					"'memoryReservation' must be specified.",
+					name);
 	if ((json_get(c, "memory") && hard < 6) || (json_get(c, "memoryReservation") && soft < 6))
-		return ecs_client_error(k->err, "Invalid setting for container '%s'. 'memory' and 'memoryReservation' must be at least 6 MiB.", name);
+		return ecs_client_error(
+			k->err,
+			"Invalid setting for container '%s'. 'memory' and 'memoryReservation' must be at least 6 MiB.",
+			name);
 	if (hard && soft && soft > hard)
-		return ecs_client_error(k->err, "Invalid setting for container '%s'. 'memory' should be greater than or equal to 'memoryReservation'.", name);
+		return ecs_client_error(k->err,
+					"Invalid setting for container '%s'. 'memory' should be greater than or equal "
+					"to 'memoryReservation'.",
+					name);
 	if (k->memory && hard > k->memory)
-		return ecs_client_error(k->err, "Invalid setting for container '%s'. The container memory (%lld MiB) is larger than the task memory (%lld MiB).", name,
-					(long long)hard, (long long)k->memory);
+		return ecs_client_error(k->err,
+					"Invalid setting for container '%s'. The container memory (%lld MiB) is larger "
+					"than the task memory (%lld MiB).",
+					name, (long long)hard, (long long)k->memory);
 	if (json_get_int(c, "cpu", 0) < 0)
-		return ecs_client_error(k->err, "Invalid setting for container '%s'. 'cpu' must not be negative.", name);
+		return ecs_client_error(k->err, "Invalid setting for container '%s'. 'cpu' must not be negative.",
+					name);
 	return 0;
 }
 
@@ -113,15 +128,19 @@ static int check_ports(struct check *k, json_t *c)
 {
 	size_t i;
 	json_t *p;
-	json_array_foreach(json_get(c, "portMappings"), i, p) {
+	json_array_foreach (json_get(c, "portMappings"), i, p) {
 		int64_t port = json_get_int(p, "containerPort", 0), host = json_get_int(p, "hostPort", 0);
 		if (json_get(p, "containerPortRange"))
 			continue;
 		if (port < 1 || port > 65535 || host < 0 || host > 65535)
-			return ecs_client_error(k->err, "Invalid port mapping: containerPort must be between 1 and 65535 and hostPort between 0 and 65535.");
+			return ecs_client_error(k->err, "Invalid port mapping: containerPort must be between 1 and "
+							"65535 and hostPort between 0 and 65535.");
 		bool same = !strcmp(k->network, "awsvpc") || !strcmp(k->network, "host");
 		if (same && host && host != port)
-			return ecs_client_error(k->err, "When networkMode=%s, the host ports and container ports in port mappings must match.", k->network);
+			return ecs_client_error(
+				k->err,
+				"When networkMode=%s, the host ports and container ports in port mappings must match.",
+				k->network);
 		json_set_int(p, "hostPort", same ? port : host);
 		if (!json_get(p, "protocol"))
 			json_set_text(p, "protocol", "tcp");
@@ -134,18 +153,23 @@ static int check_health(struct check *k, json_t *c, const char *name)
 	static const struct {
 		const char *key;
 		int64_t low, high, standard;
-	} ranges[] = { { "interval", 5, 300, 30 }, { "timeout", 2, 60, 5 }, { "retries", 1, 10, 3 }, { "startPeriod", 0, 300, 0 } };
+	} ranges[] = { { "interval", 5, 300, 30 },
+		       { "timeout", 2, 60, 5 },
+		       { "retries", 1, 10, 3 },
+		       { "startPeriod", 0, 300, 0 } };
 	json_t *h = json_get(c, "healthCheck");
 	if (!h)
 		return 0;
 	const char *first = json_string_value(json_array_get(json_get(h, "command"), 0));
 	if (!first || (strcmp(first, "CMD") && strcmp(first, "CMD-SHELL") && strcmp(first, "NONE")))
-		return ecs_client_error(k->err, "Container '%s': the health check command must start with CMD or CMD-SHELL.", name);
+		return ecs_client_error(
+			k->err, "Container '%s': the health check command must start with CMD or CMD-SHELL.", name);
 	for (size_t i = 0; i < COUNT(ranges); i++) {
 		int64_t n = json_get_int(h, ranges[i].key, ranges[i].standard);
 		if (n < ranges[i].low || n > ranges[i].high)
-			return ecs_client_error(k->err, "Container '%s': health check %s must be between %lld and %lld.", name, ranges[i].key, (long long)ranges[i].low,
-						(long long)ranges[i].high);
+			return ecs_client_error(k->err,
+						"Container '%s': health check %s must be between %lld and %lld.", name,
+						ranges[i].key, (long long)ranges[i].low, (long long)ranges[i].high);
 		if (i < 3)
 			json_set_int(h, ranges[i].key, n);
 	}
@@ -159,13 +183,20 @@ static int check_logs(struct check *k, const json_t *c, const char *name)
 	if (!driver || strcmp(driver, "awslogs"))
 		return 0;
 	if (!json_get_text(options, "awslogs-group"))
-		return ecs_client_error(k->err, "Log driver awslogs requires options: awslogs-group (container '%s')", name);
+		return ecs_client_error(k->err, "Log driver awslogs requires options: awslogs-group (container '%s')",
+					name);
 	if (!json_get_text(options, "awslogs-region"))
-		return ecs_client_error(k->err, "Log driver awslogs requires options: awslogs-region (container '%s')", name);
+		return ecs_client_error(k->err, "Log driver awslogs requires options: awslogs-region (container '%s')",
+					name);
 	if (k->fargate && !json_get_text(options, "awslogs-stream-prefix"))
-		return ecs_client_error(k->err, "When logDriver is set to awslogs, awslogs-stream-prefix is required for Fargate (container '%s')", name);
+		return ecs_client_error(k->err,
+					"When logDriver is set to awslogs, awslogs-stream-prefix is required for "
+					"Fargate (container '%s')",
+					name);
 	if (k->fargate && !json_get(k->in, "executionRoleArn"))
-		return ecs_client_error(k->err, "Fargate requires task definition to have execution role ARN to support log driver awslogs.");
+		return ecs_client_error(
+			k->err,
+			"Fargate requires task definition to have execution role ARN to support log driver awslogs.");
 	return 0;
 }
 
@@ -173,14 +204,19 @@ static int check_mounts(struct check *k, const json_t *c)
 {
 	size_t i;
 	json_t *m;
-	json_array_foreach(json_get(c, "mountPoints"), i, m)
+	json_array_foreach (json_get(c, "mountPoints"), i, m)
 		if (!by_name(json_get(k->in, "volumes"), json_get_text(m, "sourceVolume")))
-			return ecs_client_error(k->err, "Unknown volume '%s'.", json_get_text(m, "sourceVolume") ? json_get_text(m, "sourceVolume") : "");
+			return ecs_client_error(k->err, "Unknown volume '%s'.",
+						json_get_text(m, "sourceVolume") ? json_get_text(m, "sourceVolume")
+										 : "");
 		else if (!json_get_text(m, "containerPath"))
-			return ecs_client_error(k->err, "Container.mountPoints.containerPath should not be null or empty.");
-	json_array_foreach(json_get(c, "volumesFrom"), i, m)
+			return ecs_client_error(k->err,
+						"Container.mountPoints.containerPath should not be null or empty.");
+	json_array_foreach (json_get(c, "volumesFrom"), i, m)
 		if (!by_name(k->containers, json_get_text(m, "sourceContainer")))
-			return ecs_client_error(k->err, "Unknown container '%s' in volumesFrom.", json_get_text(m, "sourceContainer") ? json_get_text(m, "sourceContainer") : "");
+			return ecs_client_error(
+				k->err, "Unknown container '%s' in volumesFrom.",
+				json_get_text(m, "sourceContainer") ? json_get_text(m, "sourceContainer") : "");
 	return 0;
 }
 
@@ -188,16 +224,20 @@ static int check_secrets(struct check *k, const json_t *c)
 {
 	size_t i;
 	json_t *s;
-	json_array_foreach(json_get(c, "secrets"), i, s) {
+	json_array_foreach (json_get(c, "secrets"), i, s) {
 		size_t n;
 		json_t *v;
-		json_array_foreach(json_get(c, "environment"), n, v)
+		json_array_foreach (json_get(c, "environment"), n, v)
 			if (str_eq(json_get_str(s, "name"), json_get_str(v, "name")))
-				return ecs_client_error(k->err, "The secret name must be unique and not shared with any new or existing environment variables set on the container, such as '%s'.",
-							json_get_text(s, "name"));
+				return ecs_client_error(
+					k->err,
+					"The secret name must be unique and not shared with any new or existing "
+					"environment variables set on the container, such as '%s'.",
+					json_get_text(s, "name"));
 	}
 	if (json_array_size(json_get(c, "secrets")) && !json_get(k->in, "executionRoleArn"))
-		return ecs_client_error(k->err, "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.");
+		return ecs_client_error(k->err, "When you are specifying container secrets, you must also specify a "
+						"value for 'executionRoleArn'.");
 	return 0;
 }
 
@@ -205,15 +245,25 @@ static int check_depends(struct check *k, const json_t *c, const char *name)
 {
 	size_t i;
 	json_t *d;
-	json_array_foreach(json_get(c, "dependsOn"), i, d) {
+	json_array_foreach (json_get(c, "dependsOn"), i, d) {
 		const char *other = json_get_text(d, "containerName"), *condition = json_get_text(d, "condition");
 		const json_t *o = by_name(k->containers, other);
 		if (!o || !strcmp(other, name))
-			return ecs_client_error(k->err, "Container '%s' depends on '%s', which is not another container of the task definition.", name, other ? other : "");
+			return ecs_client_error(k->err,
+						"Container '%s' depends on '%s', which is not another container of the "
+						"task definition.",
+						name, other ? other : "");
 		if (!strcmp(condition, "HEALTHY") && !json_get(o, "healthCheck"))
-			return ecs_client_error(k->err, "A container dependency with condition HEALTHY needs a health check on container '%s'.", other);
-		if ((!strcmp(condition, "COMPLETE") || !strcmp(condition, "SUCCESS")) && json_get_bool(o, "essential", true))
-			return ecs_client_error(k->err, "A container dependency with condition %s is not allowed on essential container '%s'.", condition, other);
+			return ecs_client_error(
+				k->err,
+				"A container dependency with condition HEALTHY needs a health check on container '%s'.",
+				other);
+		if ((!strcmp(condition, "COMPLETE") || !strcmp(condition, "SUCCESS")) &&
+		    json_get_bool(o, "essential", true))
+			return ecs_client_error(
+				k->err,
+				"A container dependency with condition %s is not allowed on essential container '%s'.",
+				condition, other);
 	}
 	return 0;
 }
@@ -224,19 +274,29 @@ static int check_fargate_container(struct check *k, const json_t *c, const char 
 	if (json_get_bool(c, "privileged", false))
 		return ecs_client_error(k->err, "Fargate does not support privileged mode (container '%s').", name);
 	if (json_get(lp, "devices") || json_get(lp, "tmpfs") || json_get(lp, "sharedMemorySize"))
-		return ecs_client_error(k->err, "Fargate does not support linuxParameters devices, tmpfs or sharedMemorySize (container '%s').", name);
+		return ecs_client_error(
+			k->err,
+			"Fargate does not support linuxParameters devices, tmpfs or sharedMemorySize (container '%s').",
+			name);
 	int64_t stop = json_get_int(c, "stopTimeout", 0), start = json_get_int(c, "startTimeout", 2);
 	if (stop < 0 || stop > 120)
-		return ecs_client_error(k->err, "Invalid setting for container '%s'. stopTimeout must be between 0 and 120 seconds on Fargate.", name);
+		return ecs_client_error(
+			k->err,
+			"Invalid setting for container '%s'. stopTimeout must be between 0 and 120 seconds on Fargate.",
+			name);
 	if (start < 2 || start > 120)
-		return ecs_client_error(k->err, "Invalid setting for container '%s'. startTimeout must be between 2 and 120 seconds on Fargate.", name);
+		return ecs_client_error(k->err,
+					"Invalid setting for container '%s'. startTimeout must be between 2 and 120 "
+					"seconds on Fargate.",
+					name);
 	return 0;
 }
 
 /* Members that the API shows even when they were not given. */
 static void complete_container(json_t *c)
 {
-	static const char *const lists[] = { "portMappings", "environment", "mountPoints", "volumesFrom", "systemControls" };
+	static const char *const lists[] = { "portMappings", "environment", "mountPoints", "volumesFrom",
+					     "systemControls" };
 	if (!json_get(c, "cpu"))
 		json_set_int(c, "cpu", 0);
 	if (!json_get(c, "essential"))
@@ -252,15 +312,19 @@ static int check_container(struct check *k, json_t *c)
 	if (!name || !*name)
 		return ecs_client_error(k->err, "Container.name should not be null or empty.");
 	if (!chars_ok(name, 255))
-		return ecs_client_error(k->err, "Invalid container name: %s. Container names can contain up to 255 letters, numbers, hyphens and underscores.", name);
+		return ecs_client_error(k->err,
+					"Invalid container name: %s. Container names can contain up to 255 letters, "
+					"numbers, hyphens and underscores.",
+					name);
 	if (by_name(k->containers, name) != c)
 		return ecs_client_error(k->err, "Container.name must be unique: '%s' is used more than once.", name);
 	if (!image || !*image)
 		return ecs_client_error(k->err, "Container.image should not be null or empty.");
 	if (strpbrk(image, " \t\n"))
 		return ecs_client_error(k->err, "Container.image contains invalid characters.");
-	if (check_memory(k, c, name) < 0 || check_ports(k, c) < 0 || check_health(k, c, name) < 0 || check_logs(k, c, name) < 0 || check_mounts(k, c) < 0 ||
-	    check_secrets(k, c) < 0 || check_depends(k, c, name) < 0 || (k->fargate && check_fargate_container(k, c, name) < 0))
+	if (check_memory(k, c, name) < 0 || check_ports(k, c) < 0 || check_health(k, c, name) < 0 ||
+	    check_logs(k, c, name) < 0 || check_mounts(k, c) < 0 || check_secrets(k, c) < 0 ||
+	    check_depends(k, c, name) < 0 || (k->fargate && check_fargate_container(k, c, name) < 0))
 		return -1;
 	complete_container(c);
 	return 0;
@@ -280,7 +344,8 @@ static int check_cycles(struct check *k)
 			const json_t *deps = json_get(json_array_get(k->containers, i), "dependsOn");
 			for (size_t d = 0; d < json_array_size(deps) && free_now; d++)
 				for (size_t o = 0; o < n; o++)
-					if (!gone[o] && str_eq(json_get_str(json_array_get(k->containers, o), "name"), json_get_str(json_array_get(deps, d), "containerName")))
+					if (!gone[o] && str_eq(json_get_str(json_array_get(k->containers, o), "name"),
+							       json_get_str(json_array_get(deps, d), "containerName")))
 						free_now = false;
 			if (free_now)
 				gone[i] = moved = true, left--;
@@ -300,7 +365,9 @@ static int check_size(struct check *k)
 		return ecs_client_error(k->err, "Invalid 'memory' setting for task.");
 	if (!k->fargate) {
 		if (k->cpu && (k->cpu < 128 || k->cpu > 196608))
-			return ecs_client_error(k->err, "Invalid 'cpu' setting for task. The supported values are between 128 CPU units (0.125 vCPUs) and 196608 CPU units (192 vCPUs).");
+			return ecs_client_error(k->err,
+						"Invalid 'cpu' setting for task. The supported values are between 128 "
+						"CPU units (0.125 vCPUs) and 196608 CPU units (192 vCPUs).");
 		return 0;
 	}
 	if (!cpu)
@@ -308,7 +375,9 @@ static int check_size(struct check *k)
 	if (!memory)
 		return ecs_client_error(k->err, "Fargate requires that 'memory' be defined at the task level.");
 	if (!ecs_fargate_size(k->cpu, k->memory))
-		return ecs_client_error(k->err, "No Fargate configuration exists for given values: %lld CPU, %lld memory. See the Amazon ECS documentation for the valid values.",
+		return ecs_client_error(k->err,
+					"No Fargate configuration exists for given values: %lld CPU, %lld memory. See "
+					"the Amazon ECS documentation for the valid values.",
 					(long long)k->cpu, (long long)k->memory);
 	return 0;
 }
@@ -318,7 +387,10 @@ static int check_task(struct check *k)
 	const char *network = json_get_text(k->in, "networkMode");
 	const json_t *storage = json_get(k->in, "ephemeralStorage");
 	if (!chars_ok(json_get_text(k->in, "family"), 255))
-		return ecs_client_error(k->err, "Invalid family name: %s. Family names can contain up to 255 letters, numbers, hyphens and underscores.", json_get_text(k->in, "family"));
+		return ecs_client_error(k->err,
+					"Invalid family name: %s. Family names can contain up to 255 letters, numbers, "
+					"hyphens and underscores.",
+					json_get_text(k->in, "family"));
 	k->fargate = has_text(json_get(k->in, "requiresCompatibilities"), "FARGATE");
 	if (k->fargate && (!network || strcmp(network, "awsvpc")))
 		return ecs_client_error(k->err, "Fargate only supports network mode 'awsvpc'.");
@@ -331,14 +403,17 @@ static int check_task(struct check *k)
 		return ecs_client_error(k->err, "EphemeralStorage size should be between 21 and 200 GiB.");
 	size_t i;
 	json_t *v;
-	json_array_foreach(json_get(k->in, "volumes"), i, v) {
+	json_array_foreach (json_get(k->in, "volumes"), i, v) {
 		const char *name = json_get_text(v, "name");
 		if (!name || !chars_ok(name, 255))
-			return ecs_client_error(k->err, "Volume.name should be 1 to 255 letters, numbers, hyphens and underscores.");
+			return ecs_client_error(
+				k->err, "Volume.name should be 1 to 255 letters, numbers, hyphens and underscores.");
 		if (by_name(json_get(k->in, "volumes"), name) != v)
-			return ecs_client_error(k->err, "Volume.name must be unique: '%s' is used more than once.", name);
+			return ecs_client_error(k->err, "Volume.name must be unique: '%s' is used more than once.",
+						name);
 		if (k->fargate && json_get_path(v, "host.sourcePath"))
-			return ecs_client_error(k->err, "Fargate does not support host sourcePath volumes ('%s').", name);
+			return ecs_client_error(k->err, "Fargate does not support host sourcePath volumes ('%s').",
+						name);
 	}
 	return check_size(k);
 }
@@ -357,14 +432,26 @@ static int check_containers(struct check *k)
 	if (!essential)
 		return ecs_client_error(k->err, "At least one container in the task definition must be essential.");
 	if (k->memory && memory > k->memory)
-		return ecs_client_error(k->err, "The sum of the containers' memory reservations (%lld MiB) is larger than the task memory (%lld MiB).", (long long)memory, (long long)k->memory);
+		return ecs_client_error(k->err,
+					"The sum of the containers' memory reservations (%lld MiB) is larger than the "
+					"task memory (%lld MiB).",
+					(long long)memory, (long long)k->memory);
 	return check_cycles(k);
 }
 
 json_t *ecs_definition_check(struct ecs *e, struct arena *a, const json_t *in, struct error *err)
 {
-	static const char *const kept[] = { "taskRoleArn", "executionRoleArn", "networkMode", "requiresCompatibilities", "runtimePlatform", "pidMode", "ipcMode",
-					    "proxyConfiguration", "inferenceAccelerators", "ephemeralStorage", "enableFaultInjection" };
+	static const char *const kept[] = { "taskRoleArn",
+					    "executionRoleArn",
+					    "networkMode",
+					    "requiresCompatibilities",
+					    "runtimePlatform",
+					    "pidMode",
+					    "ipcMode",
+					    "proxyConfiguration",
+					    "inferenceAccelerators",
+					    "ephemeralStorage",
+					    "enableFaultInjection" };
 	json_t *containers = json_deep_copy(json_get(in, "containerDefinitions")), *doc = json_object();
 	struct check k = { .e = e, .a = a, .in = in, .containers = containers, .err = err };
 	json_object_set_new(doc, "containerDefinitions", containers ? containers : json_array());
@@ -372,7 +459,9 @@ json_t *ecs_definition_check(struct ecs *e, struct arena *a, const json_t *in, s
 	for (size_t i = 0; i < COUNT(kept); i++)
 		json_copy_key(doc, in, kept[i]);
 	json_object_set(doc, "volumes", json_get(in, "volumes") ? json_get(in, "volumes") : ecs_keep(a, json_array()));
-	json_object_set(doc, "placementConstraints", json_get(in, "placementConstraints") ? json_get(in, "placementConstraints") : ecs_keep(a, json_array()));
+	json_object_set(doc, "placementConstraints",
+			json_get(in, "placementConstraints") ? json_get(in, "placementConstraints")
+							     : ecs_keep(a, json_array()));
 	if (check_task(&k) < 0 || check_containers(&k) < 0) {
 		json_decref(doc);
 		return NULL;
@@ -381,7 +470,9 @@ json_t *ecs_definition_check(struct ecs *e, struct arena *a, const json_t *in, s
 		json_set_text(doc, "cpu", arena_printf(a, "%lld", (long long)k.cpu));
 	if (k.memory)
 		json_set_text(doc, "memory", arena_printf(a, "%lld", (long long)k.memory));
-	json_object_set_new(doc, "compatibilities", !strcmp(k.network, "awsvpc") && k.cpu && k.memory && ecs_fargate_size(k.cpu, k.memory) ? json_pack("[s,s]", "EC2", "FARGATE") :
-														json_pack("[s]", "EC2"));
+	json_object_set_new(doc, "compatibilities",
+			    !strcmp(k.network, "awsvpc") && k.cpu && k.memory && ecs_fargate_size(k.cpu, k.memory)
+				    ? json_pack("[s,s]", "EC2", "FARGATE")
+				    : json_pack("[s]", "EC2"));
 	return doc;
 }

@@ -27,7 +27,11 @@ int ecs_new(const struct ecs_options *options, struct ecs **out, struct error *e
 	e->o = *options;
 	pthread_mutex_init(&e->lock, NULL);
 	e->service = (struct wire_service){ .model = "ecs", .scope = "ecs", .ops = all_ops(), .ctx = e };
-	e->endpoints = (struct wire_service){ .scope = "ecs-endpoints", .raw = &ecs_endpoints_handler, .claims = ecs_endpoints_claims, .own_auth = true, .ctx = e };
+	e->endpoints = (struct wire_service){ .scope = "ecs-endpoints",
+					      .raw = &ecs_endpoints_handler,
+					      .claims = ecs_endpoints_claims,
+					      .own_auth = true,
+					      .ctx = e };
 	ecs_task_bind(e);
 	engine_add_actor(options->engine, &task);
 	ecs_add_effects(e);

@@ -23,16 +23,17 @@ struct ecs_options {
 /* Before engine_start. *out owned by the caller. */
 int ecs_new(const struct ecs_options *options, struct ecs **out, struct error *err);
 void ecs_free(struct ecs *e);
-const struct wire_service *ecs_service(struct ecs *e);           /* scope "ecs" */
+const struct wire_service *ecs_service(struct ecs *e); /* scope "ecs" */
 /* Raw, unsigned: /v2/credentials/<id> and /v4/<id>...; add it before the registry, which claims /v2/. */
 const struct wire_service *ecs_endpoints_service(struct ecs *e);
 
-/* In a turn: RunTask with an API request `in` (borrowed, valid by the model). *out: the API's answer, owned: {"tasks","failures"}.
- * `notify` (may be NULL): the actor that gets {"type":"ecs.stopped", "taskArn", "task": {as DescribeTasks shows it}} when a task has stopped.
- * err: the API's codes. */
+/* In a turn: RunTask with an API request `in` (borrowed, valid by the model). *out: the API's answer, owned:
+ * {"tasks","failures"}. `notify` (may be NULL): the actor that gets {"type":"ecs.stopped", "taskArn", "task": {as
+ * DescribeTasks shows it}} when a task has stopped. err: the API's codes. */
 int ecs_run_task(struct ecs *e, struct turn *t, const json_t *in, const char *notify, json_t **out, struct error *err);
 /* In a turn: StopTask; the task's answer owned, or NULL. cluster NULL = default. */
-json_t *ecs_stop_task(struct ecs *e, struct turn *t, const char *cluster, const char *task, const char *reason, struct error *err);
+json_t *ecs_stop_task(struct ecs *e, struct turn *t, const char *cluster, const char *task, const char *reason,
+		      struct error *err);
 /* A task by ARN or id, owned; NULL without err when there is none. */
 json_t *ecs_describe_task(struct ecs *e, struct db *db, const char *cluster, const char *task, struct error *err);
 

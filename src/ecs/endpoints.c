@@ -1,7 +1,8 @@
 /* endpoints.c - what containers of tasks ask at 169.254.170.2: credentials of the task's role, and metadata version 4.
  *
- * DESIGN: unsigned HTTP that the supervisor's proxy carries here; who knows the random id is the task. Credentials are made when first asked
- * for and again a quarter of an hour before they expire. Sources: amazon-ecs-agent (handlers of credentials and task metadata). */
+ * DESIGN: unsigned HTTP that the supervisor's proxy carries here; who knows the random id is the task. Credentials are
+ * made when first asked for and again a quarter of an hour before they expire. Sources: amazon-ecs-agent (handlers of
+ * credentials and task metadata). */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -16,7 +17,8 @@
 const char *ecs_credentials_new(struct turn *t, const char *task_id, const char *role, struct error *err)
 {
 	const char *id = turn_uuid(t);
-	if (db_exec(turn_db(t), err, "INSERT INTO ecs_credential(id, task, role, expires_ms) VALUES(?,?,?,0)", "sss", id, task_id, role) < 0)
+	if (db_exec(turn_db(t), err, "INSERT INTO ecs_credential(id, task, role, expires_ms) VALUES(?,?,?,0)", "sss",
+		    id, task_id, role) < 0)
 		return NULL;
 	return id;
 }
@@ -53,7 +55,8 @@ static int issue(struct turn *t, void *arg, struct error *err)
 	struct ask *x = arg;
 	struct arena *a = turn_arena(t);
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(turn_db(t), &rows, err, "SELECT task, role, session, expires_ms FROM ecs_credential WHERE id=?", "s", x->id);
+	int rc = db_row(turn_db(t), &rows, err, "SELECT task, role, session, expires_ms FROM ecs_credential WHERE id=?",
+			"s", x->id);
 	if (rc <= 0)
 		return rc; /* none: answer stays NULL */
 	if (!rows_null(&rows, 2) && rows_int(&rows, 3) > turn_now_ms(t) + RENEW_MS) {
@@ -66,11 +69,15 @@ static int issue(struct turn *t, void *arg, struct error *err)
 	rows_done(&rows);
 	if (iam_new_session(x->e->o.iam, t, role, task, SESSION_MS, &session, err) < 0)
 		return -1;
-	json_t *answer = json_pack("{s:s,s:s,s:s,s:s,s:s}", "RoleArn", role, "AccessKeyId", session.access_key, "SecretAccessKey", session.secret_key, "Token", session.token,
-				   "Expiration", clock_iso(session.expires_ms, expires));
+	json_t *answer = json_pack("{s:s,s:s,s:s,s:s,s:s}", "RoleArn", role, "AccessKeyId", session.access_key,
+				   "SecretAccessKey", session.secret_key, "Token", session.token, "Expiration",
+				   clock_iso(session.expires_ms, expires));
 	x->answer = answer;
 	CLEANUP_FREE char *text = json_text_dup(answer);
-	return db_exec(turn_db(t), err, "UPDATE ecs_credential SET session=?, expires_ms=? WHERE id=?", "sis", text, session.expires_ms, x->id) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "UPDATE ecs_credential SET session=?, expires_ms=? WHERE id=?", "sis", text,
+		       session.expires_ms, x->id) < 0
+		       ? -1
+		       : 0;
 }
 
 static void issued(void *arg, int rc, struct error *err)
@@ -130,7 +137,8 @@ static json_t *limits(const json_t *doc, bool task)
 static json_t *container_metadata(const json_t *task, const json_t *c, const json_t *definition)
 {
 	json_t *out = json_object(), *labels = json_object();
-	const char *cluster = json_get_text(task, "clusterArn"), *arn = json_get_text(task, "taskArn"), *revision = json_get_text(task, "taskDefinitionArn");
+	const char *cluster = json_get_text(task, "clusterArn"), *arn = json_get_text(task, "taskArn"),
+		   *revision = json_get_text(task, "taskDefinitionArn");
 	const json_t *d = ecs_definition_container(definition, json_get_text(c, "name"));
 	json_set_text(out, "DockerId", json_get_text(c, "runtimeId"));
 	json_set_text(out, "Name", json_get_text(c, "name"));
@@ -158,8 +166,12 @@ static json_t *container_metadata(const json_t *task, const json_t *c, const jso
 	json_set_text(out, "ContainerARN", json_get_text(c, "containerArn"));
 	if (json_get(d, "healthCheck"))
 		json_object_set_new(out, "Health", json_pack("{s:s}", "status", json_get_text(c, "healthStatus")));
-	json_object_set_new(out, "Networks", json_pack("[{s:s,s:[]}]", "NetworkMode", json_get_text(definition, "networkMode") ? json_get_text(definition, "networkMode") : "bridge",
-						       "IPv4Addresses"));
+	json_object_set_new(out, "Networks",
+			    json_pack("[{s:s,s:[]}]", "NetworkMode",
+				      json_get_text(definition, "networkMode")
+					      ? json_get_text(definition, "networkMode")
+					      : "bridge",
+				      "IPv4Addresses"));
 	return out;
 }
 
@@ -180,13 +192,14 @@ static json_t *task_metadata(const json_t *task, const json_t *definition, bool 
 	set_iso(out, "ExecutionStoppedAt", task, "executionStoppedAt");
 	json_set_text(out, "AvailabilityZone", json_get_text(task, "availabilityZone"));
 	json_set_text(out, "LaunchType", json_get_text(task, "launchType"));
-	json_array_foreach(json_get(task, "containers"), i, c)
+	json_array_foreach (json_get(task, "containers"), i, c)
 		json_array_append_new(containers, container_metadata(task, c, definition));
 	json_object_set_new(out, "Containers", containers);
 	if (tags) {
 		json_t *map = json_object(), *tag;
-		json_array_foreach(json_get(task, "tags"), i, tag)
-			json_set_text(map, json_get_text(tag, "key"), json_get_text(tag, "value") ? json_get_text(tag, "value") : "");
+		json_array_foreach (json_get(task, "tags"), i, tag)
+			json_set_text(map, json_get_text(tag, "key"),
+				      json_get_text(tag, "value") ? json_get_text(tag, "value") : "");
 		json_object_set_new(out, "TaskTags", map);
 	}
 	return out;
@@ -204,7 +217,7 @@ static json_t *metadata_of(struct wire_request *r, struct db *db, struct str id,
 		return NULL;
 	if (ecs_definition_get(db, a, json_get_text(task, "taskDefinitionArn"), &definition, NULL) < 0)
 		return NULL;
-	json_array_foreach(json_get(task, "containers"), i, c)
+	json_array_foreach (json_get(task, "containers"), i, c)
 		if (str_eq(json_get_str(c, "runtimeId"), id))
 			found = c;
 	if (!found)
@@ -227,7 +240,8 @@ static void metadata(struct ecs *e, struct wire_request *r, struct str path)
 	json_t *answer = db ? metadata_of(r, db, id, path.ptr ? path : STR(""), &status) : NULL;
 	if (db)
 		store_read_end(engine_store(e->o.engine), db);
-	send_json(r, status, answer ? answer : json_string("V4 metadata: unable to get this from the id in the request"));
+	send_json(r, status,
+		  answer ? answer : json_string("V4 metadata: unable to get this from the id in the request"));
 }
 
 /* ---- HTTP ---- */

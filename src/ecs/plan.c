@@ -1,9 +1,10 @@
 /* plan.c - from a task and its definition to a task spec (task.h) and the look-ups before its start.
  *
- * DESIGN: awsvpc and bridge are a private network (one for the task, or one a container), host is the machine's. Volumes without a place are
- * directories that the task's containers share and that go with it; docker volumes with scope "shared" and EFS file systems are directories below
- * <data>/volumes, which stay. Paths of the host are refused by the executor unless they lie below the data directory. The environment that
- * the platform sets can be overridden by the definition, and that by the run's overrides. */
+ * DESIGN: awsvpc and bridge are a private network (one for the task, or one a container), host is the machine's.
+ * Volumes without a place are directories that the task's containers share and that go with it; docker volumes with
+ * scope "shared" and EFS file systems are directories below <data>/volumes, which stay. Paths of the host are refused
+ * by the executor unless they lie below the data directory. The environment that the platform sets can be overridden by
+ * the definition, and that by the run's overrides. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,7 @@ const json_t *ecs_override(const json_t *overrides, const char *name)
 {
 	size_t i;
 	json_t *o;
-	json_array_foreach(json_get(overrides, "containerOverrides"), i, o)
+	json_array_foreach (json_get(overrides, "containerOverrides"), i, o)
 		if (str_eqz(json_get_str(o, "name"), name))
 			return o;
 	return NULL;
@@ -42,7 +43,7 @@ static const char *runtime_id(const struct plan *p, const char *name)
 {
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_get(p->task, "containers"), i, c)
+	json_array_foreach (json_get(p->task, "containers"), i, c)
 		if (str_eqz(json_get_str(c, "name"), name))
 			return json_get_text(c, "runtimeId");
 	return "";
@@ -54,9 +55,10 @@ static void add_pairs(json_t *env, const json_t *list)
 {
 	size_t i;
 	json_t *v;
-	json_array_foreach(list, i, v)
+	json_array_foreach (list, i, v)
 		if (json_get_text(v, "name"))
-			json_set_text(env, json_get_text(v, "name"), json_get_text(v, "value") ? json_get_text(v, "value") : "");
+			json_set_text(env, json_get_text(v, "name"),
+				      json_get_text(v, "value") ? json_get_text(v, "value") : "");
 }
 
 static json_t *platform_env(const struct plan *p, const char *name)
@@ -66,12 +68,16 @@ static json_t *platform_env(const struct plan *p, const char *name)
 	json_set_text(env, "AWS_EXECUTION_ENV", p->fargate ? "AWS_ECS_FARGATE" : "AWS_ECS_EC2");
 	json_set_text(env, "AWS_REGION", p->e->o.region);
 	json_set_text(env, "AWS_DEFAULT_REGION", p->e->o.region);
-	json_set_text(env, "AWS_ENDPOINT_URL", arena_printf(p->a, "http://%s:%u", p->host ? "127.0.0.1" : "169.254.170.2", p->e->o.port));
-	json_set_text(env, "ECS_CONTAINER_METADATA_URI_V4", arena_printf(p->a, "http://%s/v4/%s", address, runtime_id(p, name)));
+	json_set_text(env, "AWS_ENDPOINT_URL",
+		      arena_printf(p->a, "http://%s:%u", p->host ? "127.0.0.1" : "169.254.170.2", p->e->o.port));
+	json_set_text(env, "ECS_CONTAINER_METADATA_URI_V4",
+		      arena_printf(p->a, "http://%s/v4/%s", address, runtime_id(p, name)));
 	if (p->credentials_id && p->host)
-		json_set_text(env, "AWS_CONTAINER_CREDENTIALS_FULL_URI", arena_printf(p->a, "http://%s/v2/credentials/%s", address, p->credentials_id));
+		json_set_text(env, "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+			      arena_printf(p->a, "http://%s/v2/credentials/%s", address, p->credentials_id));
 	else if (p->credentials_id)
-		json_set_text(env, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", arena_printf(p->a, "/v2/credentials/%s", p->credentials_id));
+		json_set_text(env, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+			      arena_printf(p->a, "/v2/credentials/%s", p->credentials_id));
 	return env;
 }
 
@@ -86,7 +92,8 @@ static void add_env(struct plan *p, const json_t *c, const json_t *override, jso
 	json_array_extend(files, json_get(c, "environmentFiles"));
 	json_array_extend(files, json_get(override, "environmentFiles"));
 	if (json_array_size(files) || json_array_size(json_get(c, "secrets"))) {
-		json_t *look = json_pack("{s:s,s:O,s:O,s:O}", "container", name, "files", files, "environment", own, "override", over);
+		json_t *look = json_pack("{s:s,s:O,s:O,s:O}", "container", name, "files", files, "environment", own,
+					 "override", over);
 		json_copy_key(look, c, "secrets");
 		json_array_append_new(p->lookups, look);
 	}
@@ -104,7 +111,7 @@ static const json_t *volume(const struct plan *p, const char *name)
 {
 	size_t i;
 	json_t *v;
-	json_array_foreach(json_get(p->definition, "volumes"), i, v)
+	json_array_foreach (json_get(p->definition, "volumes"), i, v)
 		if (name && str_eqz(json_get_str(v, "name"), name))
 			return v;
 	return NULL;
@@ -136,7 +143,8 @@ static json_t *mount_of(struct plan *p, const json_t *v)
 	if (docker && str_eqz(json_get_str(docker, "scope"), "shared"))
 		return kept_volume(p, arena_printf(p->a, "%s/volumes/docker/%s", p->e->o.data_dir, safe(p->a, name)));
 	if (efs)
-		return kept_volume(p, arena_printf(p->a, "%s/volumes/efs/%s", p->e->o.data_dir, safe(p->a, json_get_text(efs, "fileSystemId"))));
+		return kept_volume(p, arena_printf(p->a, "%s/volumes/efs/%s", p->e->o.data_dir,
+						   safe(p->a, json_get_text(efs, "fileSystemId"))));
 	return json_pack("{s:s,s:s}", "type", "scratch", "name", safe(p->a, name));
 }
 
@@ -144,7 +152,7 @@ static void add_mount_points(struct plan *p, const json_t *c, bool readonly, jso
 {
 	size_t i;
 	json_t *point;
-	json_array_foreach(json_get(c, "mountPoints"), i, point) {
+	json_array_foreach (json_get(c, "mountPoints"), i, point) {
 		const json_t *v = volume(p, json_get_text(point, "sourceVolume"));
 		if (!v)
 			continue;
@@ -160,12 +168,13 @@ static void add_mounts(struct plan *p, const json_t *c, json_t *out)
 	json_t *mounts = json_array(), *one;
 	size_t i;
 	add_mount_points(p, c, false, mounts);
-	json_array_foreach(json_get(c, "volumesFrom"), i, one) {
+	json_array_foreach (json_get(c, "volumesFrom"), i, one) {
 		const json_t *other = ecs_definition_container(p->definition, json_get_text(one, "sourceContainer"));
 		add_mount_points(p, other, json_get_bool(one, "readOnly", false), mounts);
 	}
-	json_array_foreach(json_get_path(c, "linuxParameters.tmpfs"), i, one)
-		json_array_append_new(mounts, json_pack("{s:s,s:s,s:I}", "type", "tmpfs", "target", json_get_text(one, "containerPath"), "size",
+	json_array_foreach (json_get_path(c, "linuxParameters.tmpfs"), i, one)
+		json_array_append_new(mounts, json_pack("{s:s,s:s,s:I}", "type", "tmpfs", "target",
+							json_get_text(one, "containerPath"), "size",
 							(json_int_t)(json_get_int(one, "size", 1) * MIB)));
 	json_object_set_new(out, "mounts", mounts);
 }
@@ -184,24 +193,30 @@ static void add_limits(struct plan *p, const json_t *c, const json_t *override, 
 		json_set_int(out, "memory", (memory ? memory : p->memory) * MIB);
 	if (json_get(lp, "sharedMemorySize"))
 		json_set_int(out, "shm", json_get_int(lp, "sharedMemorySize", 64) * MIB);
-	json_array_foreach(json_get(c, "ulimits"), i, u)
-		json_array_append_new(ulimits, json_pack("{s:s,s:I,s:I}", "name", json_get_text(u, "name"), "soft", (json_int_t)json_get_int(u, "softLimit", 0), "hard",
+	json_array_foreach (json_get(c, "ulimits"), i, u)
+		json_array_append_new(ulimits, json_pack("{s:s,s:I,s:I}", "name", json_get_text(u, "name"), "soft",
+							 (json_int_t)json_get_int(u, "softLimit", 0), "hard",
 							 (json_int_t)json_get_int(u, "hardLimit", 0)));
 	json_object_set_new(out, "ulimits", ulimits);
 	if (json_get(lp, "capabilities"))
-		json_object_set_new(out, "capabilities", json_pack("{s:O?,s:O?}", "add", json_get_path(lp, "capabilities.add"), "drop", json_get_path(lp, "capabilities.drop")));
+		json_object_set_new(out, "capabilities",
+				    json_pack("{s:O?,s:O?}", "add", json_get_path(lp, "capabilities.add"), "drop",
+					      json_get_path(lp, "capabilities.drop")));
 }
 
 static int add_log(struct plan *p, const json_t *c)
 {
 	const json_t *log = json_get(c, "logConfiguration"), *o = json_get(log, "options");
-	const char *driver = json_get_text(log, "logDriver"), *prefix = json_get_text(o, "awslogs-stream-prefix"), *name = json_get_text(c, "name");
+	const char *driver = json_get_text(log, "logDriver"), *prefix = json_get_text(o, "awslogs-stream-prefix"),
+		   *name = json_get_text(c, "name");
 	if (!driver || !strcmp(driver, "json-file") || !strcmp(driver, "none"))
 		return 0;
 	if (strcmp(driver, "awslogs"))
-		return ecs_client_error(p->err, "Log driver '%s' of container '%s' is not offered here: use awslogs.", driver, name);
+		return ecs_client_error(p->err, "Log driver '%s' of container '%s' is not offered here: use awslogs.",
+					driver, name);
 	const char *stream = prefix ? arena_printf(p->a, "%s/%s/%s", prefix, name, p->id) : runtime_id(p, name);
-	json_array_append_new(p->logs, json_pack("{s:s,s:s,s:s,s:b}", "container", name, "group", json_get_text(o, "awslogs-group"), "stream", stream, "create",
+	json_array_append_new(p->logs, json_pack("{s:s,s:s,s:s,s:b}", "container", name, "group",
+						 json_get_text(o, "awslogs-group"), "stream", stream, "create",
 						 str_eq_nocase(json_get_str(o, "awslogs-create-group"), STR("true"))));
 	return 0;
 }
@@ -212,27 +227,33 @@ static void add_order(const json_t *c, json_t *out)
 	const json_t *h = json_get(c, "healthCheck");
 	size_t i;
 	json_t *d, *after = json_array();
-	json_array_foreach(json_get(c, "dependsOn"), i, d)
-		json_array_append_new(after, json_pack("{s:s,s:s}", "container", json_get_text(d, "containerName"), "condition", json_get_text(d, "condition")));
+	json_array_foreach (json_get(c, "dependsOn"), i, d)
+		json_array_append_new(after, json_pack("{s:s,s:s}", "container", json_get_text(d, "containerName"),
+						       "condition", json_get_text(d, "condition")));
 	if (json_array_size(after))
 		json_object_set(out, "after", after);
 	json_decref(after);
 	if (json_get(c, "startTimeout"))
 		json_set_int(out, "start_timeout_ms", json_get_int(c, "startTimeout", 0) * 1000);
 	if (h && !str_eqz(json_str(json_array_get(json_get(h, "command"), 0)), "NONE"))
-		json_object_set_new(out, "health", json_pack("{s:O,s:I,s:I,s:I,s:I}", "command", json_get(h, "command"), "interval_ms", (json_int_t)json_get_int(h, "interval", 30) * 1000,
-							     "timeout_ms", (json_int_t)json_get_int(h, "timeout", 5) * 1000, "retries", (json_int_t)json_get_int(h, "retries", 3),
-							     "start_period_ms", (json_int_t)json_get_int(h, "startPeriod", 0) * 1000));
+		json_object_set_new(out, "health",
+				    json_pack("{s:O,s:I,s:I,s:I,s:I}", "command", json_get(h, "command"), "interval_ms",
+					      (json_int_t)json_get_int(h, "interval", 30) * 1000, "timeout_ms",
+					      (json_int_t)json_get_int(h, "timeout", 5) * 1000, "retries",
+					      (json_int_t)json_get_int(h, "retries", 3), "start_period_ms",
+					      (json_int_t)json_get_int(h, "startPeriod", 0) * 1000));
 }
 
 static void add_ports(struct plan *p, const json_t *c, json_t *out)
 {
 	size_t i;
 	json_t *one, *ports = json_array();
-	json_array_foreach(json_get(c, "portMappings"), i, one)
+	json_array_foreach (json_get(c, "portMappings"), i, one)
 		if (json_get(one, "containerPort") && !p->host && !str_eqz(json_get_str(one, "protocol"), "udp"))
-			json_array_append_new(ports, json_pack("{s:I,s:I}", "container_port", (json_int_t)json_get_int(one, "containerPort", 0), "host_port",
-							       (json_int_t)(p->vpc ? 0 : json_get_int(one, "hostPort", 0))));
+			json_array_append_new(ports,
+					      json_pack("{s:I,s:I}", "container_port",
+							(json_int_t)json_get_int(one, "containerPort", 0), "host_port",
+							(json_int_t)(p->vpc ? 0 : json_get_int(one, "hostPort", 0))));
 	if (json_array_size(ports))
 		json_object_set(out, "ports", ports);
 	json_decref(ports);
@@ -246,9 +267,11 @@ static int add_container(struct plan *p, const json_t *c)
 	json_t *out = json_object();
 	json_array_append_new(p->containers, out);
 	if (json_get_bool(c, "privileged", false))
-		return ecs_client_error(p->err, "Container '%s' asks for privileged mode, which is not offered here.", name);
+		return ecs_client_error(p->err, "Container '%s' asks for privileged mode, which is not offered here.",
+					name);
 	if (json_array_size(json_get(lp, "devices")))
-		return ecs_client_error(p->err, "Container '%s' asks for devices of the host, which are not offered here.", name);
+		return ecs_client_error(
+			p->err, "Container '%s' asks for devices of the host, which are not offered here.", name);
 	json_set_text(out, "name", name);
 	json_copy_key(out, c, "image");
 	if (json_array_size(json_get(c, "entryPoint")))
@@ -276,7 +299,7 @@ static void add_resources(struct plan *p)
 	int64_t cpu = p->cpu, memory = p->memory, cpus = 0, sum = 0;
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_get(p->definition, "containerDefinitions"), i, c) {
+	json_array_foreach (json_get(p->definition, "containerDefinitions"), i, c) {
 		const json_t *o = ecs_override(p->overrides, json_get_text(c, "name"));
 		int64_t soft = number(o, c, "memoryReservation");
 		cpus += number(o, c, "cpu");
@@ -311,15 +334,25 @@ static void add_network(struct plan *p)
 	json_set_bool(p->spec, "report", true);
 }
 
-json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_t *definition, const char *credentials_id, struct error *err)
+json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_t *definition,
+		 const char *credentials_id, struct error *err)
 {
-	struct plan p = { .e = e, .a = a, .task = task, .definition = definition, .overrides = json_get(task, "overrides"), .credentials_id = credentials_id, .err = err };
+	struct plan p = { .e = e,
+			  .a = a,
+			  .task = task,
+			  .definition = definition,
+			  .overrides = json_get(task, "overrides"),
+			  .credentials_id = credentials_id,
+			  .err = err };
 	json_t *plan = json_object(), *c;
 	size_t i;
 	p.id = strrchr(json_get_text(task, "taskArn"), '/') + 1;
 	p.fargate = str_eqz(json_get_str(task, "launchType"), "FARGATE");
-	p.cpu = json_get_text(task, "cpu") && json_get(definition, "cpu") ? ecs_cpu_units(json_get_text(task, "cpu")) : 0;
-	p.memory = json_get_text(task, "memory") && json_get(definition, "memory") ? ecs_memory_mib(json_get_text(task, "memory")) : 0;
+	p.cpu = json_get_text(task, "cpu") && json_get(definition, "cpu") ? ecs_cpu_units(json_get_text(task, "cpu"))
+									  : 0;
+	p.memory = json_get_text(task, "memory") && json_get(definition, "memory")
+			   ? ecs_memory_mib(json_get_text(task, "memory"))
+			   : 0;
 	json_object_set_new(plan, "spec", p.spec = json_object());
 	json_object_set_new(plan, "lookups", p.lookups = json_array());
 	json_object_set_new(plan, "logs", p.logs = json_array());
@@ -328,7 +361,7 @@ json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_
 	json_set_text(p.spec, "id", arena_printf(a, "ecs-%s", p.id));
 	add_network(&p);
 	add_resources(&p);
-	json_array_foreach(json_get(definition, "containerDefinitions"), i, c)
+	json_array_foreach (json_get(definition, "containerDefinitions"), i, c)
 		if (add_container(&p, c) < 0) {
 			json_decref(plan);
 			return NULL;

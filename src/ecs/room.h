@@ -1,5 +1,5 @@
-/* room.h - inside the ecs room. Documents (cluster, task definition, task) are kept as the API shows them. JSON that a function here gives back
- * without "owned" belongs to the arena. */
+/* room.h - inside the ecs room. Documents (cluster, task definition, task) are kept as the API shows them. JSON that a
+ * function here gives back without "owned" belongs to the arena. */
 #ifndef QUERN_ECS_ROOM_H
 #define QUERN_ECS_ROOM_H
 
@@ -24,14 +24,16 @@ const char *ecs_cluster_name(struct arena *a, const char *name_or_arn);
 /* The last component of an ARN or an id. */
 const char *ecs_task_id(struct arena *a, const char *task);
 double ecs_seconds(int64_t ms);
-const char *ecs_instance_id(struct arena *a, const char *cluster); /* the machine, as a container instance of a cluster */
+const char *ecs_instance_id(struct arena *a,
+			    const char *cluster); /* the machine, as a container instance of a cluster */
 /* Members of a ClientException, InvalidParameterException. Return -1. */
 int ecs_client_error(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int ecs_bad_parameter(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- rows (store.c) ---- */
 /* 1 found, 0 none, < 0. *status may be NULL. */
-int ecs_cluster_get(struct db *db, struct arena *a, const char *name, json_t **doc, const char **status, struct error *err);
+int ecs_cluster_get(struct db *db, struct arena *a, const char *name, json_t **doc, const char **status,
+		    struct error *err);
 int ecs_cluster_put(struct db *db, const char *name, const char *status, const json_t *doc, struct error *err);
 /* The active cluster; else ClusterNotFoundException. */
 int ecs_cluster_need(struct db *db, struct arena *a, const char *name_or_arn, const char **name, struct error *err);
@@ -57,9 +59,11 @@ bool ecs_fargate_size(int64_t cpu_units, int64_t memory_mib);
 
 /* ---- tasks ---- */
 /* plan.c: task spec for the executor and what the start has to look up:
- * {"spec", "lookups": [{"container", "env_files":[arn], "secrets":[{"name","valueFrom"}]}], "logs": [{"container","group","stream","create"}],
- *  "dirs": [host directories to make]}. Owned, NULL with err. `task` is the task's document. */
-json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_t *definition, const char *credentials_id, struct error *err);
+ * {"spec", "lookups": [{"container", "env_files":[arn], "secrets":[{"name","valueFrom"}]}], "logs":
+ * [{"container","group","stream","create"}], "dirs": [host directories to make]}. Owned, NULL with err. `task` is the
+ * task's document. */
+json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_t *definition,
+		 const char *credentials_id, struct error *err);
 /* The override of container `name`, or NULL. */
 const json_t *ecs_override(const json_t *overrides, const char *name);
 const json_t *ecs_definition_container(const json_t *definition, const char *name);

@@ -27,10 +27,12 @@ static int check_overrides(struct run *r)
 	CLEANUP_FREE char *text = r->overrides ? json_text_dup(r->overrides) : NULL;
 	if (text && strlen(text) > 8192)
 		return ecs_bad_parameter(r->err, "Container Overrides length must be at most 8192");
-	json_array_foreach(json_get(r->overrides, "containerOverrides"), i, o) {
+	json_array_foreach (json_get(r->overrides, "containerOverrides"), i, o) {
 		const char *name = json_get_text(o, "name");
 		if (!name || !ecs_definition_container(r->definition, name))
-			return ecs_bad_parameter(r->err, "Override for container named %s is not a container in the TaskDefinition.", name ? name : "null");
+			return ecs_bad_parameter(
+				r->err, "Override for container named %s is not a container in the TaskDefinition.",
+				name ? name : "null");
 	}
 	return 0;
 }
@@ -47,7 +49,9 @@ static int check_size(struct run *r)
 	if (r->memory < 0)
 		return ecs_bad_parameter(r->err, "Invalid 'memory' setting for task.");
 	if (!strcmp(r->launch, "FARGATE") && !ecs_fargate_size(r->cpu, r->memory))
-		return ecs_bad_parameter(r->err, "No Fargate configuration exists for given values: %lld CPU, %lld memory. See the Amazon ECS documentation for the valid values.",
+		return ecs_bad_parameter(r->err,
+					 "No Fargate configuration exists for given values: %lld CPU, %lld memory. See "
+					 "the Amazon ECS documentation for the valid values.",
 					 (long long)r->cpu, (long long)r->memory);
 	return 0;
 }
@@ -67,10 +71,15 @@ static int check_launch(struct run *r)
 	const json_t *requires = json_get(r->definition, "requiresCompatibilities");
 	size_t i;
 	if (launch && json_array_size(strategy))
-		return ecs_bad_parameter(r->err, "The launch type and the capacity provider strategy can't both be specified.");
-	json_array_foreach(strategy, i, s)
-		if (!str_eqz(json_get_str(s, "capacityProvider"), "FARGATE") && !str_eqz(json_get_str(s, "capacityProvider"), "FARGATE_SPOT"))
-			return ecs_bad_parameter(r->err, "The specified capacity provider '%s' was not found. Specify a valid name or ARN and try again.", json_get_text(s, "capacityProvider"));
+		return ecs_bad_parameter(r->err,
+					 "The launch type and the capacity provider strategy can't both be specified.");
+	json_array_foreach (strategy, i, s)
+		if (!str_eqz(json_get_str(s, "capacityProvider"), "FARGATE") &&
+		    !str_eqz(json_get_str(s, "capacityProvider"), "FARGATE_SPOT"))
+			return ecs_bad_parameter(r->err,
+						 "The specified capacity provider '%s' was not found. Specify a valid "
+						 "name or ARN and try again.",
+						 json_get_text(s, "capacityProvider"));
 	r->launch = launch ? launch : json_array_size(strategy) ? "FARGATE" : "EC2";
 	if (strcmp(r->launch, "EC2") && strcmp(r->launch, "FARGATE"))
 		return ecs_bad_parameter(r->err, "No Container Instances were found in your cluster.");
@@ -78,11 +87,15 @@ static int check_launch(struct run *r)
 		return ecs_bad_parameter(r->err, "Task definition does not support launch_type FARGATE.");
 	if (json_array_size(requires) && !has_text(requires, r->launch))
 		return ecs_bad_parameter(r->err, "Task definition does not support launch_type %s.", r->launch);
-	bool vpc = network && !strcmp(network, "awsvpc"), given = json_get_path(r->in, "networkConfiguration.awsvpcConfiguration") != NULL;
+	bool vpc = network && !strcmp(network, "awsvpc"),
+	     given = json_get_path(r->in, "networkConfiguration.awsvpcConfiguration") != NULL;
 	if (vpc && !given)
-		return ecs_bad_parameter(r->err, "Network Configuration must be provided when networkMode 'awsvpc' is specified.");
+		return ecs_bad_parameter(
+			r->err, "Network Configuration must be provided when networkMode 'awsvpc' is specified.");
 	if (!vpc && given)
-		return ecs_bad_parameter(r->err, "Network Configuration is not valid for the given networkMode of this task definition.");
+		return ecs_bad_parameter(
+			r->err,
+			"Network Configuration is not valid for the given networkMode of this task definition.");
 	return 0;
 }
 
@@ -107,7 +120,8 @@ static int check(struct run *r)
 		return ecs_bad_parameter(r->err, "Count must be between 1 and 10.");
 	if (started_by && strlen(started_by) > 128)
 		return ecs_bad_parameter(r->err, "startedBy must be at most 128 characters long.");
-	if (ecs_cluster_need(turn_db(r->t), r->a, json_get_text(r->in, "cluster"), &r->cluster, r->err) < 0 || find_definition(r) < 0)
+	if (ecs_cluster_need(turn_db(r->t), r->a, json_get_text(r->in, "cluster"), &r->cluster, r->err) < 0 ||
+	    find_definition(r) < 0)
 		return -1;
 	if (check_launch(r) < 0 || check_overrides(r) < 0)
 		return -1;
@@ -120,10 +134,11 @@ static const char *never_fits(struct run *r)
 	int64_t cpu = r->cpu, memory = r->memory, cpus = 0, sum = 0;
 	size_t i, k;
 	json_t *c, *q;
-	json_array_foreach(json_get(r->definition, "containerDefinitions"), i, c) {
+	json_array_foreach (json_get(r->definition, "containerDefinitions"), i, c) {
 		const json_t *o = ecs_override(r->overrides, json_get_text(c, "name"));
-		const json_t *needs = json_get(o, "resourceRequirements") ? json_get(o, "resourceRequirements") : json_get(c, "resourceRequirements");
-		json_array_foreach(needs, k, q)
+		const json_t *needs = json_get(o, "resourceRequirements") ? json_get(o, "resourceRequirements")
+									  : json_get(c, "resourceRequirements");
+		json_array_foreach (needs, k, q)
 			if (str_eqz(json_get_str(q, "type"), "GPU"))
 				return "RESOURCE:GPU";
 		cpus += json_get_int(o, "cpu", json_get_int(c, "cpu", 0));
@@ -151,7 +166,7 @@ static const char *provider_of(const json_t *strategy, int64_t n)
 	int64_t total = 0;
 	size_t i;
 	json_t *s;
-	json_array_foreach(strategy, i, s) {
+	json_array_foreach (strategy, i, s) {
 		int64_t base = json_get_int(s, "base", 0);
 		if (n < base)
 			return json_get_text(s, "capacityProvider");
@@ -159,7 +174,7 @@ static const char *provider_of(const json_t *strategy, int64_t n)
 		total += json_get_int(s, "weight", 0);
 	}
 	n = total ? n % total : 0;
-	json_array_foreach(strategy, i, s) {
+	json_array_foreach (strategy, i, s) {
 		int64_t weight = total ? json_get_int(s, "weight", 0) : 1;
 		if (n < weight)
 			return json_get_text(s, "capacityProvider");
@@ -174,7 +189,9 @@ static json_t *container_doc(struct run *r, const json_t *c, const char *task_id
 	const json_t *o = ecs_override(r->overrides, name);
 	static const char *const sizes[] = { "cpu", "memory", "memoryReservation" };
 	json_t *out = json_object();
-	json_set_text(out, "containerArn", ecs_arn(r->e, r->a, "container", arena_printf(r->a, "%s/%s/%s", r->cluster, task_id, turn_uuid(r->t))));
+	json_set_text(
+		out, "containerArn",
+		ecs_arn(r->e, r->a, "container", arena_printf(r->a, "%s/%s/%s", r->cluster, task_id, turn_uuid(r->t))));
 	json_set_text(out, "taskArn", task_arn);
 	json_set_text(out, "name", name);
 	json_copy_key(out, c, "image");
@@ -206,20 +223,24 @@ static void add_launch(struct run *r, json_t *doc, int64_t n)
 	const char *provider = provider_of(json_get(r->in, "capacityProviderStrategy"), n);
 	json_set_text(doc, "launchType", r->launch);
 	if (strcmp(r->launch, "FARGATE")) {
-		json_set_text(doc, "containerInstanceArn", ecs_arn(r->e, r->a, "container-instance", arena_printf(r->a, "%s/%s", r->cluster, ecs_instance_id(r->a, r->cluster))));
+		json_set_text(doc, "containerInstanceArn",
+			      ecs_arn(r->e, r->a, "container-instance",
+				      arena_printf(r->a, "%s/%s", r->cluster, ecs_instance_id(r->a, r->cluster))));
 		return;
 	}
 	json_set_text(doc, "capacityProviderName", provider);
 	json_set_text(doc, "platformVersion", "1.4.0");
 	json_set_text(doc, "platformFamily", "Linux");
-	int64_t disk = json_get_int(json_get_path(r->overrides, "ephemeralStorage"), "sizeInGiB", json_get_int(json_get(r->definition, "ephemeralStorage"), "sizeInGiB", 20));
+	int64_t disk = json_get_int(json_get_path(r->overrides, "ephemeralStorage"), "sizeInGiB",
+				    json_get_int(json_get(r->definition, "ephemeralStorage"), "sizeInGiB", 20));
 	json_object_set_new(doc, "ephemeralStorage", json_pack("{s:I}", "sizeInGiB", (json_int_t)disk));
 }
 
 static json_t *task_doc(struct run *r, const char *id, int64_t n)
 {
 	json_t *doc = json_object(), *containers = json_array(), *c, *overrides = json_object();
-	const char *arn = ecs_arn(r->e, r->a, "task", arena_printf(r->a, "%s/%s", r->cluster, id)), *group = json_get_text(r->in, "group");
+	const char *arn = ecs_arn(r->e, r->a, "task", arena_printf(r->a, "%s/%s", r->cluster, id)),
+		   *group = json_get_text(r->in, "group");
 	size_t i;
 	json_set_text(doc, "taskArn", arn);
 	json_set_text(doc, "clusterArn", ecs_arn(r->e, r->a, "cluster", r->cluster));
@@ -227,7 +248,7 @@ static json_t *task_doc(struct run *r, const char *id, int64_t n)
 	json_set_text(doc, "availabilityZone", arena_printf(r->a, "%sa", r->e->o.region));
 	json_object_set_new(doc, "attachments", json_array());
 	json_object_set_new(doc, "attributes", json_array());
-	json_array_foreach(json_get(r->definition, "containerDefinitions"), i, c)
+	json_array_foreach (json_get(r->definition, "containerDefinitions"), i, c)
 		json_array_append_new(containers, container_doc(r, c, id, arn, i));
 	json_object_set_new(doc, "containers", containers);
 	json_set_text(doc, "cpu", arena_printf(r->a, "%lld", (long long)r->cpu));
@@ -237,7 +258,8 @@ static json_t *task_doc(struct run *r, const char *id, int64_t n)
 	json_set_text(doc, "lastStatus", "PROVISIONING");
 	json_set_text(doc, "healthStatus", "UNKNOWN");
 	json_set_bool(doc, "enableExecuteCommand", json_get_bool(r->in, "enableExecuteCommand", false));
-	json_set_text(doc, "group", group ? group : arena_printf(r->a, "family:%s", json_get_text(r->definition, "family")));
+	json_set_text(doc, "group",
+		      group ? group : arena_printf(r->a, "family:%s", json_get_text(r->definition, "family")));
 	json_object_update(overrides, r->overrides ? (json_t *)r->overrides : overrides);
 	if (!json_get(overrides, "containerOverrides"))
 		json_object_set_new(overrides, "containerOverrides", json_array());
@@ -266,7 +288,8 @@ static int start_one(struct run *r, int64_t n)
 		return -1;
 	json_t *state = json_pack("{s:s,s:o}", "id", id, "plan", plan);
 	json_set_text(state, "notify", r->notify);
-	if (ecs_task_put(turn_db(r->t), doc, r->err) < 0 || turn_spawn(r->t, "ecs.task", ecs_task_actor(r->a, id), state, r->err) < 0)
+	if (ecs_task_put(turn_db(r->t), doc, r->err) < 0 ||
+	    turn_spawn(r->t, "ecs.task", ecs_task_actor(r->a, id), state, r->err) < 0)
 		return -1;
 	json_array_append(r->tasks, doc);
 	return 0;
@@ -278,17 +301,20 @@ static int start_one(struct run *r, int64_t n)
 static int repeated(struct run *r, const char *token, const char *request)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	if (db_exec(turn_db(r->t), r->err, "DELETE FROM ecs_run WHERE at_ms<?", "i", turn_now_ms(r->t) - TOKEN_LIFE_MS) < 0)
+	if (db_exec(turn_db(r->t), r->err, "DELETE FROM ecs_run WHERE at_ms<?", "i",
+		    turn_now_ms(r->t) - TOKEN_LIFE_MS) < 0)
 		return -1;
-	int rc = db_row(turn_db(r->t), &rows, r->err, "SELECT request, tasks FROM ecs_run WHERE cluster=? AND token=?", "ss", r->cluster, token);
+	int rc = db_row(turn_db(r->t), &rows, r->err, "SELECT request, tasks FROM ecs_run WHERE cluster=? AND token=?",
+			"ss", r->cluster, token);
 	if (rc <= 0)
 		return rc;
 	json_t *ids = ecs_keep(r->a, json_parse(rows_str(&rows, 1), r->err)), *id, *doc = NULL;
 	size_t i;
 	if (!str_eqz(rows_str(&rows, 0), request))
-		return error_aws(r->err, "ConflictException", "The client token '%s' was used with different request parameters.", token);
+		return error_aws(r->err, "ConflictException",
+				 "The client token '%s' was used with different request parameters.", token);
 	rows_done(&rows);
-	json_array_foreach(ids, i, id) {
+	json_array_foreach (ids, i, id) {
 		rc = ecs_task_get(turn_db(r->t), r->a, NULL, json_string_value(id), &doc, r->err);
 		if (rc < 0)
 			return -1;
@@ -302,11 +328,14 @@ static int remember(struct run *r, const char *token, const char *request)
 {
 	json_t *ids = ecs_keep(r->a, json_array()), *task;
 	size_t i;
-	json_array_foreach(r->tasks, i, task)
+	json_array_foreach (r->tasks, i, task)
 		json_array_append_new(ids, json_string(strrchr(json_get_text(task, "taskArn"), '/') + 1));
 	CLEANUP_FREE char *text = json_text_dup(ids);
-	return db_exec(turn_db(r->t), r->err, "INSERT INTO ecs_run(cluster, token, request, tasks, at_ms) VALUES(?,?,?,?,?)", "ssssi", r->cluster, token, request, text,
-		       turn_now_ms(r->t)) < 0 ? -1 : 0;
+	return db_exec(turn_db(r->t), r->err,
+		       "INSERT INTO ecs_run(cluster, token, request, tasks, at_ms) VALUES(?,?,?,?,?)", "ssssi",
+		       r->cluster, token, request, text, turn_now_ms(r->t)) < 0
+		       ? -1
+		       : 0;
 }
 
 static int start_all(struct run *r)
@@ -319,7 +348,9 @@ static int start_all(struct run *r)
 	const char *why = never_fits(r);
 	for (int64_t n = 0; n < r->count; n++) {
 		if (why) {
-			const char *arn = ecs_arn(r->e, r->a, "container-instance", arena_printf(r->a, "%s/%s", r->cluster, ecs_instance_id(r->a, r->cluster)));
+			const char *arn =
+				ecs_arn(r->e, r->a, "container-instance",
+					arena_printf(r->a, "%s/%s", r->cluster, ecs_instance_id(r->a, r->cluster)));
 			json_array_append_new(r->failures, json_pack("{s:s,s:s}", "arn", arn, "reason", why));
 			if (strcmp(r->launch, "FARGATE")) /* one instance, one failure */
 				break;

@@ -1,7 +1,8 @@
-/* start.c - what tasks do outside the store: look-ups of secrets and environment files, directories, the executor. On worker threads.
+/* start.c - what tasks do outside the store: look-ups of secrets and environment files, directories, the executor. On
+ * worker threads.
  *
- * DESIGN: each performer may run again after a crash; starting is idempotent by the task's id. Values of secrets go into the spec that the
- * executor gets and nowhere else: not into the engine's tables, not into a log. */
+ * DESIGN: each performer may run again after a crash; starting is idempotent by the task's id. Values of secrets go
+ * into the spec that the executor gets and nowhere else: not into the engine's tables, not into a log. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -53,14 +54,20 @@ static int env_files(struct start *s, const json_t *files, json_t *env)
 {
 	size_t i;
 	json_t *f;
-	json_array_foreach(files, i, f) {
+	json_array_foreach (files, i, f) {
 		struct str arn = json_get_str(f, "value"), text;
 		ptrdiff_t at = str_find(arn, STR(":::"));
 		struct str rest = at < 0 ? arn : str_skip(arn, (size_t)at + 3), bucket;
 		if (at < 0 || !str_split(&rest, '/', &bucket) || !rest.ptr)
-			return error_set(s->err, "ResourceInitializationError: failed to download env files: `%.*s` is not the ARN of an object", STR_ARG(arn));
+			return error_set(s->err,
+					 "ResourceInitializationError: failed to download env files: `%.*s` is not the "
+					 "ARN of an object",
+					 STR_ARG(arn));
 		if (s3_read(s->e->o.s3, s->db, bucket, rest, ENV_FILE_MAX, &s->a, &text, s->err) < 0)
-			return error_wrap(s->err, "ResourceInitializationError: failed to download env files: file download command: non empty error stream: %.*s", STR_ARG(arn));
+			return error_wrap(s->err,
+					  "ResourceInitializationError: failed to download env files: file download "
+					  "command: non empty error stream: %.*s",
+					  STR_ARG(arn));
 		read_env_file(&s->a, text, env);
 	}
 	return 0;
@@ -70,14 +77,16 @@ static int secrets(struct start *s, const json_t *list, json_t *env)
 {
 	size_t i;
 	json_t *one;
-	json_array_foreach(list, i, one) {
+	json_array_foreach (list, i, one) {
 		const char *from = json_get_text(one, "valueFrom");
 		bool manager = strstr(from, ":secretsmanager:") != NULL;
-		const char *value = manager ? secrets_value(s->db, &s->a, from, s->err) : ssm_value(s->db, &s->a, from, s->err);
+		const char *value =
+			manager ? secrets_value(s->db, &s->a, from, s->err) : ssm_value(s->db, &s->a, from, s->err);
 		if (!value) {
 			const char *code = arena_strdup(&s->a, str_from(s->err->code));
 			return error_wrap(s->err,
-					  "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secret%s from %s: "
+					  "ResourceInitializationError: unable to pull secrets or registry auth: "
+					  "execution resource retrieval failed: unable to retrieve secret%s from %s: "
 					  "service call has been retried 1 time(s): %s",
 					  manager ? "" : "s", manager ? "asm" : "ssm", code);
 		}
@@ -90,7 +99,7 @@ static json_t *spec_container(const json_t *spec, const char *name)
 {
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_get(spec, "containers"), i, c)
+	json_array_foreach (json_get(spec, "containers"), i, c)
 		if (str_eqz(json_get_str(c, "name"), name))
 			return c;
 	return NULL;
@@ -104,7 +113,7 @@ static int look_up(struct start *s)
 	if (!s->db)
 		return -1;
 	int rc = 0;
-	json_array_foreach(json_get(s->plan, "lookups"), i, look) {
+	json_array_foreach (json_get(s->plan, "lookups"), i, look) {
 		json_t *env = json_get(spec_container(s->spec, json_get_text(look, "container")), "env");
 		rc = env_files(s, json_get(look, "files"), env);
 		json_object_update(env, json_get(look, "environment"));
@@ -123,7 +132,7 @@ static int make_dirs(struct start *s)
 {
 	size_t i;
 	json_t *d;
-	json_array_foreach(json_get(s->plan, "dirs"), i, d) {
+	json_array_foreach (json_get(s->plan, "dirs"), i, d) {
 		char *path = arena_strdup(&s->a, json_str(d));
 		for (char *p = path + strlen(s->e->o.data_dir) + 1;; p++) {
 			if (*p && *p != '/')
@@ -131,7 +140,8 @@ static int make_dirs(struct start *s)
 			char end = *p;
 			*p = 0;
 			if (mkdir(path, 0755) < 0 && errno != EEXIST)
-				return error_errno(s->err, errno, "ResourceInitializationError: make volume `%s`", path);
+				return error_errno(s->err, errno, "ResourceInitializationError: make volume `%s`",
+						   path);
 			*p = end;
 			if (!end)
 				break;
@@ -144,7 +154,7 @@ static int touch_logs(struct start *s)
 {
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_get(s->spec, "containers"), i, c)
+	json_array_foreach (json_get(s->spec, "containers"), i, c)
 		if (json_get_text(c, "log") && logs_touch(json_get_text(c, "log"), s->err) < 0)
 			return error_wrap(s->err, "ResourceInitializationError: failed to validate logger args");
 	return 0;
@@ -175,7 +185,7 @@ static json_t *accepted(const json_t *spec)
 {
 	json_t *event = event_of("accepted"), *digests = json_object(), *c;
 	size_t i;
-	json_array_foreach(json_get(spec, "containers"), i, c)
+	json_array_foreach (json_get(spec, "containers"), i, c)
 		json_set_text(digests, json_get_text(c, "name"), json_get_text(json_get(c, "rootfs"), "digest"));
 	json_object_set_new(event, "digests", digests);
 	return event;
@@ -235,6 +245,10 @@ static void perform_stop(void *ctx, struct engine *e, const struct effect *fx)
 
 void ecs_add_effects(struct ecs *e)
 {
-	engine_add_effect(e->o.engine, &(struct effect_type){ .name = "ecs.start", .perform = perform_start, .ctx = e, .blocking = true });
-	engine_add_effect(e->o.engine, &(struct effect_type){ .name = "ecs.stop", .perform = perform_stop, .ctx = e, .blocking = true });
+	engine_add_effect(
+		e->o.engine,
+		&(struct effect_type){ .name = "ecs.start", .perform = perform_start, .ctx = e, .blocking = true });
+	engine_add_effect(
+		e->o.engine,
+		&(struct effect_type){ .name = "ecs.stop", .perform = perform_stop, .ctx = e, .blocking = true });
 }

@@ -1,7 +1,7 @@
 /* store.c - the tables of the ecs room.
  *
- * DESIGN: documents as the API shows them, beside the few columns that lists filter by. A family's last revision is kept for ever: revisions are
- * never used again. */
+ * DESIGN: documents as the API shows them, beside the few columns that lists filter by. A family's last revision is
+ * kept for ever: revisions are never used again. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,15 +15,19 @@ const struct store_migration ecs_migrations[] = {
 	  "CREATE TABLE ecs_cluster(name TEXT PRIMARY KEY, status TEXT NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;"
 	  "INSERT INTO ecs_cluster(name, status, doc) VALUES('default', 'ACTIVE', '{}');"
 	  "CREATE TABLE ecs_family(name TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;"
-	  "CREATE TABLE ecs_definition(family TEXT NOT NULL, revision INTEGER NOT NULL, status TEXT NOT NULL, doc TEXT NOT NULL,"
+	  "CREATE TABLE ecs_definition(family TEXT NOT NULL, revision INTEGER NOT NULL, status TEXT NOT NULL, doc TEXT "
+	  "NOT NULL,"
 	  " PRIMARY KEY(family, revision)) WITHOUT ROWID;"
-	  "CREATE TABLE ecs_task(id TEXT PRIMARY KEY, cluster TEXT NOT NULL, family TEXT NOT NULL, status TEXT NOT NULL, desired TEXT NOT NULL,"
+	  "CREATE TABLE ecs_task(id TEXT PRIMARY KEY, cluster TEXT NOT NULL, family TEXT NOT NULL, status TEXT NOT "
+	  "NULL, desired TEXT NOT NULL,"
 	  " started_by TEXT, grp TEXT, launch_type TEXT, created REAL NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;"
 	  "CREATE INDEX ecs_task_cluster ON ecs_task(cluster, desired, id);"
-	  "CREATE TABLE ecs_run(cluster TEXT NOT NULL, token TEXT NOT NULL, request TEXT NOT NULL, tasks TEXT NOT NULL, at_ms INTEGER NOT NULL,"
+	  "CREATE TABLE ecs_run(cluster TEXT NOT NULL, token TEXT NOT NULL, request TEXT NOT NULL, tasks TEXT NOT "
+	  "NULL, at_ms INTEGER NOT NULL,"
 	  " PRIMARY KEY(cluster, token)) WITHOUT ROWID;"
 	  "CREATE INDEX ecs_run_at ON ecs_run(at_ms);"
-	  "CREATE TABLE ecs_credential(id TEXT PRIMARY KEY, task TEXT NOT NULL, role TEXT NOT NULL, session TEXT, expires_ms INTEGER NOT NULL) WITHOUT ROWID;"
+	  "CREATE TABLE ecs_credential(id TEXT PRIMARY KEY, task TEXT NOT NULL, role TEXT NOT NULL, session TEXT, "
+	  "expires_ms INTEGER NOT NULL) WITHOUT ROWID;"
 	  "CREATE INDEX ecs_credential_task ON ecs_credential(task);" },
 	{ 0 },
 };
@@ -110,7 +114,8 @@ static int parse_doc(struct arena *a, struct str text, json_t **doc, struct erro
 	return *doc ? 1 : error_wrap(err, "a document of ecs");
 }
 
-int ecs_cluster_get(struct db *db, struct arena *a, const char *name, json_t **doc, const char **status, struct error *err)
+int ecs_cluster_get(struct db *db, struct arena *a, const char *name, json_t **doc, const char **status,
+		    struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_row(db, &rows, err, "SELECT status, doc FROM ecs_cluster WHERE name=?", "s", name);
@@ -124,8 +129,12 @@ int ecs_cluster_get(struct db *db, struct arena *a, const char *name, json_t **d
 int ecs_cluster_put(struct db *db, const char *name, const char *status, const json_t *doc, struct error *err)
 {
 	CLEANUP_FREE char *text = json_text_dup(doc);
-	return db_exec(db, err, "INSERT INTO ecs_cluster(name, status, doc) VALUES(?,?,?) ON CONFLICT(name) DO UPDATE SET status=excluded.status, doc=excluded.doc",
-		       "sss", name, status, text) < 0 ? -1 : 0;
+	return db_exec(db, err,
+		       "INSERT INTO ecs_cluster(name, status, doc) VALUES(?,?,?) ON CONFLICT(name) DO UPDATE SET "
+		       "status=excluded.status, doc=excluded.doc",
+		       "sss", name, status, text) < 0
+		       ? -1
+		       : 0;
 }
 
 int ecs_cluster_need(struct db *db, struct arena *a, const char *name_or_arn, const char **name, struct error *err)
@@ -153,9 +162,13 @@ int ecs_definition_get(struct db *db, struct arena *a, const char *ref, json_t *
 	if (colon) {
 		if (!str_to_i64(str_from(colon + 1), &revision) || revision < 1)
 			return 0;
-		rc = db_row(db, &rows, err, "SELECT doc FROM ecs_definition WHERE family=? AND revision=?", "Si", str_of(family, (size_t)(colon - family)), revision);
+		rc = db_row(db, &rows, err, "SELECT doc FROM ecs_definition WHERE family=? AND revision=?", "Si",
+			    str_of(family, (size_t)(colon - family)), revision);
 	} else {
-		rc = db_row(db, &rows, err, "SELECT doc FROM ecs_definition WHERE family=? AND status='ACTIVE' ORDER BY revision DESC LIMIT 1", "s", family);
+		rc = db_row(db, &rows, err,
+			    "SELECT doc FROM ecs_definition WHERE family=? AND status='ACTIVE' ORDER BY revision DESC "
+			    "LIMIT 1",
+			    "s", family);
 	}
 	return rc <= 0 ? rc : parse_doc(a, rows_str(&rows, 0), doc, err);
 }
@@ -163,9 +176,13 @@ int ecs_definition_get(struct db *db, struct arena *a, const char *ref, json_t *
 int ecs_definition_put(struct db *db, const json_t *doc, struct error *err)
 {
 	CLEANUP_FREE char *text = json_text_dup(doc);
-	return db_exec(db, err, "INSERT INTO ecs_definition(family, revision, status, doc) VALUES(?,?,?,?)"
-				" ON CONFLICT(family, revision) DO UPDATE SET status=excluded.status, doc=excluded.doc",
-		       "siss", json_get_text(doc, "family"), json_get_int(doc, "revision", 0), json_get_text(doc, "status"), text) < 0 ? -1 : 0;
+	return db_exec(db, err,
+		       "INSERT INTO ecs_definition(family, revision, status, doc) VALUES(?,?,?,?)"
+		       " ON CONFLICT(family, revision) DO UPDATE SET status=excluded.status, doc=excluded.doc",
+		       "siss", json_get_text(doc, "family"), json_get_int(doc, "revision", 0),
+		       json_get_text(doc, "status"), text) < 0
+		       ? -1
+		       : 0;
 }
 
 /* ---- tasks ---- */
@@ -173,8 +190,9 @@ int ecs_definition_put(struct db *db, const json_t *doc, struct error *err)
 int ecs_task_get(struct db *db, struct arena *a, const char *cluster, const char *id, json_t **doc, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = cluster ? db_row(db, &rows, err, "SELECT doc FROM ecs_task WHERE id=? AND cluster=?", "ss", id, cluster) :
-			   db_row(db, &rows, err, "SELECT doc FROM ecs_task WHERE id=?", "s", id);
+	int rc =
+		cluster ? db_row(db, &rows, err, "SELECT doc FROM ecs_task WHERE id=? AND cluster=?", "ss", id, cluster)
+			: db_row(db, &rows, err, "SELECT doc FROM ecs_task WHERE id=?", "s", id);
 	return rc <= 0 ? rc : parse_doc(a, rows_str(&rows, 0), doc, err);
 }
 
@@ -182,13 +200,19 @@ int ecs_task_put(struct db *db, const json_t *doc, struct error *err)
 {
 	CLEANUP_FREE char *text = json_text_dup(doc);
 	const char *arn = json_get_text(doc, "taskArn"), *cluster = strrchr(json_get_text(doc, "clusterArn"), '/') + 1;
-	const char *definition = strrchr(json_get_text(doc, "taskDefinitionArn"), '/') + 1, *colon = strrchr(definition, ':');
+	const char *definition = strrchr(json_get_text(doc, "taskDefinitionArn"), '/') + 1,
+		   *colon = strrchr(definition, ':');
 	return db_exec(db, err,
-		       "INSERT INTO ecs_task(id, cluster, family, status, desired, started_by, grp, launch_type, created, doc) VALUES(?,?,?,?,?,?,?,?,?,?)"
-		       " ON CONFLICT(id) DO UPDATE SET status=excluded.status, desired=excluded.desired, doc=excluded.doc",
-		       "ssSsssssds", strrchr(arn, '/') + 1, cluster, str_of(definition, (size_t)(colon - definition)), json_get_text(doc, "lastStatus"),
-		       json_get_text(doc, "desiredStatus"), json_get_text(doc, "startedBy"), json_get_text(doc, "group"), json_get_text(doc, "launchType"),
-		       json_get_real(doc, "createdAt", 0), text) < 0 ? -1 : 0;
+		       "INSERT INTO ecs_task(id, cluster, family, status, desired, started_by, grp, launch_type, "
+		       "created, doc) VALUES(?,?,?,?,?,?,?,?,?,?)"
+		       " ON CONFLICT(id) DO UPDATE SET status=excluded.status, desired=excluded.desired, "
+		       "doc=excluded.doc",
+		       "ssSsssssds", strrchr(arn, '/') + 1, cluster, str_of(definition, (size_t)(colon - definition)),
+		       json_get_text(doc, "lastStatus"), json_get_text(doc, "desiredStatus"),
+		       json_get_text(doc, "startedBy"), json_get_text(doc, "group"), json_get_text(doc, "launchType"),
+		       json_get_real(doc, "createdAt", 0), text) < 0
+		       ? -1
+		       : 0;
 }
 
 /* ---- pages ---- */

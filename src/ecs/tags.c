@@ -28,7 +28,9 @@ static int find(struct db *db, struct arena *a, const char *arn, struct target *
 	}
 	if (rc < 0)
 		return -1;
-	return rc ? 0 : error_aws(err, "ResourceNotFoundException", "The specified resource with ARN %s was not found.", arn);
+	return rc ? 0
+		  : error_aws(err, "ResourceNotFoundException", "The specified resource with ARN %s was not found.",
+			      arn);
 }
 
 static int put(struct db *db, const struct target *t, struct error *err)
@@ -42,7 +44,7 @@ static json_t *without(const json_t *tags, struct str key)
 {
 	json_t *out = json_array(), *tag;
 	size_t i;
-	json_array_foreach(tags, i, tag)
+	json_array_foreach (tags, i, tag)
 		if (!str_eq(json_get_str(tag, "key"), key))
 			json_array_append(out, tag);
 	return out;
@@ -55,7 +57,7 @@ static int tag(struct call *c, struct turn *t, json_t *in, json_t **out, struct 
 	size_t i;
 	if (find(turn_db(t), c->arena, json_get_text(in, "resourceArn"), &target, err) < 0)
 		return -1;
-	json_array_foreach(json_get(in, "tags"), i, one) {
+	json_array_foreach (json_get(in, "tags"), i, one) {
 		json_t *tags = without(json_get(target.doc, "tags"), json_get_str(one, "key"));
 		json_array_append(tags, one);
 		json_object_set_new(target.doc, "tags", tags);
@@ -72,7 +74,7 @@ static int untag(struct call *c, struct turn *t, json_t *in, json_t **out, struc
 	size_t i;
 	if (find(turn_db(t), c->arena, json_get_text(in, "resourceArn"), &target, err) < 0)
 		return -1;
-	json_array_foreach(json_get(in, "tagKeys"), i, key)
+	json_array_foreach (json_get(in, "tagKeys"), i, key)
 		json_object_set_new(target.doc, "tags", without(json_get(target.doc, "tags"), json_str(key)));
 	return put(turn_db(t), &target, err) < 0 ? -1 : 0;
 }

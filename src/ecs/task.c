@@ -1,8 +1,9 @@
 /* task.c - the actor of one task.
  *
- * DESIGN: the document in ecs_task is the task as the world sees it; the actor's state holds what is left to do. Its life: start (logs are
- * prepared, effect ecs.start) - accepted by the executor - started - stopped. A stop that comes before the executor has the task waits for its answer.
- * Each change raises the document's version. A stopped task is shown for an hour, then it goes. */
+ * DESIGN: the document in ecs_task is the task as the world sees it; the actor's state holds what is left to do. Its
+ * life: start (logs are prepared, effect ecs.start) - accepted by the executor - started - stopped. A stop that comes
+ * before the executor has the task waits for its answer. Each change raises the document's version. A stopped task is
+ * shown for an hour, then it goes. */
 #include <stdio.h>
 
 #include "base/log.h"
@@ -55,7 +56,8 @@ static void finish_container(json_t *c, const json_t *result)
 	json_set_text(c, "lastStatus", "STOPPED");
 	json_set_text(c, "healthStatus", "UNKNOWN");
 	if (json_get(result, "exit_code"))
-		json_copy_key(c, result, "exit_code"), json_object_set(c, "exitCode", json_get(result, "exit_code")), json_object_del(c, "exit_code");
+		json_copy_key(c, result, "exit_code"), json_object_set(c, "exitCode", json_get(result, "exit_code")),
+			json_object_del(c, "exit_code");
 	if (json_get_bool(result, "oom", false))
 		json_set_text(c, "reason", "OutOfMemoryError: Container killed due to memory usage");
 	else if (error)
@@ -66,7 +68,7 @@ static const json_t *result_of(const json_t *results, const json_t *c)
 {
 	size_t i;
 	json_t *r;
-	json_array_foreach(results, i, r)
+	json_array_foreach (results, i, r)
 		if (str_eq(json_get_str(r, "name"), json_get_str(c, "name")))
 			return r;
 	return NULL;
@@ -83,7 +85,8 @@ static void set_reason(struct life *l, const char *reason, const char *error)
 		text = error ? error : "Task failed to start";
 	} else if (!strcmp(reason, "lost")) {
 		code = "InfrastructureHealth";
-		text = error ? error : "The task was lost: its supervisor ended without a result (was the machine restarted?)";
+		text = error ? error
+			     : "The task was lost: its supervisor ended without a result (was the machine restarted?)";
 	} else if (!strcmp(reason, "stop")) {
 		code = "TerminationNotice";
 		text = "The machine was shutting down";
@@ -100,7 +103,7 @@ static void add_notes(json_t *doc, const json_t *notes)
 	char name[32];
 	size_t i;
 	json_t *n;
-	json_array_foreach(notes, i, n) {
+	json_array_foreach (notes, i, n) {
 		snprintf(name, sizeof(name), "quern.note.%zu", i + 1);
 		json_array_append_new(json_get(doc, "attributes"), json_pack("{s:s,s:O}", "name", name, "value", n));
 	}
@@ -114,7 +117,7 @@ static int finish(struct life *l, const char *reason, const char *error, const j
 	json_t *c;
 	if (str_eqz(json_get_str(l->doc, "lastStatus"), "STOPPED"))
 		return 0;
-	json_array_foreach(json_get(l->doc, "containers"), i, c) {
+	json_array_foreach (json_get(l->doc, "containers"), i, c) {
 		const json_t *result = result_of(json_get(event, "containers"), c);
 		finish_container(c, result);
 	}
@@ -130,7 +133,9 @@ static int finish(struct life *l, const char *reason, const char *error, const j
 	if (save(l) < 0 || ecs_credentials_drop(turn_db(l->t), json_get_text(l->state, "id"), l->err) < 0)
 		return -1;
 	if (notify)
-		turn_send(l->t, notify, json_pack("{s:s,s:s,s:O}", "type", "ecs.stopped", "taskArn", json_get_text(l->doc, "taskArn"), "task", l->doc));
+		turn_send(l->t, notify,
+			  json_pack("{s:s,s:s,s:O}", "type", "ecs.stopped", "taskArn", json_get_text(l->doc, "taskArn"),
+				    "task", l->doc));
 	json_object_del(l->state, "plan");
 	turn_timer(l->t, "forget", now + SHOWN_MS, json_pack("{s:s}", "type", "forget"));
 	return 0;
@@ -142,7 +147,7 @@ static json_t *spec_container(const json_t *plan, const char *name)
 {
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_get_path(plan, "spec.containers"), i, c)
+	json_array_foreach (json_get_path(plan, "spec.containers"), i, c)
 		if (str_eqz(json_get_str(c, "name"), name))
 			return c;
 	return NULL;
@@ -153,19 +158,30 @@ static int prepare_logs(struct life *l, json_t *plan)
 {
 	size_t i;
 	json_t *log;
-	json_array_foreach(json_get(plan, "logs"), i, log) {
+	json_array_foreach (json_get(plan, "logs"), i, log) {
 		const char *group = json_get_text(log, "group"), *stream = json_get_text(log, "stream");
 		int have = logs_has_group(turn_db(l->t), group, l->err);
 		if (have < 0)
 			return -1;
 		if (!have && !json_get_bool(log, "create", false))
 			return finish(l, "start-failed",
-				      "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: failed to create Cloudwatch log stream: "
-				      "ResourceNotFoundException: The specified log group does not exist. : exit status 1",
-				      NULL) < 0 ? -1 : 1;
+				      "ResourceInitializationError: failed to validate logger args: create stream has "
+				      "been retried 1 times: failed to create Cloudwatch log stream: "
+				      "ResourceNotFoundException: The specified log group does not exist. : exit "
+				      "status 1",
+				      NULL) < 0
+				       ? -1
+				       : 1;
 		const char *path = logs_stream(room->o.logs, l->t, group, stream);
 		if (!path)
-			return finish(l, "start-failed", arena_printf(l->a, "ResourceInitializationError: failed to validate logger args: log group %s, stream %s", group, stream), NULL) < 0 ? -1 : 1;
+			return finish(l, "start-failed",
+				      arena_printf(l->a,
+						   "ResourceInitializationError: failed to validate logger args: log "
+						   "group %s, stream %s",
+						   group, stream),
+				      NULL) < 0
+				       ? -1
+				       : 1;
 		json_set_text(spec_container(plan, json_get_text(log, "container")), "log", path);
 	}
 	return 0;
@@ -174,7 +190,8 @@ static int prepare_logs(struct life *l, json_t *plan)
 static void ask_start(struct life *l)
 {
 	const char *id = json_get_text(l->state, "id");
-	json_t *payload = json_pack("{s:s,s:s,s:O}", "id", id, "owner", turn_self(l->t), "plan", json_get(l->state, "plan"));
+	json_t *payload =
+		json_pack("{s:s,s:s,s:O}", "id", id, "owner", turn_self(l->t), "plan", json_get(l->state, "plan"));
 	int64_t tries = json_get_int(l->state, "tries", 0) + 1;
 	json_set_int(l->state, "tries", tries);
 	turn_effect(l->t, "ecs.start", arena_printf(l->a, "%s/%lld", id, (long long)tries), payload);
@@ -209,7 +226,7 @@ static int on_accepted(struct life *l, const json_t *event)
 	json_t *c;
 	json_set_bool(l->state, "accepted", true);
 	json_object_del(l->state, "plan");
-	json_array_foreach(json_get(l->doc, "containers"), i, c)
+	json_array_foreach (json_get(l->doc, "containers"), i, c)
 		json_set_text(c, "imageDigest", json_get_text(json_get(event, "digests"), json_get_text(c, "name")));
 	if (wants_stop(l))
 		send_stop(l);
@@ -240,7 +257,7 @@ static int on_started(struct life *l, const json_t *event)
 	set_time(l->doc, "startedAt", at);
 	if (!wants_stop(l))
 		json_set_text(l->doc, "lastStatus", "RUNNING");
-	json_array_foreach(json_get(l->doc, "containers"), i, c)
+	json_array_foreach (json_get(l->doc, "containers"), i, c)
 		if (!str_eqz(json_get_str(c, "lastStatus"), "STOPPED"))
 			json_set_text(c, "lastStatus", "RUNNING");
 	return save(l);
@@ -252,7 +269,7 @@ static const char *health_of(const json_t *containers)
 	const char *worst = NULL;
 	size_t i;
 	json_t *c;
-	json_array_foreach(containers, i, c) {
+	json_array_foreach (containers, i, c) {
 		const char *h = json_get_text(c, "health");
 		if (!h || !json_get_bool(c, "essential", true))
 			continue;
@@ -269,7 +286,7 @@ static int on_changed(struct life *l, const json_t *event)
 	json_t *c, *port;
 	if (str_eqz(json_get_str(l->doc, "lastStatus"), "STOPPED"))
 		return 0;
-	json_array_foreach(json_get(l->doc, "containers"), i, c) {
+	json_array_foreach (json_get(l->doc, "containers"), i, c) {
 		const json_t *r = result_of(json_get(event, "containers"), c);
 		const char *phase = json_get_text(r, "phase");
 		json_set_text(c, "healthStatus", json_get_text(r, "health"));
@@ -280,9 +297,11 @@ static int on_changed(struct life *l, const json_t *event)
 		if (!json_get(r, "ports"))
 			continue;
 		json_t *bindings = json_array();
-		json_array_foreach(json_get(r, "ports"), k, port)
-			json_array_append_new(bindings, json_pack("{s:s,s:O,s:O,s:s}", "bindIP", "127.0.0.1", "containerPort", json_get(port, "container_port"), "hostPort",
-								  json_get(port, "host_port"), "protocol", "tcp"));
+		json_array_foreach (json_get(r, "ports"), k, port)
+			json_array_append_new(bindings,
+					      json_pack("{s:s,s:O,s:O,s:s}", "bindIP", "127.0.0.1", "containerPort",
+							json_get(port, "container_port"), "hostPort",
+							json_get(port, "host_port"), "protocol", "tcp"));
 		json_object_set_new(c, "networkBindings", bindings);
 	}
 	json_set_text(l->doc, "healthStatus", health_of(json_get(event, "containers")));
@@ -299,14 +318,17 @@ static int on_task(struct life *l, const json_t *event)
 	if (!strcmp(type, "changed"))
 		return on_changed(l, event);
 	if (!strcmp(type, "stopped"))
-		return finish(l, json_get_text(event, "reason") ? json_get_text(event, "reason") : "exited", json_get_text(event, "error"), event);
+		return finish(l, json_get_text(event, "reason") ? json_get_text(event, "reason") : "exited",
+			      json_get_text(event, "error"), event);
 	return 0; /* queued: it stays PENDING */
 }
 
 static int forget(struct life *l)
 {
 	turn_end(l->t);
-	return db_exec(turn_db(l->t), l->err, "DELETE FROM ecs_task WHERE id=?", "s", json_get_text(l->state, "id")) < 0 ? -1 : 0;
+	return db_exec(turn_db(l->t), l->err, "DELETE FROM ecs_task WHERE id=?", "s", json_get_text(l->state, "id")) < 0
+		       ? -1
+		       : 0;
 }
 
 int ecs_task_turn(struct turn *t, json_t *state, json_t *event, struct error *err)
@@ -325,7 +347,8 @@ int ecs_task_turn(struct turn *t, json_t *state, json_t *event, struct error *er
 	if (!strcmp(type, "accepted"))
 		return on_accepted(&l, event);
 	if (!strcmp(type, "start-failed"))
-		return finish(&l, json_get_bool(event, "stopped", false) ? "stop" : "start-failed", json_get_text(event, "reason"), NULL);
+		return finish(&l, json_get_bool(event, "stopped", false) ? "stop" : "start-failed",
+			      json_get_text(event, "reason"), NULL);
 	if (!strcmp(type, "start-retry"))
 		turn_timer(t, "start", turn_now_ms(t) + RETRY_MS, json_pack("{s:s}", "type", "again"));
 	if (!strcmp(type, "again"))
@@ -335,6 +358,7 @@ int ecs_task_turn(struct turn *t, json_t *state, json_t *event, struct error *er
 	if (!strcmp(type, "task"))
 		return on_task(&l, json_get(event, "event"));
 	if (!strcmp(type, "engine.poison"))
-		log_error("ecs", "%s: an event was given up: %s", turn_self(t), json_get_text(event, "error") ? json_get_text(event, "error") : "?");
+		log_error("ecs", "%s: an event was given up: %s", turn_self(t),
+			  json_get_text(event, "error") ? json_get_text(event, "error") : "?");
 	return !strcmp(type, "forget") ? forget(&l) : 0;
 }

@@ -60,7 +60,8 @@ static void run_task(struct call *c, json_t *in)
 
 /* ---- the others ---- */
 
-json_t *ecs_stop_task(struct ecs *e, struct turn *t, const char *cluster, const char *task, const char *reason, struct error *err)
+json_t *ecs_stop_task(struct ecs *e, struct turn *t, const char *cluster, const char *task, const char *reason,
+		      struct error *err)
 {
 	struct arena *a = turn_arena(t);
 	const char *name, *id = ecs_task_id(a, task);
@@ -87,7 +88,8 @@ json_t *ecs_stop_task(struct ecs *e, struct turn *t, const char *cluster, const 
 
 static int stop_task(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
-	json_t *doc = ecs_stop_task(c->service_ctx, t, json_get_text(in, "cluster"), json_get_text(in, "task"), json_get_text(in, "reason"), err);
+	json_t *doc = ecs_stop_task(c->service_ctx, t, json_get_text(in, "cluster"), json_get_text(in, "task"),
+				    json_get_text(in, "reason"), err);
 	if (!doc)
 		return -1;
 	*out = json_pack("{s:o}", "task", doc);
@@ -117,14 +119,15 @@ static int describe_tasks(struct call *c, struct db *db, json_t *in, json_t **ou
 	if (json_array_size(json_get(in, "tasks")) > 100)
 		return ecs_bad_parameter(err, "You cannot describe more than 100 tasks in a single operation.");
 	CLEANUP_JSON json_t *tasks = json_array(), *failures = json_array();
-	json_array_foreach(json_get(in, "tasks"), i, ref) {
+	json_array_foreach (json_get(in, "tasks"), i, ref) {
 		const char *text = json_string_value(ref), *id = ecs_task_id(c->arena, text);
 		json_t *doc = NULL;
 		int rc = ecs_task_get(db, c->arena, name, id, &doc, err);
 		if (rc < 0)
 			return -1;
 		if (!rc) {
-			const char *arn = ecs_arn(c->service_ctx, c->arena, "task", arena_printf(c->arena, "%s/%s", name, id));
+			const char *arn =
+				ecs_arn(c->service_ctx, c->arena, "task", arena_printf(c->arena, "%s/%s", name, id));
 			json_array_append_new(failures, json_pack("{s:s,s:s}", "arn", arn, "reason", "MISSING"));
 			continue;
 		}
@@ -139,10 +142,13 @@ static int describe_tasks(struct call *c, struct db *db, json_t *in, json_t **ou
 static int list_tasks(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	const char *cluster, *after, *desired = json_get_text(in, "desiredStatus"), *family = json_get_text(in, "family"), *by = json_get_text(in, "startedBy");
-	const char *launch = json_get_text(in, "launchType"), *service = json_get_text(in, "serviceName"), *instance = json_get_text(in, "containerInstance");
+	const char *cluster, *after, *desired = json_get_text(in, "desiredStatus"),
+				     *family = json_get_text(in, "family"), *by = json_get_text(in, "startedBy");
+	const char *launch = json_get_text(in, "launchType"), *service = json_get_text(in, "serviceName"),
+		   *instance = json_get_text(in, "containerInstance");
 	int64_t max;
-	if (ecs_cluster_need(db, c->arena, json_get_text(in, "cluster"), &cluster, err) < 0 || ecs_page(in, 100, &max, &after, err) < 0)
+	if (ecs_cluster_need(db, c->arena, json_get_text(in, "cluster"), &cluster, err) < 0 ||
+	    ecs_page(in, 100, &max, &after, err) < 0)
 		return -1;
 	if (service)
 		return error_aws(err, "ServiceNotFoundException", "Service not found.");
@@ -150,9 +156,11 @@ static int list_tasks(struct call *c, struct db *db, json_t *in, json_t **out, s
 		return ecs_bad_parameter(err, "The referenced container instance was not found.");
 	launch = instance ? "EC2" : launch;
 	if (db_query(db, &rows, err,
-		     "SELECT id FROM ecs_task WHERE cluster=? AND desired=? AND (? IS NULL OR family=?) AND (? IS NULL OR started_by=?) AND (? IS NULL OR launch_type=?)"
+		     "SELECT id FROM ecs_task WHERE cluster=? AND desired=? AND (? IS NULL OR family=?) AND (? IS NULL "
+		     "OR started_by=?) AND (? IS NULL OR launch_type=?)"
 		     " AND id>? ORDER BY id LIMIT ?",
-		     "sssssssssi", cluster, desired ? desired : "RUNNING", family, family, by, by, launch, launch, after ? after : "", max + 1) < 0)
+		     "sssssssssi", cluster, desired ? desired : "RUNNING", family, family, by, by, launch, launch,
+		     after ? after : "", max + 1) < 0)
 		return -1;
 	CLEANUP_JSON json_t *answer = json_object(), *arns = json_array();
 	const char *last = NULL;
@@ -163,7 +171,8 @@ static int list_tasks(struct call *c, struct db *db, json_t *in, json_t **out, s
 			break;
 		}
 		last = arena_strdup(c->arena, rows_str(&rows, 0));
-		json_array_append_new(arns, json_string(ecs_arn(c->service_ctx, c->arena, "task", arena_printf(c->arena, "%s/%s", cluster, last))));
+		json_array_append_new(arns, json_string(ecs_arn(c->service_ctx, c->arena, "task",
+								arena_printf(c->arena, "%s/%s", cluster, last))));
 	}
 	json_object_set(answer, "taskArns", arns);
 	*out = json_incref(answer);

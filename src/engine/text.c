@@ -202,10 +202,14 @@ static bool is_shared(json_t *value)
 	if (value->refcount > 1)
 		return true;
 	if (json_is_object(value)) {
-		json_object_foreach(value, key, child) if (is_shared(child)) return true;
+		json_object_foreach (value, key, child)
+			if (is_shared(child))
+				return true;
 		return false;
 	}
-	json_array_foreach(value, i, child) if (is_shared(child)) return true;
+	json_array_foreach (value, i, child)
+		if (is_shared(child))
+			return true;
 	return false;
 }
 

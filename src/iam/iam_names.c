@@ -150,7 +150,8 @@ const char *iam_merge_tags(struct arena *a, struct str old, const json_t *tags)
 	CLEANUP_JSON json_t *all = tag_object(old);
 	json_t *tag;
 	size_t n;
-	json_array_foreach(tags, n, tag) json_object_set(all, json_get_text(tag, "Key"), json_object_get(tag, "Value"));
+	json_array_foreach (tags, n, tag)
+		json_object_set(all, json_get_text(tag, "Key"), json_object_get(tag, "Value"));
 	return json_text(a, all).ptr;
 }
 
@@ -159,7 +160,8 @@ const char *iam_drop_tags(struct arena *a, struct str old, const json_t *keys)
 	CLEANUP_JSON json_t *all = tag_object(old);
 	json_t *key;
 	size_t n;
-	json_array_foreach(keys, n, key) json_object_del(all, json_string_value(key));
+	json_array_foreach (keys, n, key)
+		json_object_del(all, json_string_value(key));
 	return json_text(a, all).ptr;
 }
 
@@ -168,7 +170,7 @@ json_t *iam_tag_list(struct str tags)
 	CLEANUP_JSON json_t *all = tag_object(tags);
 	json_t *list = json_array(), *value;
 	const char *key;
-	json_object_foreach(all, key, value)
+	json_object_foreach (all, key, value)
 		json_array_append_new(list, json_pack("{s:s, s:O}", "Key", key, "Value", value));
 	return list;
 }

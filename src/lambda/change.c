@@ -19,7 +19,8 @@ static void set_code(json_t *config, const struct lambda_code *code)
 	json_set_int(config, "CodeSize", code->size_bytes);
 }
 
-static const char *const settings[] = { "Role", "Handler", "Description", "Timeout", "MemorySize", "Runtime", "TracingConfig", "EphemeralStorage", "LoggingConfig" };
+static const char *const settings[] = { "Role",    "Handler",       "Description",      "Timeout",      "MemorySize",
+					"Runtime", "TracingConfig", "EphemeralStorage", "LoggingConfig" };
 
 static void set_settings(json_t *config, json_t *in)
 {
@@ -49,8 +50,11 @@ static json_t *new_config(struct lambda *l, struct arena *a, const char *name, j
 #endif
 	json_object_set_new(config, "TracingConfig", json_pack("{s:s}", "Mode", "PassThrough"));
 	json_object_set_new(config, "EphemeralStorage", json_pack("{s:i}", "Size", 512));
-	json_object_set_new(config, "SnapStart", json_pack("{s:s, s:s}", "ApplyOn", "None", "OptimizationStatus", "Off"));
-	json_object_set_new(config, "LoggingConfig", json_pack("{s:s, s:s}", "LogFormat", "Text", "LogGroup", arena_printf(a, "/aws/lambda/%s", name)));
+	json_object_set_new(config, "SnapStart",
+			    json_pack("{s:s, s:s}", "ApplyOn", "None", "OptimizationStatus", "Off"));
+	json_object_set_new(
+		config, "LoggingConfig",
+		json_pack("{s:s, s:s}", "LogFormat", "Text", "LogGroup", arena_printf(a, "/aws/lambda/%s", name)));
 	set_settings(config, in);
 	return config;
 }
@@ -82,8 +86,8 @@ static int write_create(struct change *g, struct turn *t, struct error *err)
 	set_code(config, &g->code);
 	lambda_config_touch(config, turn_now_ms(t), turn_uuid(t));
 	json_t *tags = json_get(g->in, "Tags");
-	if (db_exec(turn_db(t), err, "INSERT INTO lambda_function(name, created_ms, tags) VALUES(?,?,?)", "sis", g->name, turn_now_ms(t),
-		    tags ? json_text(turn_arena(t), tags).ptr : NULL) < 0 ||
+	if (db_exec(turn_db(t), err, "INSERT INTO lambda_function(name, created_ms, tags) VALUES(?,?,?)", "sis",
+		    g->name, turn_now_ms(t), tags ? json_text(turn_arena(t), tags).ptr : NULL) < 0 ||
 	    lambda_version_put(t, &v, err) < 0)
 		return -1;
 	return publish_too(g, t, &v, err);
@@ -94,7 +98,8 @@ static int check_revision(json_t *in, const struct lambda_version *v, struct err
 	struct str wanted = json_get_str(in, "RevisionId");
 	if (wanted.len && !str_eq(wanted, json_get_str(v->config, "RevisionId")))
 		return error_http(err, 412, "PreconditionFailedException",
-				  "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id");
+				  "The Revision Id provided does not match the latest Revision Id. Call the "
+				  "GetFunction/GetAlias API to retrieve the latest Revision Id");
 	return 0;
 }
 
@@ -114,7 +119,8 @@ static int write_update(struct change *g, struct turn *t, struct error *err)
 	}
 	if (lambda_version_put(t, &v, err) < 0)
 		return -1;
-	if (lambda_blob_named(NULL, turn_db(t), old) == 0 && blob_remove_later(turn_db(t), old, turn_now_ms(t), err) < 0)
+	if (lambda_blob_named(NULL, turn_db(t), old) == 0 &&
+	    blob_remove_later(turn_db(t), old, turn_now_ms(t), err) < 0)
 		return -1;
 	return publish_too(g, t, &v, err);
 }
@@ -131,8 +137,11 @@ static int write_run(struct turn *t, void *arg, struct error *err)
 static int check_early(struct change *g, struct error *err)
 {
 	bool create = g->write == write_create;
-	if (create && (!json_get(g->in, "Runtime") || !json_get(g->in, "Handler")) && !json_get_path(g->in, "Code.ImageUri"))
-		return lambda_invalid(err, "Runtime and Handler are mandatory parameters for functions created with deployment packages.");
+	if (create && (!json_get(g->in, "Runtime") || !json_get(g->in, "Handler")) &&
+	    !json_get_path(g->in, "Code.ImageUri"))
+		return lambda_invalid(
+			err,
+			"Runtime and Handler are mandatory parameters for functions created with deployment packages.");
 	if (lambda_check(g->in, err) < 0)
 		return -1;
 	struct db *db = store_read_begin(g->l->store, err);
@@ -231,13 +240,16 @@ static int drop_versions(struct turn *t, const char *name, const char *version, 
 	CLEANUP_ROWS struct rows rows = { 0 };
 	json_t *row;
 	size_t i;
-	int rc = db_query(turn_db(t), &rows, err, "SELECT version, blob FROM lambda_version WHERE name=? AND (version=? OR ?='')", "sss", name, version, version);
+	int rc = db_query(turn_db(t), &rows, err,
+			  "SELECT version, blob FROM lambda_version WHERE name=? AND (version=? OR ?='')", "sss", name,
+			  version, version);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
 		json_array_append_new(list, json_pack("[s,s]", rows_str(&rows, 0).ptr, rows_str(&rows, 1).ptr));
 	rows_done(&rows);
-	json_array_foreach(list, i, row)
+	json_array_foreach (list, i, row)
 		if (rc >= 0)
-			rc = lambda_version_drop(t, name, json_string_value(json_array_get(row, 0)), json_string_value(json_array_get(row, 1)), err);
+			rc = lambda_version_drop(t, name, json_string_value(json_array_get(row, 0)),
+						 json_string_value(json_array_get(row, 1)), err);
 	return rc;
 }
 
@@ -246,7 +258,8 @@ static int delete_function(struct call *c, struct turn *t, json_t *in, json_t **
 	struct lambda_name n;
 	struct lambda_version v;
 	struct lambda *l = lambda_of(c);
-	if (lambda_name_read(c->arena, in, "FunctionName", &n, err) < 0 || lambda_version_find(l, turn_db(t), c->arena, &n, &v, err) < 0)
+	if (lambda_name_read(c->arena, in, "FunctionName", &n, err) < 0 ||
+	    lambda_version_find(l, turn_db(t), c->arena, &n, &v, err) < 0)
 		return -1;
 	if (n.qualifier && *v.version == '$')
 		return lambda_invalid(err, "$LATEST version cannot be deleted without deleting the function.");

@@ -22,19 +22,39 @@ static int check_runtime(json_t *in, struct error *err)
 		return 0;
 	const char *kind = lambda_runtime_kind(runtime);
 	if (!kind)
-		return lambda_invalid(err, "Quern has no runtime %.*s: it runs python3.x, nodejs and provided.al2/al2023", STR_ARG(runtime));
-	if (str_eqz(str_from(kind), "nodejs") && access("/usr/bin/node", X_OK) < 0 && access("/usr/local/bin/node", X_OK) < 0)
-		return lambda_invalid(err, "Runtime %.*s needs `node` in /usr/bin or /usr/local/bin of this machine (apt install nodejs)", STR_ARG(runtime));
+		return lambda_invalid(err,
+				      "Quern has no runtime %.*s: it runs python3.x, nodejs and provided.al2/al2023",
+				      STR_ARG(runtime));
+	if (str_eqz(str_from(kind), "nodejs") && access("/usr/bin/node", X_OK) < 0 &&
+	    access("/usr/local/bin/node", X_OK) < 0)
+		return lambda_invalid(
+			err,
+			"Runtime %.*s needs `node` in /usr/bin or /usr/local/bin of this machine (apt install nodejs)",
+			STR_ARG(runtime));
 	return 0;
 }
 
 static int check_variables(json_t *in, struct error *err)
 {
 	static const char *const reserved[] = {
-		"_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
-		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME",
-		"AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-		"AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
+		"_HANDLER",
+		"_X_AMZN_TRACE_ID",
+		"AWS_DEFAULT_REGION",
+		"AWS_REGION",
+		"AWS_EXECUTION_ENV",
+		"AWS_LAMBDA_FUNCTION_NAME",
+		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+		"AWS_LAMBDA_FUNCTION_VERSION",
+		"AWS_LAMBDA_INITIALIZATION_TYPE",
+		"AWS_LAMBDA_LOG_GROUP_NAME",
+		"AWS_LAMBDA_LOG_STREAM_NAME",
+		"AWS_ACCESS_KEY",
+		"AWS_ACCESS_KEY_ID",
+		"AWS_SECRET_ACCESS_KEY",
+		"AWS_SESSION_TOKEN",
+		"AWS_LAMBDA_RUNTIME_API",
+		"LAMBDA_TASK_ROOT",
+		"LAMBDA_RUNTIME_DIR",
 	};
 	CLEANUP_BUF struct buf used = BUF_INIT;
 	json_t *variables = json_get_path(in, "Environment.Variables"), *value;
@@ -45,27 +65,40 @@ static int check_variables(json_t *in, struct error *err)
 			buf_printf(&used, "%s%s", used.len ? ", " : "", reserved[i]);
 	if (used.len)
 		return lambda_invalid(err,
-				      "Lambda was unable to configure your environment variables because the environment variables you have provided "
-				      "contains reserved keys that are currently not supported for modification. Reserved keys used in this request: %s",
+				      "Lambda was unable to configure your environment variables because the "
+				      "environment variables you have provided "
+				      "contains reserved keys that are currently not supported for modification. "
+				      "Reserved keys used in this request: %s",
 				      used.ptr);
-	json_object_foreach(variables, key, value)
+	json_object_foreach (variables, key, value)
 		total += strlen(key) + json_string_length(value);
 	if (total > 4096)
-		return lambda_invalid(err, "Lambda was unable to configure your environment variables because the environment variables you have provided "
+		return lambda_invalid(err, "Lambda was unable to configure your environment variables because the "
+					   "environment variables you have provided "
 					   "exceeded the 4KB limit.");
 	return 0;
 }
 
 static bool filled(json_t *value)
 {
-	return json_is_string(value) ? json_string_length(value) > 0 : json_is_array(value) ? json_array_size(value) > 0 : json_object_size(value) > 0;
+	return json_is_string(value)  ? json_string_length(value) > 0
+	       : json_is_array(value) ? json_array_size(value) > 0
+				      : json_object_size(value) > 0;
 }
 
 int lambda_check(json_t *in, struct error *err)
 {
-	static const char *const not_built[] = { "Layers", "FileSystemConfigs", "ImageConfig", "DeadLetterConfig.TargetArn", "VpcConfig.SubnetIds",
-						 "VpcConfig.SecurityGroupIds", "KMSKeyArn", "CodeSigningConfigArn", "CapacityProviderConfig",
-						 "DurableConfig", "TenancyConfig" };
+	static const char *const not_built[] = { "Layers",
+						 "FileSystemConfigs",
+						 "ImageConfig",
+						 "DeadLetterConfig.TargetArn",
+						 "VpcConfig.SubnetIds",
+						 "VpcConfig.SecurityGroupIds",
+						 "KMSKeyArn",
+						 "CodeSigningConfigArn",
+						 "CapacityProviderConfig",
+						 "DurableConfig",
+						 "TenancyConfig" };
 #if defined(__aarch64__)
 	const char *machine = "arm64";
 #else
@@ -80,7 +113,8 @@ int lambda_check(json_t *in, struct error *err)
 		return lambda_invalid(err, "Quern does not support SnapStart");
 	json_t *architecture = json_array_get(json_get(in, "Architectures"), 0);
 	if (architecture && !str_eqz(json_str(architecture), machine))
-		return lambda_invalid(err, "This machine runs %s functions, not %s", machine, json_string_value(architecture));
+		return lambda_invalid(err, "This machine runs %s functions, not %s", machine,
+				      json_string_value(architecture));
 	if (check_runtime(in, err) < 0)
 		return -1;
 	return check_variables(in, err);

@@ -1,8 +1,8 @@
 /* code.c - a function's code: a zip in the blob store, unpacked when a worker first needs it.
  *
- * DESIGN: the zip is checked and stored before the row names it. <data>/lambda/code/<blob> is made under another name and then renamed, and is a
- * cache only: a new process starts with an empty one, so nothing in it has to survive a crash. Entries are written with no symbolic link followed and
- * no name that leads out of the directory. */
+ * DESIGN: the zip is checked and stored before the row names it. <data>/lambda/code/<blob> is made under another name
+ * and then renamed, and is a cache only: a new process starts with an empty one, so nothing in it has to survive a
+ * crash. Entries are written with no symbolic link followed and no name that leads out of the directory. */
 #include <archive.h>
 #include <archive_entry.h>
 #include <dirent.h>
@@ -103,7 +103,8 @@ static int store_bytes(struct lambda *l, struct str text, struct lambda_code *ou
 	if (n < 0)
 		return lambda_invalid(err, "The zip file is not valid base64");
 	if (n > LAMBDA_ZIP_MAX)
-		return error_http(err, 413, "RequestTooLargeException", "Request must be smaller than 70167211 bytes for the CreateFunction operation");
+		return error_http(err, 413, "RequestTooLargeException",
+				  "Request must be smaller than 70167211 bytes for the CreateFunction operation");
 	if (blob_create(l->o.blobs, &w, err) < 0)
 		return -1;
 	if (blob_write(&w, raw, (size_t)n, err) < 0 || blob_publish(&w, err) < 0) {
@@ -118,10 +119,11 @@ static int s3_error(struct error *err, struct error *why)
 {
 	if (!why->code[0])
 		return error_move(err, why);
-	const char *text = error_is(why, "NoSuchKey")	   ? "The specified key does not exist."
+	const char *text = error_is(why, "NoSuchKey")      ? "The specified key does not exist."
 			   : error_is(why, "NoSuchBucket") ? "The specified bucket does not exist"
 							   : error_text(why);
-	return lambda_invalid(err, "Error occurred while GetObject. S3 Error Code: %s. S3 Error Message: %s", why->code, text);
+	return lambda_invalid(err, "Error occurred while GetObject. S3 Error Code: %s. S3 Error Message: %s", why->code,
+			      text);
 }
 
 static int store_object(struct lambda *l, json_t *code, struct lambda_code *out, struct error *err)
@@ -163,7 +165,8 @@ int lambda_code_store(struct lambda *l, json_t *code, struct lambda_code *out, s
 	if (json_get(code, "S3ObjectVersion"))
 		return lambda_invalid(err, "Quern does not support S3ObjectVersion of a function's code yet");
 	if (zip.ptr && json_get(code, "S3Bucket"))
-		return lambda_invalid(err, "Please do not provide other FunctionCode parameters when providing a ZipFile.");
+		return lambda_invalid(err,
+				      "Please do not provide other FunctionCode parameters when providing a ZipFile.");
 	if (zip.ptr)
 		rc = store_bytes(l, zip, out, err);
 	else if (json_get(code, "S3Bucket") && json_get(code, "S3Key"))
@@ -272,7 +275,8 @@ static void remove_tree(int at, const char *name)
 const char *lambda_code_dir(struct lambda *l, struct arena *a, const char *blob, struct error *err)
 {
 	char zip[4096];
-	const char *dir = arena_printf(a, "%s/%s", l->code_dir, blob), *made = arena_printf(a, "%s/.new-%s", l->code_dir, blob);
+	const char *dir = arena_printf(a, "%s/%s", l->code_dir, blob),
+		   *made = arena_printf(a, "%s/.new-%s", l->code_dir, blob);
 	int rc = 0;
 	pthread_mutex_lock(&l->code_lock);
 	if (access(dir, F_OK) < 0) {

@@ -1,8 +1,9 @@
 /* invoke.c - Invoke: at once (RequestResponse), as a durable event, or only checked (DryRun).
  *
- * DESIGN: the handler needs nothing of the HTTP request, so that other rooms can call the operation too. An event is an actor: it invokes by an effect,
- * tries twice more when the function fails (after one and two minutes), and for six hours when the function could not be run; then it is dropped with
- * a line in the daemon's log. A crash in between runs the function again. */
+ * DESIGN: the handler needs nothing of the HTTP request, so that other rooms can call the operation too. An event is an
+ * actor: it invokes by an effect, tries twice more when the function fails (after one and two minutes), and for six
+ * hours when the function could not be run; then it is dropped with a line in the daemon's log. A crash in between runs
+ * the function again. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -73,7 +74,8 @@ static int spawn_event(struct turn *t, void *arg, struct error *err)
 	const char *id = turn_uuid(t);
 	json_set_text(v->state, "id", id);
 	json_set_int(v->state, "first_ms", turn_now_ms(t));
-	return turn_spawn(t, "lambda.event", arena_printf(turn_arena(t), "lambda/event/%s", id), json_incref(v->state), err);
+	return turn_spawn(t, "lambda.event", arena_printf(turn_arena(t), "lambda/event/%s", id), json_incref(v->state),
+			  err);
 }
 
 static void event_spawned(void *arg, int rc, struct error *err)
@@ -97,7 +99,8 @@ static void event_done(struct invocation *i)
 {
 	int64_t *seq = i->ctx;
 	if (!(i->l->stopping && i->fault == LAMBDA_BROKEN)) { /* else: performed again at the next start */
-		json_t *e = json_pack("{s:s, s:b, s:b}", "type", "invoked", "fault", i->fault != LAMBDA_OK, "failed", i->function_error);
+		json_t *e = json_pack("{s:s, s:b, s:b}", "type", "invoked", "fault", i->fault != LAMBDA_OK, "failed",
+				      i->function_error);
 		json_object_set_new(e, "text", json_stringn(i->body.ptr, i->body.len < 500 ? i->body.len : 0));
 		engine_effect_done(i->l->o.engine, *seq, e);
 	}
@@ -117,9 +120,12 @@ static void perform(void *ctx, struct engine *e, const struct effect *fx)
 	if (db)
 		store_read_end(l->store, db);
 	if (rc < 0) {
-		engine_effect_done(e, fx->seq, json_pack("{s:s, s:b, s:s}", "type", "invoked", "gone", 1, "text", error_text(&err)));
+		engine_effect_done(
+			e, fx->seq,
+			json_pack("{s:s, s:b, s:s}", "type", "invoked", "gone", 1, "text", error_text(&err)));
 	} else {
-		struct invocation *i = invocation_new(l, json_get_str(fx->payload, "payload"), json_get_text(fx->payload, "context"));
+		struct invocation *i =
+			invocation_new(l, json_get_str(fx->payload, "payload"), json_get_text(fx->payload, "context"));
 		snprintf(i->id, sizeof(i->id), "%s", json_get_text(fx->payload, "id"));
 		i->arn = mem_strdup(lambda_arn(l, &a, n.name, n.qualifier));
 		i->done = event_done;
@@ -134,14 +140,17 @@ static void ask(struct turn *t, json_t *state)
 {
 	int64_t n = json_get_int(state, "asked", 0);
 	json_set_int(state, "asked", n + 1);
-	turn_effect(t, "lambda.invoke", arena_printf(turn_arena(t), "%s/%lld", turn_self(t), (long long)n), json_copy(state));
+	turn_effect(t, "lambda.invoke", arena_printf(turn_arena(t), "%s/%lld", turn_self(t), (long long)n),
+		    json_copy(state));
 }
 
 static void on_invoked(struct turn *t, json_t *state, const json_t *event)
 {
 	int64_t failures = json_get_int(state, "failures", 0), faults = json_get_int(state, "faults", 0), wait_ms;
-	const char *text = json_get_text(event, "text"), *name = json_get_text(state, "function"), *id = json_get_text(state, "id");
-	bool failed = json_get_bool(event, "failed", false), fault = json_get_bool(event, "fault", false), gone = json_get_bool(event, "gone", false);
+	const char *text = json_get_text(event, "text"), *name = json_get_text(state, "function"),
+		   *id = json_get_text(state, "id");
+	bool failed = json_get_bool(event, "failed", false), fault = json_get_bool(event, "fault", false),
+	     gone = json_get_bool(event, "gone", false);
 	if (!failed && !fault && !gone) {
 		turn_end(t);
 		return;
@@ -159,7 +168,8 @@ static void on_invoked(struct turn *t, json_t *state, const json_t *event)
 		wait_ms = faults < 9 ? 1000LL << faults : BACKOFF_MAX_MS;
 		json_set_int(state, "faults", faults + 1);
 	}
-	turn_timer(t, "retry", turn_now_ms(t) + (wait_ms < BACKOFF_MAX_MS ? wait_ms : BACKOFF_MAX_MS), json_pack("{s:s}", "type", "retry"));
+	turn_timer(t, "retry", turn_now_ms(t) + (wait_ms < BACKOFF_MAX_MS ? wait_ms : BACKOFF_MAX_MS),
+		   json_pack("{s:s}", "type", "retry"));
 }
 
 static int event_turn(struct turn *t, json_t *state, json_t *event, struct error *err)
@@ -196,16 +206,21 @@ static int read_payload(struct invoke *v, json_t *in, struct error *err)
 	bool event = str_eqz(str_from(v->type), "Event");
 	v->payload = json_get_str(in, "Payload").len ? decode(v->c->arena, json_get_str(in, "Payload")) : STR("{}");
 	if (!v->payload.ptr)
-		return error_http(err, 400, "InvalidRequestContentException", "Could not parse request body into json: it is not base64");
+		return error_http(err, 400, "InvalidRequestContentException",
+				  "Could not parse request body into json: it is not base64");
 	if (v->payload.len == 0)
 		v->payload = STR("{}");
 	if (event && v->payload.len > LAMBDA_EVENT_MAX)
-		return error_http(err, 413, "RequestTooLargeException", "%zu byte payload is too large for the Event invocation type (limit %d bytes)",
+		return error_http(err, 413, "RequestTooLargeException",
+				  "%zu byte payload is too large for the Event invocation type (limit %d bytes)",
 				  v->payload.len, LAMBDA_EVENT_MAX);
 	if (v->payload.len > LAMBDA_SYNC_MAX)
-		return error_http(err, 413, "RequestTooLargeException", "Request must be smaller than %d bytes for the InvokeFunction operation", LAMBDA_SYNC_MAX);
+		return error_http(err, 413, "RequestTooLargeException",
+				  "Request must be smaller than %d bytes for the InvokeFunction operation",
+				  LAMBDA_SYNC_MAX);
 	if (!lambda_json_valid(v->payload, &why))
-		return error_http(err, 400, "InvalidRequestContentException", "Could not parse request body into json: Could not parse payload into json: %s", why);
+		return error_http(err, 400, "InvalidRequestContentException",
+				  "Could not parse request body into json: Could not parse payload into json: %s", why);
 	return 0;
 }
 
@@ -217,7 +232,8 @@ static int read_context(struct invoke *v, json_t *in, struct error *err)
 		return 0;
 	raw = decode(v->c->arena, text);
 	if (!raw.ptr || !lambda_json_valid(raw, &why) || str_find_char(raw, '\n') >= 0 || str_find_char(raw, '\r') >= 0)
-		return error_http(err, 400, "InvalidRequestContentException", "Could not parse ClientContext into json");
+		return error_http(err, 400, "InvalidRequestContentException",
+				  "Could not parse ClientContext into json");
 	v->context = raw.ptr;
 	return 0;
 }

@@ -10,7 +10,8 @@ static struct wire_op all_ops[64];
 
 static void gather_ops(void)
 {
-	const struct wire_op *const lists[] = { lambda_change_ops, lambda_read_ops, lambda_version_ops, lambda_policy_ops, lambda_invoke_ops };
+	const struct wire_op *const lists[] = { lambda_change_ops, lambda_read_ops, lambda_version_ops,
+						lambda_policy_ops, lambda_invoke_ops };
 	size_t n = 0;
 	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
 		for (const struct wire_op *op = lists[i]; op->name; op++)
@@ -46,7 +47,8 @@ static const struct actor_type workers_actor = { "lambda.workers", workers_turn 
 
 static int start_owner(struct turn *t, void *arg, struct error *err)
 {
-	return turn_exists(t, "lambda/workers") ? 0 : turn_spawn(t, "lambda.workers", "lambda/workers", json_object(), err);
+	return turn_exists(t, "lambda/workers") ? 0
+						: turn_spawn(t, "lambda.workers", "lambda/workers", json_object(), err);
 }
 
 static void owner_started(void *arg, int rc, struct error *err)
@@ -74,7 +76,9 @@ int lambda_new(const struct lambda_options *options, struct lambda **out, struct
 	random_bytes(l->link_key, sizeof(l->link_key));
 	gather_ops();
 	l->api = (struct wire_service){ .model = "lambda", .scope = "lambda", .ops = all_ops, .ctx = l };
-	l->runtime = (struct wire_service){ .scope = "lambda-runtime", .raw = &lambda_raw, .claims = lambda_claims, .own_auth = true, .ctx = l };
+	l->runtime = (struct wire_service){
+		.scope = "lambda-runtime", .raw = &lambda_raw, .claims = lambda_claims, .own_auth = true, .ctx = l
+	};
 	if (pool_init(l, err) < 0 || lambda_code_init(l, err) < 0) {
 		lambda_free(l);
 		return -1;

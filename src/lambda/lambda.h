@@ -24,8 +24,8 @@ struct lambda_options {
 };
 /* Before engine_start. *out owned by the caller. */
 int lambda_new(const struct lambda_options *options, struct lambda **out, struct error *err);
-/* Before wire_stop: workers and waiting clients are answered, nothing new runs. Invocations of type Event go on after the
- * next start. */
+/* Before wire_stop: workers and waiting clients are answered, nothing new runs. Invocations of type Event go on after
+ * the next start. */
 void lambda_stop(struct lambda *l);
 /* After wire_stop and engine_stop. NULL is accepted. */
 void lambda_free(struct lambda *l);

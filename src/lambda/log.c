@@ -1,6 +1,7 @@
 /* log.c - the log stream of a worker: lines of ours, and the end of an invocation's log.
  *
- * DESIGN: the task's supervisor appends what the function prints; we append to the same file, one write a record, so records never mix. */
+ * DESIGN: the task's supervisor appends what the function prints; we append to the same file, one write a record, so
+ * records never mix. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>

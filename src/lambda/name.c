@@ -38,12 +38,14 @@ int lambda_name_read(struct arena *a, json_t *in, const char *member, struct lam
 		if (str_eqz(parts[i], "function"))
 			at = i + 1;
 	if (n == 0 || !parts[at].len || n > at + 2)
-		return lambda_invalid(err, "The function name `%.200s` is not valid", json_get_text(in, member) ? json_get_text(in, member) : "");
+		return lambda_invalid(err, "The function name `%.200s` is not valid",
+				      json_get_text(in, member) ? json_get_text(in, member) : "");
 	*out = (struct lambda_name){ .name = arena_strdup(a, parts[at]) };
 	if (n == at + 2)
 		out->qualifier = arena_strdup(a, parts[at + 1]);
 	if (qualifier.len && out->qualifier && !str_eqz(qualifier, out->qualifier))
-		return lambda_invalid(err, "The derived qualifier from the function name does not match the specified qualifier.");
+		return lambda_invalid(
+			err, "The derived qualifier from the function name does not match the specified qualifier.");
 	if (qualifier.len)
 		out->qualifier = arena_strdup(a, qualifier);
 	return 0;
@@ -51,10 +53,12 @@ int lambda_name_read(struct arena *a, json_t *in, const char *member, struct lam
 
 const char *lambda_arn(struct lambda *l, struct arena *a, const char *name, const char *qualifier)
 {
-	return arena_printf(a, "arn:aws:lambda:%s:%s:function:%s%s%s", l->o.region, l->o.account, name, qualifier ? ":" : "", qualifier ? qualifier : "");
+	return arena_printf(a, "arn:aws:lambda:%s:%s:function:%s%s%s", l->o.region, l->o.account, name,
+			    qualifier ? ":" : "", qualifier ? qualifier : "");
 }
 
 int lambda_not_found(struct lambda *l, struct arena *a, const struct lambda_name *n, struct error *err)
 {
-	return error_http(err, 404, "ResourceNotFoundException", "Function not found: %s", lambda_arn(l, a, n->name, n->qualifier));
+	return error_http(err, 404, "ResourceNotFoundException", "Function not found: %s",
+			  lambda_arn(l, a, n->name, n->qualifier));
 }

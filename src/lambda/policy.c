@@ -8,7 +8,8 @@
 #define POLICY_SQL "SELECT policy FROM lambda_function WHERE name=?"
 #define TAGS_SQL "SELECT tags FROM lambda_function WHERE name=?"
 
-static int find_name(struct call *c, struct db *db, json_t *in, const char *member, struct lambda_name *n, struct error *err)
+static int find_name(struct call *c, struct db *db, json_t *in, const char *member, struct lambda_name *n,
+		     struct error *err)
 {
 	struct lambda_version v;
 	if (lambda_name_read(c->arena, in, member, n, err) < 0)
@@ -45,13 +46,17 @@ static json_t *make_statement(struct call *c, json_t *in, const struct lambda_na
 		name = arena_printf(c->arena, "arn:aws:iam::%s:root", name);
 	json_set_text(s, "Sid", json_get_text(in, "StatementId"));
 	json_set_text(s, "Effect", "Allow");
-	json_object_set_new(s, "Principal", str_eqz(principal, "*") ? json_string("*") : json_pack("{s:s}", service ? "Service" : "AWS", name));
+	json_object_set_new(s, "Principal",
+			    str_eqz(principal, "*") ? json_string("*")
+						    : json_pack("{s:s}", service ? "Service" : "AWS", name));
 	json_set_text(s, "Action", json_get_text(in, "Action"));
 	json_set_text(s, "Resource", lambda_arn(lambda_of(c), c->arena, n->name, n->qualifier));
 	if (json_get(in, "SourceAccount"))
-		json_object_set_new(condition, "StringEquals", json_pack("{s:s}", "AWS:SourceAccount", json_get_text(in, "SourceAccount")));
+		json_object_set_new(condition, "StringEquals",
+				    json_pack("{s:s}", "AWS:SourceAccount", json_get_text(in, "SourceAccount")));
 	if (json_get(in, "SourceArn"))
-		json_object_set_new(condition, "ArnLike", json_pack("{s:s}", "AWS:SourceArn", json_get_text(in, "SourceArn")));
+		json_object_set_new(condition, "ArnLike",
+				    json_pack("{s:s}", "AWS:SourceArn", json_get_text(in, "SourceArn")));
 	if (json_object_size(condition))
 		json_object_set(s, "Condition", condition);
 	json_decref(condition);
@@ -62,7 +67,7 @@ static ptrdiff_t index_of(json_t *list, struct str sid)
 {
 	size_t i;
 	json_t *s;
-	json_array_foreach(list, i, s)
+	json_array_foreach (list, i, s)
 		if (str_eq(json_get_str(s, "Sid"), sid))
 			return (ptrdiff_t)i;
 	return -1;
@@ -78,7 +83,9 @@ static int add_permission(struct call *c, struct turn *t, json_t *in, json_t **o
 		return -1;
 	json_t *list = statements(policy, n.qualifier ? n.qualifier : ""), *s;
 	if (index_of(list, json_get_str(in, "StatementId")) >= 0)
-		return lambda_conflict(err, "The statement id (%s) provided already exists. Please provide a new statement id, or remove the existing statement.",
+		return lambda_conflict(err,
+				       "The statement id (%s) provided already exists. Please provide a new statement "
+				       "id, or remove the existing statement.",
 				       json_get_text(in, "StatementId"));
 	s = make_statement(c, in, &n);
 	json_array_append_new(list, s);
@@ -103,7 +110,8 @@ static int get_policy(struct call *c, struct db *db, json_t *in, json_t **out, s
 	json_t *list = statements(policy, n.qualifier ? n.qualifier : "");
 	if (!json_array_size(list))
 		return no_policy(err);
-	CLEANUP_JSON json_t *shown = json_pack("{s:s, s:s, s:O}", "Version", "2012-10-17", "Id", "default", "Statement", list);
+	CLEANUP_JSON json_t *shown =
+		json_pack("{s:s, s:s, s:O}", "Version", "2012-10-17", "Id", "default", "Statement", list);
 	struct str text = json_text(c->arena, shown);
 	uint64_t sum = hash_bytes(text.ptr, text.len);
 	hex_encode(revision, &sum, sizeof(sum));
@@ -122,7 +130,8 @@ static int remove_permission(struct call *c, struct turn *t, json_t *in, json_t 
 	json_t *list = statements(policy, n.qualifier ? n.qualifier : "");
 	ptrdiff_t at = index_of(list, json_get_str(in, "StatementId"));
 	if (at < 0)
-		return error_http(err, 404, "ResourceNotFoundException", "Statement %s is not found in resource policy.", json_get_text(in, "StatementId"));
+		return error_http(err, 404, "ResourceNotFoundException",
+				  "Statement %s is not found in resource policy.", json_get_text(in, "StatementId"));
 	json_array_remove(list, (size_t)at);
 	return set_column(t, n.name, "UPDATE lambda_function SET policy=? WHERE name=?", policy, err);
 }
@@ -151,7 +160,7 @@ static int untag_resource(struct call *c, struct turn *t, json_t *in, json_t **o
 	CLEANUP_JSON json_t *tags = lambda_column(turn_db(t), n.name, TAGS_SQL, err);
 	if (!tags)
 		return -1;
-	json_array_foreach(json_get(in, "TagKeys"), i, key)
+	json_array_foreach (json_get(in, "TagKeys"), i, key)
 		json_object_del(tags, json_string_value(key));
 	return set_column(t, n.name, "UPDATE lambda_function SET tags=? WHERE name=?", tags, err);
 }
@@ -168,11 +177,14 @@ static int list_tags(struct call *c, struct db *db, json_t *in, json_t **out, st
 
 /* ---- concurrency ---- */
 
-static int set_reserved(struct call *c, struct turn *t, json_t *in, int64_t n, struct lambda_name *name, struct error *err)
+static int set_reserved(struct call *c, struct turn *t, json_t *in, int64_t n, struct lambda_name *name,
+			struct error *err)
 {
 	if (find_name(c, turn_db(t), in, "FunctionName", name, err) < 0)
 		return -1;
-	return db_exec(turn_db(t), err, "UPDATE lambda_function SET reserved=? WHERE name=?", "is", n, name->name) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "UPDATE lambda_function SET reserved=? WHERE name=?", "is", n, name->name) < 0
+		       ? -1
+		       : 0;
 }
 
 static int put_concurrency(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -193,7 +205,8 @@ static int get_concurrency(struct call *c, struct db *db, json_t *in, json_t **o
 {
 	struct lambda_name n;
 	struct lambda_version v;
-	if (lambda_name_read(c->arena, in, "FunctionName", &n, err) < 0 || lambda_version_find(lambda_of(c), db, c->arena, &n, &v, err) < 0)
+	if (lambda_name_read(c->arena, in, "FunctionName", &n, err) < 0 ||
+	    lambda_version_find(lambda_of(c), db, c->arena, &n, &v, err) < 0)
 		return -1;
 	*out = json_object();
 	if (v.reserved >= 0)

@@ -1,18 +1,19 @@
 /* pool.c - which worker runs which invocation.
  *
- * DESIGN: see room.h. A worker asks for work ("polls") and is given one invocation at a time; a new worker is started when more invocations wait than
- * workers are on their way. A worker that ran over its time, crashed, or has code of before a change is ended, never used again. What belongs to the
- * end of an invocation (its outcome, the caller) is kept in l->ended until the lock is given back. */
+ * DESIGN: see room.h. A worker asks for work ("polls") and is given one invocation at a time; a new worker is started
+ * when more invocations wait than workers are on their way. A worker that ran over its time, crashed, or has code of
+ * before a change is ended, never used again. What belongs to the end of an invocation (its outcome, the caller) is
+ * kept in l->ended until the lock is given back. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "lambda/room.h"
 
-#define WORKER_IDLE_US (300 * 1000000LL)    /* a warm worker without work */
-#define WORKER_LIFE_US (36000 * 1000000LL)  /* its credentials are good for longer */
-#define WORKER_START_US (60 * 1000000LL)    /* to its first poll */
-#define WORKER_RETURN_US (10 * 1000000LL)   /* from an answer to the next poll */
+#define WORKER_IDLE_US (300 * 1000000LL)   /* a warm worker without work */
+#define WORKER_LIFE_US (36000 * 1000000LL) /* its credentials are good for longer */
+#define WORKER_START_US (60 * 1000000LL)   /* to its first poll */
+#define WORKER_RETURN_US (10 * 1000000LL)  /* from an answer to the next poll */
 #define TIMER_MAX_US (60 * 1000000LL)
 
 /* ---- invocations ---- */
@@ -134,7 +135,8 @@ static void refuse_poll(struct worker *w)
 	struct wire_request *r = w->poll;
 	w->poll = NULL;
 	if (r)
-		wire_send(r, 410, STR("{\"errorMessage\":\"This worker is not needed any more\",\"errorType\":\"Gone\"}"));
+		wire_send(r, 410,
+			  STR("{\"errorMessage\":\"This worker is not needed any more\",\"errorType\":\"Gone\"}"));
 }
 
 /* The worker is out: its task is stopped, its invocation has been ended by the caller. */
@@ -362,8 +364,10 @@ bool pool_knows(struct lambda *l, struct str token)
 static void write_report(struct worker *w, struct invocation *i, const char *more)
 {
 	double ms = (double)(clock_monotonic_us() - i->sent_us) / 1000;
-	lambda_log(w->log_path, "END RequestId: %s\nREPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %lld ms\tMemory Size: %lld MB\t%s", i->id, i->id, ms,
-		   (long long)(ms + 0.999), (long long)w->pool->memory_mb, more);
+	lambda_log(w->log_path,
+		   "END RequestId: %s\nREPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %lld ms\tMemory Size: "
+		   "%lld MB\t%s",
+		   i->id, i->id, ms, (long long)(ms + 0.999), (long long)w->pool->memory_mb, more);
 }
 
 bool pool_poll(struct lambda *l, struct str token, struct wire_request *r)
@@ -372,7 +376,8 @@ bool pool_poll(struct lambda *l, struct str token, struct wire_request *r)
 	struct worker *w = worker_of(l, token);
 	if (w) {
 		if (w->current)
-			end_failed(w->current, "Runtime.InvalidState", "The runtime asked for the next invocation before it answered this one");
+			end_failed(w->current, "Runtime.InvalidState",
+				   "The runtime asked for the next invocation before it answered this one");
 		refuse_poll(w); /* of a connection that was given up */
 		w->poll = r;
 		enter_state(w, WORKER_IDLE);
@@ -398,8 +403,9 @@ bool pool_result(struct lambda *l, struct str token, struct str id, bool failed,
 		enter_state(w, WORKER_IDLE);
 		w->cold = false;
 		if (too_large) {
-			CLEANUP_JSON json_t *o = json_pack("{s:s, s:s}", "errorType", "Function.ResponseSizeTooLarge", "errorMessage",
-							   "Response payload size exceeded maximum allowed payload size (6291556 bytes).");
+			CLEANUP_JSON json_t *o = json_pack(
+				"{s:s, s:s}", "errorType", "Function.ResponseSizeTooLarge", "errorMessage",
+				"Response payload size exceeded maximum allowed payload size (6291556 bytes).");
 			CLEANUP_FREE char *text = json_text_dup(o);
 			end_invocation(i, LAMBDA_OK, true, str_from(text));
 		} else {
@@ -462,18 +468,21 @@ static const char *exit_text(struct arena *a, const json_t *event)
 		return "Runtime exited with error: signal: killed";
 	if (sig)
 		return arena_printf(a, "Runtime exited with error: signal: %s", strsignal((int)sig));
-	return code ? arena_printf(a, "Runtime exited with error: exit status %lld", (long long)code) : "Runtime exited without providing a reason";
+	return code ? arena_printf(a, "Runtime exited with error: exit status %lld", (long long)code)
+		    : "Runtime exited without providing a reason";
 }
 
 /* A worker's end that nobody asked for. */
 static void crashed(struct lambda *l, struct worker *w, const json_t *event)
 {
 	struct arena a = ARENA_INIT;
-	bool oom = json_get_bool(json_array_get(json_get(event, "containers"), 0), "oom", false), starting = w->state == WORKER_STARTING;
+	bool oom = json_get_bool(json_array_get(json_get(event, "containers"), 0), "oom", false),
+	     starting = w->state == WORKER_STARTING;
 	const char *why = exit_text(&a, event);
 	struct invocation *i = w->current;
 	if (i) {
-		lambda_log(w->log_path, "RequestId: %s Error: %s\n%s", i->id, why, oom ? "The function's memory was used up (MemorySize)" : "Runtime.ExitError");
+		lambda_log(w->log_path, "RequestId: %s Error: %s\n%s", i->id, why,
+			   oom ? "The function's memory was used up (MemorySize)" : "Runtime.ExitError");
 		write_report(w, i, "Status: error\tError Type: Runtime.ExitError");
 	} else if (starting && (i = queue_take(w->pool))) {
 		i->worker = w;
@@ -490,7 +499,9 @@ void pool_task_stopped(struct lambda *l, const json_t *event)
 	pool_lock(l);
 	struct worker *w = map_get(&l->tasks, json_get_str(event, "task"));
 	if (w && str_eqz(json_get_str(event, "reason"), "start-failed"))
-		fail_start(l, w, json_get_text(event, "error") ? json_get_text(event, "error") : "the container did not start");
+		fail_start(l, w,
+			   json_get_text(event, "error") ? json_get_text(event, "error")
+							 : "the container did not start");
 	else if (w)
 		crashed(l, w, event);
 	pool_unlock(l);

@@ -1,9 +1,10 @@
 /* room.h - what the files of the lambda room share. Not for other rooms.
  *
- * DESIGN: functions, versions and aliases are rows; their code is a blob. Everything that runs is in memory only: a *pool* for each version of a
- * function, with warm *workers* (one task each, which asks the runtime interface for work) and a queue of *invocations*. One lock guards all of it;
- * what takes time (unpacking, starting and stopping tasks) is done by a few threads of the room's own, and callers are told of an invocation's end
- * with no lock held. Invocations of type Event are durable actors around that. */
+ * DESIGN: functions, versions and aliases are rows; their code is a blob. Everything that runs is in memory only: a
+ * *pool* for each version of a function, with warm *workers* (one task each, which asks the runtime interface for work)
+ * and a queue of *invocations*. One lock guards all of it; what takes time (unpacking, starting and stopping tasks) is
+ * done by a few threads of the room's own, and callers are told of an invocation's end with no lock held. Invocations
+ * of type Event are durable actors around that. */
 #ifndef QUERN_LAMBDA_ROOM_H
 #define QUERN_LAMBDA_ROOM_H
 
@@ -18,12 +19,12 @@
 #include "lambda/lambda.h"
 
 enum {
-	LAMBDA_SYNC_MAX = 6291456,	/* bytes of a payload */
+	LAMBDA_SYNC_MAX = 6291456, /* bytes of a payload */
 	LAMBDA_EVENT_MAX = 1048576,
 	LAMBDA_RESPONSE_MAX = 6291556,
 	LAMBDA_ZIP_MAX = 52428800,
-	LAMBDA_CODE_MAX = 262144000,	/* unpacked, and a zip from S3 */
-	LAMBDA_QUEUE_MAX = 1000,	/* invocations that wait, all functions */
+	LAMBDA_CODE_MAX = 262144000, /* unpacked, and a zip from S3 */
+	LAMBDA_QUEUE_MAX = 1000,     /* invocations that wait, all functions */
 	LAMBDA_TAIL = 4096,
 	LAMBDA_ID = 37,
 };
@@ -51,9 +52,9 @@ struct lambda {
 	pthread_t timer;
 	bool timer_runs;
 	_Atomic bool stopping;
-	struct map pools;   /* "name:version" -> struct pool */
-	struct map workers; /* token -> struct worker */
-	struct map tasks;   /* task id -> struct worker */
+	struct map pools;         /* "name:version" -> struct pool */
+	struct map workers;       /* token -> struct worker */
+	struct map tasks;         /* task id -> struct worker */
 	struct invocation *ended; /* to be told when the lock is given back */
 	int worker_count, worker_max, queued;
 };
@@ -75,8 +76,10 @@ struct lambda_version {
 	json_t *config;                    /* owned by the arena: the API's FunctionConfiguration */
 	int64_t reserved;                  /* ReservedConcurrentExecutions, -1 none */
 };
-/* The version that a name and qualifier (version, alias, $LATEST or NULL) mean. ResourceNotFoundException when there is none. */
-int lambda_version_find(struct lambda *l, struct db *db, struct arena *a, const struct lambda_name *n, struct lambda_version *out, struct error *err);
+/* The version that a name and qualifier (version, alias, $LATEST or NULL) mean. ResourceNotFoundException when there is
+ * none. */
+int lambda_version_find(struct lambda *l, struct db *db, struct arena *a, const struct lambda_name *n,
+			struct lambda_version *out, struct error *err);
 int lambda_version_put(struct turn *t, const struct lambda_version *v, struct error *err);
 /* Drops the row, and its blob when no other version has it. */
 int lambda_version_drop(struct turn *t, const char *name, const char *version, const char *blob, struct error *err);
@@ -89,7 +92,8 @@ json_t *lambda_config_out(struct lambda *l, struct arena *a, const struct lambda
 /* Sets LastModified and a new RevisionId. */
 void lambda_config_touch(json_t *config, int64_t now_ms, const char *revision);
 /* Copies $LATEST to the next version number when it changed since the last one. *out is the version either way. */
-int lambda_publish(struct lambda *l, struct turn *t, const char *name, const char *description, struct lambda_version *out, struct error *err);
+int lambda_publish(struct lambda *l, struct turn *t, const char *name, const char *description,
+		   struct lambda_version *out, struct error *err);
 
 /* ---- code.c ---- */
 struct lambda_code {
@@ -163,7 +167,7 @@ struct pool {
 	char *key, *name, *version, *revision, *blob;
 	json_t *config;
 	int64_t timeout_ms, memory_mb;
-	bool own_report; /* a custom runtime: START, END and REPORT are written here */
+	bool own_report;        /* a custom runtime: START, END and REPORT are written here */
 	struct worker *workers; /* that live and have the pool's revision */
 	struct invocation *first, **last;
 	int starting, busy, idle, waiting;
@@ -177,7 +181,7 @@ struct worker {
 	char *blob, *name, *log_path;
 	enum worker_state state;
 	bool retired, task_started, cold, own_report;
-	int refs; /* the pool, and work that is under way */
+	int refs;                  /* the pool, and work that is under way */
 	struct wire_request *poll; /* waits for work */
 	struct invocation *current;
 	int64_t since_us, born_us; /* in this state; monotonic */
@@ -198,7 +202,8 @@ void lambda_log(const char *path, const char *fmt, ...) __attribute__((format(pr
 struct str lambda_log_tail(struct arena *a, const char *path, const char *id);
 
 /* ---- operations ---- */
-extern const struct wire_op lambda_change_ops[], lambda_read_ops[], lambda_version_ops[], lambda_policy_ops[], lambda_invoke_ops[];
+extern const struct wire_op lambda_change_ops[], lambda_read_ops[], lambda_version_ops[], lambda_policy_ops[],
+	lambda_invoke_ops[];
 struct lambda *lambda_of(struct call *c);
 extern const struct raw_handler lambda_raw;
 bool lambda_claims(struct wire_request *r, void *ctx);

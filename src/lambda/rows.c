@@ -1,19 +1,22 @@
 /* rows.c - functions, versions and aliases in the store.
  *
- * DESIGN: a version's row holds the API's FunctionConfiguration as JSON; what changes apart from it (tags, policy, reserved concurrency) is in the
- * function's row. $LATEST is a version like the others. */
+ * DESIGN: a version's row holds the API's FunctionConfiguration as JSON; what changes apart from it (tags, policy,
+ * reserved concurrency) is in the function's row. $LATEST is a version like the others. */
 #include <stdlib.h>
 
 #include "lambda/room.h"
 
 const struct store_migration lambda_migrations[] = {
 	{ "lambda", 1,
-	  "CREATE TABLE lambda_function (name TEXT PRIMARY KEY, created_ms INTEGER NOT NULL, next_version INTEGER NOT NULL DEFAULT 1,"
+	  "CREATE TABLE lambda_function (name TEXT PRIMARY KEY, created_ms INTEGER NOT NULL, next_version INTEGER NOT "
+	  "NULL DEFAULT 1,"
 	  " tags TEXT, policy TEXT, reserved INTEGER NOT NULL DEFAULT -1);"
-	  "CREATE TABLE lambda_version (name TEXT NOT NULL, version TEXT NOT NULL, number INTEGER NOT NULL, config TEXT NOT NULL, blob TEXT NOT NULL,"
+	  "CREATE TABLE lambda_version (name TEXT NOT NULL, version TEXT NOT NULL, number INTEGER NOT NULL, config "
+	  "TEXT NOT NULL, blob TEXT NOT NULL,"
 	  " PRIMARY KEY (name, version));"
 	  "CREATE INDEX lambda_version_blob ON lambda_version (blob);"
-	  "CREATE TABLE lambda_alias (name TEXT NOT NULL, alias TEXT NOT NULL, version TEXT NOT NULL, description TEXT, revision TEXT NOT NULL,"
+	  "CREATE TABLE lambda_alias (name TEXT NOT NULL, alias TEXT NOT NULL, version TEXT NOT NULL, description "
+	  "TEXT, revision TEXT NOT NULL,"
 	  " PRIMARY KEY (name, alias));" },
 	{ 0 },
 };
@@ -29,15 +32,20 @@ static int read_version(struct rows *rows, struct arena *a, struct lambda_versio
 	if (!config)
 		return error_wrap(err, "a function's row");
 	arena_defer(a, decref, config);
-	*out = (struct lambda_version){ .name = arena_strdup(a, rows_str(rows, 0)), .version = arena_strdup(a, rows_str(rows, 1)), .config = config,
-					.blob = arena_strdup(a, rows_str(rows, 3)), .reserved = rows_int(rows, 4) };
+	*out = (struct lambda_version){ .name = arena_strdup(a, rows_str(rows, 0)),
+					.version = arena_strdup(a, rows_str(rows, 1)),
+					.config = config,
+					.blob = arena_strdup(a, rows_str(rows, 3)),
+					.reserved = rows_int(rows, 4) };
 	return 1;
 }
 
-#define VERSION_SQL \
-	"SELECT v.name, v.version, v.config, v.blob, f.reserved FROM lambda_version v JOIN lambda_function f ON f.name=v.name WHERE v.name=? AND v.version="
+#define VERSION_SQL                                                                                                    \
+	"SELECT v.name, v.version, v.config, v.blob, f.reserved FROM lambda_version v JOIN lambda_function f ON "      \
+	"f.name=v.name WHERE v.name=? AND v.version="
 
-int lambda_version_find(struct lambda *l, struct db *db, struct arena *a, const struct lambda_name *n, struct lambda_version *out, struct error *err)
+int lambda_version_find(struct lambda *l, struct db *db, struct arena *a, const struct lambda_name *n,
+			struct lambda_version *out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	const char *q = n->qualifier ? n->qualifier : "$LATEST";
@@ -45,7 +53,8 @@ int lambda_version_find(struct lambda *l, struct db *db, struct arena *a, const 
 	int rc = direct ? db_row(db, &rows, err, VERSION_SQL "?", "ss", n->name, q) : 0;
 	if (rc == 0) {
 		rows_done(&rows);
-		rc = db_row(db, &rows, err, VERSION_SQL "(SELECT version FROM lambda_alias WHERE name=? AND alias=?)", "sss", n->name, n->name, q);
+		rc = db_row(db, &rows, err, VERSION_SQL "(SELECT version FROM lambda_alias WHERE name=? AND alias=?)",
+			    "sss", n->name, n->name, q);
 	}
 	if (rc > 0)
 		rc = read_version(&rows, a, out, err);
@@ -64,7 +73,8 @@ int lambda_version_put(struct turn *t, const struct lambda_version *v, struct er
 	return db_exec(turn_db(t), err,
 		       "INSERT INTO lambda_version(name, version, number, config, blob) VALUES(?,?,?,?,?)"
 		       " ON CONFLICT(name, version) DO UPDATE SET config=excluded.config, blob=excluded.blob",
-		       "ssiSs", v->name, v->version, number_of(v->version), json_text(turn_arena(t), v->config), v->blob) < 0
+		       "ssiSs", v->name, v->version, number_of(v->version), json_text(turn_arena(t), v->config),
+		       v->blob) < 0
 		       ? -1
 		       : 0;
 }
@@ -80,7 +90,9 @@ int lambda_version_drop(struct turn *t, const char *name, const char *version, c
 	if (db_exec(turn_db(t), err, "DELETE FROM lambda_version WHERE name=? AND version=?", "ss", name, version) < 0)
 		return -1;
 	int named = lambda_blob_named(NULL, turn_db(t), blob);
-	return named == 0 ? blob_remove_later(turn_db(t), blob, turn_now_ms(t), err) : named < 0 ? error_set(err, "look a blob up") : 0;
+	return named == 0  ? blob_remove_later(turn_db(t), blob, turn_now_ms(t), err)
+	       : named < 0 ? error_set(err, "look a blob up")
+			   : 0;
 }
 
 int lambda_exists(struct db *db, const char *name, struct error *err)
@@ -127,10 +139,12 @@ static bool same_as(const struct lambda_version *latest, const struct lambda_ver
 		json_object_del(one, apart[i]);
 		json_object_del(two, apart[i]);
 	}
-	return json_equal(one, two) && (!description || str_eqz(json_get_str(last->config, "Description"), description));
+	return json_equal(one, two) &&
+	       (!description || str_eqz(json_get_str(last->config, "Description"), description));
 }
 
-int lambda_publish(struct lambda *l, struct turn *t, const char *name, const char *description, struct lambda_version *out, struct error *err)
+int lambda_publish(struct lambda *l, struct turn *t, const char *name, const char *description,
+		   struct lambda_version *out, struct error *err)
 {
 	struct arena *a = turn_arena(t);
 	struct lambda_version latest;
@@ -140,7 +154,8 @@ int lambda_publish(struct lambda *l, struct turn *t, const char *name, const cha
 		return -1;
 	{
 		CLEANUP_ROWS struct rows rows = { 0 };
-		if (db_row(turn_db(t), &rows, err, "SELECT next_version FROM lambda_function WHERE name=?", "s", name) < 0)
+		if (db_row(turn_db(t), &rows, err, "SELECT next_version FROM lambda_function WHERE name=?", "s", name) <
+		    0)
 			return -1;
 		next = rows_int(&rows, 0);
 	}
@@ -162,5 +177,8 @@ int lambda_publish(struct lambda *l, struct turn *t, const char *name, const cha
 	json_set_text(out->config, "Description", description);
 	if (lambda_version_put(t, out, err) < 0)
 		return -1;
-	return db_exec(turn_db(t), err, "UPDATE lambda_function SET next_version=? WHERE name=?", "is", next + 1, name) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "UPDATE lambda_function SET next_version=? WHERE name=?", "is", next + 1,
+		       name) < 0
+		       ? -1
+		       : 0;
 }

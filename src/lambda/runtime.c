@@ -1,7 +1,8 @@
 /* runtime.c - the runtime interface (what a worker talks to) and the download of a function's code, on one raw service.
  *
- * DESIGN: below /_quern/lambda/<token>/ the token is the right to speak for that worker; /_quern/lambda/code/<blob> wants a signature that GetFunction
- * gave. A worker's question for work is answered when there is some, however long that takes. */
+ * DESIGN: below /_quern/lambda/<token>/ the token is the right to speak for that worker; /_quern/lambda/code/<blob>
+ * wants a signature that GetFunction gave. A worker's question for work is answered when there is some, however long
+ * that takes. */
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -52,7 +53,8 @@ const char *lambda_code_link(struct lambda *l, struct arena *a, const char *blob
 	char signature[65];
 	int64_t expires = clock_now_ms() + LINK_MS;
 	sign(l, blob, expires, signature);
-	return arena_printf(a, "http://127.0.0.1:%u" PREFIX "code/%s?expires=%lld&signature=%s", (unsigned)l->o.api_port, blob, (long long)expires, signature);
+	return arena_printf(a, "http://127.0.0.1:%u" PREFIX "code/%s?expires=%lld&signature=%s",
+			    (unsigned)l->o.api_port, blob, (long long)expires, signature);
 }
 
 static void send_code(struct lambda *l, struct wire_request *r, struct str blob)
@@ -65,7 +67,8 @@ static void send_code(struct lambda *l, struct wire_request *r, struct str blob)
 	struct stat st;
 	str_to_i64(wire_query_arg(r, "expires", &present), &expires);
 	sign(l, id, expires, signature);
-	if (blob.len != BLOB_ID_LEN || given.len != 64 || CRYPTO_memcmp(given.ptr, signature, 64) != 0 || expires < clock_now_ms()) {
+	if (blob.len != BLOB_ID_LEN || given.len != 64 || CRYPTO_memcmp(given.ptr, signature, 64) != 0 ||
+	    expires < clock_now_ms()) {
 		answer(r, 403, "AccessDenied", "The address is not valid any more");
 		return;
 	}
@@ -95,7 +98,9 @@ static void read_path(struct rcall *c, struct str rest, bool post)
 	else if (post && str_starts(rest, STR("invocation/"))) {
 		rest = str_skip(rest, 11);
 		if (str_split(&rest, '/', &c->id) && str_split(&rest, '/', &last))
-			c->what = str_eqz(last, "response") ? RT_RESPONSE : str_eqz(last, "error") ? RT_ERROR : RT_UNKNOWN;
+			c->what = str_eqz(last, "response") ? RT_RESPONSE
+				  : str_eqz(last, "error")  ? RT_ERROR
+							    : RT_UNKNOWN;
 	}
 }
 
@@ -161,7 +166,8 @@ static void abort_request(struct wire_request *r, void *ctx)
 
 static void fail(struct wire_request *r, void *ctx, struct error *err)
 {
-	answer(r, err->status ? err->status : 400, err->code[0] ? err->code : "InternalFailure", "The request could not be read");
+	answer(r, err->status ? err->status : 400, err->code[0] ? err->code : "InternalFailure",
+	       "The request could not be read");
 }
 
 const struct raw_handler lambda_raw = { begin, body, end, abort_request, fail };

@@ -1,6 +1,7 @@
 /* work.c - a few threads for what takes time; see room.h.
  *
- * DESIGN: a list and a condition. Threads are started when the first work comes, so that a daemon without functions has none. */
+ * DESIGN: a list and a condition. Threads are started when the first work comes, so that a daemon without functions has
+ * none. */
 #include <stdlib.h>
 
 #include "lambda/room.h"

@@ -1,8 +1,9 @@
 /* worker.c - a worker's task: what it is made of, its start and its stop. On the room's threads.
  *
- * DESIGN: the container has the unpacked code at /var/task, the runtime (ours for Python and Node.js, the function's own `bootstrap` for provided) as
- * its command, the credentials of the function's role, and nothing else; its root is read-only but for /tmp. It shares the machine's network, as a job
- * on one host does. It finds the runtime interface by an unguessable path. */
+ * DESIGN: the container has the unpacked code at /var/task, the runtime (ours for Python and Node.js, the function's
+ * own `bootstrap` for provided) as its command, the credentials of the function's role, and nothing else; its root is
+ * read-only but for /tmp. It shares the machine's network, as a job on one host does. It finds the runtime interface by
+ * an unguessable path. */
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -54,22 +55,27 @@ static const char *stream_name(struct start *s)
 	gmtime_r(&now, &tm);
 	random_bytes(random, sizeof(random));
 	hex_encode(hex, random, sizeof(random));
-	return arena_printf(&s->a, "%04d/%02d/%02d/[%s]%s", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, json_get_text(s->w->config, "Version"), hex);
+	return arena_printf(&s->a, "%04d/%02d/%02d/[%s]%s", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+			    json_get_text(s->w->config, "Version"), hex);
 }
 
 static void add_env(struct start *s)
 {
 	struct lambda *l = s->w->l;
 	const json_t *config = s->w->config;
-	const char *key, *runtime = json_get_text(config, "Runtime"), *own = json_get_text(json_get(config, "LoggingConfig"), "LogGroup");
+	const char *key, *runtime = json_get_text(config, "Runtime"),
+			 *own = json_get_text(json_get(config, "LoggingConfig"), "LogGroup");
 	json_t *value;
-	json_object_foreach(json_get_path(config, "Environment.Variables"), key, value)
+	json_object_foreach (json_get_path(config, "Environment.Variables"), key, value)
 		json_object_set(s->env, key, value);
-	json_set_text(s->env, "AWS_LAMBDA_RUNTIME_API", arena_printf(&s->a, "127.0.0.1:%u/_quern/lambda/%s", (unsigned)l->o.api_port, s->w->token));
+	json_set_text(s->env, "AWS_LAMBDA_RUNTIME_API",
+		      arena_printf(&s->a, "127.0.0.1:%u/_quern/lambda/%s", (unsigned)l->o.api_port, s->w->token));
 	json_set_text(s->env, "AWS_LAMBDA_FUNCTION_NAME", s->w->name);
 	json_set_text(s->env, "AWS_LAMBDA_FUNCTION_VERSION", json_get_text(config, "Version"));
-	json_set_text(s->env, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", arena_printf(&s->a, "%lld", (long long)json_get_int(config, "MemorySize", 128)));
-	json_set_text(s->env, "AWS_LAMBDA_LOG_GROUP_NAME", own ? own : arena_printf(&s->a, "/aws/lambda/%s", s->w->name));
+	json_set_text(s->env, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+		      arena_printf(&s->a, "%lld", (long long)json_get_int(config, "MemorySize", 128)));
+	json_set_text(s->env, "AWS_LAMBDA_LOG_GROUP_NAME",
+		      own ? own : arena_printf(&s->a, "/aws/lambda/%s", s->w->name));
 	json_set_text(s->env, "AWS_LAMBDA_LOG_STREAM_NAME", s->stream);
 	json_set_text(s->env, "AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand");
 	json_set_text(s->env, "AWS_EXECUTION_ENV", arena_printf(&s->a, "AWS_Lambda_%s", runtime ? runtime : ""));
@@ -79,7 +85,8 @@ static void add_env(struct start *s)
 	json_set_text(s->env, "AWS_REGION", l->o.region);
 	json_set_text(s->env, "AWS_DEFAULT_REGION", l->o.region);
 	if (!json_object_get(s->env, "AWS_ENDPOINT_URL"))
-		json_set_text(s->env, "AWS_ENDPOINT_URL", arena_printf(&s->a, "http://127.0.0.1:%u", (unsigned)l->o.api_port));
+		json_set_text(s->env, "AWS_ENDPOINT_URL",
+			      arena_printf(&s->a, "http://127.0.0.1:%u", (unsigned)l->o.api_port));
 	if (!json_object_get(s->env, "TZ"))
 		json_set_text(s->env, "TZ", ":UTC");
 }
@@ -91,19 +98,21 @@ static json_t *command_of(const char *kind)
 	if (!strcmp(kind, "python"))
 		return json_pack("[s,s]", "/usr/bin/python3", "/opt/quern/lambda/bootstrap.py");
 	if (!strcmp(kind, "nodejs"))
-		return json_pack("[s,s]", access("/usr/bin/node", X_OK) == 0 ? "/usr/bin/node" : "/usr/local/bin/node", "/opt/quern/lambda/bootstrap.mjs");
+		return json_pack("[s,s]", access("/usr/bin/node", X_OK) == 0 ? "/usr/bin/node" : "/usr/local/bin/node",
+				 "/opt/quern/lambda/bootstrap.mjs");
 	return json_pack("[s]", "/var/task/bootstrap");
 }
 
 static json_t *spec_of(struct start *s, const char *code, const char *kind)
 {
 	int64_t memory = json_get_int(s->w->config, "MemorySize", 128) << 20;
-	json_t *c = json_pack("{s:s, s:s, s:o, s:[], s:O, s:s, s:b, s:b, s:b, s:i, s:s, s:i}", "name", "function", "image",
-			      arena_printf(&s->a, "quern-lambda-%s", kind), "entrypoint", command_of(kind), "command", "env", s->env, "workdir", "/var/task",
-			      "readonly_root", 1, "init", 0, "essential", 1, "pids", 1024, "stop_signal", "SIGKILL", "stop_timeout_ms", 100);
+	json_t *c = json_pack("{s:s, s:s, s:o, s:[], s:O, s:s, s:b, s:b, s:b, s:i, s:s, s:i}", "name", "function",
+			      "image", arena_printf(&s->a, "quern-lambda-%s", kind), "entrypoint", command_of(kind),
+			      "command", "env", s->env, "workdir", "/var/task", "readonly_root", 1, "init", 0,
+			      "essential", 1, "pids", 1024, "stop_signal", "SIGKILL", "stop_timeout_ms", 100);
 	json_object_set_new(c, "mounts",
-			    json_pack("[{s:s,s:s,s:s,s:b},{s:s,s:s,s:s}]", "type", "bind", "source", code, "target", "/var/task", "readonly", 1, "type",
-				      "scratch", "name", "tmp", "target", "/tmp"));
+			    json_pack("[{s:s,s:s,s:s,s:b},{s:s,s:s,s:s}]", "type", "bind", "source", code, "target",
+				      "/var/task", "readonly", 1, "type", "scratch", "name", "tmp", "target", "/tmp"));
 	json_object_set_new(c, "capabilities", json_pack("{s:[],s:[s]}", "add", "drop", "ALL"));
 	json_set_int(c, "memory", memory);
 	json_set_text(c, "log", s->w->log_path);
@@ -174,7 +183,7 @@ void lambda_worker_sweep(void *arg)
 	size_t i;
 	for (int n = 0; n < 30 && !tasks && !l->stopping; n++)
 		tasks = task_list(l->o.tasks, NULL);
-	json_array_foreach(tasks, i, task) {
+	json_array_foreach (tasks, i, task) {
 		struct str id = json_get_str(task, "task");
 		pool_lock(l);
 		bool ours = map_get(&l->tasks, id) != NULL;

@@ -154,8 +154,7 @@ static bool group_wanted(json_t *in, struct str name, struct str class)
 		return false;
 	if (!ids)
 		return true;
-	json_array_foreach(ids, i, id)
-	{
+	json_array_foreach (ids, i, id) {
 		struct str wanted = json_str(id);
 		if (str_starts(wanted, STR("arn:")))
 			name_of_arn(wanted, &wanted);

@@ -199,8 +199,7 @@ static int find_streams(struct search *s, struct str group, json_t *in)
 			return -1;
 		return s->rc;
 	}
-	json_array_foreach(names, i, name)
-	{
+	json_array_foreach (names, i, name) {
 		struct log_stream stream;
 		if (logs_need_stream(s->l, s->db, s->arena, group, json_str(name), &stream, s->err) < 0)
 			return -1;

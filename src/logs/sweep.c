@@ -129,8 +129,7 @@ void logs_perform_unlink(void *ctx, struct engine *e, const struct effect *fx)
 	struct arena a = ARENA_INIT;
 	size_t i;
 	json_t *file;
-	json_array_foreach(json_get(fx->payload, "files"), i, file)
-	{
+	json_array_foreach (json_get(fx->payload, "files"), i, file) {
 		const char *path = logs_path(l, &a, json_str(file));
 		if (unlink(path) < 0 && errno != ENOENT)
 			log_warn("logs", "remove `%s`: %s", path, strerror(errno));

@@ -58,7 +58,8 @@ int logs_op_untag(struct call *c, struct turn *t, json_t *in, json_t **out, stru
 		return -1;
 	if (!keys)
 		keys = json_get(in, "tags"); /* UntagLogGroup calls the list of keys "tags" */
-	json_array_foreach(keys, i, key) json_object_del(tags, json_string_value(key));
+	json_array_foreach (keys, i, key)
+		json_object_del(tags, json_string_value(key));
 	return save_tags(c, t, name, tags, err);
 }
 

@@ -59,7 +59,9 @@ static bool enum_has(const json_t *enums, const json_t *value)
 {
 	size_t i;
 	json_t *item;
-	json_array_foreach(enums, i, item) if (json_equal(item, value)) return true;
+	json_array_foreach (enums, i, item)
+		if (json_equal(item, value))
+			return true;
 	return false;
 }
 
@@ -73,8 +75,10 @@ static int enums_read(struct definition_param *p, struct error *err)
 		return error_aws(err, "ValidationException",
 				 BAD "EnumValues of parameter '%s' must be a list of strings of a String parameter.",
 				 p->name);
-	json_array_foreach(p->enums, i, item) if (!json_is_string(item)) return error_aws(
-		err, "ValidationException", BAD "EnumValues of parameter '%s' must be strings.", p->name);
+	json_array_foreach (p->enums, i, item)
+		if (!json_is_string(item))
+			return error_aws(err, "ValidationException",
+					 BAD "EnumValues of parameter '%s' must be strings.", p->name);
 	if (p->fallback && !enum_has(p->enums, p->fallback))
 		return error_aws(err, "ValidationException",
 				 BAD "DefaultValue of parameter '%s' is not one of its EnumValues.", p->name);
@@ -119,7 +123,9 @@ static int params_read(struct definition *d, struct error *err)
 	if (json_array_size(list) > 200)
 		return error_aws(err, "ValidationException", BAD "A pipeline has at most 200 parameters.");
 	d->params = ARENA_ARRAY(&d->arena, struct definition_param, json_array_size(list) + 1);
-	json_array_foreach(list, i, item) if (param_read(d, item, err) < 0) return -1;
+	json_array_foreach (list, i, item)
+		if (param_read(d, item, err) < 0)
+			return -1;
 	return 0;
 }
 
@@ -164,7 +170,9 @@ static int policies_read(const struct definition_step *s, struct error *err)
 	if (list && (!json_is_array(list) || !s->type->retries))
 		return error_aws(err, "ValidationException",
 				 BAD "Step '%s' of type %s cannot have these RetryPolicies.", s->name, s->type->name);
-	json_array_foreach(list, i, item) if (retry_read(s->name, item, err) < 0) return -1;
+	json_array_foreach (list, i, item)
+		if (retry_read(s->name, item, err) < 0)
+			return -1;
 	if (!cache)
 		return 0;
 	if (!json_is_object(cache) || !s->type->cache_keys)
@@ -262,7 +270,9 @@ static int steps_read(struct reader *r, const json_t *list, int parent, bool els
 {
 	size_t i;
 	json_t *item;
-	json_array_foreach(list, i, item) if (step_read(r, item, parent, else_branch, err) < 0) return -1;
+	json_array_foreach (list, i, item)
+		if (step_read(r, item, parent, else_branch, err) < 0)
+			return -1;
 	return 0;
 }
 

@@ -39,7 +39,9 @@ static int enum_check(const struct definition_param *p, const json_t *value, str
 	json_t *item;
 	if (!p->enums)
 		return 0;
-	json_array_foreach(p->enums, i, item) if (json_equal(item, value)) return 0;
+	json_array_foreach (p->enums, i, item)
+		if (json_equal(item, value))
+			return 0;
 	CLEANUP_FREE char *list = json_text_dup(p->enums);
 	return error_aws(err, "ValidationException", "Parameter '%s' value '%.200s' is not one of %.600s.", p->name,
 			 json_string_value(value), list);
@@ -71,7 +73,9 @@ json_t *definition_bind(const struct definition *d, const json_t *given, struct 
 	CLEANUP_JSON json_t *out = json_object();
 	size_t i;
 	json_t *item;
-	json_array_foreach(given, i, item) if (given_bind(d, item, out, err) < 0) return NULL;
+	json_array_foreach (given, i, item)
+		if (given_bind(d, item, out, err) < 0)
+			return NULL;
 	for (int k = 0; k < d->nparams; k++) {
 		const struct definition_param *p = &d->params[k];
 		if (json_object_get(out, p->name))

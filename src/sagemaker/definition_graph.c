@@ -36,8 +36,9 @@ static bool property_file_exists(const struct definition_step *step, const struc
 	if (path->count != 2 || !path->parts[0].key.ptr || !str_eq(path->parts[0].key, STR("PropertyFiles")) ||
 	    !path->parts[1].key.ptr)
 		return false;
-	json_array_foreach(json_get(step->json, "PropertyFiles"), i,
-			   file) if (str_eq(json_get_str(file, "PropertyFileName"), path->parts[1].key)) return true;
+	json_array_foreach (json_get(step->json, "PropertyFiles"), i, file)
+		if (str_eq(json_get_str(file, "PropertyFileName"), path->parts[1].key))
+			return true;
 	return false;
 }
 
@@ -107,8 +108,7 @@ static int depends_on_link(struct linker *l, struct error *err)
 	if (list && !json_is_array(list))
 		return error_aws(err, "ValidationException",
 				 BAD "'DependsOn' of step '%s' must be a list of step names.", l->step->name);
-	json_array_foreach(list, i, item)
-	{
+	json_array_foreach (list, i, item) {
 		struct str name = json_str(item);
 		const struct definition_step *to = name.ptr ? definition_step_find(l->d, name) : NULL;
 		if (!to)
@@ -128,8 +128,7 @@ static int members_link(struct linker *l, struct error *err)
 	struct arena *a = &l->d->arena;
 	const char *key;
 	json_t *member;
-	json_object_foreach(l->step->json, key, member)
-	{
+	json_object_foreach (l->step->json, key, member) {
 		if (strcmp(key, "Arguments") == 0 && l->step->type->branches)
 			continue;
 		if (expr_walk(a, member, visit, l, err) < 0)
@@ -139,8 +138,9 @@ static int members_link(struct linker *l, struct error *err)
 		return 0;
 	size_t i;
 	json_t *condition;
-	json_array_foreach(json_get(l->step->arguments, "Conditions"), i,
-			   condition) if (expr_condition_check(a, condition, visit, l, err) < 0) return -1;
+	json_array_foreach (json_get(l->step->arguments, "Conditions"), i, condition)
+		if (expr_condition_check(a, condition, visit, l, err) < 0)
+			return -1;
 	return 0;
 }
 

@@ -75,7 +75,9 @@ int expr_walk(struct arena *a, const json_t *value, ref_visit fn, void *ctx, str
 	if (json_is_array(value)) {
 		size_t i;
 		json_t *item;
-		json_array_foreach(value, i, item) if (expr_walk(a, item, fn, ctx, err) < 0) return -1;
+		json_array_foreach (value, i, item)
+			if (expr_walk(a, item, fn, ctx, err) < 0)
+				return -1;
 		return 0;
 	}
 	if (!json_is_object(value))
@@ -84,8 +86,9 @@ int expr_walk(struct arena *a, const json_t *value, ref_visit fn, void *ctx, str
 	if (!key) {
 		const char *name;
 		json_t *member;
-		json_object_foreach((json_t *)value, name,
-				    member) if (expr_walk(a, member, fn, ctx, err) < 0) return -1;
+		json_object_foreach ((json_t *)value, name, member)
+			if (expr_walk(a, member, fn, ctx, err) < 0)
+				return -1;
 		return 0;
 	}
 	const json_t *body = json_object_get(value, key);
@@ -149,8 +152,7 @@ static json_t *join_eval(const struct expr_env *env, const json_t *join, struct 
 	struct str *texts = ARENA_ARRAY(env->arena, struct str, json_array_size(values) + 1);
 	size_t i, total = 0;
 	json_t *item;
-	json_array_foreach(values, i, item)
-	{
+	json_array_foreach (values, i, item) {
 		CLEANUP_JSON json_t *v = expr_eval(env, item, err);
 		if (!v)
 			return NULL;
@@ -200,8 +202,7 @@ static json_t *list_eval(const struct expr_env *env, const json_t *value, struct
 	CLEANUP_JSON json_t *out = json_array();
 	size_t i;
 	json_t *item;
-	json_array_foreach(value, i, item)
-	{
+	json_array_foreach (value, i, item) {
 		json_t *v = expr_eval(env, item, err);
 		if (!v)
 			return NULL;
@@ -215,8 +216,7 @@ static json_t *object_eval(const struct expr_env *env, const json_t *value, stru
 	CLEANUP_JSON json_t *out = json_object();
 	const char *name;
 	json_t *member;
-	json_object_foreach((json_t *)value, name, member)
-	{
+	json_object_foreach ((json_t *)value, name, member) {
 		if (json_is_null(member))
 			continue;
 		json_t *v = expr_eval(env, member, err);

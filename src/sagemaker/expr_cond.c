@@ -74,7 +74,9 @@ int expr_condition_check(struct arena *a, const json_t *c, ref_visit fn, void *c
 		json_t *item;
 		if (!json_is_array(list) || json_array_size(list) == 0)
 			return cond_missing(type, "Conditions", err);
-		json_array_foreach(list, i, item) if (expr_condition_check(a, item, fn, ctx, err) < 0) return -1;
+		json_array_foreach (list, i, item)
+			if (expr_condition_check(a, item, fn, ctx, err) < 0)
+				return -1;
 		return 0;
 	}
 	const json_t *left = type->form == COND_IN ? in_query(c) : json_get(c, "LeftValue");
@@ -146,8 +148,7 @@ static int in_eval(const struct expr_env *env, const struct cond_type *type, con
 	bool found = false;
 	size_t i;
 	json_t *item;
-	json_array_foreach(in_values(c), i, item)
-	{
+	json_array_foreach (in_values(c), i, item) {
 		CLEANUP_JSON json_t *v = expr_eval(env, item, err);
 		int order;
 		if (!v)
@@ -177,8 +178,7 @@ static int condition_eval(const struct expr_env *env, const json_t *c, bool *out
 	size_t i;
 	json_t *item;
 	*out = false;
-	json_array_foreach(json_object_get(c, "Conditions"), i, item)
-	{
+	json_array_foreach (json_object_get(c, "Conditions"), i, item) {
 		bool one;
 		if (condition_eval(env, item, &one, err) < 0)
 			return -1;
@@ -192,8 +192,7 @@ int expr_conditions_eval(const struct expr_env *env, const json_t *conditions, b
 	size_t i;
 	json_t *item;
 	*out = true;
-	json_array_foreach(conditions, i, item)
-	{
+	json_array_foreach (conditions, i, item) {
 		bool one;
 		if (condition_eval(env, item, &one, err) < 0)
 			return -1;

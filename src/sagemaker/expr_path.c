@@ -88,8 +88,7 @@ static json_t *list_find(json_t *list, struct str key)
 {
 	size_t i;
 	json_t *item;
-	json_array_foreach(list, i, item)
-	{
+	json_array_foreach (list, i, item) {
 		for (const char *const *m = name_members; *m; m++) {
 			struct str name = json_str(json_object_get(item, *m));
 			if (name.ptr && str_eq(name, key))

@@ -161,7 +161,8 @@ static json_t *log_paths(const json_t *payload)
 {
 	json_t *list = json_array(), *c;
 	size_t i;
-	json_array_foreach(json_get_path(payload, "spec.containers"), i, c) json_array_append(list, json_get(c, "log"));
+	json_array_foreach (json_get_path(payload, "spec.containers"), i, c)
+		json_array_append(list, json_get(c, "log"));
 	return list;
 }
 
@@ -244,8 +245,9 @@ static void take_notes(struct job_turn *jt, const json_t *event)
 {
 	size_t i;
 	json_t *note;
-	json_array_foreach(json_get(event, "notes"), i, note) if (json_is_string(note))
-		job_note(jt->job, json_string_value(note));
+	json_array_foreach (json_get(event, "notes"), i, note)
+		if (json_is_string(note))
+			job_note(jt->job, json_string_value(note));
 }
 
 static void on_task_started(struct job_turn *jt, int64_t at_ms)
@@ -348,8 +350,7 @@ static int commit_uploads(struct job_turn *jt, const json_t *event, struct error
 	json_t *bodies = json_get(event, "bodies"), *body, *outcome = json_get(jt->state, "outcome");
 	size_t i, at = (size_t)json_get_int(event, "at", 0);
 	const char *failed = json_get_text(event, "error");
-	json_array_foreach(bodies, i, body)
-	{
+	json_array_foreach (bodies, i, body) {
 		CLEANUP_ERROR struct error why = ERROR_INIT;
 		const json_t *u = json_array_get(json_get(jt->state, "uploads"), at + i);
 		if (!json_is_object(body))

@@ -23,15 +23,17 @@ json_t *job_without_nulls(const json_t *value)
 	size_t i;
 	if (json_is_object(value)) {
 		copy = json_object();
-		json_object_foreach((json_t *)value, key, item) if (!json_is_null(item))
-			json_object_set_new_nocheck(copy, key, job_without_nulls(item));
+		json_object_foreach ((json_t *)value, key, item)
+			if (!json_is_null(item))
+				json_object_set_new_nocheck(copy, key, job_without_nulls(item));
 		return copy;
 	}
 	if (!json_is_array(value))
 		return json_incref((json_t *)value);
 	copy = json_array();
-	json_array_foreach((json_t *)value, i, item) if (!json_is_null(item))
-		json_array_append_new(copy, job_without_nulls(item));
+	json_array_foreach ((json_t *)value, i, item)
+		if (!json_is_null(item))
+			json_array_append_new(copy, job_without_nulls(item));
 	return copy;
 }
 

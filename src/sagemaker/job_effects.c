@@ -61,15 +61,17 @@ static void size_threads(struct sagemaker *s, json_t *spec)
 	double cpus = json_get_real(machine, "cpus", 1 << 20);
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_get(spec, "containers"), i, c) set_threads(c, cpus < 1 ? 1 : cpus);
+	json_array_foreach (json_get(spec, "containers"), i, c)
+		set_threads(c, cpus < 1 ? 1 : cpus);
 }
 
 static int touch_logs(const json_t *spec, struct error *err)
 {
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_get(spec, "containers"), i,
-			   c) if (json_get_text(c, "log") && logs_touch(json_get_text(c, "log"), err) < 0) return -1;
+	json_array_foreach (json_get(spec, "containers"), i, c)
+		if (json_get_text(c, "log") && logs_touch(json_get_text(c, "log"), err) < 0)
+			return -1;
 	return 0;
 }
 
@@ -208,8 +210,7 @@ static int prepare_uploads(struct sagemaker *s, const json_t *payload, json_t *b
 	size_t i;
 	json_t *u;
 	int rc = 0;
-	json_array_foreach(json_get(payload, "uploads"), i, u)
-	{
+	json_array_foreach (json_get(payload, "uploads"), i, u) {
 		json_t *body = prepare_body(s, json_get_text(u, "path"), arena_printf(&a, "%s.up", dir), err);
 		if (!body) {
 			rc = -1;
@@ -249,9 +250,9 @@ static json_t *read_metrics(struct sagemaker *s, const json_t *payload)
 		return NULL;
 	size_t i;
 	json_t *path;
-	json_array_foreach(json_get(payload, "logs"), i,
-			   path) if (logs_each(json_string_value(path), take_line, m, &err) < 0)
-		log_warn("sagemaker", "metrics of %s: %s", json_get_text(payload, "name"), error_text(&err));
+	json_array_foreach (json_get(payload, "logs"), i, path)
+		if (logs_each(json_string_value(path), take_line, m, &err) < 0)
+			log_warn("sagemaker", "metrics of %s: %s", json_get_text(payload, "name"), error_text(&err));
 	json_t *final = metrics_final(m);
 	metrics_free(m);
 	return final;

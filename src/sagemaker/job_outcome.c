@@ -36,8 +36,7 @@ const char *job_text_of(const json_t *event, const char *key)
 {
 	const char *name;
 	json_t *texts;
-	json_object_foreach(json_get(event, "texts"), name, texts)
-	{
+	json_object_foreach (json_get(event, "texts"), name, texts) {
 		const char *text = json_get_text(texts, key);
 		if (text && *text)
 			return text;
@@ -57,8 +56,7 @@ static const json_t *first_failed(const json_t *event)
 	const json_t *found = NULL;
 	json_t *c;
 	size_t i;
-	json_array_foreach(json_get(event, "containers"), i, c)
-	{
+	json_array_foreach (json_get(event, "containers"), i, c) {
 		if (exit_code(c) == 0)
 			continue;
 		if (!found || json_get_int(c, "finished_at", INT64_MAX) < json_get_int(found, "finished_at", INT64_MAX))
@@ -84,8 +82,9 @@ static const char *container_error(const json_t *event)
 {
 	json_t *c;
 	size_t i;
-	json_array_foreach(json_get(event, "containers"), i,
-			   c) if (json_get_text(c, "error")) return json_get_text(c, "error");
+	json_array_foreach (json_get(event, "containers"), i, c)
+		if (json_get_text(c, "error"))
+			return json_get_text(c, "error");
 	return NULL;
 }
 

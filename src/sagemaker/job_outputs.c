@@ -31,11 +31,10 @@ static void add_files(struct uploads *u, const json_t *event, const char *name, 
 {
 	size_t i, k;
 	json_t *output, *file;
-	json_array_foreach(json_get(event, "outputs"), i, output)
-	{
+	json_array_foreach (json_get(event, "outputs"), i, output) {
 		if (!str_eqz(json_get_str(output, "name"), name))
 			continue;
-		json_array_foreach(json_get(output, "files"), k, file)
+		json_array_foreach (json_get(output, "files"), k, file)
 			add_upload(u, uri, arena_printf(u->a, "%s%s", prefix, json_get_text(file, "key")), file);
 	}
 }
@@ -76,8 +75,7 @@ void job_output_dirs(struct arena *a, const json_t *doc, struct job_dirs *out)
 	size_t i, k;
 	json_t *output;
 	out->count = 0;
-	json_array_foreach(json_get_path(doc, "ProcessingOutputConfig.Outputs"), i, output)
-	{
+	json_array_foreach (json_get_path(doc, "ProcessingOutputConfig.Outputs"), i, output) {
 		const char *path = local_path_of(a, output);
 		for (k = 0; path && k < out->count && strcmp(out->paths[k], path) != 0; k++)
 			;
@@ -104,8 +102,7 @@ static void processing_uploads(struct uploads *u, const struct job *j, const jso
 	json_t *output;
 	bool good = str_eqz(str_from(o->status), "Completed");
 	job_output_dirs(u->a, j->doc, &dirs);
-	json_array_foreach(json_get_path(j->doc, "ProcessingOutputConfig.Outputs"), i, output)
-	{
+	json_array_foreach (json_get_path(j->doc, "ProcessingOutputConfig.Outputs"), i, output) {
 		const json_t *s3 = json_get(output, "S3Output");
 		const char *path = local_path_of(u->a, output);
 		if (!path || (!good && !str_eqz(json_get_str(s3, "S3UploadMode"), "Continuous")))

@@ -21,12 +21,11 @@ int job_plan_hosts(struct job_plan *p, const json_t *config, struct error *err)
 {
 	json_t *groups = json_get(config, "InstanceGroups"), *group;
 	size_t i;
-	json_array_foreach(groups, i,
-			   group) for (int64_t n = json_get_int(group, "InstanceCount", 0); n > 0;
-				       n--) if (p->nhosts == JOB_HOSTS_MAX ||
-						add_host(p, json_get_text(group, "InstanceType"),
-							 json_get_text(group, "InstanceGroupName")) <
-							0) return error_set(err, "job with unusable instance groups");
+	json_array_foreach (groups, i, group)
+		for (int64_t n = json_get_int(group, "InstanceCount", 0); n > 0; n--)
+			if (p->nhosts == JOB_HOSTS_MAX || add_host(p, json_get_text(group, "InstanceType"),
+								   json_get_text(group, "InstanceGroupName")) < 0)
+				return error_set(err, "job with unusable instance groups");
 	if (p->nhosts)
 		return 0;
 	for (int64_t n = json_get_int(config, "InstanceCount", 1); n > 0; n--)
@@ -73,7 +72,8 @@ static void add_environment(struct job_plan *p)
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach(json_get(p->doc, "Environment"), key, value) job_plan_env(p, key, json_string_value(value));
+	json_object_foreach (json_get(p->doc, "Environment"), key, value)
+		job_plan_env(p, key, json_string_value(value));
 }
 
 static json_t *new_container(struct job_plan *p, struct job_host *h, const char *image, const json_t *entrypoint,
@@ -191,7 +191,9 @@ static bool in_groups(const struct job_host *h, const json_t *groups)
 	json_t *group;
 	if (!json_array_size(groups) || !h->group)
 		return true;
-	json_array_foreach((json_t *)groups, i, group) if (str_eqz(json_str(group), h->group)) return true;
+	json_array_foreach ((json_t *)groups, i, group)
+		if (str_eqz(json_str(group), h->group))
+			return true;
 	return false;
 }
 
@@ -244,8 +246,9 @@ void job_plan_seed(struct job_plan *p, const char *name, const char *uri)
 	for (size_t i = 0; i < p->nhosts; i++) {
 		size_t k;
 		json_t *m;
-		json_array_foreach(json_get(p->hosts[i].container, "mounts"), k,
-				   m) if (str_eqz(json_get_str(m, "name"), name)) json_set_text(m, "seed", dir);
+		json_array_foreach (json_get(p->hosts[i].container, "mounts"), k, m)
+			if (str_eqz(json_get_str(m, "name"), name))
+				json_set_text(m, "seed", dir);
 	}
 }
 

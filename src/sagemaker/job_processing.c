@@ -85,8 +85,7 @@ static int check_places(struct arena *a, const json_t *request, struct error *er
 	json_t *inputs = json_get(request, "ProcessingInputs"),
 	       *outputs = json_get_path(request, "ProcessingOutputConfig.Outputs"), *one;
 	size_t i, k;
-	json_array_foreach(inputs, i, one)
-	{
+	json_array_foreach (inputs, i, one) {
 		struct str path = json_get_str(json_get(one, "S3Input"), "LocalPath");
 		if (!path.ptr)
 			continue;
@@ -101,11 +100,11 @@ static int check_places(struct arena *a, const json_t *request, struct error *er
 						  mine);
 		}
 		json_t *output;
-		json_array_foreach(outputs, k, output) if (
-			strcmp(local_path(a, json_get_str(json_get(output, "S3Output"), "LocalPath")), mine) ==
-			0) return job_refuse(err,
-					     "A ProcessingInput and a ProcessingOutput have the same LocalPath: \"%s\"",
-					     mine);
+		json_array_foreach (outputs, k, output)
+			if (strcmp(local_path(a, json_get_str(json_get(output, "S3Output"), "LocalPath")), mine) == 0)
+				return job_refuse(
+					err, "A ProcessingInput and a ProcessingOutput have the same LocalPath: \"%s\"",
+					mine);
 	}
 	return 0;
 }
@@ -121,9 +120,12 @@ static int check(struct sagemaker *s, struct turn *t, const json_t *request, str
 			       json_get_int(cluster, "InstanceCount", 1), err) < 0 ||
 	    job_check_runtime(json_get(request, "StoppingCondition"), err) < 0)
 		return -1;
-	json_array_foreach(json_get(request, "ProcessingInputs"), i, one) if (check_input(one, err) < 0) return -1;
-	json_array_foreach(json_get_path(request, "ProcessingOutputConfig.Outputs"), i,
-			   one) if (check_output(t, one, err) < 0) return -1;
+	json_array_foreach (json_get(request, "ProcessingInputs"), i, one)
+		if (check_input(one, err) < 0)
+			return -1;
+	json_array_foreach (json_get_path(request, "ProcessingOutputConfig.Outputs"), i, one)
+		if (check_output(t, one, err) < 0)
+			return -1;
 	return check_places(turn_arena(t), request, err);
 }
 
@@ -174,8 +176,7 @@ static void add_inputs(struct job_plan *p)
 {
 	size_t i;
 	json_t *input;
-	json_array_foreach(json_get(p->doc, "ProcessingInputs"), i, input)
-	{
+	json_array_foreach (json_get(p->doc, "ProcessingInputs"), i, input) {
 		const json_t *s3 = json_get(input, "S3Input");
 		if (json_get_bool(input, "AppManaged", false))
 			continue; /* the container reads it itself */
@@ -190,8 +191,8 @@ static void add_outputs(struct job_plan *p)
 	size_t i;
 	json_t *output;
 	bool always = false;
-	json_array_foreach(json_get_path(p->doc, "ProcessingOutputConfig.Outputs"), i, output) always |=
-		str_eqz(json_get_str(json_get(output, "S3Output"), "S3UploadMode"), "Continuous");
+	json_array_foreach (json_get_path(p->doc, "ProcessingOutputConfig.Outputs"), i, output)
+		always |= str_eqz(json_get_str(json_get(output, "S3Output"), "S3UploadMode"), "Continuous");
 	job_output_dirs(p->a, p->doc, &dirs);
 	for (i = 0; i < dirs.count; i++) {
 		const char *name = arena_printf(p->a, "o%zu", i);

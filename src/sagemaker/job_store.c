@@ -44,7 +44,9 @@ void job_note(struct job *j, const char *text)
 {
 	size_t i;
 	json_t *note;
-	json_array_foreach(j->notes, i, note) if (str_eqz(json_str(note), text)) return;
+	json_array_foreach (j->notes, i, note)
+		if (str_eqz(json_str(note), text))
+			return;
 	json_array_append_new(j->notes, json_string(text));
 }
 

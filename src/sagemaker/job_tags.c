@@ -20,12 +20,12 @@ int job_tags_put(struct turn *t, const char *arn, const json_t *tags, struct err
 	size_t i;
 	json_t *tag;
 	int64_t n;
-	json_array_foreach((json_t *)tags, i,
-			   tag) if (db_exec(turn_db(t), err,
-					    "INSERT INTO sagemaker_tag (arn, key, value) VALUES (?, ?, ?)"
-					    " ON CONFLICT (arn, key) DO UPDATE SET value=excluded.value",
-					    "sSS", arn, json_get_str(tag, "Key"),
-					    json_get_str(tag, "Value")) < 0) return -1;
+	json_array_foreach ((json_t *)tags, i, tag)
+		if (db_exec(turn_db(t), err,
+			    "INSERT INTO sagemaker_tag (arn, key, value) VALUES (?, ?, ?)"
+			    " ON CONFLICT (arn, key) DO UPDATE SET value=excluded.value",
+			    "sSS", arn, json_get_str(tag, "Key"), json_get_str(tag, "Value")) < 0)
+			return -1;
 	if (!json_array_size(tags))
 		return 0;
 	if (tag_count(turn_db(t), arn, &n, err) < 0)
@@ -118,8 +118,10 @@ int job_op_delete_tags(struct call *c, struct turn *t, json_t *in, json_t **out,
 	size_t i;
 	if (check_arn(c->service_ctx, turn_db(t), arn, err) < 0)
 		return -1;
-	json_array_foreach(keys, i, key) if (db_exec(turn_db(t), err, "DELETE FROM sagemaker_tag WHERE arn=? AND key=?",
-						     "sS", arn, json_str(key)) < 0) return -1;
+	json_array_foreach (keys, i, key)
+		if (db_exec(turn_db(t), err, "DELETE FROM sagemaker_tag WHERE arn=? AND key=?", "sS", arn,
+			    json_str(key)) < 0)
+			return -1;
 	return 0;
 }
 

@@ -72,8 +72,7 @@ static int check_channels(struct sagemaker *s, struct turn *t, const json_t *req
 {
 	size_t i, k;
 	json_t *list = json_get(request, "InputDataConfig"), *ch;
-	json_array_foreach(list, i, ch)
-	{
+	json_array_foreach (list, i, ch) {
 		for (k = 0; k < i; k++)
 			if (str_eq(json_get_str(json_array_get(list, k), "ChannelName"),
 				   json_get_str(ch, "ChannelName")))
@@ -97,8 +96,7 @@ static int check_resources(const json_t *config, struct error *err)
 	if (!groups)
 		return job_check_instance(&job_training, json_get_text(config, "InstanceType"),
 					  json_get_int(config, "InstanceCount", 1), err);
-	json_array_foreach(groups, i, group)
-	{
+	json_array_foreach (groups, i, group) {
 		int64_t count = json_get_int(group, "InstanceCount", 0);
 		if (job_check_instance(&job_training, json_get_text(group, "InstanceType"), count, err) < 0)
 			return -1;
@@ -145,8 +143,7 @@ static json_t *input_config(const struct job_plan *p)
 	json_t *config = json_object(), *ch;
 	size_t i;
 	const char *mode = json_get_text(json_get(p->doc, "AlgorithmSpecification"), "TrainingInputMode");
-	json_array_foreach(json_get(p->doc, "InputDataConfig"), i, ch)
-	{
+	json_array_foreach (json_get(p->doc, "InputDataConfig"), i, ch) {
 		json_t *o = json_object();
 		const json_t *data = json_get_path(ch, "DataSource.S3DataSource");
 		const char *own = json_get_text(ch, "InputMode"), *wrapper = json_get_text(ch, "RecordWrapperType");
@@ -197,8 +194,7 @@ static json_t *resource_config(const struct job_plan *p, const struct job_host *
 	json_set_text(o, "current_instance_type", h->instance);
 	json_set_text(o, "current_group_name", h->group ? h->group : "homogeneousCluster");
 	json_object_set_new(o, "hosts", host_names(p, NULL));
-	json_array_foreach(json_get_path(p->doc, "ResourceConfig.InstanceGroups"), i, group)
-	{
+	json_array_foreach (json_get_path(p->doc, "ResourceConfig.InstanceGroups"), i, group) {
 		const char *name = json_get_text(group, "InstanceGroupName");
 		json_array_append_new(groups, group_json(p, name, json_get_text(group, "InstanceType"), name));
 	}
@@ -233,8 +229,7 @@ static void add_channels(struct job_plan *p)
 	size_t i;
 	json_t *ch;
 	const char *mode = json_get_text(json_get(p->doc, "AlgorithmSpecification"), "TrainingInputMode");
-	json_array_foreach(json_get(p->doc, "InputDataConfig"), i, ch)
-	{
+	json_array_foreach (json_get(p->doc, "InputDataConfig"), i, ch) {
 		const json_t *data = json_get_path(ch, "DataSource.S3DataSource");
 		const char *own = json_get_text(ch, "InputMode");
 		struct str used = str_from(own ? own : mode);

@@ -68,11 +68,12 @@ static int alias_set(struct db *db, const char *key, int64_t version, const json
 {
 	size_t i;
 	json_t *alias;
-	json_array_foreach(list, i,
-			   alias) if (db_exec(db, err,
-					      "INSERT INTO pipeline_alias(key, alias, version) VALUES(?, ?, ?) ON "
-					      "CONFLICT(key, alias) DO UPDATE SET version=excluded.version",
-					      "ssi", key, json_string_value(alias), version) < 0) return -1;
+	json_array_foreach (list, i, alias)
+		if (db_exec(db, err,
+			    "INSERT INTO pipeline_alias(key, alias, version) VALUES(?, ?, ?) ON "
+			    "CONFLICT(key, alias) DO UPDATE SET version=excluded.version",
+			    "ssi", key, json_string_value(alias), version) < 0)
+			return -1;
 	CLEANUP_JSON json_t *all = pipeline_version_aliases(db, key, version, err);
 	if (json_array_size(all) > 10)
 		return error_aws(err, "ValidationException", "A pipeline version has at most 10 aliases.");
@@ -282,10 +283,10 @@ int pipeline_update_version(struct call *c, struct turn *t, json_t *in, json_t *
 	const json_t *ops = json_get(in, "PipelineVersionAliasOperations");
 	size_t i;
 	json_t *alias;
-	json_array_foreach(json_get(ops, "Remove"), i,
-			   alias) if (db_exec(db, err,
-					      "DELETE FROM pipeline_alias WHERE key=? AND alias=? AND version=?", "ssi",
-					      p.key, json_string_value(alias), v.version) < 0) return -1;
+	json_array_foreach (json_get(ops, "Remove"), i, alias)
+		if (db_exec(db, err, "DELETE FROM pipeline_alias WHERE key=? AND alias=? AND version=?", "ssi", p.key,
+			    json_string_value(alias), v.version) < 0)
+			return -1;
 	if (alias_set(db, p.key, v.version, json_get(ops, "Add"), err) < 0)
 		return -1;
 	*out = json_pack("{s:s,s:I}", "PipelineArn", p.arn, "PipelineVersionId", (json_int_t)v.version);

@@ -59,8 +59,9 @@ static const json_t *property_file_find(const struct definition_step *step, stru
 {
 	size_t i;
 	json_t *file;
-	json_array_foreach(json_get(step->json, "PropertyFiles"), i,
-			   file) if (str_eq(json_get_str(file, "PropertyFileName"), name)) return file;
+	json_array_foreach (json_get(step->json, "PropertyFiles"), i, file)
+		if (str_eq(json_get_str(file, "PropertyFileName"), name))
+			return file;
 	return NULL;
 }
 
@@ -140,13 +141,14 @@ static int collect(struct run *r, const struct expr_env *env, const json_t *valu
 	if (json_is_array(value)) {
 		size_t i;
 		json_t *item;
-		json_array_foreach(value, i, item) if (collect(r, env, item, err) < 0) return -1;
+		json_array_foreach (value, i, item)
+			if (collect(r, env, item, err) < 0)
+				return -1;
 		return 0;
 	}
 	const char *key;
 	json_t *member;
-	json_object_foreach((json_t *)value, key, member)
-	{
+	json_object_foreach ((json_t *)value, key, member) {
 		if (strcmp(key, "Std:JsonGet") == 0 && expr_is(value)) {
 			CLEANUP_ERROR struct error why = ERROR_INIT;
 			size_t before = json_array_size(r->missing);
@@ -283,8 +285,7 @@ void pipeline_read_perform(void *ctx, struct engine *e, const struct effect *fx)
 	struct json_file file = { 0 };
 	size_t i;
 	json_t *item;
-	json_array_foreach(json_object_get(fx->payload, "read"), i, item)
-	{
+	json_array_foreach (json_object_get(fx->payload, "read"), i, item) {
 		const char *uri = json_get_text(item, "uri"), *path = json_get_text(item, "path");
 		if (!db || file_read(s, db, &a, uri, &file, &err) < 0)
 			break;

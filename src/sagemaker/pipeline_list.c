@@ -198,8 +198,7 @@ int pipeline_list_parameters(struct call *c, struct db *db, json_t *in, json_t *
 	const char *name;
 	json_t *value;
 	int64_t i = 0;
-	json_object_foreach(parameters, name, value)
-	{
+	json_object_foreach (parameters, name, value) {
 		if (i++ < page.number)
 			continue;
 		if ((int64_t)json_array_size(list) == page.limit) {

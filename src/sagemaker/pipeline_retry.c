@@ -15,8 +15,9 @@ static bool names_type(const json_t *policy, const char *type)
 	json_t *item;
 	if (json_is_string(types))
 		return strcmp(json_string_value(types), type) == 0;
-	json_array_foreach(types, i,
-			   item) if (json_is_string(item) && strcmp(json_string_value(item), type) == 0) return true;
+	json_array_foreach (types, i, item)
+		if (json_is_string(item) && strcmp(json_string_value(item), type) == 0)
+			return true;
 	return false;
 }
 

@@ -36,8 +36,7 @@ int pipeline_selection_mark(const struct definition *d, const json_t *config, en
 {
 	size_t i;
 	json_t *item;
-	json_array_foreach(json_get(config, "SelectedSteps"), i, item)
-	{
+	json_array_foreach (json_get(config, "SelectedSteps"), i, item) {
 		struct str name = json_get_str(item, "StepName");
 		const struct definition_step *step = definition_step_find(d, name);
 		if (!step)

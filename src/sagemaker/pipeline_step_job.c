@@ -55,15 +55,13 @@ static void texts_coerce(struct run *r, json_t *container)
 	json_t *v;
 	void *next;
 	size_t i;
-	json_object_foreach_safe(container, next, key, v)
-	{
+	json_object_foreach_safe (container, next, key, v) {
 		if (json_is_number(v) || json_is_boolean(v)) {
 			struct str text = expr_text(r->a, v);
 			json_object_set_new(container, key, json_stringn(text.ptr, text.len));
 		}
 	}
-	json_array_foreach(container, i, v)
-	{
+	json_array_foreach (container, i, v) {
 		if (json_is_number(v) || json_is_boolean(v)) {
 			struct str text = expr_text(r->a, v);
 			json_array_set_new(container, i, json_stringn(text.ptr, text.len));
@@ -168,15 +166,14 @@ static int processing_check(struct arena *a, const struct definition_step *step,
 		return error_aws(err, "ValidationException",
 				 "Unable to parse pipeline definition. 'PropertyFiles' of step '%s' must be a list.",
 				 step->name);
-	json_array_foreach(
-		files, i,
-		file) if (!json_get_text(file, "PropertyFileName") || !json_get_text(file, "OutputName") ||
-			  !json_get_text(file,
-					 "FilePath")) return error_aws(err, "ValidationException",
-								       "Unable to parse pipeline definition. A "
-								       "PropertyFile of step '%s' needs "
-								       "PropertyFileName, OutputName and FilePath.",
-								       step->name);
+	json_array_foreach (files, i, file)
+		if (!json_get_text(file, "PropertyFileName") || !json_get_text(file, "OutputName") ||
+		    !json_get_text(file, "FilePath"))
+			return error_aws(err, "ValidationException",
+					 "Unable to parse pipeline definition. A "
+					 "PropertyFile of step '%s' needs "
+					 "PropertyFileName, OutputName and FilePath.",
+					 step->name);
 	return 0;
 }
 

@@ -187,8 +187,7 @@ int registry_op_batch_describe(struct call *c, struct db *db, json_t *in, json_t
 	*out = json_object();
 	json_object_set_new(*out, "ModelPackageSummaries", found);
 	json_object_set_new(*out, "BatchDescribeModelPackageErrorMap", errors);
-	json_array_foreach(json_get(in, "ModelPackageArnList"), i, arn)
-	{
+	json_array_foreach (json_get(in, "ModelPackageArnList"), i, arn) {
 		CLEANUP_ERROR struct error why = ERROR_INIT;
 		const char *text = json_string_value(arn);
 		CLEANUP_JSON json_t *doc = registry_describe_package(c->service_ctx, db, text, &why);
@@ -259,7 +258,7 @@ static void change_metadata(json_t *doc, const json_t *request)
 	}
 	if (more)
 		json_object_update(map, more);
-	json_array_foreach(json_get(request, "CustomerMetadataPropertiesToRemove"), i, key)
+	json_array_foreach (json_get(request, "CustomerMetadataPropertiesToRemove"), i, key)
 		json_object_del(map, json_string_value(key));
 }
 

@@ -108,10 +108,10 @@ static bool nested_holds(const json_t *doc, const json_t *nested)
 	const json_t *list = find(doc, path);
 	json_t *one, *filter;
 	size_t i, k;
-	json_array_foreach((json_t *)list, i, one)
-	{
+	json_array_foreach ((json_t *)list, i, one) {
 		bool all = true;
-		json_array_foreach(json_get(nested, "Filters"), k, filter) all = all && filter_holds(one, filter, path);
+		json_array_foreach (json_get(nested, "Filters"), k, filter)
+			all = all && filter_holds(one, filter, path);
 		if (all)
 			return true;
 	}
@@ -129,8 +129,7 @@ static bool holds(const json_t *doc, const json_t *expression, int depth)
 		return false;
 	static const char *const lists[] = { "Filters", "NestedFilters", "SubExpressions" };
 	for (int k = 0; k < 3; k++) {
-		json_array_foreach(json_get(expression, lists[k]), i, one)
-		{
+		json_array_foreach (json_get(expression, lists[k]), i, one) {
 			bool good = k == 0   ? filter_holds(doc, one, STR(""))
 				    : k == 1 ? nested_holds(doc, one)
 					     : holds(doc, one, depth + 1);

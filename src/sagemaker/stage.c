@@ -235,7 +235,9 @@ static int fill(struct engine *e, struct s3 *s3, const char *dir, const json_t *
 	int rc = 0;
 	size_t i;
 	json_t *source, *sources = json_get(plan, "sources");
-	json_array_foreach(sources, i, source) if (rc == 0) rc = fill_source(&st, dir, source);
+	json_array_foreach (sources, i, source)
+		if (rc == 0)
+			rc = fill_source(&st, dir, source);
 	store_read_end(engine_store(e), db);
 	free(st.last_parent);
 	arena_release(&a);

@@ -1,7 +1,8 @@
 /* secrets.c - see secrets.h.
  *
- * DESIGN: a secret is a row; its versions are rows with stages (AWSCURRENT, AWSPREVIOUS). A deleted secret is kept until its recovery window ends, unless
- * force says otherwise. Values lie in the store's file (mode 0600): encryption at rest is the disk's. Rotation is not built. */
+ * DESIGN: a secret is a row; its versions are rows with stages (AWSCURRENT, AWSPREVIOUS). A deleted secret is kept
+ * until its recovery window ends, unless force says otherwise. Values lie in the store's file (mode 0600): encryption
+ * at rest is the disk's. Rotation is not built. */
 #include "secrets/secrets.h"
 
 #include <stdio.h>
@@ -18,9 +19,11 @@ enum { PAGE = 100, DAY_MS = 86400000, DEFAULT_WINDOW_DAYS = 30 };
 
 const struct store_migration secrets_migrations[] = {
 	{ "secrets", 1,
-	  "CREATE TABLE secret(name TEXT PRIMARY KEY, arn TEXT NOT NULL UNIQUE, description TEXT, kms TEXT, tags TEXT, created_ms INTEGER NOT NULL, changed_ms INTEGER NOT NULL,"
+	  "CREATE TABLE secret(name TEXT PRIMARY KEY, arn TEXT NOT NULL UNIQUE, description TEXT, kms TEXT, tags TEXT, "
+	  "created_ms INTEGER NOT NULL, changed_ms INTEGER NOT NULL,"
 	  " deleted_ms INTEGER, purge_ms INTEGER);"
-	  "CREATE TABLE secret_version(arn TEXT NOT NULL, version TEXT NOT NULL, text TEXT, binary TEXT, stage TEXT, created_ms INTEGER NOT NULL, PRIMARY KEY(arn, version));"
+	  "CREATE TABLE secret_version(arn TEXT NOT NULL, version TEXT NOT NULL, text TEXT, binary TEXT, stage TEXT, "
+	  "created_ms INTEGER NOT NULL, PRIMARY KEY(arn, version));"
 	  "CREATE INDEX secret_stage ON secret_version(arn, stage);" },
 	{ 0 },
 };
@@ -34,13 +37,20 @@ struct secret {
 static int find(struct db *db, struct arena *a, struct str id, struct secret *out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(db, &rows, err, "SELECT name, arn, description, kms, tags, created_ms, changed_ms, deleted_ms FROM secret WHERE name=?1 OR arn=?1 OR substr(arn, 1, length(arn) - 7)=?1",
+	int rc = db_row(db, &rows, err,
+			"SELECT name, arn, description, kms, tags, created_ms, changed_ms, deleted_ms FROM secret "
+			"WHERE name=?1 OR arn=?1 OR substr(arn, 1, length(arn) - 7)=?1",
 			"S", id);
 	if (rc <= 0)
 		return rc;
-	*out = (struct secret){ arena_strdup(a, rows_str(&rows, 0)), arena_strdup(a, rows_str(&rows, 1)), rows_null(&rows, 2) ? NULL : arena_strdup(a, rows_str(&rows, 2)),
-				rows_null(&rows, 3) ? NULL : arena_strdup(a, rows_str(&rows, 3)), rows_null(&rows, 4) ? NULL : arena_strdup(a, rows_str(&rows, 4)), rows_int(&rows, 5),
-				rows_int(&rows, 6), rows_int(&rows, 7) };
+	*out = (struct secret){ arena_strdup(a, rows_str(&rows, 0)),
+				arena_strdup(a, rows_str(&rows, 1)),
+				rows_null(&rows, 2) ? NULL : arena_strdup(a, rows_str(&rows, 2)),
+				rows_null(&rows, 3) ? NULL : arena_strdup(a, rows_str(&rows, 3)),
+				rows_null(&rows, 4) ? NULL : arena_strdup(a, rows_str(&rows, 4)),
+				rows_int(&rows, 5),
+				rows_int(&rows, 6),
+				rows_int(&rows, 7) };
 	return 1;
 }
 
@@ -50,7 +60,8 @@ static int need(struct call *c, struct db *db, json_t *in, bool alive, struct se
 	if (rc == 0)
 		return error_aws(err, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
 	if (rc == 1 && alive && out->deleted_ms)
-		return error_aws(err, "InvalidRequestException", "You can't perform this operation on the secret because it was marked for deletion.");
+		return error_aws(err, "InvalidRequestException",
+				 "You can't perform this operation on the secret because it was marked for deletion.");
 	return rc < 0 ? rc : 0;
 }
 
@@ -65,17 +76,31 @@ static json_t *identity(const struct secret *s, const char *version)
 static int add_version(struct turn *t, const struct secret *s, json_t *in, const char **version, struct error *err)
 {
 	struct db *db = turn_db(t);
-	const char *token = json_get_text(in, "ClientRequestToken"), *text = json_get_text(in, "SecretString"), *binary = json_get_text(in, "SecretBinary");
+	const char *token = json_get_text(in, "ClientRequestToken"), *text = json_get_text(in, "SecretString"),
+		   *binary = json_get_text(in, "SecretBinary");
 	*version = token ? token : turn_uuid(t);
 	if (text && binary)
-		return error_aws(err, "InvalidParameterException", "You can't specify both a binary secret value and a string secret value in the same secret.");
+		return error_aws(
+			err, "InvalidParameterException",
+			"You can't specify both a binary secret value and a string secret value in the same secret.");
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(db, &rows, err, "SELECT text IS ?3 AND binary IS ?4 FROM secret_version WHERE arn=?1 AND version=?2", "ssss", s->arn, *version, text, binary);
+	int rc = db_row(db, &rows, err,
+			"SELECT text IS ?3 AND binary IS ?4 FROM secret_version WHERE arn=?1 AND version=?2", "ssss",
+			s->arn, *version, text, binary);
 	if (rc != 0)
-		return rc < 0 ? rc : rows_int(&rows, 0) ? 0 : error_aws(err, "ResourceExistsException", "The operation failed because a version with this ClientRequestToken exists with other contents.");
-	if (db_exec(db, err, "UPDATE secret_version SET stage=NULL WHERE arn=? AND stage='AWSPREVIOUS'", "s", s->arn) < 0 ||
-	    db_exec(db, err, "UPDATE secret_version SET stage='AWSPREVIOUS' WHERE arn=? AND stage='AWSCURRENT'", "s", s->arn) < 0 ||
-	    db_exec(db, err, "INSERT INTO secret_version(arn, version, text, binary, stage, created_ms) VALUES(?,?,?,?,'AWSCURRENT',?)", "ssssi", s->arn, *version, text, binary, turn_now_ms(t)) < 0 ||
+		return rc < 0               ? rc
+		       : rows_int(&rows, 0) ? 0
+					    : error_aws(err, "ResourceExistsException",
+							"The operation failed because a version with this "
+							"ClientRequestToken exists with other contents.");
+	if (db_exec(db, err, "UPDATE secret_version SET stage=NULL WHERE arn=? AND stage='AWSPREVIOUS'", "s", s->arn) <
+		    0 ||
+	    db_exec(db, err, "UPDATE secret_version SET stage='AWSPREVIOUS' WHERE arn=? AND stage='AWSCURRENT'", "s",
+		    s->arn) < 0 ||
+	    db_exec(db, err,
+		    "INSERT INTO secret_version(arn, version, text, binary, stage, created_ms) "
+		    "VALUES(?,?,?,?,'AWSCURRENT',?)",
+		    "ssssi", s->arn, *version, text, binary, turn_now_ms(t)) < 0 ||
 	    db_exec(db, err, "UPDATE secret SET changed_ms=? WHERE arn=?", "is", turn_now_ms(t), s->arn) < 0)
 		return -1;
 	return 0;
@@ -91,12 +116,20 @@ static int create_secret(struct call *c, struct turn *t, json_t *in, json_t **ou
 	if (rc < 0)
 		return rc;
 	if (rc && s.deleted_ms)
-		return error_aws(err, "InvalidRequestException", "You can't create this secret because a secret with this name is already scheduled for deletion.");
+		return error_aws(err, "InvalidRequestException",
+				 "You can't create this secret because a secret with this name is already scheduled "
+				 "for deletion.");
 	if (rc)
-		return error_aws(err, "ResourceExistsException", "The operation failed because the secret %s already exists.", name);
-	s = (struct secret){ .name = name, .arn = arena_printf(c->arena, "arn:aws:secretsmanager:%s:%s:secret:%s-%s", room->region, room->account, name, turn_id(t, 6)) };
-	if (db_exec(turn_db(t), err, "INSERT INTO secret(name, arn, description, kms, tags, created_ms, changed_ms) VALUES(?,?,?,?,?,?,?)", "sssssii", s.name, s.arn,
-		    json_get_text(in, "Description"), json_get_text(in, "KmsKeyId"), tags ? json_text(c->arena, tags).ptr : NULL, turn_now_ms(t), turn_now_ms(t)) < 0)
+		return error_aws(err, "ResourceExistsException",
+				 "The operation failed because the secret %s already exists.", name);
+	s = (struct secret){ .name = name,
+			     .arn = arena_printf(c->arena, "arn:aws:secretsmanager:%s:%s:secret:%s-%s", room->region,
+						 room->account, name, turn_id(t, 6)) };
+	if (db_exec(turn_db(t), err,
+		    "INSERT INTO secret(name, arn, description, kms, tags, created_ms, changed_ms) "
+		    "VALUES(?,?,?,?,?,?,?)",
+		    "sssssii", s.name, s.arn, json_get_text(in, "Description"), json_get_text(in, "KmsKeyId"),
+		    tags ? json_text(c->arena, tags).ptr : NULL, turn_now_ms(t), turn_now_ms(t)) < 0)
 		return -1;
 	if ((json_get(in, "SecretString") || json_get(in, "SecretBinary")) && add_version(t, &s, in, &version, err) < 0)
 		return -1;
@@ -121,7 +154,8 @@ static int update_secret(struct call *c, struct turn *t, json_t *in, json_t **ou
 	const char *version = NULL, *description = json_get_text(in, "Description");
 	if (need(c, turn_db(t), in, true, &s, err) < 0)
 		return -1;
-	if (description && db_exec(turn_db(t), err, "UPDATE secret SET description=? WHERE arn=?", "ss", description, s.arn) < 0)
+	if (description &&
+	    db_exec(turn_db(t), err, "UPDATE secret SET description=? WHERE arn=?", "ss", description, s.arn) < 0)
 		return -1;
 	if ((json_get(in, "SecretString") || json_get(in, "SecretBinary")) && add_version(t, &s, in, &version, err) < 0)
 		return -1;
@@ -129,11 +163,17 @@ static int update_secret(struct call *c, struct turn *t, json_t *in, json_t **ou
 	return 0;
 }
 
-static int find_version(struct db *db, const struct secret *s, struct str version, struct str stage, struct rows *rows, struct error *err)
+static int find_version(struct db *db, const struct secret *s, struct str version, struct str stage, struct rows *rows,
+			struct error *err)
 {
 	if (version.len)
-		return db_row(db, rows, err, "SELECT version, text, binary, stage, created_ms FROM secret_version WHERE arn=? AND version=?", "sS", s->arn, version);
-	return db_row(db, rows, err, "SELECT version, text, binary, stage, created_ms FROM secret_version WHERE arn=? AND stage=?", "sS", s->arn, stage.len ? stage : STR("AWSCURRENT"));
+		return db_row(
+			db, rows, err,
+			"SELECT version, text, binary, stage, created_ms FROM secret_version WHERE arn=? AND version=?",
+			"sS", s->arn, version);
+	return db_row(db, rows, err,
+		      "SELECT version, text, binary, stage, created_ms FROM secret_version WHERE arn=? AND stage=?",
+		      "sS", s->arn, stage.len ? stage : STR("AWSCURRENT"));
 }
 
 static int get_secret_value(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
@@ -145,14 +185,19 @@ static int get_secret_value(struct call *c, struct db *db, json_t *in, json_t **
 		return -1;
 	int rc = find_version(db, &s, version, stage, &rows, err);
 	if (rc == 0)
-		return error_aws(err, "ResourceNotFoundException", "Secrets Manager can't find the specified secret value for %s: %s", version.len ? "VersionId" : "staging label",
-				 version.len ? version.ptr : stage.len ? stage.ptr : "AWSCURRENT");
+		return error_aws(err, "ResourceNotFoundException",
+				 "Secrets Manager can't find the specified secret value for %s: %s",
+				 version.len ? "VersionId" : "staging label",
+				 version.len ? version.ptr
+				 : stage.len ? stage.ptr
+					     : "AWSCURRENT");
 	if (rc < 0)
 		return rc;
 	*out = identity(&s, rows_str(&rows, 0).ptr);
 	json_set_text(*out, "SecretString", rows_str(&rows, 1).ptr);
 	json_set_text(*out, "SecretBinary", rows_str(&rows, 2).ptr);
-	json_object_set_new(*out, "VersionStages", rows_null(&rows, 3) ? json_array() : json_pack("[s]", rows_str(&rows, 3).ptr));
+	json_object_set_new(*out, "VersionStages",
+			    rows_null(&rows, 3) ? json_array() : json_pack("[s]", rows_str(&rows, 3).ptr));
 	json_set_real(*out, "CreatedDate", (double)rows_int(&rows, 4) / 1000);
 	return 0;
 }
@@ -180,7 +225,8 @@ static int describe_secret(struct call *c, struct db *db, json_t *in, json_t **o
 	json_t *stages = json_object();
 	*out = description(&s);
 	json_object_set_new(*out, "VersionIdsToStages", stages);
-	int rc = db_query(db, &rows, err, "SELECT version, stage FROM secret_version WHERE arn=? AND stage IS NOT NULL", "s", s.arn);
+	int rc = db_query(db, &rows, err, "SELECT version, stage FROM secret_version WHERE arn=? AND stage IS NOT NULL",
+			  "s", s.arn);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
 		json_object_set_new(stages, rows_str(&rows, 0).ptr, json_pack("[s]", rows_str(&rows, 1).ptr));
 	return rc;
@@ -195,11 +241,14 @@ static int list_secrets(struct call *c, struct db *db, json_t *in, json_t **out,
 	if (json_array_size(json_get(in, "Filters")))
 		return error_aws(err, "InvalidParameterException", "Quern does not filter ListSecrets yet");
 	*out = json_pack("{s:o}", "SecretList", list);
-	int rc = db_query(db, &rows, err, "SELECT name FROM secret WHERE name > ? AND deleted_ms IS NULL ORDER BY name LIMIT ?", "Si", token.ptr ? token : STR(""), limit + 1);
+	int rc = db_query(db, &rows, err,
+			  "SELECT name FROM secret WHERE name > ? AND deleted_ms IS NULL ORDER BY name LIMIT ?", "Si",
+			  token.ptr ? token : STR(""), limit + 1);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		struct secret s;
 		if ((int64_t)json_array_size(list) == limit) {
-			json_object_set(*out, "NextToken", json_object_get(json_array_get(list, (size_t)limit - 1), "Name"));
+			json_object_set(*out, "NextToken",
+					json_object_get(json_array_get(list, (size_t)limit - 1), "Name"));
 			return 0;
 		}
 		if (find(db, c->arena, arena_str(c->arena, rows_str(&rows, 0)), &s, err) < 0)
@@ -219,7 +268,9 @@ static int purge(struct turn *t, const char *arn, struct error *err)
 /* Secrets whose window is over go with the next deletion or restoration. */
 static int purge_due(struct turn *t, struct error *err)
 {
-	if (db_exec(turn_db(t), err, "DELETE FROM secret_version WHERE arn IN (SELECT arn FROM secret WHERE purge_ms < ?)", "i", turn_now_ms(t)) < 0)
+	if (db_exec(turn_db(t), err,
+		    "DELETE FROM secret_version WHERE arn IN (SELECT arn FROM secret WHERE purge_ms < ?)", "i",
+		    turn_now_ms(t)) < 0)
 		return -1;
 	return db_exec(turn_db(t), err, "DELETE FROM secret WHERE purge_ms < ?", "i", turn_now_ms(t)) < 0 ? -1 : 0;
 }
@@ -230,12 +281,16 @@ static int delete_secret(struct call *c, struct turn *t, json_t *in, json_t **ou
 	int64_t days = json_get_int(in, "RecoveryWindowInDays", DEFAULT_WINDOW_DAYS), at = turn_now_ms(t);
 	bool force = json_get_bool(in, "ForceDeleteWithoutRecovery", false);
 	if (force && json_get(in, "RecoveryWindowInDays"))
-		return error_aws(err, "InvalidParameterException", "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.");
+		return error_aws(err, "InvalidParameterException",
+				 "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.");
 	if (days < 7 || days > 30)
-		return error_aws(err, "InvalidParameterException", "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).");
+		return error_aws(err, "InvalidParameterException",
+				 "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).");
 	if (purge_due(t, err) < 0 || need(c, turn_db(t), in, !force, &s, err) < 0)
 		return -1;
-	if (force ? purge(t, s.arn, err) < 0 : db_exec(turn_db(t), err, "UPDATE secret SET deleted_ms=?, purge_ms=? WHERE arn=?", "iis", at, at + days * DAY_MS, s.arn) < 0)
+	if (force ? purge(t, s.arn, err) < 0
+		  : db_exec(turn_db(t), err, "UPDATE secret SET deleted_ms=?, purge_ms=? WHERE arn=?", "iis", at,
+			    at + days * DAY_MS, s.arn) < 0)
 		return -1;
 	*out = identity(&s, NULL);
 	json_set_real(*out, "DeletionDate", (double)(force ? at : at + days * DAY_MS) / 1000);
@@ -245,7 +300,8 @@ static int delete_secret(struct call *c, struct turn *t, json_t *in, json_t **ou
 static int restore_secret(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct secret s;
-	if (purge_due(t, err) < 0 || need(c, turn_db(t), in, false, &s, err) < 0 || db_exec(turn_db(t), err, "UPDATE secret SET deleted_ms=NULL, purge_ms=NULL WHERE arn=?", "s", s.arn) < 0)
+	if (purge_due(t, err) < 0 || need(c, turn_db(t), in, false, &s, err) < 0 ||
+	    db_exec(turn_db(t), err, "UPDATE secret SET deleted_ms=NULL, purge_ms=NULL WHERE arn=?", "s", s.arn) < 0)
 		return -1;
 	*out = identity(&s, NULL);
 	return 0;
@@ -276,7 +332,8 @@ const char *secrets_value(struct db *db, struct arena *a, const char *value_from
 	CLEANUP_JSON json_t *doc = json_parse(str_from(text), NULL);
 	json_t *value = json_object_getn(doc, extra[0].ptr, extra[0].len);
 	if (!value) {
-		error_aws(err, "ValidationException", "retrieved secret from Secrets Manager did not contain json key %.*s", STR_ARG(extra[0]));
+		error_aws(err, "ValidationException",
+			  "retrieved secret from Secrets Manager did not contain json key %.*s", STR_ARG(extra[0]));
 		return NULL;
 	}
 	return json_is_string(value) ? arena_strdup(a, json_str(value)) : json_text(a, value).ptr;
@@ -297,7 +354,9 @@ static const struct wire_op ops[] = {
 int secrets_new(struct engine *e, const char *account, const char *region, struct secrets **out, struct error *err)
 {
 	struct secrets *s = mem_calloc(1, sizeof(*s));
-	*s = (struct secrets){ account, region, { .model = "secretsmanager", .scope = "secretsmanager", .ops = ops, .ctx = s } };
+	*s = (struct secrets){ account,
+			       region,
+			       { .model = "secretsmanager", .scope = "secretsmanager", .ops = ops, .ctx = s } };
 	*out = s;
 	return 0;
 }

@@ -10,8 +10,8 @@ extern const struct store_migration secrets_migrations[];
 int secrets_new(struct engine *e, const char *account, const char *region, struct secrets **out, struct error *err);
 void secrets_free(struct secrets *s);
 const struct wire_service *secrets_service(struct secrets *s);
-/* The value that a task definition's valueFrom names: "arn:...:secret:name-xxxxxx[:json-key[:stage[:version]]]", in the arena. NULL: err code
- * ResourceNotFoundException, or ValidationException when the key is not in the secret's JSON. */
+/* The value that a task definition's valueFrom names: "arn:...:secret:name-xxxxxx[:json-key[:stage[:version]]]", in the
+ * arena. NULL: err code ResourceNotFoundException, or ValidationException when the key is not in the secret's JSON. */
 const char *secrets_value(struct db *db, struct arena *a, const char *value_from, struct error *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* ssm.c - see ssm.h.
  *
- * DESIGN: one row a parameter version; the newest is current. Values lie in the store's file (mode 0600), SecureString ones too: encryption at rest is the
- * disk's. Source: SSM API reference; limits from the service model. */
+ * DESIGN: one row a parameter version; the newest is current. Values lie in the store's file (mode 0600), SecureString
+ * ones too: encryption at rest is the disk's. Source: SSM API reference; limits from the service model. */
 #include "ssm/ssm.h"
 
 #include <stdio.h>
@@ -18,7 +18,8 @@ enum { PAGE = 10, VALUE_MAX = 4096, ADVANCED_MAX = 8192 };
 
 const struct store_migration ssm_migrations[] = {
 	{ "ssm", 1,
-	  "CREATE TABLE ssm_parameter(name TEXT NOT NULL, version INTEGER NOT NULL, type TEXT NOT NULL, value TEXT NOT NULL, description TEXT, key_id TEXT, pattern TEXT, tier TEXT,"
+	  "CREATE TABLE ssm_parameter(name TEXT NOT NULL, version INTEGER NOT NULL, type TEXT NOT NULL, value TEXT NOT "
+	  "NULL, description TEXT, key_id TEXT, pattern TEXT, tier TEXT,"
 	  " data_type TEXT, modified_ms INTEGER NOT NULL, user TEXT, PRIMARY KEY(name, version)) WITHOUT ROWID;" },
 	{ 0 },
 };
@@ -47,24 +48,28 @@ static struct str split_name(struct str name, int64_t *version)
 	return name;
 }
 
-static const char *columns = "SELECT p.name, p.version, p.type, p.value, p.modified_ms, p.data_type, p.description, p.tier, p.user FROM ssm_parameter p WHERE ";
+static const char *columns = "SELECT p.name, p.version, p.type, p.value, p.modified_ms, p.data_type, p.description, "
+			     "p.tier, p.user FROM ssm_parameter p WHERE ";
 
 static int find(struct db *db, struct arena *a, struct str wanted, struct rows *rows, struct error *err)
 {
 	int64_t version;
 	struct str name = split_name(wanted, &version);
 	if (version)
-		return db_row(db, rows, err, arena_printf(a, "%s p.name=? AND p.version=?", columns), "Si", name, version);
+		return db_row(db, rows, err, arena_printf(a, "%s p.name=? AND p.version=?", columns), "Si", name,
+			      version);
 	return db_row(db, rows, err, arena_printf(a, "%s p.name=? AND " CURRENT, columns), "S", name);
 }
 
 static json_t *parameter(struct ssm *s, struct rows *rows)
 {
 	struct str name = rows_str(rows, 0);
-	return json_pack("{s:s, s:s, s:s, s:I, s:f, s:o, s:s}", "Name", name.ptr, "Type", rows_str(rows, 2).ptr, "Value", rows_str(rows, 3).ptr, "Version", (json_int_t)rows_int(rows, 1),
-			 "LastModifiedDate", (double)rows_int(rows, 4) / 1000, "ARN",
-			 json_sprintf("arn:aws:ssm:%s:%s:parameter%s%s", s->region, s->account, name.ptr[0] == '/' ? "" : "/", name.ptr), "DataType",
-			 rows_null(rows, 5) ? "text" : rows_str(rows, 5).ptr);
+	return json_pack("{s:s, s:s, s:s, s:I, s:f, s:o, s:s}", "Name", name.ptr, "Type", rows_str(rows, 2).ptr,
+			 "Value", rows_str(rows, 3).ptr, "Version", (json_int_t)rows_int(rows, 1), "LastModifiedDate",
+			 (double)rows_int(rows, 4) / 1000, "ARN",
+			 json_sprintf("arn:aws:ssm:%s:%s:parameter%s%s", s->region, s->account,
+				      name.ptr[0] == '/' ? "" : "/", name.ptr),
+			 "DataType", rows_null(rows, 5) ? "text" : rows_str(rows, 5).ptr);
 }
 
 const char *ssm_value(struct db *db, struct arena *a, const char *name_or_arn, struct error *err)
@@ -86,17 +91,27 @@ static int put_parameter(struct call *c, struct turn *t, json_t *in, json_t **ou
 		return rc;
 	int64_t version = rc ? rows_int(&rows, 1) + 1 : 1;
 	if (rc && !json_get_bool(in, "Overwrite", false))
-		return error_aws(err, "ParameterAlreadyExists", "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.");
+		return error_aws(err, "ParameterAlreadyExists",
+				 "The parameter already exists. To overwrite this value, set the overwrite option in "
+				 "the request to true.");
 	if (rc && !type)
 		type = arena_strdup(c->arena, rows_str(&rows, 2));
 	rows_done(&rows);
 	if (!type)
-		return error_aws(err, "ValidationException", "A parameter type is required when you create a parameter.");
+		return error_aws(err, "ValidationException",
+				 "A parameter type is required when you create a parameter.");
 	bool advanced = tier && strcmp(tier, "Advanced") == 0;
 	if (value.len > (advanced ? ADVANCED_MAX : VALUE_MAX))
-		return error_aws(err, "ValidationException", "Standard tier parameters support a maximum parameter value of %d characters. To create a larger parameter value, upgrade the parameter to use the advanced-parameter tier.", VALUE_MAX);
-	if (db_exec(turn_db(t), err, "INSERT INTO ssm_parameter(name, version, type, value, description, key_id, pattern, tier, data_type, modified_ms, user) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
-		    "SisSsssssis", name, version, type, value, json_get_text(in, "Description"), json_get_text(in, "KeyId"), json_get_text(in, "AllowedPattern"), tier,
+		return error_aws(
+			err, "ValidationException",
+			"Standard tier parameters support a maximum parameter value of %d characters. To create a "
+			"larger parameter value, upgrade the parameter to use the advanced-parameter tier.",
+			VALUE_MAX);
+	if (db_exec(turn_db(t), err,
+		    "INSERT INTO ssm_parameter(name, version, type, value, description, key_id, pattern, tier, "
+		    "data_type, modified_ms, user) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
+		    "SisSsssssis", name, version, type, value, json_get_text(in, "Description"),
+		    json_get_text(in, "KeyId"), json_get_text(in, "AllowedPattern"), tier,
 		    json_get_text(in, "DataType"), turn_now_ms(t), c->who->arn) < 0)
 		return -1;
 	*out = json_pack("{s:I, s:s}", "Version", (json_int_t)version, "Tier", advanced ? "Advanced" : "Standard");
@@ -119,7 +134,7 @@ static int get_parameters(struct call *c, struct db *db, json_t *in, json_t **ou
 	json_t *found = json_array(), *invalid = json_array(), *name;
 	size_t i;
 	*out = json_pack("{s:o, s:o}", "Parameters", found, "InvalidParameters", invalid);
-	json_array_foreach(json_get(in, "Names"), i, name) {
+	json_array_foreach (json_get(in, "Names"), i, name) {
 		CLEANUP_ROWS struct rows rows = { 0 };
 		int rc = find(db, c->arena, json_str(name), &rows, err);
 		if (rc < 0)
@@ -133,16 +148,20 @@ static int get_parameters(struct call *c, struct db *db, json_t *in, json_t **ou
 }
 
 /* Rows after the token (a name) into `list`; the token of the next page into out. */
-static int page(struct call *c, struct db *db, json_t *in, json_t *out, json_t *list, struct str path, bool recursive, json_t *(*make)(struct ssm *, struct rows *), struct error *err)
+static int page(struct call *c, struct db *db, json_t *in, json_t *out, json_t *list, struct str path, bool recursive,
+		json_t *(*make)(struct ssm *, struct rows *), struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	struct str token = json_get_str(in, "NextToken"), last = STR_NULL;
 	int64_t limit = json_get_int(in, "MaxResults", PAGE);
-	int rc = db_query(db, &rows, err, arena_printf(c->arena, "%s p.name > ? AND " CURRENT " ORDER BY p.name", columns), "S", token.ptr ? token : STR(""));
+	int rc = db_query(db, &rows, err,
+			  arena_printf(c->arena, "%s p.name > ? AND " CURRENT " ORDER BY p.name", columns), "S",
+			  token.ptr ? token : STR(""));
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		struct str name = rows_str(&rows, 0);
 		struct str rest = str_skip(name, path.len);
-		if (!str_starts(name, path) || (path.len && !recursive && str_find_char(str_skip(rest, rest.len && rest.ptr[0] == '/'), '/') >= 0))
+		if (!str_starts(name, path) ||
+		    (path.len && !recursive && str_find_char(str_skip(rest, rest.len && rest.ptr[0] == '/'), '/') >= 0))
 			continue;
 		if ((int64_t)json_array_size(list) == limit) {
 			json_object_set_new(out, "NextToken", json_stringn(last.ptr, last.len));
@@ -160,7 +179,9 @@ static int get_parameters_by_path(struct call *c, struct db *db, json_t *in, jso
 	struct str path = json_get_str(in, "Path");
 	*out = json_pack("{s:o}", "Parameters", list);
 	if (path.len == 0 || path.ptr[0] != '/')
-		return error_aws(err, "ValidationException", "The parameter doesn't meet the parameter name requirements. The parameter name must begin with a forward slash \"/\".");
+		return error_aws(err, "ValidationException",
+				 "The parameter doesn't meet the parameter name requirements. The parameter name must "
+				 "begin with a forward slash \"/\".");
 	if (path.len > 1 && path.ptr[path.len - 1] != '/')
 		path = str_from(arena_printf(c->arena, "%.*s/", STR_ARG(path)));
 	return page(c, db, in, *out, list, path, json_get_bool(in, "Recursive", false), parameter, err);
@@ -197,7 +218,7 @@ static int delete_parameters(struct call *c, struct turn *t, json_t *in, json_t 
 	json_t *gone = json_array(), *invalid = json_array(), *name;
 	size_t i;
 	*out = json_pack("{s:o, s:o}", "DeletedParameters", gone, "InvalidParameters", invalid);
-	json_array_foreach(json_get(in, "Names"), i, name) {
+	json_array_foreach (json_get(in, "Names"), i, name) {
 		int rc = db_exec(turn_db(t), err, "DELETE FROM ssm_parameter WHERE name=?", "S", json_str(name));
 		if (rc < 0)
 			return rc;

@@ -1,8 +1,8 @@
 /* auth_v2.c - signatures of version 2, for S3 alone.
  *
- * DESIGN: boto3's default client still signs presigned URLs and POST policies with HMAC-SHA1 (us-east-1 and the other old regions), so S3 has
- * to check them. The S3 room knows what was signed; here is only the key, the comparison in constant time, and who it was. Requests signed
- * in a header with version 2 stay refused. */
+ * DESIGN: boto3's default client still signs presigned URLs and POST policies with HMAC-SHA1 (us-east-1 and the other
+ * old regions), so S3 has to check them. The S3 room knows what was signed; here is only the key, the comparison in
+ * constant time, and who it was. Requests signed in a header with version 2 stay refused. */
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -18,8 +18,8 @@ static enum sigv4_fault fault_of(const struct error *why)
 	return str_starts(str_from(why->code), STR("InvalidToken")) ? SIGV4_BAD_TOKEN : SIGV4_UNKNOWN_KEY;
 }
 
-static int find_secret(struct wire_request *r, const struct sigv4 *s, int64_t now_ms, struct principal *who, struct str *secret,
-		       struct error *err)
+static int find_secret(struct wire_request *r, const struct sigv4 *s, int64_t now_ms, struct principal *who,
+		       struct str *secret, struct error *err)
 {
 	const struct wire_options *o = &r->server->o;
 	CLEANUP_ERROR struct error why = ERROR_INIT;
@@ -36,8 +36,8 @@ static int find_secret(struct wire_request *r, const struct sigv4 *s, int64_t no
 	return auth_fault_error(AUTH_S3, fault_of(&why), s, now_ms, err);
 }
 
-int wire_check_v2(struct wire_request *r, struct str access_key, struct str token, struct str text, struct str signature,
-		  struct error *err)
+int wire_check_v2(struct wire_request *r, struct str access_key, struct str token, struct str text,
+		  struct str signature, struct error *err)
 {
 	struct sigv4 s = { .place = SIGV4_QUERY, .access_key = access_key, .token = token.len ? token : STR_NULL };
 	struct principal who = { 0 };
@@ -49,7 +49,8 @@ int wire_check_v2(struct wire_request *r, struct str access_key, struct str toke
 	unsigned n = 0;
 	if (!HMAC(EVP_sha1(), secret.ptr, (int)secret.len, (const unsigned char *)text.ptr, text.len, sum, &n))
 		BUG("HMAC-SHA1");
-	bool same = signature.len <= 40 && base64_decode(given, signature) == (ptrdiff_t)n && CRYPTO_memcmp(given, sum, n) == 0;
+	bool same = signature.len <= 40 && base64_decode(given, signature) == (ptrdiff_t)n &&
+		    CRYPTO_memcmp(given, sum, n) == 0;
 	if (!same)
 		return auth_fault_error(AUTH_S3, SIGV4_MISMATCH, &s, now, err);
 	r->who = who;

@@ -118,8 +118,7 @@ static int structure_in(struct codec *c, const struct model_shape *sh, json_t *o
 	json_t *value;
 	void *next;
 	CLEANUP_JSON json_t *renamed = NULL; /* not set at once: the loop would meet it again */
-	json_object_foreach_safe(obj, next, key, value)
-	{
+	json_object_foreach_safe (obj, next, key, value) {
 		const struct model_member *m = codec_member_wire(c->s, sh, str_from(key));
 		if (!m || json_is_null(value) || m->location != ML_BODY) {
 			json_object_del(obj, key);
@@ -164,8 +163,7 @@ static int map_in(struct codec *c, const struct model_shape *sh, json_t *map, in
 	const char *key;
 	json_t *value;
 	void *next;
-	json_object_foreach_safe(map, next, key, value)
-	{
+	json_object_foreach_safe (map, next, key, value) {
 		json_t *now = json_incref(value);
 		int rc = json_is_null(value) ? 0 : codec_json_in(c, model_member_shape(c->s, m), &now, depth + 1);
 		if (rc == 0 && now != value)
@@ -297,8 +295,7 @@ static int add_document(struct codec *c, const json_t *v, struct buf *b, int dep
 	switch (json_typeof(v)) {
 	case JSON_OBJECT:
 		buf_add_char(b, '{');
-		json_object_foreach((json_t *)v, key, item)
-		{
+		json_object_foreach ((json_t *)v, key, item) {
 			if (!first)
 				buf_add_char(b, ',');
 			first = false;
@@ -311,8 +308,7 @@ static int add_document(struct codec *c, const json_t *v, struct buf *b, int dep
 		return 0;
 	case JSON_ARRAY:
 		buf_add_char(b, '[');
-		json_array_foreach(v, i, item)
-		{
+		json_array_foreach (v, i, item) {
 			if (i > 0)
 				buf_add_char(b, ',');
 			if (add_document(c, item, b, depth + 1) < 0)
@@ -348,8 +344,7 @@ static int structure_out(struct codec *c, const struct model_shape *sh, const js
 	json_t *value;
 	bool first = true;
 	buf_add_char(b, '{');
-	json_object_foreach((json_t *)obj, key, value)
-	{
+	json_object_foreach ((json_t *)obj, key, value) {
 		const struct model_member *m = codec_member(c->s, sh, str_from(key));
 		if (!m || json_is_null(value) || m->location != ML_BODY)
 			continue;
@@ -371,8 +366,7 @@ static int list_out(struct codec *c, const struct model_shape *sh, const json_t 
 	size_t i;
 	json_t *value;
 	buf_add_char(b, '[');
-	json_array_foreach(list, i, value)
-	{
+	json_array_foreach (list, i, value) {
 		if (i > 0)
 			buf_add_char(b, ',');
 		if (codec_json_out(c, model_member_shape(c->s, m), m->flags, value, b, depth + 1) < 0)
@@ -389,8 +383,7 @@ static int map_out(struct codec *c, const struct model_shape *sh, const json_t *
 	json_t *value;
 	bool first = true;
 	buf_add_char(b, '{');
-	json_object_foreach((json_t *)map, key, value)
-	{
+	json_object_foreach ((json_t *)map, key, value) {
 		if (!first)
 			buf_add_char(b, ',');
 		first = false;

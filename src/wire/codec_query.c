@@ -101,8 +101,7 @@ static size_t numbered_children(struct codec *c, const json_t *node, struct numb
 	const char *key;
 	json_t *child;
 	size_t n = 0;
-	json_object_foreach((json_t *)node, key, child)
-	{
+	json_object_foreach ((json_t *)node, key, child) {
 		int64_t number;
 		if (json_is_object(child) && str_to_i64(str_from(key), &number) && number >= 0)
 			list[n++] = (struct numbered){ number, child };

@@ -400,8 +400,7 @@ static int header_out(struct codec *c, const struct model_member *m, const char 
 	size_t i;
 	if (sh->type == MT_LIST) {
 		const struct model_member *element = model_shape_members(c->s, sh);
-		json_array_foreach(value, i, item)
-		{
+		json_array_foreach (value, i, item) {
 			if (i > 0)
 				buf_addz(&b, ", ");
 			if (codec_to_text(c, model_member_shape(c->s, element), element->flags, MM_TIME_HTTP, item,
@@ -431,8 +430,7 @@ static int headers_out(struct codec *c, const struct model_member *m, const json
 {
 	const char *prefix = m->wire ? model_text(c->s, m->wire) : "", *key;
 	json_t *value;
-	json_object_foreach((json_t *)map, key, value)
-	{
+	json_object_foreach ((json_t *)map, key, value) {
 		if (check_header(c, key, str_from(key)) < 0 || check_header(c, key, json_str(value)) < 0)
 			return -1;
 		codec_add_header(c->arena, rs, arena_printf(c->arena, "%s%s", prefix, key), json_str(value));

@@ -59,8 +59,7 @@ static int list_elements(struct codec *c, const struct model_shape *sh, bool fla
 	json_t *value;
 	if (!flat)
 		xml_open(b, name);
-	json_array_foreach(list, i, value)
-	{
+	json_array_foreach (list, i, value) {
 		if (json_is_null(value))
 			continue;
 		if (codec_xml_value(c, m, element, value, b, depth + 1) < 0)
@@ -79,8 +78,7 @@ static int map_elements(struct codec *c, const struct model_shape *sh, bool flat
 	json_t *value;
 	if (!flat)
 		xml_open(b, name);
-	json_object_foreach((json_t *)map, key, value)
-	{
+	json_object_foreach ((json_t *)map, key, value) {
 		if (json_is_null(value))
 			continue;
 		xml_open(b, entry);

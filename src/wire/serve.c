@@ -67,7 +67,9 @@ static void answer_page(struct wire_request *r)
 {
 	wire_set_header(r, "Content-Type", "application/json");
 	if (str_eqz(r->http.method, "GET") || str_eqz(r->http.method, "HEAD"))
-		wire_send(r, 200, r->route == ROUTE_COVERAGE ? coverage_text(r->server, &r->arena) : STR("{\"status\":\"running\"}"));
+		wire_send(r, 200,
+			  r->route == ROUTE_COVERAGE ? coverage_text(r->server, &r->arena)
+						     : STR("{\"status\":\"running\"}"));
 	else
 		wire_send(r, 405, STR("{\"message\":\"Method Not Allowed\"}"));
 }

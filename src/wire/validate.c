@@ -49,8 +49,7 @@ static void add_value(struct validator *v, const struct model_shape *sh, const j
 		buf_add_char(b, ')');
 	} else if (json_is_object(value) && sh->type == MT_MAP) {
 		buf_add_char(b, '{');
-		json_object_foreach((json_t *)value, key, item)
-		{
+		json_object_foreach ((json_t *)value, key, item) {
 			buf_printf(b, "%s%s=", sep, key);
 			add_value(v, model_member_shape(v->s, m + 1), item, b, depth + 1);
 			sep = ", ";
@@ -58,8 +57,7 @@ static void add_value(struct validator *v, const struct model_shape *sh, const j
 		buf_add_char(b, '}');
 	} else if (json_is_array(value) && sh->type == MT_LIST) {
 		buf_add_char(b, '[');
-		json_array_foreach(value, i, item)
-		{
+		json_array_foreach (value, i, item) {
 			buf_addz(b, sep);
 			add_value(v, model_member_shape(v->s, m), item, b, depth + 1);
 			sep = ", ";
@@ -356,8 +354,7 @@ static void check_list(struct validator *v, const struct model_shape *sh, const 
 	bool broken = false;
 	json_t *value;
 	size_t i;
-	json_array_foreach(list, i, value)
-	{
+	json_array_foreach (list, i, value) {
 		size_t old = push(v, "%zu.member", i + 1);
 		if (json_is_null(value))
 			violation(v, NULL, NULL, "Member must not be null");
@@ -390,8 +387,7 @@ static void check_map(struct validator *v, const struct model_shape *sh, const j
 	bool bad_key = false, bad_value = false;
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *)map, key, value)
-	{
+	json_object_foreach ((json_t *)map, key, value) {
 		CLEANUP_JSON json_t *k = json_string(key);
 		bad_key = bad_key || breaches(v, keys, k);
 		size_t old = push(v, "%.200s.member", key);

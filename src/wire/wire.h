@@ -88,7 +88,8 @@ struct wire_service {
 	bool (*claims)(struct wire_request *r, void *ctx);
 	bool own_auth; /* raw: the handler authenticates itself (registry bearer tokens) */
 	void *ctx;
-	const char *(*operation_at)(size_t i); /* raw, for `quern api`: the i-th implemented operation, NULL after the last. May be NULL. */
+	const char *(*operation_at)(
+		size_t i); /* raw, for `quern api`: the i-th implemented operation, NULL after the last. May be NULL. */
 };
 
 struct wire_options {
@@ -144,9 +145,10 @@ void *wire_state(struct wire_request *r);
  * The policy's own expiry and conditions are the caller's matter. */
 int wire_check_policy(struct wire_request *r, struct str policy, struct str credential, struct str date,
 		      struct str signature, struct str token, struct error *err);
-/* S3 presigned URLs and forms of signature version 2: `signature` is base64 of the HMAC-SHA1 of text; makes the signer wire_who. */
-int wire_check_v2(struct wire_request *r, struct str access_key, struct str token, struct str text, struct str signature,
-		  struct error *err);
+/* S3 presigned URLs and forms of signature version 2: `signature` is base64 of the HMAC-SHA1 of text; makes the signer
+ * wire_who. */
+int wire_check_v2(struct wire_request *r, struct str access_key, struct str token, struct str text,
+		  struct str signature, struct error *err);
 
 /* ---- answers: headers first, then exactly one of the send functions; from any thread, once. Outside of a handler's
  * callback or a wire_offload, r may be gone when the send function returns. For HEAD, set Content-Length and send an
@@ -168,16 +170,20 @@ void wire_offload(struct wire_request *r, void (*fn)(struct wire_request *r, voi
 struct wire_internal {
 	const char *model;     /* "sagemaker", "stepfunctions" */
 	const char *operation; /* "CreateTrainingJob" */
-	json_t *in;            /* borrowed; members spelled as in the model or as the AWS SDK for Java does; ISO timestamps allowed */
+	json_t *in; /* borrowed; members spelled as in the model or as the AWS SDK for Java does; ISO timestamps allowed
+		     */
 	const struct principal *who;
-	const char *region;    /* NULL: the server's */
+	const char *region; /* NULL: the server's */
 };
-/* Calls an operation of a model-driven service of this server: the same checks and handlers as over HTTP. Blocks; not from the core thread.
- * *out owned: the answer with capitalised members and ISO timestamps (blobs base64). err: the answer's code and text. */
-int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, struct arena *a, json_t **out, struct error *err);
+/* Calls an operation of a model-driven service of this server: the same checks and handlers as over HTTP. Blocks; not
+ * from the core thread. *out owned: the answer with capitalised members and ISO timestamps (blobs base64). err: the
+ * answer's code and text. */
+int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, struct arena *a, json_t **out,
+		       struct error *err);
 
-/* Checks what stands for the answer of an operation (TestState's mocks) against its output shape, members spelled as wire_call_internal spells
- * them; `required`: absent required members are faults. An unknown model or operation passes. err: ValidationException. */
+/* Checks what stands for the answer of an operation (TestState's mocks) against its output shape, members spelled as
+ * wire_call_internal spells them; `required`: absent required members are faults. An unknown model or operation passes.
+ * err: ValidationException. */
 int wire_check_output(const char *model, const char *operation, json_t *value, bool required, struct error *err);
 
 /* ---- XML output (S3, STS, IAM) ---- */

@@ -33,8 +33,10 @@ static void test_str(void **state)
 
 static void test_glob(void **state)
 {
-	assert_true(str_glob(STR("a*c"), STR("abbc"), 0) && str_glob(STR("*"), STR(""), 0) && str_glob(STR("*a*a*"), STR("xaya"), 0));
-	assert_false(str_glob(STR("a*c"), STR("abcd"), 0) || str_glob(STR(""), STR("a"), 0) || str_glob(STR("ab"), STR("a"), 0));
+	assert_true(str_glob(STR("a*c"), STR("abbc"), 0) && str_glob(STR("*"), STR(""), 0) &&
+		    str_glob(STR("*a*a*"), STR("xaya"), 0));
+	assert_false(str_glob(STR("a*c"), STR("abcd"), 0) || str_glob(STR(""), STR("a"), 0) ||
+		     str_glob(STR("ab"), STR("a"), 0));
 	assert_true(str_glob(STR("a\\*"), STR("a*"), '\\') && !str_glob(STR("a\\*"), STR("ab"), '\\'));
 	assert_true(str_glob(STR("a\\*"), STR("a\\bc"), 0));
 }
@@ -136,15 +138,25 @@ static void test_clock(void **state)
 	assert_true(clock_parse_iso(STR("20261123T094400Z"), &ms) && ms == 1795427040000);
 	assert_true(clock_parse_iso(STR("2026-11-23T11:44:00+02:00"), &ms) && ms == 1795427040000);
 	assert_true(clock_parse_iso(STR("2024-02-29T00:00:00Z"), &ms));
-	static const char *const bad[] = { "", "2026-02-29T00:00:00Z", "2026-11-23", "2026-11-23T24:00:00Z", "2026-11-23T09:44:00", "2026-11-23T09:44:00.Z",
-					   "2026-13-01T00:00:00Z", "2026-11-23T09:44:00Zx" };
+	static const char *const bad[] = { "",
+					   "2026-02-29T00:00:00Z",
+					   "2026-11-23",
+					   "2026-11-23T24:00:00Z",
+					   "2026-11-23T09:44:00",
+					   "2026-11-23T09:44:00.Z",
+					   "2026-13-01T00:00:00Z",
+					   "2026-11-23T09:44:00Zx" };
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		assert_false(clock_parse_iso(str_from(bad[i]), &ms));
 }
 
 static void test_id(void **state)
 {
-	static const struct { const char *plain, *coded; } cases[] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foobar", "Zm9vYmFy" } }; /* RFC 4648, 10 */
+	static const struct {
+		const char *plain, *coded;
+	} cases[] = {
+		{ "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foobar", "Zm9vYmFy" }
+	}; /* RFC 4648, 10 */
 	char text[64];
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		base64_encode(text, cases[i].plain, strlen(cases[i].plain));
@@ -208,8 +220,9 @@ static void test_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_str), cmocka_unit_test(test_glob), cmocka_unit_test(test_numbers), cmocka_unit_test(test_arena), cmocka_unit_test(test_buf),
-		cmocka_unit_test(test_map), cmocka_unit_test(test_clock),   cmocka_unit_test(test_id),	  cmocka_unit_test(test_error),
+		cmocka_unit_test(test_str),   cmocka_unit_test(test_glob), cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_arena), cmocka_unit_test(test_buf),  cmocka_unit_test(test_map),
+		cmocka_unit_test(test_clock), cmocka_unit_test(test_id),   cmocka_unit_test(test_error),
 		cmocka_unit_test(test_json),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,7 +48,9 @@ static int toy_turn(struct turn *t, json_t *state, json_t *event, struct error *
 	json_array_append_new(log, json_string(note ? note : json_get_text(event, "type")));
 	size_t i;
 	json_t *op, *hop = json_object_get(event, "hops");
-	json_array_foreach(json_object_get(event, "do"), i, op) if (do_op(t, state, op, err) < 0) return -1;
+	json_array_foreach (json_object_get(event, "do"), i, op)
+		if (do_op(t, state, op, err) < 0)
+			return -1;
 	if (json_integer_value(hop) > 0)
 		turn_send(t, json_get_text(event, "next"),
 			  json_pack("{ss, sI, ss}", "type", "hop", "hops", json_integer_value(hop) - 1, "next",
@@ -200,8 +202,7 @@ const char *log_of(struct life *l, const char *id)
 		CLEANUP_JSON json_t *state = json_loads(rows_str(&rows, 0).ptr, 0, NULL);
 		size_t i;
 		json_t *v;
-		json_array_foreach(json_object_get(state, "log"), i, v)
-		{
+		json_array_foreach (json_object_get(state, "log"), i, v) {
 			if (strlen(out) + 40 > sizeof(out))
 				break;
 			snprintf(out + strlen(out), 40, "%s%s", *out ? " " : "", json_string_value(v));

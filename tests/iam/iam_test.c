@@ -388,8 +388,7 @@ static void test_user_keys(void **state)
 	json_t *one;
 	size_t n;
 	assert_int_equal(json_array_size(json_get(list, "AccessKeyMetadata")), 2);
-	json_array_foreach(json_get(list, "AccessKeyMetadata"), n, one)
-	{
+	json_array_foreach (json_get(list, "AccessKeyMetadata"), n, one) {
 		assert_null(json_get(one, "SecretAccessKey"));
 		done(f, "DeleteAccessKey",
 		     json_pack("{s:s, s:s}", "UserName", "ann", "AccessKeyId", json_get_text(one, "AccessKeyId")));

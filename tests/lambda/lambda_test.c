@@ -48,8 +48,15 @@ static void names_are_taken_apart(void **state)
 
 static void payloads_are_json(void **state)
 {
-	static const char *const good[] = { "{}", " [1, -2.5e+10, \"a\\u00e9\\n\", true, false, null] ", "0", "\"x\"", "99999999999999999999999", "{\"a\":{\"b\":[]}}" };
-	static const char *const bad[] = { "", " ", "{", "{a:1}", "[1,]", "{\"a\":1,}", "01", "1.", "-", "\"\n\"", "\"\\x\"", "tru", "1 2", "[1 2]", "{\"a\" 1}", "'a'", "\"abc" };
+	static const char *const good[] = { "{}",
+					    " [1, -2.5e+10, \"a\\u00e9\\n\", true, false, null] ",
+					    "0",
+					    "\"x\"",
+					    "99999999999999999999999",
+					    "{\"a\":{\"b\":[]}}" };
+	static const char *const bad[] = { "",    " ",     "{",         "{a:1}",  "[1,]",    "{\"a\":1,}",
+					   "01",  "1.",    "-",         "\"\n\"", "\"\\x\"", "tru",
+					   "1 2", "[1 2]", "{\"a\" 1}", "'a'",    "\"abc" };
 	const char *why;
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
 		assert_true(lambda_json_valid(str_from(good[i]), &why));

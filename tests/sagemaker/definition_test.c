@@ -339,8 +339,12 @@ static bool names_unsupported(const json_t *v, const char *message)
 	const struct step_type *known = type && json_get(v, "Arguments") ? step_type_find(str_from(type)) : NULL;
 	if (known && !known->begin && strstr(message, type))
 		return true;
-	json_object_foreach((json_t *)v, key, member) if (names_unsupported(member, message)) return true;
-	json_array_foreach(v, i, member) if (names_unsupported(member, message)) return true;
+	json_object_foreach ((json_t *)v, key, member)
+		if (names_unsupported(member, message))
+			return true;
+	json_array_foreach (v, i, member)
+		if (names_unsupported(member, message))
+			return true;
 	return false;
 }
 

@@ -237,8 +237,9 @@ static void assert_condition(const char *text, bool want)
 	struct expr_env env = { &arena, get, property_file, json_get_value, values };
 	size_t i;
 	json_t *c;
-	json_array_foreach(list, i, c) if (expr_condition_check(&arena, c, NULL, NULL, &err) < 0)
-		fail_msg("%s: %s", text, error_text(&err));
+	json_array_foreach (list, i, c)
+		if (expr_condition_check(&arena, c, NULL, NULL, &err) < 0)
+			fail_msg("%s: %s", text, error_text(&err));
 	bool got;
 	if (expr_conditions_eval(&env, list, &got, &err) < 0)
 		fail_msg("%s: %s", text, error_text(&err));

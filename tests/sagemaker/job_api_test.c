@@ -98,8 +98,7 @@ static const char *names(const char *request)
 	json_t *out = rig_call("ListTrainingJobs", "%s", request), *one;
 	size_t i;
 	text[0] = 0;
-	json_array_foreach(json_get(out, "TrainingJobSummaries"), i, one)
-	{
+	json_array_foreach (json_get(out, "TrainingJobSummaries"), i, one) {
 		strcat(text, i ? " " : "");
 		strcat(text, json_get_text(one, "TrainingJobName"));
 	}

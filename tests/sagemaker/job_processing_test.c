@@ -183,11 +183,10 @@ static void test_refused(void **state)
 		{ CLUSTER ",'ProcessingInputs':[" INPUT("d", "s3://b/x", "/opt/ml/processing/d") "," INPUT(
 			  "d", "s3://b/x", "/opt/ml/processing/e") "]",
 		  "unique names" },
-		{ CLUSTER ",'ProcessingInputs':[" INPUT("d", "s3://b/x",
-							"/opt/ml/processing/d") "],'ProcessingOutputConfig':{'Outputs':"
-										"[" OUTPUT("o", "s3://b/o",
-											   "/opt/ml/processing/d",
-											   "EndOfJob") "]}",
+		{ CLUSTER ",'ProcessingInputs':[" INPUT(
+			  "d", "s3://b/x", "/opt/ml/processing/d") "],'ProcessingOutputConfig':{'Outputs':"
+								   "[" OUTPUT("o", "s3://b/o", "/opt/ml/processing/d",
+									      "EndOfJob") "]}",
 		  "the same LocalPath" },
 		{ CLUSTER ",'ProcessingOutputConfig':{'Outputs':[" OUTPUT("o", "s3://none/o", "/opt/ml/processing/o",
 									  "EndOfJob") "]}",

@@ -61,8 +61,9 @@ static const char *list(const char *operation, const char *member, const char *k
 	json_t *one, *out = rig_call(operation, "%s", request);
 	size_t i;
 	text[0] = 0;
-	json_array_foreach(json_get(out, member), i, one) snprintf(text + strlen(text), sizeof(text) - strlen(text),
-								   "%s%s", i ? " " : "", json_get_text(one, key));
+	json_array_foreach (json_get(out, member), i, one)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i ? " " : "",
+			 json_get_text(one, key));
 	return text;
 }
 

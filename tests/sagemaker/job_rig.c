@@ -68,7 +68,9 @@ int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void 
 	json_t *value;
 	size_t n = 0, skip = strlen(uri_of(bucket, STR("")));
 	const char **keys = mem_calloc(json_object_size(rig.objects) + 1, sizeof(*keys));
-	json_object_foreach(rig.objects, key, value) if (strncmp(key, head, strlen(head)) == 0) keys[n++] = key;
+	json_object_foreach (rig.objects, key, value)
+		if (strncmp(key, head, strlen(head)) == 0)
+			keys[n++] = key;
 	qsort(keys, n, sizeof(*keys), by_text);
 	for (size_t i = 0; i < n; i++) {
 		struct s3_entry e = { .key = str_from(keys[i] + skip),
@@ -354,8 +356,9 @@ json_t *rig_mount(size_t i, const char *target)
 {
 	size_t k;
 	json_t *m;
-	json_array_foreach(json_get(container(i), "mounts"), k,
-			   m) if (str_eqz(json_get_str(m, "target"), target)) return m;
+	json_array_foreach (json_get(container(i), "mounts"), k, m)
+		if (str_eqz(json_get_str(m, "target"), target))
+			return m;
 	return NULL;
 }
 
@@ -369,8 +372,9 @@ const char *rig_file(size_t i, const char *path)
 {
 	size_t k;
 	json_t *f;
-	json_array_foreach(json_get(container(i), "files"), k,
-			   f) if (str_eqz(json_get_str(f, "path"), path)) return json_get_text(f, "text");
+	json_array_foreach (json_get(container(i), "files"), k, f)
+		if (str_eqz(json_get_str(f, "path"), path))
+			return json_get_text(f, "text");
 	return NULL;
 }
 

@@ -17,8 +17,7 @@ static void check_transitions(const char *name, const char *expected)
 	char text[512] = "";
 	size_t i;
 	double last = 0;
-	json_array_foreach(list, i, one)
-	{
+	json_array_foreach (list, i, one) {
 		strcat(text, i ? " " : "");
 		strcat(text, json_get_text(one, "Status"));
 		assert_non_null(json_get_text(one, "StatusMessage"));

@@ -23,8 +23,9 @@ static double value_of(struct metrics *m, const char *name)
 	CLEANUP_JSON json_t *list = metrics_final(m);
 	size_t i;
 	json_t *v;
-	json_array_foreach(list, i,
-			   v) if (!strcmp(json_get_text(v, "MetricName"), name)) return json_get_real(v, "Value", -1);
+	json_array_foreach (list, i, v)
+		if (!strcmp(json_get_text(v, "MetricName"), name))
+			return json_get_real(v, "Value", -1);
 	return -12345;
 }
 

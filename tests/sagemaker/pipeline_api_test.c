@@ -244,8 +244,7 @@ static void assert_pages(const char *operation, const char *list, const char *me
 		size_t i;
 		json_t *item;
 		assert_true(json_array_size(json_get(out, list)) <= 2);
-		json_array_foreach(json_get(out, list), i, item)
-		{
+		json_array_foreach (json_get(out, list), i, item) {
 			const char *name = json_get_text(item, member), *slash = strrchr(name, '/');
 			buf_printf(&got, "%s ", slash ? slash + 1 : name);
 		}
@@ -312,8 +311,7 @@ static void test_list_executions_and_steps(void **state)
 	size_t i;
 	json_t *item;
 	const char *last = "";
-	json_array_foreach(json_get(out, "PipelineExecutionSummaries"), i, item)
-	{
+	json_array_foreach (json_get(out, "PipelineExecutionSummaries"), i, item) {
 		assert_true(strcmp(last, json_get_text(item, "PipelineExecutionArn")) < 0);
 		last = json_get_text(item, "PipelineExecutionArn");
 	}

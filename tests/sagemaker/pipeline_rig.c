@@ -491,8 +491,9 @@ const char *rig_steps(const char *arn)
 		"PipelineExecutionSteps");
 	size_t i;
 	json_t *step;
-	json_array_foreach(list, i, step) buf_printf(&b, "%s%s:%s", i ? " " : "", json_get_text(step, "StepName"),
-						     json_get_text(step, "StepStatus"));
+	json_array_foreach (list, i, step)
+		buf_printf(&b, "%s%s:%s", i ? " " : "", json_get_text(step, "StepName"),
+			   json_get_text(step, "StepStatus"));
 	const char *text = arena_strdup(&rig.arena, buf_str(&b));
 	buf_release(&b);
 	return text;
@@ -504,7 +505,9 @@ json_t *rig_step(const char *arn, const char *name)
 				       "PipelineExecutionSteps");
 	size_t i;
 	json_t *step;
-	json_array_foreach(list, i, step) if (strcmp(json_get_text(step, "StepName"), name) == 0) return step;
+	json_array_foreach (list, i, step)
+		if (strcmp(json_get_text(step, "StepName"), name) == 0)
+			return step;
 	return NULL;
 }
 
