@@ -372,6 +372,7 @@ int tree_write(const struct image_tree *t, int layer, struct layer_file *out, st
 	EVP_DigestInit_ex(s.packed, EVP_sha256(), NULL);
 	ZSTD_CCtx_setParameter(s.zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL);
 	archive_write_set_format_pax_restricted(ar);
+	archive_write_set_options(ar, "hdrcharset=BINARY"); /* names are bytes, whatever the locale */
 	archive_write_set_bytes_in_last_block(ar, 1);
 	if (rc == 0 && archive_write_open(ar, &s, NULL, on_write, NULL) != ARCHIVE_OK)
 		rc = error_set(err, "%s", archive_error_string(ar));
