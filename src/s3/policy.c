@@ -104,7 +104,8 @@ static bool needs_no_mention(struct str name)
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (str_eq_nocase(name, str_from(names[i])))
 			return true;
-	return name.len >= 9 && str_eq_nocase(str_head(name, 9), STR("x-ignore-"));
+	return str_eq_nocase(str_head(name, 9), STR("x-ignore-")) ||
+	       str_eq_nocase(str_head(name, 15), STR("x-amz-checksum-"));
 }
 
 static int check_document(struct check *k, const json_t *doc, int64_t now_ms, struct error *err)

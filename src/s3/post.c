@@ -131,7 +131,10 @@ static int on_file(void *ctx, struct str filename, struct str content_type, stru
 	struct s3_form *f = c->form;
 	f->started = true;
 	f->filename = arena_str(c->a, filename);
-	c->key = fill_in_filename(c, s3_form_field(f, "key"));
+	for (size_t i = 0; i < f->n; i++) /* the policy speaks of the whole key */
+		if (str_eq_nocase(f->fields[i].name, STR("key")))
+			f->fields[i].value = fill_in_filename(c, f->fields[i].value);
+	c->key = s3_form_field(f, "key");
 	if (!c->key.len)
 		return s3_error_argument(c, err, "key", STR(""),
 					 "Bucket POST must contain a field named 'key'.  If it is specified, please "

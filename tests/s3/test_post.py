@@ -58,6 +58,13 @@ def test_post(raw, s3, bucket, version, size):
     assert s3.get_object_tagging(Bucket=bucket, Key="user/a b.csv")["TagSet"] == [{"Key": "k", "Value": "v"}]
 
 
+def test_filename_is_under_the_policy(raw, s3, bucket):
+    signed = sign(raw, common(bucket))
+    assert send(raw, bucket, form({"key": "${filename}", **signed}, b"x", "user.txt"))[0] == 403
+    assert send(raw, bucket, form({"key": "user/${filename}", "x-amz-checksum-crc32": "jNwWgw==", **signed}, b"x", "a"))[0] == 204
+    assert b"BadDigest" in send(raw, bucket, form({"key": "user/b", "x-amz-checksum-crc32": "AAAAAA==", **signed}, b"x"))[2]
+
+
 def test_boto3_makes_it(raw, s3, bucket):
     made = s3.generate_presigned_post(bucket, "user/x", Conditions=[["content-length-range", 1, 100]])
     assert send(raw, bucket, form(made["fields"], b"hello"))[0] == 204
