@@ -1,7 +1,7 @@
 /* policy.c - see policy.h. Source: "POST policy", Amazon S3 API reference.
  *
  * DESIGN: a policy says what a form may contain: every condition must hold, and every field must be mentioned by a
- * condition, except those that carry the policy itself. Field names have no case. */
+ * condition, except those that carry the policy itself and the checksum of the body. Field names have no case. */
 #include "s3/policy.h"
 
 #include "base/clock.h"
