@@ -1,7 +1,8 @@
 /* body.c - where the bytes of a request go, and their checksums.
  *
  * DESIGN: a body starts in memory and moves to a file when it is larger than what fits in a row; a part of an upload
- * may go straight to its place in the upload's file instead. The http thread only writes; MD5 and checksum are computed
+ * may go straight to its place in the upload's file instead. To a file it goes in large aligned pieces, which cost the
+ * kernel half of what the socket's pieces do. The http thread only writes; MD5 and checksum are computed
  * beside it (digest.h). What the client promised (Content-MD5, one x-amz-checksum-*, in a header or in the trailer) is
  * compared when all is there, before anything is named. A blob that is published and then not wanted goes to the
  * keeper. */
@@ -11,6 +12,8 @@
 #include <unistd.h>
 
 #include "base/id.h"
+
+enum { FLUSH_BYTES = 256 << 10 };
 
 static int read_md5(struct s3_call *c, struct error *err)
 {
@@ -96,9 +99,6 @@ static int to_file(struct s3_call *c, struct error *err)
 		return -1;
 	b->in_file = true;
 	digest_follow(&b->digest, b->writer.fd, 0);
-	if (b->memory.len && blob_write(&b->writer, b->memory.ptr, b->memory.len, err) < 0)
-		return -1;
-	buf_release(&b->memory);
 	return 0;
 }
 
@@ -138,26 +138,37 @@ int s3_body_to_file(struct s3_call *c, struct error *err)
 	return to_file(c, err);
 }
 
+/* What is in memory goes to the file. */
+static int flush(struct s3_body *b, struct error *err)
+{
+	const int64_t at = b->size_bytes - (int64_t)b->memory.len;
+	if (!b->memory.len)
+		return 0;
+	if ((b->in_draft ? blob_pwrite(b->draft_fd, b->memory.ptr, b->memory.len, b->draft_at + at, err)
+			 : blob_write(&b->writer, b->memory.ptr, b->memory.len, err)) < 0)
+		return -1;
+	buf_clear(&b->memory);
+	digest_written(&b->digest, b->size_bytes);
+	return 0;
+}
+
 int s3_body_add(struct s3_call *c, const void *p, size_t n, struct error *err)
 {
 	struct s3_body *b = &c->body;
 	if (b->size_bytes + (int64_t)n > b->limit_bytes)
 		return s3_error(err, "EntityTooLarge");
-	if (!b->in_file && !b->in_draft) {
-		if (b->memory.len + n <= b->memory_max) {
-			buf_add(&b->memory, p, n);
-			b->size_bytes += (int64_t)n;
-			return 0;
-		}
-		if (to_file(c, err) < 0)
+	if (!b->in_file && !b->in_draft && b->memory.len + n > b->memory_max && to_file(c, err) < 0)
+		return -1;
+	const bool to_disk = b->in_file || b->in_draft;
+	while (n > 0) {
+		const size_t room = to_disk ? FLUSH_BYTES - b->memory.len : n, k = n < room ? n : room;
+		buf_add(&b->memory, p, k);
+		b->size_bytes += (int64_t)k;
+		p = (const char *)p + k;
+		n -= k;
+		if (to_disk && b->memory.len == FLUSH_BYTES && flush(b, err) < 0)
 			return -1;
 	}
-	const int rc = b->in_draft ? blob_pwrite(b->draft_fd, p, n, b->draft_at + b->size_bytes, err)
-				   : blob_write(&b->writer, p, n, err);
-	if (rc < 0)
-		return -1;
-	b->size_bytes += (int64_t)n;
-	digest_written(&b->digest, b->size_bytes);
 	return 0;
 }
 
@@ -193,8 +204,12 @@ static int compare(struct s3_call *c, struct error *err)
 int s3_body_store(struct s3_call *c, struct error *err)
 {
 	struct s3_body *b = &c->body;
-	if (!b->in_file && !b->in_draft && b->memory.len)
+	if (b->in_file || b->in_draft) {
+		if (flush(b, err) < 0)
+			return -1;
+	} else if (b->memory.len) {
 		digest_bytes(&b->digest, b->memory.ptr, b->memory.len);
+	}
 	if (digest_final(&b->digest, &b->sums, err) < 0 || compare(c, err) < 0)
 		return -1;
 	if (b->in_draft)
