@@ -183,9 +183,7 @@ def test_full_disk_during_an_upload(quern):
     """A full disk: an error, nothing visible, and the daemon goes on. Needs root for a small file system."""
     if os.geteuid() != 0:
         pytest.skip("needs root to mount a small file system")
-    import conftest
-
-    small = conftest.Quern(conftest.program())
+    small = type(quern)(quern.program)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "tmpfs", small.home], capture_output=True).returncode != 0:
         pytest.skip("cannot mount a tmpfs here")
     try:
