@@ -125,10 +125,15 @@ def test_duckdb(env, bucket):
     duckdb = pytest.importorskip("duckdb")
     db = duckdb.connect()
     try:
+        try:
+            from duckdb_extensions import import_extension
+            import_extension("httpfs")  # from the package duckdb-extension-httpfs, when that is installed
+        except ImportError:
+            pass
         db.execute("LOAD httpfs")
     except Exception as error:
         pytest.skip(f"DuckDB's httpfs extension is not installed: {str(error)[:80]}")
     host = env["AWS_ENDPOINT_URL"].split("://")[1]
-    db.execute(f"CREATE SECRET (TYPE s3, KEY_ID '{env['AWS_ACCESS_KEY_ID']}', SECRET '{env['AWS_SECRET_ACCESS_KEY']}', ENDPOINT '{host}', URL_STYLE 'path', USE_SSL false)")
+    db.execute(f"CREATE SECRET (TYPE s3, KEY_ID '{env['AWS_ACCESS_KEY_ID']}', SECRET '{env['AWS_SECRET_ACCESS_KEY']}', ENDPOINT '{host}', REGION 'us-east-1', URL_STYLE 'path', USE_SSL false)")
     db.execute(f"COPY (SELECT range AS x FROM range(1000)) TO 's3://{bucket}/t.parquet'")
     assert db.execute(f"SELECT sum(x) FROM 's3://{bucket}/*.parquet'").fetchone() == (499500,)
