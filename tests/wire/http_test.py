@@ -504,6 +504,7 @@ def test_clients_that_go_away(server):
     assert call(server, "DescribeExperiment", {"ExperimentName": "still"})[0] == 200
 
 
+@SANITIZED
 def test_big_upload_takes_little_memory(server):
     size = 1 << 30
     target, headers = sign(server.host, "PUT", "/direct", payload="UNSIGNED-PAYLOAD")
@@ -706,6 +707,7 @@ def test_many_at_once(server):
     assert not failures, failures[:3]
 
 
+@SANITIZED
 def test_thousands_of_requests_leave_nothing_behind(server):
     def burst(n):
         c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
