@@ -32,10 +32,10 @@ def wrk(base, method, paths, body, seconds, connections, work):
         f.write("\n".join(paths))
     with open(lua, "w") as f:
         f.write(f"""
-local paths, n = {{}}, 0
-for line in io.lines("{work}/paths") do paths[#paths + 1] = line end
+local all, n = {{}}, 0
 local body = {"string.rep('x', %d)" % body if body else "nil"}
-function request() n = n % #paths + 1; return wrk.format("{method}", paths[n], nil, body) end
+function init() for line in io.lines("{work}/paths") do all[#all + 1] = wrk.format("{method}", line, nil, body) end end
+function request() n = n % #all + 1; return all[n] end
 """)
     out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", lua, base], capture_output=True, text=True).stdout
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
