@@ -14,7 +14,7 @@
 struct str s3_call_arg(struct s3_call *c, const char *name, bool *present)
 {
 	bool there = false;
-	const struct str value = wire_query_arg(c->r, name, &there);
+	const struct str value = c->nargs ? wire_query_arg(c->r, name, &there) : STR_NULL;
 	if (present)
 		*present = there;
 	return there ? (value.ptr ? value : STR("")) : STR_NULL;
@@ -36,7 +36,7 @@ struct str s3_call_header(struct s3_call *c, const char *name)
 	if (c->form)
 		return s3_form_field(c->form, name);
 	const struct str value = wire_header(c->r, name);
-	if (value.ptr || !c->presigned || !str_starts(str_from(name), STR("x-amz-")))
+	if (value.ptr || !c->presigned || !c->nargs || !str_starts(str_from(name), STR("x-amz-")))
 		return value;
 	struct header_search h = { str_from(name), STR_NULL };
 	wire_each_query(c->r, match_nocase, &h);
@@ -77,8 +77,9 @@ int s3_call_int(struct s3_call *c, const char *name, int64_t min, int64_t max, i
 
 /* ---- the bucket ---- */
 
-static int check_owner(struct s3_call *c, const struct s3_bucket *b, struct error *err)
+int s3_call_owner(struct s3_call *c, struct error *err)
 {
+	const struct s3_bucket *b = &c->bucket;
 	const struct str expected = s3_call_header(c, "x-amz-expected-bucket-owner");
 	/* a bucket made by another room belongs to the house */
 	const struct str owner = b->owner.len ? b->owner : str_from(c->who->account);
@@ -92,7 +93,7 @@ int s3_call_bucket_now(struct s3_call *c, struct db *db, struct error *err)
 	const int rc = s3_bucket_find(db, c->a, c->bucket_name, &c->bucket, err);
 	if (rc <= 0)
 		return rc < 0 ? rc : s3_error(err, "NoSuchBucket");
-	return check_owner(c, &c->bucket, err);
+	return s3_call_owner(c, err);
 }
 
 struct db *s3_call_read(struct s3_call *c)

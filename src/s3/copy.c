@@ -77,7 +77,7 @@ int s3_source_find(struct s3_call *c, struct db *db, struct s3_source *src, stru
 		return s3_error_text(
 			err, "InvalidRequest",
 			"The source of a copy request may not specifically refer to a delete marker by version id.");
-	const int condition = s3_meta_read_conditions(c, "x-amz-copy-source-", &src->object, err);
+	const int condition = s3_meta_read_conditions(c, true, &src->object, err);
 	return condition == 304 ? s3_error(err, "PreconditionFailed") : condition;
 }
 

@@ -290,7 +290,7 @@ static void send_object(struct s3_call *c, const struct s3_object *o, int *fd)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	struct span s;
-	const int condition = s3_meta_read_conditions(c, "", o, &err);
+	const int condition = s3_meta_read_conditions(c, false, o, &err);
 	if (condition == 304) {
 		not_modified(c, o);
 		return;
@@ -315,19 +315,30 @@ static void send_object(struct s3_call *c, const struct s3_object *o, int *fd)
 	s3_call_send_file(c, status, file, s.from, s.length);
 }
 
+/* The usual GET in one query; what it doesn't find gets its error the long way. */
+static int find_object(struct s3_call *c, struct db *db, struct s3_object *o, struct error *err)
+{
+	bool versioned;
+	s3_call_arg(c, "versionId", &versioned);
+	if (!versioned) {
+		const int rc = s3_object_find_in(db, c->a, c->bucket_name, c->key, &c->bucket, o, err);
+		if (rc != 0)
+			return rc < 0 ? rc : s3_call_owner(c, err);
+	}
+	return s3_call_bucket_now(c, db, err) < 0 ? -1 : s3_call_object(c, db, true, o, err);
+}
+
 void s3_get_object(struct s3_call *c)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	CLEANUP_FD int fd = -1;
-	struct db *db = s3_call_read(c);
-	if (!db)
-		return;
-	struct s3_object o;
-	const bool head = str_eqz(c->method, "HEAD");
-	int rc = s3_call_object(c, db, !head, &o, &err);
-	if (rc == 0 && o.blob.len && !head)
+	struct s3_object o = { 0 };
+	struct db *db = store_read_begin(c->s->store, &err);
+	int rc = db ? find_object(c, db, &o, &err) : -1;
+	if (rc == 0 && o.blob.len && !str_eqz(c->method, "HEAD"))
 		rc = fd = blob_open(c->s->blobs, o.blob.ptr, &err);
-	s3_call_read_end(c, db);
+	if (db)
+		store_read_end(c->s->store, db);
 	if (rc < 0)
 		s3_call_fail(c, &err);
 	else

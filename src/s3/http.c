@@ -105,19 +105,28 @@ int s3_key_check(struct s3_call *c, struct str key, struct error *err)
 
 /* ---- the handler ---- */
 
+static void count_arg(void *ctx, struct str name, struct str value)
+{
+	struct s3_call *c = ctx;
+	if (str_starts(name, STR("X-Amz-")))
+		c->presigned = c->presigned || str_eqz(name, "X-Amz-Signature");
+	else
+		c->nargs++;
+}
+
 static struct s3_call *call_new(struct wire_request *r, struct s3 *s)
 {
 	struct s3_call *c = ARENA_NEW(wire_arena(r), struct s3_call);
-	bool v4 = false, v2 = false;
 	c->s = s;
 	c->r = r;
 	c->a = wire_arena(r);
 	c->method = wire_method(r);
 	c->who = wire_who(r);
 	c->body.draft_fd = -1;
-	wire_query_arg(r, "X-Amz-Signature", &v4);
-	wire_query_arg(r, "AWSAccessKeyId", &v2);
-	c->presigned = v4 || v2;
+	bool v2 = false;
+	wire_each_query(r, count_arg, c);
+	s3_call_arg(c, "AWSAccessKeyId", &v2);
+	c->presigned = c->presigned || v2;
 	wire_set_state(r, c);
 	return c;
 }

@@ -242,25 +242,28 @@ int s3_meta_write_conditions(struct s3_call *c, struct db *db, struct error *err
 	return 0;
 }
 
-static bool since(struct s3_call *c, const char *prefix, const char *name, int64_t *ms)
+static bool read_time(struct str value, int64_t *ms)
 {
-	const struct str value = s3_call_header(c, arena_printf(c->a, "%s%s", prefix, name));
 	return value.ptr && (clock_parse_http(str_trim(value), ms) || clock_parse_iso(str_trim(value), ms));
 }
 
-int s3_meta_read_conditions(struct s3_call *c, const char *prefix, const struct s3_object *o, struct error *err)
+int s3_meta_read_conditions(struct s3_call *c, bool of_source, const struct s3_object *o, struct error *err)
 {
-	const struct str match = s3_call_header(c, arena_printf(c->a, "%sif-match", prefix));
-	const struct str none = s3_call_header(c, arena_printf(c->a, "%sif-none-match", prefix));
+	static const char *const own[] = { "if-match", "if-none-match", "if-unmodified-since", "if-modified-since" };
+	static const char *const source[] = { "x-amz-copy-source-if-match", "x-amz-copy-source-if-none-match",
+					      "x-amz-copy-source-if-unmodified-since",
+					      "x-amz-copy-source-if-modified-since" };
+	const char *const *name = of_source ? source : own;
+	const struct str match = s3_call_header(c, name[0]), none = s3_call_header(c, name[1]);
 	const int64_t modified_ms = o->modified_ms / 1000 * 1000;
 	int64_t ms;
 	if (match.ptr && !etag_listed(match, o->etag))
 		return precondition(c, "If-Match", err);
-	if (!match.ptr && since(c, prefix, "if-unmodified-since", &ms) && modified_ms > ms)
+	if (!match.ptr && read_time(s3_call_header(c, name[2]), &ms) && modified_ms > ms)
 		return precondition(c, "If-Unmodified-Since", err);
 	if (none.ptr && etag_listed(none, o->etag))
 		return 304;
-	if (!none.ptr && since(c, prefix, "if-modified-since", &ms) && modified_ms <= ms && ms <= clock_now_ms())
+	if (!none.ptr && read_time(s3_call_header(c, name[3]), &ms) && modified_ms <= ms && ms <= clock_now_ms())
 		return 304;
 	return 0;
 }

@@ -174,10 +174,10 @@ const struct s3_op *s3_op_find(struct s3_call *c, enum s3_level level)
 	for (size_t i = 0; i < sizeof(ops) / sizeof(*ops); i++) {
 		const struct s3_op *op = &ops[i];
 		bool present = op->arg == NULL;
-		if (op->level != level || !str_eqz(c->method, op->method))
+		if (op->level != level || (op->arg && !c->nargs) || !str_eqz(c->method, op->method))
 			continue;
 		if (op->arg)
-			wire_query_arg(c->r, op->arg, &present);
+			s3_call_arg(c, op->arg, &present);
 		if (present && (!op->header || s3_call_header(c, op->header).ptr))
 			return op;
 	}

@@ -84,6 +84,9 @@ int s3_bucket_find(struct db *db, struct arena *a, struct str name, struct s3_bu
 /* The version `version` (STR_NULL: the current object; a marker is no current object). */
 int s3_object_find(struct db *db, struct arena *a, int64_t bucket, struct str key, struct str version, bool with_body,
 		   struct s3_object *out, struct error *err);
+/* Bucket and current object at once; 0 when either is missing. */
+int s3_object_find_in(struct db *db, struct arena *a, struct str bucket_name, struct str key, struct s3_bucket *bucket,
+		      struct s3_object *out, struct error *err);
 /* The newest version, marker or not. */
 int s3_object_newest(struct db *db, struct arena *a, int64_t bucket, struct str key, struct s3_object *out,
 		     struct error *err);
@@ -158,6 +161,7 @@ struct s3_call {
 	const struct principal *who;
 	struct str method, bucket_name, key;
 	bool presigned, virtual_host;
+	int nargs;               /* query arguments but those of the signature */
 	struct s3_bucket bucket; /* found by s3_call_read, s3_call_bucket_now */
 	struct s3_body body;
 	struct s3_upload_part *part;        /* UploadPart, UploadPartCopy */
@@ -191,6 +195,8 @@ int s3_call_int(struct s3_call *c, const char *name, int64_t min, int64_t max, i
 		struct error *err);
 /* The bucket as it is in this snapshot or transaction, into c->bucket; checks that it is the caller's. */
 int s3_call_bucket_now(struct s3_call *c, struct db *db, struct error *err);
+/* Is c->bucket the caller's? */
+int s3_call_owner(struct s3_call *c, struct error *err);
 /* versionId; STR_NULL when absent. */
 int s3_call_version(struct s3_call *c, struct str *version, struct error *err);
 /* The object (or its version) that is asked for; a delete marker is an error with its headers. */
@@ -293,8 +299,8 @@ bool s3_meta_etag_is(struct str given, struct str etag);
 int s3_meta_refuse(struct s3_call *c, struct error *err);
 /* If-Match and If-None-Match of a write against what is there now. */
 int s3_meta_write_conditions(struct s3_call *c, struct db *db, struct error *err);
-/* The if-* headers of a read (`prefix` "" or "x-amz-copy-source-"): 0 go on, 304, or < 0 PreconditionFailed. */
-int s3_meta_read_conditions(struct s3_call *c, const char *prefix, const struct s3_object *o, struct error *err);
+/* The if-* headers of a read, or those of a copy's source: 0 go on, 304, or < 0 PreconditionFailed. */
+int s3_meta_read_conditions(struct s3_call *c, bool of_source, const struct s3_object *o, struct error *err);
 
 /* ---- tags (tags.c) ---- */
 /* Checks "k=v&k=v" and writes it in its stored form. */

@@ -48,26 +48,29 @@ static struct str or_null(struct str s)
 	return s.len ? s : STR_NULL;
 }
 
+#define BUCKET_COLUMNS "b.id, b.name, b.owner, b.region, b.created_ms, b.versioning, b.tags, b.cors"
+
+static void read_bucket(struct rows *rows, int col, struct arena *a, struct s3_bucket *out)
+{
+	*out = (struct s3_bucket){
+		.id = rows_int(rows, col),
+		.name = keep(a, rows_str(rows, col + 1)),
+		.owner = keep(a, rows_str(rows, col + 2)),
+		.region = keep(a, rows_str(rows, col + 3)),
+		.created_ms = rows_int(rows, col + 4),
+		.versioning = (enum s3_versioning)rows_int(rows, col + 5),
+		.tags = keep(a, rows_str(rows, col + 6)),
+		.cors = keep(a, rows_str(rows, col + 7)),
+	};
+}
+
 int s3_bucket_find(struct db *db, struct arena *a, struct str name, struct s3_bucket *out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	const int rc =
-		db_row(db, &rows, err,
-		       "SELECT id, name, owner, region, created_ms, versioning, tags, cors FROM s3_bucket WHERE name=?",
-		       "S", name);
-	if (rc <= 0)
-		return rc;
-	*out = (struct s3_bucket){
-		.id = rows_int(&rows, 0),
-		.name = keep(a, rows_str(&rows, 1)),
-		.owner = keep(a, rows_str(&rows, 2)),
-		.region = keep(a, rows_str(&rows, 3)),
-		.created_ms = rows_int(&rows, 4),
-		.versioning = (enum s3_versioning)rows_int(&rows, 5),
-		.tags = keep(a, rows_str(&rows, 6)),
-		.cors = keep(a, rows_str(&rows, 7)),
-	};
-	return 1;
+	const int rc = db_row(db, &rows, err, "SELECT " BUCKET_COLUMNS " FROM s3_bucket b WHERE b.name=?", "S", name);
+	if (rc > 0)
+		read_bucket(&rows, 0, a, out);
+	return rc;
 }
 
 #define COLUMNS                                                                                                        \
@@ -113,6 +116,24 @@ int s3_object_find(struct db *db, struct arena *a, int64_t bucket, struct str ke
 			    bucket, key);
 	if (rc > 0)
 		read_row(&rows, a, with_body, out);
+	return rc;
+}
+
+int s3_object_find_in(struct db *db, struct arena *a, struct str bucket_name, struct str key, struct s3_bucket *bucket,
+		      struct s3_object *out, struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	const int rc =
+		db_row(db, &rows, err,
+		       "SELECT o.id, o.key, o.version, o.listed, o.marker, o.size, o.modified_ms, o.etag, o.checksum, "
+		       "o.storage,"
+		       " o.blob, o.tags, o.headers, o.parts, o.body, " BUCKET_COLUMNS
+		       " FROM s3_bucket b JOIN s3_object o ON o.bucket=b.id AND o.key=? AND o.listed=1 WHERE b.name=?",
+		       "bS", key, bucket_name);
+	if (rc > 0) {
+		read_row(&rows, a, true, out);
+		read_bucket(&rows, 15, a, bucket);
+	}
 	return rc;
 }
 
