@@ -91,10 +91,9 @@ static void request_free(struct wire_request *r)
 	error_release(&r->op_error);
 	json_decref(r->in);
 	json_decref(r->out);
-	pthread_mutex_destroy(&r->lock);
-	struct wire_server *w = r->server;
-	struct arena a = r->arena;
-	server_forget(w, r);
+	struct arena a = r->arena; /* r lies in it */
+	server_forget(r->server, r);
+	pthread_mutex_destroy(&r->lock); /* not before: the sweep of live requests takes it (linger.c) */
 	arena_release(&a);
 }
 
