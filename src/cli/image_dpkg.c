@@ -1,7 +1,8 @@
 /* image_dpkg.c - which files installed Debian packages have (image_tree.h).
  *
- * DESIGN: dpkg's own records are read, no tool is run: status for dependencies, info/<package>.list for files, alternatives/ for the links that
- * maintainer scripts make. What else those scripts do is not there (caches, users), but Python's compiled files are. */
+ * DESIGN: dpkg's own records are read, no tool is run: status for dependencies, info/<package>.list for files,
+ * alternatives/ for the links that maintainer scripts make. What else those scripts do is not there (caches, users),
+ * but Python's compiled files are. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,7 +94,8 @@ int dpkg_open(struct dpkg **out, struct error *err)
 {
 	CLEANUP_BUF struct buf status = BUF_INIT;
 	if (read_file(DPKG "/status", &status) < 0)
-		return error_errno(err, errno, "read `%s` (images are built from the packages of a Debian)", DPKG "/status");
+		return error_errno(err, errno, "read `%s` (images are built from the packages of a Debian)",
+				   DPKG "/status");
 	struct dpkg *d = mem_calloc(1, sizeof(*d));
 	struct str rest = buf_str(&status);
 	while (rest.len) {
@@ -149,7 +151,8 @@ static int close_over(struct dpkg *d, struct package *p, struct map *done, struc
 		while (fields[i] && str_split(&rest, ',', &one)) {
 			struct package *next = choose(d, one, done);
 			if (!next)
-				return error_set(err, "package %s needs `%.*s`, which is not installed", p->name, STR_ARG(str_trim(one)));
+				return error_set(err, "package %s needs `%.*s`, which is not installed", p->name,
+						 STR_ARG(str_trim(one)));
 			if (close_over(d, next, done, fresh, err) < 0)
 				return -1;
 		}
@@ -162,14 +165,16 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-int dpkg_select(struct dpkg *d, const char *const *names, struct map *done, struct arena *a, const char ***packages, const char **key, struct error *err)
+int dpkg_select(struct dpkg *d, const char *const *names, struct map *done, struct arena *a, const char ***packages,
+		const char **key, struct error *err)
 {
 	struct map fresh = MAP_INIT;
 	CLEANUP_BUF struct buf text = BUF_INIT;
 	int rc = 0;
 	for (size_t i = 0; names[i] && rc == 0; i++) {
 		struct package *p = lookup(d, str_from(names[i]));
-		rc = p ? close_over(d, p, done, &fresh, err) : error_set(err, "the package %s is not installed", names[i]);
+		rc = p ? close_over(d, p, done, &fresh, err)
+		       : error_set(err, "the package %s is not installed", names[i]);
 	}
 	*packages = ARENA_ARRAY(a, const char *, fresh.count + 1);
 	for (size_t i = 0; i < fresh.count; i++)
@@ -186,7 +191,8 @@ int dpkg_select(struct dpkg *d, const char *const *names, struct map *done, stru
 
 /* ---- which files ---- */
 
-/* The links of one alternative: the choice that the machine has made when the image has it, else the best that it has. */
+/* The links of one alternative: the choice that the machine has made when the image has it, else the best that it has.
+ */
 struct alternative {
 	struct str names[64], links[64];
 	size_t count;
@@ -195,7 +201,8 @@ struct alternative {
 static void add_links(struct image_tree *t, const struct alternative *alt, const struct str *targets)
 {
 	for (size_t i = 0; i < alt->count; i++) {
-		const char *target = arena_strdup(&t->arena, targets[i]), *name = arena_printf(&t->arena, "/etc/alternatives/%.*s", STR_ARG(alt->names[i]));
+		const char *target = arena_strdup(&t->arena, targets[i]),
+			   *name = arena_printf(&t->arena, "/etc/alternatives/%.*s", STR_ARG(alt->names[i]));
 		const char *link = arena_strdup(&t->arena, alt->links[i]);
 		if (!*target || !tree_has(t, target))
 			continue;

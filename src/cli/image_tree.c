@@ -21,7 +21,9 @@ enum { ZSTD_LEVEL = 3, BLOCK = 1 << 18 };
 
 void tree_init(struct image_tree *t, const char *const *excludes)
 {
-	*t = (struct image_tree){ .arena = ARENA_INIT, .entries = MAP_INIT, .real_dirs = MAP_INIT, .excludes = excludes };
+	*t = (struct image_tree){
+		.arena = ARENA_INIT, .entries = MAP_INIT, .real_dirs = MAP_INIT, .excludes = excludes
+	};
 }
 
 void tree_release(struct image_tree *t)
@@ -156,7 +158,8 @@ int tree_add_copy(struct image_tree *t, const char *from, const char *to, struct
 	int rc = 0;
 	for (struct dirent *e; rc == 0 && (e = readdir(d));)
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			rc = tree_add_copy(t, arena_printf(&t->arena, "%s/%s", from, e->d_name), arena_printf(&t->arena, "%s/%s", to, e->d_name), err);
+			rc = tree_add_copy(t, arena_printf(&t->arena, "%s/%s", from, e->d_name),
+					   arena_printf(&t->arena, "%s/%s", to, e->d_name), err);
 	closedir(d);
 	return rc;
 }
@@ -196,7 +199,8 @@ void tree_add_compiled(struct image_tree *t)
 		if (e->layer != t->layer || !e->source || !str_ends(str_from(e->path), STR(".py")))
 			continue;
 		const char *slash = strrchr(e->path, '/');
-		const char *cache = arena_printf(&t->arena, "/%.*s/__pycache__", slash ? (int)(slash - e->path) : 0, e->path);
+		const char *cache =
+			arena_printf(&t->arena, "/%.*s/__pycache__", slash ? (int)(slash - e->path) : 0, e->path);
 		if (!map_get(&dirs, str_from(cache))) {
 			map_set(&dirs, str_from(cache), t);
 			add_compiled_of(t, cache);
@@ -256,7 +260,8 @@ static la_ssize_t on_write(struct archive *ar, void *data, const void *p, size_t
 	EVP_DigestUpdate(s->plain, p, n);
 	if (compress(s, p, n, ZSTD_e_continue) == 0)
 		return (la_ssize_t)n;
-	archive_set_error(ar, s->errnum ? s->errnum : EIO, "write the layer: %s", strerror(s->errnum ? s->errnum : EIO));
+	archive_set_error(ar, s->errnum ? s->errnum : EIO, "write the layer: %s",
+			  strerror(s->errnum ? s->errnum : EIO));
 	return -1;
 }
 
@@ -307,7 +312,9 @@ static int write_entry(struct archive *ar, struct archive_entry *ae, const struc
 		return 0;
 	if (e->source)
 		return copy_file(ar, e->source, size, err);
-	return archive_write_data(ar, e->content.ptr, e->content.len) < 0 ? error_set(err, "%s", archive_error_string(ar)) : 0;
+	return archive_write_data(ar, e->content.ptr, e->content.len) < 0
+		       ? error_set(err, "%s", archive_error_string(ar))
+		       : 0;
 }
 
 static int by_path(const void *a, const void *b)
@@ -363,7 +370,11 @@ static int nameless_file(struct error *err)
 
 int tree_write(const struct image_tree *t, int layer, struct layer_file *out, struct error *err)
 {
-	struct sink s = { .fd = nameless_file(err), .plain = EVP_MD_CTX_new(), .packed = EVP_MD_CTX_new(), .zstd = ZSTD_createCCtx(), .out = mem_alloc(BLOCK) };
+	struct sink s = { .fd = nameless_file(err),
+			  .plain = EVP_MD_CTX_new(),
+			  .packed = EVP_MD_CTX_new(),
+			  .zstd = ZSTD_createCCtx(),
+			  .out = mem_alloc(BLOCK) };
 	struct archive *ar = archive_write_new();
 	int rc = s.fd < 0 ? -1 : 0;
 	if (!s.plain || !s.packed || !s.zstd || !ar)

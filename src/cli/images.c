@@ -1,8 +1,9 @@
-/* images.c - quern images: builds container images from installed Debian packages and folders, without internet; lists what the registry has.
+/* images.c - quern images: builds container images from installed Debian packages and folders, without internet; lists
+ * what the registry has.
  *
- * DESIGN: each --packages is one layer, with what the packages depend on and the layers before it lack; all --add make the last one. A
- * layer of packages is known again by the packages' versions: <data>/run/layers/<hash> holds its digests, and when the registry still has it, it is
- * neither packed nor sent a second time. */
+ * DESIGN: each --packages is one layer, with what the packages depend on and the layers before it lack; all --add make
+ * the last one. A layer of packages is known again by the packages' versions: <data>/run/layers/<hash> holds its
+ * digests, and when the registry still has it, it is neither packed nor sent a second time. */
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -23,8 +24,9 @@
 #define FORMAT "quern layer 2"
 enum { MAX_WORDS = 256, MAX_LAYERS = 32 };
 
-static const char *const default_excludes[] = { "/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*",
-						"/usr/share/lintian/*", "/usr/share/bug/*", "/var/cache/*" };
+static const char *const default_excludes[] = { "/usr/share/doc/*",  "/usr/share/man/*",     "/usr/share/locale/*",
+						"/usr/share/info/*", "/usr/share/lintian/*", "/usr/share/bug/*",
+						"/var/cache/*" };
 
 struct build {
 	struct config *config;
@@ -32,8 +34,9 @@ struct build {
 	const char *repository, *tag;
 	const char **layers[MAX_LAYERS]; /* of package names */
 	size_t nlayers, nadds, nexcludes, nwithout;
-	const char *adds[MAX_WORDS], *excludes[MAX_WORDS], *without[MAX_WORDS]; /* without: packages that count as there */
-	json_t *settings; /* the image config's "config" */
+	const char *adds[MAX_WORDS], *excludes[MAX_WORDS],
+		*without[MAX_WORDS]; /* without: packages that count as there */
+	json_t *settings;            /* the image config's "config" */
 	struct push *push;
 	struct image_tree tree;
 	json_t *manifest_layers, *diff_ids;
@@ -115,12 +118,14 @@ static int parse_build(struct build *b, int argc, char **argv)
 
 static void note_layer(struct build *b, const char *digest, const char *diff_id, int64_t size)
 {
-	json_array_append_new(b->manifest_layers, json_pack("{s:s,s:s,s:I}", "mediaType", "application/vnd.oci.image.layer.v1.tar+zstd", "digest",
-							    digest, "size", (json_int_t)size));
+	json_array_append_new(b->manifest_layers,
+			      json_pack("{s:s,s:s,s:I}", "mediaType", "application/vnd.oci.image.layer.v1.tar+zstd",
+					"digest", digest, "size", (json_int_t)size));
 	json_array_append_new(b->diff_ids, json_string(diff_id));
 }
 
-/* Where the digests of a layer of packages are kept; it depends on the layers below, on what is left out and on the date. */
+/* Where the digests of a layer of packages are kept; it depends on the layers below, on what is left out and on the
+ * date. */
 static const char *layer_record(struct build *b, struct buf *key)
 {
 	unsigned char raw[EVP_MAX_MD_SIZE];
@@ -132,7 +137,8 @@ static const char *layer_record(struct build *b, struct buf *key)
 
 static void keep_record(struct build *b, const char *path, const struct layer_file *f)
 {
-	CLEANUP_JSON json_t *doc = json_pack("{s:s,s:s,s:I}", "digest", f->digest, "diff_id", f->diff_id, "size", (json_int_t)f->size);
+	CLEANUP_JSON json_t *doc =
+		json_pack("{s:s,s:s,s:I}", "digest", f->digest, "diff_id", f->diff_id, "size", (json_int_t)f->size);
 	if (mkdir(config_path(b->config, "run/layers"), 0755) < 0 && errno != EEXIST)
 		return; /* it is only for speed */
 	json_dump_file(doc, path, 0);
@@ -149,8 +155,8 @@ static int push_layer(struct build *b, const char *what, const char *record, str
 	close(f.fd);
 	if (rc < 0)
 		return -1;
-	fprintf(stderr, "layer %d: %s, %zu entries, %.1f MB, %.19s\n", b->tree.layer + 1, what, tree_count(&b->tree, b->tree.layer),
-		(double)f.size / 1e6, f.digest);
+	fprintf(stderr, "layer %d: %s, %zu entries, %.1f MB, %.19s\n", b->tree.layer + 1, what,
+		tree_count(&b->tree, b->tree.layer), (double)f.size / 1e6, f.digest);
 	if (record)
 		keep_record(b, record, &f);
 	note_layer(b, f.digest, f.diff_id, f.size);
@@ -176,7 +182,8 @@ static int reuse_layer(struct build *b, const char *record, const char *what, st
 static void add_skeleton(struct image_tree *t)
 {
 	static const char *const merged[] = { "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin" };
-	static const char *const dirs[] = { "/dev", "/etc", "/home", "/opt", "/proc", "/run", "/srv", "/sys", "/usr/bin", "/usr/lib", "/usr/sbin", "/var/lib" };
+	static const char *const dirs[] = { "/dev", "/etc", "/home",    "/opt",     "/proc",     "/run",
+					    "/srv", "/sys", "/usr/bin", "/usr/lib", "/usr/sbin", "/var/lib" };
 	for (size_t i = 0; i < sizeof(merged) / sizeof(*merged); i++)
 		tree_add_host(t, merged[i]);
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++)
@@ -184,7 +191,9 @@ static void add_skeleton(struct image_tree *t)
 	tree_add_dir(t, "/root", 0700);
 	tree_add_dir(t, "/tmp", 01777);
 	tree_add_dir(t, "/var/tmp", 01777);
-	tree_add_text(t, "/etc/passwd", STR("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"));
+	tree_add_text(
+		t, "/etc/passwd",
+		STR("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"));
 	tree_add_text(t, "/etc/group", STR("root:x:0:\nnogroup:x:65534:\n"));
 	tree_add_text(t, "/etc/nsswitch.conf", STR("passwd: files\ngroup: files\nhosts: files dns\n"));
 }
@@ -211,7 +220,8 @@ static int build_packages(struct build *b, struct error *err)
 		size_t n = 0;
 		while (packages[n])
 			n++;
-		const char *what = arena_printf(b->a, "%s%s and what it needs (%zu packages)", b->layers[i][0], b->layers[i][1] ? ", ..." : "", n);
+		const char *what = arena_printf(b->a, "%s%s and what it needs (%zu packages)", b->layers[i][0],
+						b->layers[i][1] ? ", ..." : "", n);
 		const char *record = layer_record(b, &key);
 		/* The files are listed in any case: the layers above must not have them again. */
 		rc = dpkg_add_files(d, packages, &b->tree, err);
@@ -230,7 +240,8 @@ static int build_adds(struct build *b, struct error *err)
 	if (!b->nadds)
 		return 0;
 	for (size_t i = 0; i < b->nadds; i++) {
-		const char *to = strstr(b->adds[i], ":/") + 1, *from = arena_strdup(b->a, str_of(b->adds[i], (size_t)(to - 1 - b->adds[i])));
+		const char *to = strstr(b->adds[i], ":/") + 1,
+			   *from = arena_strdup(b->a, str_of(b->adds[i], (size_t)(to - 1 - b->adds[i])));
 		if (tree_add_copy(&b->tree, from, to, err) < 0)
 			return -1;
 	}
@@ -258,8 +269,9 @@ static const char *architecture(void)
 
 static int push_config(struct build *b, char digest[72], int64_t *size, struct error *err)
 {
-	CLEANUP_JSON json_t *doc = json_pack("{s:s,s:s,s:O,s:{s:s,s:O}}", "architecture", architecture(), "os", "linux", "config", b->settings, "rootfs",
-					     "type", "layers", "diff_ids", b->diff_ids);
+	CLEANUP_JSON json_t *doc =
+		json_pack("{s:s,s:s,s:O,s:{s:s,s:O}}", "architecture", architecture(), "os", "linux", "config",
+			  b->settings, "rootfs", "type", "layers", "diff_ids", b->diff_ids);
 	struct str text = json_text(b->a, doc);
 	digest_of(text, digest);
 	*size = (int64_t)text.len;
@@ -275,7 +287,8 @@ static int push_image(struct build *b, struct error *err)
 		return -1;
 	CLEANUP_JSON json_t *doc = json_pack("{s:i,s:s,s:{s:s,s:s,s:I},s:O}", "schemaVersion", 2, "mediaType",
 					     "application/vnd.oci.image.manifest.v1+json", "config", "mediaType",
-					     "application/vnd.oci.image.config.v1+json", "digest", config, "size", (json_int_t)size, "layers", b->manifest_layers);
+					     "application/vnd.oci.image.config.v1+json", "digest", config, "size",
+					     (json_int_t)size, "layers", b->manifest_layers);
 	struct str text = json_text(b->a, doc);
 	digest_of(text, digest);
 	if (push_manifest(b->push, b->tag, text, err) < 0)
@@ -304,7 +317,8 @@ static int images_build(struct config *c, int argc, char **argv)
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	struct build b = { .config = c, .a = &c->arena };
 	struct client *cl = NULL;
-	b.settings = json_pack("{s:[s,s]}", "Env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8");
+	b.settings = json_pack("{s:[s,s]}", "Env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			       "LANG=C.UTF-8");
 	b.manifest_layers = json_array();
 	b.diff_ids = json_array();
 	tree_init(&b.tree, b.excludes);
@@ -325,7 +339,8 @@ static int images_build(struct config *c, int argc, char **argv)
 
 /* ---- list ---- */
 
-static int list_pages(struct client *cl, const char *target, const char *repository, const char *member, json_t *all, struct error *err)
+static int list_pages(struct client *cl, const char *target, const char *repository, const char *member, json_t *all,
+		      struct error *err)
 {
 	CLEANUP_JSON json_t *token = NULL;
 	do {
@@ -350,8 +365,9 @@ static int collect_images(struct client *cl, json_t *all, struct error *err)
 	size_t i;
 	if (list_pages(cl, TARGET "DescribeRepositories", NULL, "repositories", repositories, err) < 0)
 		return -1;
-	json_array_foreach(repositories, i, repository)
-		if (list_pages(cl, TARGET "DescribeImages", json_get_text(repository, "repositoryName"), "imageDetails", all, err) < 0)
+	json_array_foreach (repositories, i, repository)
+		if (list_pages(cl, TARGET "DescribeImages", json_get_text(repository, "repositoryName"), "imageDetails",
+			       all, err) < 0)
 			return -1;
 	return 0;
 }
@@ -363,12 +379,15 @@ static void print_images(struct config *c, json_t *all)
 	json_t *image, *tag;
 	size_t i, j;
 	table_init(&t, &c->arena, c->color, headings);
-	json_array_foreach(all, i, image) {
+	json_array_foreach (all, i, image) {
 		const char *tags = NULL, *digest = json_get_text(image, "imageDigest");
-		json_array_foreach(json_get(image, "imageTags"), j, tag)
-			tags = arena_printf(&c->arena, "%s%s%s", tags ? tags : "", tags ? "," : "", json_string_value(tag));
-		const char *size = arena_printf(&c->arena, "%.1f MB", json_get_real(image, "imageSizeInBytes", 0) / 1e6);
-		const char *cells[] = { json_get_text(image, "repositoryName"), tags, arena_printf(&c->arena, "%.19s", digest ? digest : "-"), size,
+		json_array_foreach (json_get(image, "imageTags"), j, tag)
+			tags = arena_printf(&c->arena, "%s%s%s", tags ? tags : "", tags ? "," : "",
+					    json_string_value(tag));
+		const char *size =
+			arena_printf(&c->arena, "%.1f MB", json_get_real(image, "imageSizeInBytes", 0) / 1e6);
+		const char *cells[] = { json_get_text(image, "repositoryName"), tags,
+					arena_printf(&c->arena, "%.19s", digest ? digest : "-"), size,
 					table_ago(&c->arena, json_get_real(image, "imagePushedAt", 0)) };
 		table_row(&t, cells);
 	}
