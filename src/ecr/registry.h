@@ -21,6 +21,7 @@ struct rcall {
 	bool locked, finish, made; /* finish: this request completes the upload; made: it created it */
 	struct str digest, tag;
 	struct ecr_image image;
+	const char *tags; /* made beside the digest, for OCI-Tag */
 	bool existed;
 	struct error problem; /* found while the body came */
 	int (*write)(struct rcall *c, struct turn *t, struct error *err);

@@ -174,7 +174,8 @@ static int write_manifest(struct rcall *c, struct turn *t, struct error *err)
 			return registry_error(err, "MANIFEST_INVALID", "malformed tag");
 		if (ecr_image_put(t, &c->repository, &c->image, more.tags[i], &c->existed, err) < 0)
 			return -1;
-		wire_set_header(c->r, "OCI-Tag", arena_strdup(c->a, more.tags[i]));
+		c->tags = arena_printf(c->a, "%s%s%.*s", c->tags ? c->tags : "", c->tags ? ", " : "",
+				       STR_ARG(more.tags[i]));
 	}
 	return 0;
 }
@@ -184,6 +185,8 @@ static void answer_put(struct rcall *c)
 	wire_set_header(c->r, "Location",
 			arena_printf(c->a, "/v2/%.*s/manifests/%.*s", STR_ARG(c->repo), STR_ARG(c->image.digest)));
 	wire_set_header(c->r, "Docker-Content-Digest", arena_strdup(c->a, c->image.digest));
+	if (c->tags)
+		wire_set_header(c->r, "OCI-Tag", c->tags);
 	if (c->image.subject.len)
 		wire_set_header(c->r, "OCI-Subject", arena_strdup(c->a, c->image.subject));
 	rcall_send(c, 201, STR(""));
