@@ -13,6 +13,8 @@ void id_random(char *out, size_t n);
 void id_uuid(char out[37], uint64_t (*next)(void *), void *ctx);
 /* Lower-case hex, out holds 2n+1. */
 void hex_encode(char *out, const void *p, size_t n);
+/* The value of a hex digit of either case; -1 for another character. */
+int hex_digit(char c);
 /* False unless exactly 2n hex digits. */
 bool hex_decode(void *out, size_t n, struct str hex);
 /* Base64 (padded) into out (holds 4*((n+2)/3)+1); returns length. */

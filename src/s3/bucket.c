@@ -220,16 +220,8 @@ void s3_get_bucket_acl(struct s3_call *c)
 
 void s3_get_object_acl(struct s3_call *c)
 {
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct db *db = s3_call_read(c);
-	if (!db)
+	if (!s3_call_read_object(c))
 		return;
-	const int rc = s3_call_object(c, db, false, &c->object, &err);
-	s3_call_read_end(c, db);
-	if (rc < 0) {
-		s3_call_fail(c, &err);
-		return;
-	}
 	struct buf b = BUF_INIT;
 	fill_acl(c, &b);
 	s3_call_version_header(c, &c->object);

@@ -114,6 +114,19 @@ void s3_call_read_end(struct s3_call *c, struct db *db)
 	store_read_end(c->s->store, db);
 }
 
+bool s3_call_read_object(struct s3_call *c)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct db *db = s3_call_read(c);
+	if (!db)
+		return false;
+	const int rc = s3_call_object(c, db, false, &c->object, &err);
+	s3_call_read_end(c, db);
+	if (rc < 0)
+		s3_call_fail(c, &err);
+	return rc >= 0;
+}
+
 /* ---- commands and blocking work ---- */
 
 static int write_run(struct turn *t, void *arg, struct error *err)
@@ -266,21 +279,6 @@ void s3_call_fail(struct s3_call *c, struct error *err)
 }
 
 /* ---- pieces of documents ---- */
-
-const char *s3_percent(struct arena *a, struct str s)
-{
-	char *out = arena_alloc(a, 3 * s.len + 1), *p = out;
-	for (size_t i = 0; i < s.len; i++) {
-		const unsigned char ch = (unsigned char)s.ptr[i];
-		const bool plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
-				   (ch && strchr("-_.~/", ch));
-		if (plain)
-			*p++ = (char)ch;
-		else
-			p += sprintf(p, "%%%02X", ch);
-	}
-	return out;
-}
 
 const char *s3_owner_id(struct arena *a, struct str account)
 {

@@ -8,30 +8,9 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "wire/uri.h"
+
 /* ---- the source ---- */
-
-static int hex_digit(char ch)
-{
-	if (ch >= '0' && ch <= '9')
-		return ch - '0';
-	ch |= 32;
-	return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
-}
-
-static struct str percent_decode(struct arena *a, struct str s)
-{
-	char *p = arena_alloc(a, s.len + 1);
-	size_t n = 0;
-	for (size_t i = 0; i < s.len; i++) {
-		if (s.ptr[i] == '%' && i + 2 < s.len && hex_digit(s.ptr[i + 1]) >= 0 && hex_digit(s.ptr[i + 2]) >= 0) {
-			p[n++] = (char)(hex_digit(s.ptr[i + 1]) << 4 | hex_digit(s.ptr[i + 2]));
-			i += 2;
-		} else {
-			p[n++] = s.ptr[i];
-		}
-	}
-	return str_of(p, n);
-}
 
 int s3_source_parse(struct s3_call *c, struct s3_source *src, struct error *err)
 {
@@ -42,7 +21,7 @@ int s3_source_parse(struct s3_call *c, struct s3_source *src, struct error *err)
 		src->version = str_skip(text, (size_t)query + 11);
 		text = str_head(text, (size_t)query);
 	}
-	text = percent_decode(c->a, text);
+	text = uri_decoded(c->a, text, false);
 	if (text.len && text.ptr[0] == '/')
 		text = str_skip(text, 1);
 	const ptrdiff_t slash = str_find_char(text, '/');
@@ -79,6 +58,20 @@ int s3_source_find(struct s3_call *c, struct db *db, struct s3_source *src, stru
 			"The source of a copy request may not specifically refer to a delete marker by version id.");
 	const int condition = s3_meta_read_conditions(c, true, &src->object, err);
 	return condition == 304 ? s3_error(err, "PreconditionFailed") : condition;
+}
+
+int s3_source_open(struct s3_call *c, struct s3_source *src, int *fd, struct error *err)
+{
+	struct db *db = store_read_begin(c->s->store, err);
+	if (!db)
+		return -1;
+	int rc = s3_call_bucket_now(c, db, err);
+	if (rc == 0)
+		rc = s3_source_find(c, db, src, err);
+	if (rc == 0 && src->object.blob.len)
+		rc = *fd = blob_open(c->s->blobs, src->object.blob.ptr, err);
+	store_read_end(c->s->store, db);
+	return rc < 0 ? -1 : 0;
 }
 
 /* ---- CopyObject ---- */
@@ -239,16 +232,7 @@ static int compute_checksum(struct s3_call *c, struct copy *k, struct error *err
 {
 	const struct s3_object *src = &k->source.object;
 	CLEANUP_FD int fd = -1;
-	struct db *db = store_read_begin(c->s->store, err);
-	if (!db)
-		return -1;
-	int rc = s3_call_bucket_now(c, db, err);
-	if (rc == 0)
-		rc = s3_source_find(c, db, &k->source, err);
-	if (rc == 0 && src->blob.len)
-		rc = fd = blob_open(c->s->blobs, src->blob.ptr, err);
-	store_read_end(c->s->store, db);
-	if (rc < 0)
+	if (s3_source_open(c, &k->source, &fd, err) < 0)
 		return -1;
 	const struct s3_checksum have = s3_checksum_parse(src->checksum);
 	if (have.algo == k->algo && !have.composite)
@@ -256,7 +240,7 @@ static int compute_checksum(struct s3_call *c, struct copy *k, struct error *err
 	struct checksum sum;
 	char text[CHECKSUM_TEXT_MAX];
 	checksum_init(&sum, k->algo);
-	rc = s3_source_read(src, fd, 0, src->size_bytes, add_to_checksum, &sum, err);
+	const int rc = s3_source_read(src, fd, 0, src->size_bytes, add_to_checksum, &sum, err);
 	checksum_final(&sum, text);
 	k->checksum = str_from(arena_printf(c->a, "%s %s FULL_OBJECT", checksum_name(k->algo), text));
 	k->read_id = src->id;

@@ -194,6 +194,7 @@ void s3_page_release(struct s3_page *p)
 {
 	buf_release(&p->items);
 	buf_release(&p->groups);
+	buf_release(&p->key);
 }
 
 /* Size, checksum, storage class: the same for objects and versions. Columns 1 to 5. */
@@ -265,6 +266,23 @@ static void start(struct s3_call *c, struct s3_page *p, struct buf *b, const cha
 	xml_int(b, "MaxKeys", p->scan.max);
 }
 
+/* Reads the request's page, scans as `how` says, and lets `answer` send it. */
+static void answer_page(struct s3_call *c, const struct s3_scan *how,
+			void (*answer)(struct s3_call *c, struct s3_page *p))
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct s3_page p;
+	if (s3_page_read(c, "max-keys", &p, &err) < 0) {
+		s3_call_fail(c, &err);
+		return;
+	}
+	p.scan.kind = how->kind;
+	p.scan.want = how->want;
+	p.scan.row = how->row;
+	answer(c, &p);
+	s3_page_release(&p);
+}
+
 /* ---- ListObjects ---- */
 
 static void list_v1(struct s3_call *c, struct s3_page *p)
@@ -283,16 +301,8 @@ static void list_v1(struct s3_call *c, struct s3_page *p)
 
 void s3_list_objects(struct s3_call *c)
 {
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct s3_page p;
-	if (s3_page_read(c, "max-keys", &p, &err) < 0) {
-		s3_call_fail(c, &err);
-		return;
-	}
-	p.scan.kind = S3_SCAN_OBJECTS;
-	p.scan.row = put_object;
-	list_v1(c, &p);
-	s3_page_release(&p);
+	const struct s3_scan scan = { .kind = S3_SCAN_OBJECTS, .row = put_object };
+	answer_page(c, &scan, list_v1);
 }
 
 static struct str to_token(struct arena *a, struct str key)
@@ -338,16 +348,8 @@ static void list_v2(struct s3_call *c, struct s3_page *p)
 
 void s3_list_objects_v2(struct s3_call *c)
 {
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct s3_page p;
-	if (s3_page_read(c, "max-keys", &p, &err) < 0) {
-		s3_call_fail(c, &err);
-		return;
-	}
-	p.scan.kind = S3_SCAN_OBJECTS;
-	p.scan.row = put_object;
-	list_v2(c, &p);
-	s3_page_release(&p);
+	const struct s3_scan scan = { .kind = S3_SCAN_OBJECTS, .row = put_object };
+	answer_page(c, &scan, list_v2);
 }
 
 /* ---- ListObjectVersions ---- */
@@ -438,16 +440,6 @@ static void list_versions(struct s3_call *c, struct s3_page *p)
 
 void s3_list_versions(struct s3_call *c)
 {
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct s3_page p;
-	if (s3_page_read(c, "max-keys", &p, &err) < 0) {
-		s3_call_fail(c, &err);
-		return;
-	}
-	p.scan.kind = S3_SCAN_VERSIONS;
-	p.scan.want = want_version;
-	p.scan.row = put_version;
-	list_versions(c, &p);
-	buf_release(&p.key);
-	s3_page_release(&p);
+	const struct s3_scan scan = { .kind = S3_SCAN_VERSIONS, .want = want_version, .row = put_version };
+	answer_page(c, &scan, list_versions);
 }

@@ -295,16 +295,7 @@ static int copy_part(struct s3_call *c, struct error *err)
 {
 	struct s3_upload_part *p = c->part;
 	CLEANUP_FD int fd = -1;
-	struct db *db = store_read_begin(c->s->store, err);
-	if (!db)
-		return -1;
-	int rc = s3_call_bucket_now(c, db, err);
-	if (rc == 0)
-		rc = s3_source_find(c, db, &p->source, err);
-	if (rc == 0 && p->source.object.blob.len)
-		rc = fd = blob_open(c->s->blobs, p->source.object.blob.ptr, err);
-	store_read_end(c->s->store, db);
-	if (rc < 0 || read_range(c, err) < 0 || open_part(c, p->length, err) < 0)
+	if (s3_source_open(c, &p->source, &fd, err) < 0 || read_range(c, err) < 0 || open_part(c, p->length, err) < 0)
 		return -1;
 	if (s3_source_read(&p->source.object, fd, p->from, p->length, add_piece, c, err) < 0)
 		return -1;

@@ -8,6 +8,7 @@
 #include "s3/room.h"
 
 #include "base/id.h"
+#include "wire/uri.h"
 
 struct s3_form {
 	struct form_parser parser;
@@ -188,7 +189,8 @@ static void redirect(struct s3_call *c, struct str to)
 	const char *query = str_find_char(to, '?') < 0 ? "?" : "&";
 	wire_set_header(c->r, "Location",
 			arena_printf(c->a, "%.*s%sbucket=%.*s&key=%s&etag=%%22%.*s%%22", STR_ARG(to), query,
-				     STR_ARG(c->bucket_name), s3_percent(c->a, c->key), STR_ARG(c->object.etag)));
+				     STR_ARG(c->bucket_name), uri_encoded(c->a, c->key, true).ptr,
+				     STR_ARG(c->object.etag)));
 	s3_call_send(c, 303, STR(""));
 }
 
@@ -199,7 +201,7 @@ static void answer(struct s3_call *c)
 	const struct str status = s3_form_field(c->form, "success_action_status");
 	const char *location = arena_printf(
 		c->a, "http://%.*s%s%.*s/%s", STR_ARG(wire_header(c->r, "host")), c->virtual_host ? "" : "/",
-		STR_ARG(c->virtual_host ? STR("") : c->bucket_name), s3_percent(c->a, c->key));
+		STR_ARG(c->virtual_host ? STR("") : c->bucket_name), uri_encoded(c->a, c->key, true).ptr);
 	wire_set_header(c->r, "ETag", arena_printf(c->a, "\"%.*s\"", STR_ARG(c->object.etag)));
 	s3_checksum_headers(c, c->object.checksum);
 	s3_put_headers(c);

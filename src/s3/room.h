@@ -201,6 +201,8 @@ int s3_call_owner(struct s3_call *c, struct error *err);
 int s3_call_version(struct s3_call *c, struct str *version, struct error *err);
 /* The object (or its version) that is asked for; a delete marker is an error with its headers. */
 int s3_call_object(struct s3_call *c, struct db *db, bool with_body, struct s3_object *out, struct error *err);
+/* Puts it, without its body, into c->object from a snapshot; false after answering a fault. */
+bool s3_call_read_object(struct s3_call *c);
 /* x-amz-version-id, in a bucket that has versions. */
 void s3_call_version_header(struct s3_call *c, const struct s3_object *o);
 void s3_call_detail(struct s3_call *c, const char *name, struct str value);
@@ -230,8 +232,6 @@ int s3_error_text(struct error *err, const char *code, const char *fmt, ...) __a
 int s3_error_status(const char *code);
 /* InvalidArgument with ArgumentName and ArgumentValue. Returns -1. */
 int s3_error_argument(struct s3_call *c, struct error *err, const char *name, struct str value, const char *text);
-/* Percent-encoded, '/' kept, NUL-terminated. */
-const char *s3_percent(struct arena *a, struct str s);
 /* The canonical user id of an account: 64 hex digits. */
 const char *s3_owner_id(struct arena *a, struct str account);
 void s3_xml_owner(struct arena *a, struct buf *b, const char *element, struct str account);
@@ -343,6 +343,8 @@ void s3_put_headers(struct s3_call *c);
 /* x-amz-copy-source; then the object it names, with the x-amz-copy-source-if-* conditions. */
 int s3_source_parse(struct s3_call *c, struct s3_source *src, struct error *err);
 int s3_source_find(struct s3_call *c, struct db *db, struct s3_source *src, struct error *err);
+/* The same from a snapshot, and opens its blob; *fd, owned by the caller, is untouched when it has none. */
+int s3_source_open(struct s3_call *c, struct s3_source *src, int *fd, struct error *err);
 int s3_source_read(const struct s3_object *o, int fd, int64_t from, int64_t n,
 		   int (*fn)(void *ctx, const void *p, size_t n, struct error *err), void *ctx, struct error *err);
 /* Walks the parts of a multipart object: rest starts as s3_parts_list(parts). False at the end. */

@@ -6,26 +6,10 @@
 #include <ctype.h>
 #include <stdlib.h>
 
+#include "base/id.h"
+#include "wire/uri.h"
+
 /* ---- encoding ---- */
-
-static void encode(struct buf *out, struct str s)
-{
-	for (size_t i = 0; i < s.len; i++) {
-		const unsigned char ch = (unsigned char)s.ptr[i];
-		if (isalnum(ch) || strchr("-_.~", ch))
-			buf_add_char(out, (char)ch);
-		else
-			buf_printf(out, "%%%02X", ch);
-	}
-}
-
-static int hex_digit(char ch)
-{
-	if (ch >= '0' && ch <= '9')
-		return ch - '0';
-	ch |= 32;
-	return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
-}
 
 static bool decode(struct arena *a, struct str s, struct str *out)
 {
@@ -111,9 +95,9 @@ static struct str stored_form(struct s3_call *c, struct tag_list *l)
 	for (int i = 0; i < l->n; i++) {
 		if (i > 0)
 			buf_add_char(&text, '&');
-		encode(&text, l->tags[i].key);
+		buf_add_str(&text, uri_encoded(c->a, l->tags[i].key, false));
 		buf_add_char(&text, '=');
-		encode(&text, l->tags[i].value);
+		buf_add_str(&text, uri_encoded(c->a, l->tags[i].value, false));
 	}
 	return arena_str(c->a, buf_str(&text));
 }
@@ -242,16 +226,8 @@ void s3_delete_bucket_tagging(struct s3_call *c)
 
 void s3_get_object_tagging(struct s3_call *c)
 {
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct db *db = s3_call_read(c);
-	if (!db)
+	if (!s3_call_read_object(c))
 		return;
-	const int rc = s3_call_object(c, db, false, &c->object, &err);
-	s3_call_read_end(c, db);
-	if (rc < 0) {
-		s3_call_fail(c, &err);
-		return;
-	}
 	s3_call_version_header(c, &c->object);
 	send_tags(c, c->object.tags);
 }

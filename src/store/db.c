@@ -220,14 +220,10 @@ int64_t db_last_id(struct db *db)
 	return sqlite3_last_insert_rowid(db->conn);
 }
 
-int db_query(struct db *db, struct rows *rows, struct error *err, const char *sql, const char *types, ...)
+static int query(struct db *db, struct rows *rows, struct error *err, const char *sql, const char *types, va_list ap)
 {
 	struct statement *st;
-	va_list ap;
-	va_start(ap, types);
-	int rc = start_statement(db, &st, true, err, sql, types, ap);
-	va_end(ap);
-	if (rc < 0)
+	if (start_statement(db, &st, true, err, sql, types, ap) < 0)
 		return -1;
 	rows_done(rows);
 	rows->stmt = st;
@@ -235,18 +231,23 @@ int db_query(struct db *db, struct rows *rows, struct error *err, const char *sq
 	return 0;
 }
 
-int db_row(struct db *db, struct rows *rows, struct error *err, const char *sql, const char *types, ...)
+int db_query(struct db *db, struct rows *rows, struct error *err, const char *sql, const char *types, ...)
 {
-	struct statement *st;
 	va_list ap;
 	va_start(ap, types);
-	int rc = start_statement(db, &st, true, err, sql, types, ap);
+	int rc = query(db, rows, err, sql, types, ap);
+	va_end(ap);
+	return rc;
+}
+
+int db_row(struct db *db, struct rows *rows, struct error *err, const char *sql, const char *types, ...)
+{
+	va_list ap;
+	va_start(ap, types);
+	int rc = query(db, rows, err, sql, types, ap);
 	va_end(ap);
 	if (rc < 0)
 		return -1;
-	rows_done(rows);
-	rows->stmt = st;
-	rows->db = db;
 	rc = rows_next(rows, err);
 	if (rc <= 0)
 		rows_done(rows);

@@ -68,14 +68,19 @@ static void admit(struct wire_request *r, const struct principal *who, const str
 		r->who.account = r->server->account;
 }
 
+/* All but the signature itself: the claims, and whose key it is. A fault of sigv4, or < 0. */
+static int weigh(struct wire_request *r, int64_t now, struct principal *who, struct str *secret, struct error *err)
+{
+	int fault = weigh_claims(r, now);
+	return fault == SIGV4_OK ? find_key(r, &r->auth, now, who, secret, err) : fault;
+}
+
 int auth_check(struct wire_request *r, struct str payload_hash, struct error *err)
 {
 	int64_t now = clock_now_ms();
 	struct principal who = { 0 };
 	struct str secret = STR_NULL;
-	int fault = weigh_claims(r, now);
-	if (fault == SIGV4_OK)
-		fault = find_key(r, &r->auth, now, &who, &secret, err);
+	int fault = weigh(r, now, &who, &secret, err);
 	if (fault < 0)
 		return -1;
 	if (fault == SIGV4_OK &&
@@ -94,9 +99,7 @@ int auth_precheck(struct wire_request *r, struct error *err)
 	int64_t now = clock_now_ms();
 	struct principal who = { 0 };
 	struct str secret = STR_NULL;
-	int fault = weigh_claims(r, now);
-	if (fault == SIGV4_OK)
-		fault = find_key(r, &r->auth, now, &who, &secret, err);
+	int fault = weigh(r, now, &who, &secret, err);
 	if (fault < 0)
 		return -1;
 	return fault == SIGV4_OK ? 0 : auth_fault_error(r->style, (enum sigv4_fault)fault, &r->auth, now, err);

@@ -111,8 +111,7 @@ static int parse_size(struct str text, int64_t *out)
 		return -1;
 	int64_t v = 0;
 	for (size_t i = 0; i < text.len; i++) {
-		char ch = text.ptr[i], low = (char)(ch | 32);
-		int d = ch >= '0' && ch <= '9' ? ch - '0' : low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
+		int d = hex_digit(text.ptr[i]);
 		if (d < 0)
 			return -1;
 		v = v << 4 | d;

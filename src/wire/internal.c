@@ -37,88 +37,69 @@ static const struct model_member *member_find(const struct model_service *s, con
 	return NULL;
 }
 
-static json_t *from_sdk(const struct model_service *s, const struct model_shape *sh, json_t *value, int depth)
+enum way { FROM_SDK, TO_SDK };
+
+/* The name that a member has on the other side. */
+static const char *name_of(const struct model_service *s, const struct model_member *m, const char *key, enum way way,
+			   char sdk[256])
 {
-	const char *key;
-	json_t *item, *out;
-	size_t i;
+	if (way == FROM_SDK)
+		return model_text(s, m->name);
+	snprintf(sdk, 256, "%s", key);
+	sdk[0] = (char)toupper((unsigned char)sdk[0]);
+	return sdk;
+}
+
+static json_t *scalar(const struct model_shape *sh, json_t *value, enum way way)
+{
 	int64_t ms;
-	if (depth > CODEC_MAX_DEPTH || (sh->flags & MS_DOCUMENT))
-		return json_incref(value);
-	const struct model_member *m = model_shape_members(s, sh);
-	if (sh->type == MT_STRUCTURE && json_is_object(value)) {
-		out = json_object();
-		json_object_foreach (value, key, item) {
-			const struct model_member *found = member_find(s, sh, key);
-			if (found && !json_is_null(item))
-				json_object_set_new(out, model_text(s, found->name),
-						    from_sdk(s, model_member_shape(s, found), item, depth + 1));
-		}
-		return out;
-	}
-	if (sh->type == MT_LIST && json_is_array(value)) {
-		out = json_array();
-		json_array_foreach (value, i, item)
-			json_array_append_new(out, from_sdk(s, model_member_shape(s, m), item, depth + 1));
-		return out;
-	}
-	if (sh->type == MT_MAP && json_is_object(value)) {
-		out = json_object();
-		json_object_foreach (value, key, item)
-			json_object_set_new(out, key, from_sdk(s, model_member_shape(s, m + 1), item, depth + 1));
-		return out;
-	}
-	if (sh->type == MT_TIMESTAMP && json_is_string(value) && clock_parse_iso(json_str(value), &ms))
+	char text[32];
+	if (sh->type == MT_TIMESTAMP && way == TO_SDK && codec_time_ms(value, &ms))
+		return json_string(ms % 1000 ? clock_iso_ms(ms, text) : clock_iso(ms, text));
+	if (sh->type == MT_TIMESTAMP && way == FROM_SDK && json_is_string(value) &&
+	    clock_parse_iso(json_str(value), &ms))
 		return codec_time_new(ms);
-	if (sh->type == MT_STRING &&
+	if (sh->type == MT_STRING && way == FROM_SDK &&
 	    (json_is_object(value) || json_is_array(value))) { /* a JSON text may be given as JSON */
-		char *text = json_text_dup(value);
-		out = json_string(text);
-		free(text);
-		return out;
+		CLEANUP_FREE char *dumped = json_text_dup(value);
+		return json_string(dumped);
 	}
 	return json_incref(value);
 }
 
-static json_t *to_sdk(const struct model_service *s, const struct model_shape *sh, json_t *value, int depth)
+static json_t *respell(const struct model_service *s, const struct model_shape *sh, json_t *value, enum way way,
+		       int depth)
 {
 	const char *key;
 	json_t *item, *out;
 	size_t i;
-	int64_t ms;
+	char name[256];
 	if (depth > CODEC_MAX_DEPTH || (sh->flags & MS_DOCUMENT))
 		return json_incref(value);
 	const struct model_member *m = model_shape_members(s, sh);
 	if (sh->type == MT_STRUCTURE && json_is_object(value)) {
 		out = json_object();
 		json_object_foreach (value, key, item) {
-			const struct model_member *found = codec_member(s, sh, str_from(key));
-			char name[256];
-			if (!found || json_is_null(item))
-				continue;
-			snprintf(name, sizeof(name), "%s", key);
-			name[0] = (char)toupper((unsigned char)name[0]);
-			json_object_set_new(out, name, to_sdk(s, model_member_shape(s, found), item, depth + 1));
+			m = way == FROM_SDK ? member_find(s, sh, key) : codec_member(s, sh, str_from(key));
+			if (m && !json_is_null(item))
+				json_object_set_new(out, name_of(s, m, key, way, name),
+						    respell(s, model_member_shape(s, m), item, way, depth + 1));
 		}
 		return out;
 	}
 	if (sh->type == MT_LIST && json_is_array(value)) {
 		out = json_array();
 		json_array_foreach (value, i, item)
-			json_array_append_new(out, to_sdk(s, model_member_shape(s, m), item, depth + 1));
+			json_array_append_new(out, respell(s, model_member_shape(s, m), item, way, depth + 1));
 		return out;
 	}
 	if (sh->type == MT_MAP && json_is_object(value)) {
 		out = json_object();
 		json_object_foreach (value, key, item)
-			json_object_set_new(out, key, to_sdk(s, model_member_shape(s, m + 1), item, depth + 1));
+			json_object_set_new(out, key, respell(s, model_member_shape(s, m + 1), item, way, depth + 1));
 		return out;
 	}
-	if (sh->type == MT_TIMESTAMP && codec_time_ms(value, &ms)) {
-		char text[32];
-		return json_string(ms % 1000 ? clock_iso_ms(ms, text) : clock_iso(ms, text));
-	}
-	return json_incref(value);
+	return scalar(sh, value, way);
 }
 
 /* ---- the call ---- */
@@ -202,12 +183,12 @@ int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, st
 				.engine = w->o.engine,
 				.service_ctx = sv->s->ctx };
 	const struct model_shape *in_shape = model_op_input(sv->model, op), *out_shape = model_op_output(sv->model, op);
-	c.in = in_shape && json_is_object(rq->in) ? from_sdk(sv->model, in_shape, rq->in, 0) : json_object();
+	c.in = in_shape && json_is_object(rq->in) ? respell(sv->model, in_shape, rq->in, FROM_SDK, 0) : json_object();
 	int rc = model_validate(a, sv->model, op, c.in, err);
 	if (rc == 0)
 		rc = perform(&c, err);
 	if (rc == 0)
-		*out = c.out && out_shape ? to_sdk(sv->model, out_shape, c.out, 0) : json_object();
+		*out = c.out && out_shape ? respell(sv->model, out_shape, c.out, TO_SDK, 0) : json_object();
 	json_decref(c.in);
 	json_decref(c.out);
 	error_release(&c.err);

@@ -1,6 +1,8 @@
 /* uri.c - see uri.h. DESIGN: works on bytes; knows nothing of hosts and schemes. */
 #include "wire/uri.h"
 
+#include "base/id.h"
+
 bool uri_unreserved(unsigned char c)
 {
 	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
@@ -23,15 +25,11 @@ char *uri_encode(char *out, struct str s, bool keep_slash)
 	return out;
 }
 
-static int hex_digit(char c)
+struct str uri_encoded(struct arena *a, struct str s, bool keep_slash)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
+	char *p = arena_alloc(a, 3 * s.len + 1), *end = uri_encode(p, s, keep_slash);
+	*end = 0;
+	return str_of(p, (size_t)(end - p));
 }
 
 size_t uri_decode(char *out, struct str s, bool form)
