@@ -39,8 +39,8 @@ class Quern:
             raise AssertionError(f"quern {' '.join(args)}: exit {result.returncode}\n{result.stdout}{result.stderr}")
         return result
 
-    def up(self):
-        self.cli("up")
+    def up(self, *options):
+        self.cli("up", *options)
         self.env = json.loads(self.cli("env", "--json").stdout)
         self.account = "000000000000"
         self.role = f"arn:aws:iam::{self.account}:role/service-role/QuernExecutionRole"

@@ -56,6 +56,18 @@ class Language:
         self.process.wait(10)
 
 
+def load_replay(endpoint):
+    """replay.py of the recorded cases as a module that speaks with an endpoint."""
+    spec = importlib.util.spec_from_file_location("replay", os.path.join(CONFORMANCE, "states", "replay.py"))
+    module = importlib.util.module_from_spec(spec)
+    argv, sys.argv = sys.argv, ["replay.py", endpoint]
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.argv = argv
+    return module
+
+
 class Replay:
     """replay.py of the recorded cases with the language in the place of the server: machines of Pass, Choice, Wait, Succeed and Fail states."""
 
@@ -66,14 +78,7 @@ class Replay:
 
     def __init__(self, language):
         self.language = language
-        path = os.path.join(CONFORMANCE, "states", "replay.py")
-        spec = importlib.util.spec_from_file_location("replay", path)
-        self.module = importlib.util.module_from_spec(spec)
-        argv, sys.argv = sys.argv, ["replay.py", "http://127.0.0.1:1"]
-        try:
-            spec.loader.exec_module(self.module)
-        finally:
-            sys.argv = argv
+        self.module = load_replay("http://127.0.0.1:1")
         self.module.call = self.call
         self.module.wait_done = lambda arn, t=80: None
         self.machines, self.executions = {}, {}
