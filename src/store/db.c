@@ -202,13 +202,18 @@ int db_exec(struct db *db, struct error *err, const char *sql, const char *types
 	va_end(ap);
 	if (rc < 0)
 		return -1;
-	if (db->writer && !db->in_transaction && !sqlite3_stmt_readonly(st->stmt) && refuse_fault(db, err) < 0) {
+	bool commits = db->writer && !db->in_transaction && !sqlite3_stmt_readonly(st->stmt);
+	if (commits && refuse_fault(db, err) < 0) {
 		give_statement(st);
 		return -1;
 	}
+	if (commits)
+		store_commit_begins(db->store);
 	do
 		rc = sqlite3_step(st->stmt);
 	while (rc == SQLITE_ROW);
+	if (commits)
+		store_commit_ended(db->store);
 	int changed = sqlite3_stmt_readonly(st->stmt) ? 0 : sqlite3_changes(db->conn);
 	int result = rc == SQLITE_DONE ? changed : db_fail(db, rc, sql, err);
 	give_statement(st);
@@ -326,6 +331,7 @@ static void checkpoint(struct db *db)
 {
 	struct store *s = db->store;
 	bool wait = s->wal_pages >= 4 * CHECKPOINT_PAGES;
+	store_drop_snapshots(s);
 	if (wait)
 		sqlite3_busy_timeout(db->conn, RESTART_WAIT_MS);
 	int rc = sqlite3_wal_checkpoint_v2(db->conn, NULL, wait ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE,
@@ -337,15 +343,9 @@ static void checkpoint(struct db *db)
 	s->checkpoint_at = s->wal_pages + CHECKPOINT_PAGES;
 }
 
-int db_commit(struct db *db, struct error *err)
+static int commit_now(struct db *db, struct error *err)
 {
 	struct store *s = db->store;
-	if (!db->in_transaction)
-		BUG("commit without a transaction");
-	if (refuse_fault(db, err) < 0) {
-		db_rollback(db);
-		return -1;
-	}
 	int before = s->wal_pages;
 	if (db_exec(db, err, "COMMIT", "") < 0) {
 		/* whether the bytes reached the disk is not known; no second try */
@@ -359,6 +359,21 @@ int db_commit(struct db *db, struct error *err)
 	if (s->wal_pages >= s->checkpoint_at)
 		checkpoint(db);
 	return 0;
+}
+
+int db_commit(struct db *db, struct error *err)
+{
+	struct store *s = db->store;
+	if (!db->in_transaction)
+		BUG("commit without a transaction");
+	if (refuse_fault(db, err) < 0) {
+		db_rollback(db);
+		return -1;
+	}
+	store_commit_begins(s);
+	int rc = commit_now(db, err);
+	store_commit_ended(s);
+	return rc;
 }
 
 void db_rollback(struct db *db)

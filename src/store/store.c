@@ -4,6 +4,11 @@
  * (flock on `path`.lock), because the core thread keeps state in memory. A scratch store is an ordinary file in a
  * directory of its own on /dev/shm, so that tests run the same code as production, threads and snapshots included.
  *
+ * A reader that is given back keeps its snapshot while nothing has been committed since, so that the next read pays for
+ * no lock of the file. `commits` tells: it is odd from before a commit until the checkpoint after it, and what was
+ * begun at another count, or at an odd one, is not used again. Idle snapshots end before a checkpoint, which they would
+ * hold up.
+ *
  * The writer checkpoints by itself after a commit that leaves a long WAL: SQLite's own automatic checkpoint hides I/O
  * errors, and a failed fsync must end writing. */
 #include "store/store_impl.h"
@@ -235,6 +240,47 @@ struct db *store_writer(struct store *s)
 	return s->writer;
 }
 
+/* ---- readers ---- */
+
+void store_commit_begins(struct store *s)
+{
+	atomic_fetch_add(&s->commits, 1);
+}
+
+void store_commit_ended(struct store *s)
+{
+	atomic_fetch_add(&s->commits, 1);
+}
+
+/* No commit has begun since the snapshot was asked for. */
+static bool snapshot_is_current(struct store *s, const struct db *db)
+{
+	return db->snapshot && db->seen % 2 == 0 && db->seen == atomic_load(&s->commits);
+}
+
+static bool snapshot_end(struct db *db)
+{
+	bool ended = db_exec(db, NULL, "COMMIT", "") >= 0 && sqlite3_get_autocommit(db->conn);
+	db->snapshot = false;
+	return ended;
+}
+
+void store_drop_snapshots(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	for (struct db **at = &s->idle; *at;) {
+		struct db *db = *at;
+		if (!db->snapshot || snapshot_end(db)) {
+			at = &db->next;
+			continue;
+		}
+		*at = db->next;
+		s->nidle--;
+		db_close(db);
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
 struct db *store_read_begin(struct store *s, struct error *err)
 {
 	pthread_mutex_lock(&s->lock);
@@ -249,10 +295,15 @@ struct db *store_read_begin(struct store *s, struct error *err)
 	if (!db)
 		return NULL;
 	db->next = NULL;
-	if (db_exec(db, err, "BEGIN", "") < 0) {
+	if (snapshot_is_current(s, db))
+		return db;
+	bool ended = !db->snapshot || snapshot_end(db);
+	db->seen = atomic_load(&s->commits);
+	if (!ended || db_exec(db, err, "BEGIN", "") < 0) {
 		db_close(db);
 		return NULL;
 	}
+	db->snapshot = true;
 	return db;
 }
 
@@ -260,8 +311,13 @@ void store_read_end(struct store *s, struct db *db)
 {
 	if (!db)
 		return;
-	bool keep = db_exec(db, NULL, "COMMIT", "") >= 0 && sqlite3_get_autocommit(db->conn);
 	pthread_mutex_lock(&s->lock);
+	bool keep = snapshot_is_current(s, db) && !sqlite3_get_autocommit(db->conn);
+	if (!keep) {
+		pthread_mutex_unlock(&s->lock);
+		keep = snapshot_end(db);
+		pthread_mutex_lock(&s->lock);
+	}
 	keep = keep && s->nidle < READERS_IDLE_MAX;
 	if (keep) {
 		db->next = s->idle;

@@ -25,6 +25,8 @@ struct db {
 	size_t nstatements;
 	bool writer;
 	bool in_transaction; /* the writer, between begin and commit or rollback */
+	bool snapshot;       /* a reader: its transaction is open */
+	uint64_t seen;       /* a reader: `commits` before its snapshot was taken */
 	struct db *next;     /* idle readers */
 };
 
@@ -36,6 +38,7 @@ struct store {
 	pthread_mutex_t lock; /* idle readers */
 	struct db *idle;
 	int nidle;
+	_Atomic uint64_t commits; /* counted before and after each commit: odd while one is being made */
 	_Atomic(char *) fault;
 	int wal_pages;     /* after the last commit of the writer */
 	int checkpoint_at; /* that many */
@@ -44,6 +47,12 @@ struct store {
 /* Opens one connection with its settings. */
 struct db *db_open(struct store *s, bool writer, struct error *err);
 void db_close(struct db *db);
+/* Around everything that may change what readers see, or that their snapshots would be in the way of: between the two
+ * no idle reader keeps a snapshot. */
+void store_commit_begins(struct store *s);
+void store_commit_ended(struct store *s);
+/* Ends the snapshots of idle readers; between the two above. */
+void store_drop_snapshots(struct store *s);
 /* Runs statements without parameters or rows, not cached. */
 int db_script(struct db *db, const char *sql, struct error *err);
 /* Says what SQLite complains of; code "conflict" for a broken UNIQUE. A fault that leaves the file in doubt ends

@@ -550,6 +550,42 @@ static void test_wal_is_bounded(void **state)
 	store_close(s);
 }
 
+/* A reader that was given back keeps its snapshot: it must not be shown to anybody after a commit, nor keep the WAL. */
+static void test_idle_snapshots(void **state)
+{
+	(void)state;
+	char *path = in_dir("idle"), wal[200], bytes[2000];
+	struct store *s = open_ok(path, schema);
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct db *db = store_writer(s);
+	memset(bytes, 'f', sizeof(bytes));
+	snprintf(wal, sizeof(wal), "%s-wal", path);
+	off_t largest = 0;
+	for (int i = 1; i <= 40; i++) {
+		must(db_begin(db, &err), &err);
+		for (int k = 0; k < 1500; k++)
+			must(db_exec(db, &err, "INSERT INTO fruit(body) VALUES(?)", "b", str_of(bytes, sizeof(bytes))),
+			     &err);
+		must(db_commit(db, &err), &err);
+		struct db *readers[3];
+		for (int k = 0; k < 3; k++) {
+			readers[k] = store_read_begin(s, &err);
+			assert_int_equal(count(readers[k], "SELECT COUNT(*) FROM fruit"), i * 1500);
+		}
+		for (int k = 0; k < 3; k++)
+			store_read_end(s, readers[k]);
+		struct stat st;
+		if (stat(wal, &st) == 0 && st.st_size > largest)
+			largest = st.st_size;
+	}
+	assert_true(largest < 50 << 20);                        /* 120 MB were written */
+	must(db_exec(db, &err, "DELETE FROM fruit", ""), &err); /* a transaction of its own */
+	struct db *reader = store_read_begin(s, &err);
+	assert_int_equal(count(reader, "SELECT COUNT(*) FROM fruit"), 0);
+	store_read_end(s, reader);
+	store_close(s);
+}
+
 static void test_readers_beside_writer(void **state)
 {
 	(void)state;
@@ -592,7 +628,7 @@ int main(void)
 		cmocka_unit_test(test_backup),           cmocka_unit_test(test_commit_syncs),
 		cmocka_unit_test(test_sync_fails),       cmocka_unit_test(test_disk_full),
 		cmocka_unit_test(test_checkpoint_fails), cmocka_unit_test(test_readers_beside_writer),
-		cmocka_unit_test(test_wal_is_bounded),
+		cmocka_unit_test(test_wal_is_bounded),   cmocka_unit_test(test_idle_snapshots),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 	char cmd[100];
