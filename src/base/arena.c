@@ -92,12 +92,16 @@ char *arena_vprintf(struct arena *a, const char *fmt, va_list ap)
 {
 	va_list again;
 	va_copy(again, ap);
-	int n = vsnprintf(NULL, 0, fmt, again);
+	char text[128]; /* most fit: then it is formatted once */
+	int n = vsnprintf(text, sizeof(text), fmt, again);
 	va_end(again);
 	if (n < 0)
 		BUG("format `%s`", fmt);
 	char *p = arena_alloc_raw(a, (size_t)n + 1);
-	vsnprintf(p, (size_t)n + 1, fmt, ap);
+	if ((size_t)n < sizeof(text))
+		memcpy(p, text, (size_t)n + 1);
+	else
+		vsnprintf(p, (size_t)n + 1, fmt, ap);
 	return p;
 }
 

@@ -1,7 +1,7 @@
 /* clock.c - see clock.h. DESIGN: own formatting and parsing, because strftime and strptime depend on the locale. */
 #include "base/clock.h"
 
-#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 int64_t clock_now_ms(void)
@@ -33,16 +33,45 @@ static struct tm split(int64_t ms, int *milli)
 	return tm;
 }
 
-/* Bounded so that the compiler knows the text fits; years beyond 9999 do not occur. */
-#define YEAR(tm) ((unsigned)((tm).tm_year + 1900) % 10000u)
-#define TWO(v) ((unsigned)(v) % 100u)
+/* The last n decimal digits of v. No printf: a date is written several times a request. */
+static char *put(char *p, int v, int n)
+{
+	unsigned rest = (unsigned)v;
+	for (int i = n; i-- > 0; rest /= 10)
+		p[i] = (char)('0' + rest % 10);
+	return p + n;
+}
+
+static char *put_char(char *p, char c)
+{
+	*p = c;
+	return p + 1;
+}
+
+/* `dash` and `colon` separate; 0 for none. */
+static char *put_date(char *p, const struct tm *tm, char dash)
+{
+	p = put(p, tm->tm_year + 1900, 4);
+	p = dash ? put_char(p, dash) : p;
+	p = put(p, tm->tm_mon + 1, 2);
+	p = dash ? put_char(p, dash) : p;
+	return put_char(put(p, tm->tm_mday, 2), 'T');
+}
+
+static char *put_time(char *p, const struct tm *tm, char colon)
+{
+	p = put(p, tm->tm_hour, 2);
+	p = colon ? put_char(p, colon) : p;
+	p = put(p, tm->tm_min, 2);
+	p = colon ? put_char(p, colon) : p;
+	return put(p, tm->tm_sec, 2);
+}
 
 char *clock_iso(int64_t ms, char *buf)
 {
 	int milli;
 	struct tm tm = split(ms, &milli);
-	snprintf(buf, 32, "%04u-%02u-%02uT%02u:%02u:%02uZ", YEAR(tm), TWO(tm.tm_mon + 1), TWO(tm.tm_mday),
-		 TWO(tm.tm_hour), TWO(tm.tm_min), TWO(tm.tm_sec));
+	*put_char(put_time(put_date(buf, &tm, '-'), &tm, ':'), 'Z') = 0;
 	return buf;
 }
 
@@ -50,8 +79,8 @@ char *clock_iso_ms(int64_t ms, char *buf)
 {
 	int milli;
 	struct tm tm = split(ms, &milli);
-	snprintf(buf, 32, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", YEAR(tm), TWO(tm.tm_mon + 1), TWO(tm.tm_mday),
-		 TWO(tm.tm_hour), TWO(tm.tm_min), TWO(tm.tm_sec), (unsigned)milli % 1000u);
+	char *p = put_time(put_date(buf, &tm, '-'), &tm, ':');
+	*put_char(put(put_char(p, '.'), milli, 3), 'Z') = 0;
 	return buf;
 }
 
@@ -59,8 +88,7 @@ char *clock_basic(int64_t ms, char *buf)
 {
 	int milli;
 	struct tm tm = split(ms, &milli);
-	snprintf(buf, 32, "%04u%02u%02uT%02u%02u%02uZ", YEAR(tm), TWO(tm.tm_mon + 1), TWO(tm.tm_mday), TWO(tm.tm_hour),
-		 TWO(tm.tm_min), TWO(tm.tm_sec));
+	*put_char(put_time(put_date(buf, &tm, 0), &tm, 0), 'Z') = 0;
 	return buf;
 }
 
@@ -71,8 +99,11 @@ char *clock_http(int64_t ms, char *buf)
 {
 	int milli;
 	struct tm tm = split(ms, &milli);
-	snprintf(buf, 32, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + 3 * tm.tm_wday, TWO(tm.tm_mday),
-		 months + 3 * tm.tm_mon, YEAR(tm), TWO(tm.tm_hour), TWO(tm.tm_min), TWO(tm.tm_sec));
+	char *p = mempcpy(buf, days + 3 * tm.tm_wday, 3);
+	p = put_char(put(mempcpy(p, ", ", 2), tm.tm_mday, 2), ' ');
+	p = put_char(mempcpy(p, months + 3 * tm.tm_mon, 3), ' ');
+	p = put_char(put(p, tm.tm_year + 1900, 4), ' ');
+	memcpy(put_time(p, &tm, ':'), " GMT", 5);
 	return buf;
 }
 

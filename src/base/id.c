@@ -2,7 +2,6 @@
 #include "base/id.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <sys/random.h>
 
 #include "base/error.h"
@@ -50,9 +49,21 @@ void id_random(char *out, size_t n)
 void id_uuid(char out[37], uint64_t (*next)(void *), void *ctx)
 {
 	uint64_t a = next ? next(ctx) : from_kernel(NULL), b = next ? next(ctx) : from_kernel(NULL);
-	snprintf(out, 37, "%08x-%04x-4%03x-%04x-%04x%08x", (uint32_t)(a >> 32), (unsigned)(a >> 16) & 0xffff,
-		 (unsigned)a & 0xfff, 0x8000u | ((unsigned)(b >> 48) & 0x3fff), (unsigned)(b >> 32) & 0xffff,
-		 (uint32_t)b);
+	a = (a & ~(uint64_t)0xf000) | 0x4000; /* version 4, RFC 9562 */
+	b = (b & ~((uint64_t)3 << 62)) | (uint64_t)1 << 63;
+	unsigned char bytes[16];
+	for (int i = 0; i < 8; i++) {
+		bytes[i] = (unsigned char)(a >> (56 - 8 * i));
+		bytes[8 + i] = (unsigned char)(b >> (56 - 8 * i));
+	}
+	static const struct {
+		int at, from, n;
+	} groups[] = { { 0, 0, 4 }, { 9, 4, 2 }, { 14, 6, 2 }, { 19, 8, 2 }, { 24, 10, 6 } };
+	for (int i = 0; i < 5; i++) {
+		hex_encode(out + groups[i].at, bytes + groups[i].from, (size_t)groups[i].n);
+		if (i < 4)
+			out[groups[i].at + 2 * groups[i].n] = '-';
+	}
 }
 
 void hex_encode(char *out, const void *p, size_t n)
