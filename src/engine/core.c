@@ -390,16 +390,14 @@ int engine_new(const struct engine_options *options, struct engine **out, struct
 	engine_items_init(&e->incoming);
 	engine_items_init(&e->queue);
 	engine_jobs_init(&e->restart_jobs);
-	engine_jobs_init(&e->worker_jobs);
 	engine_txn_init(e);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&e->wake, &attr);
 	pthread_condattr_destroy(&attr);
-	pthread_cond_init(&e->jobs_wake, NULL);
 	pthread_mutex_init(&e->lock, NULL);
-	pthread_mutex_init(&e->jobs_lock, NULL);
+	engine_workers_init(e);
 	*out = e;
 	return 0;
 }
@@ -412,10 +410,13 @@ void engine_add_actor(struct engine *e, const struct actor_type *type)
 
 void engine_add_effect(struct engine *e, const struct effect_type *type)
 {
-	struct effect_type *copy = mem_alloc(sizeof(*copy));
-	*copy = *type;
-	copy->name = mem_strdup(type->name);
-	if (map_set(&e->effect_types, str_from(copy->name), copy))
+	struct effect_kind *kind = mem_calloc(1, sizeof(*kind));
+	kind->type = *type;
+	kind->type.name = mem_strdup(type->name);
+	kind->last = &kind->first;
+	kind->next = e->kinds;
+	e->kinds = kind;
+	if (map_set(&e->effect_types, str_from(type->name), kind))
 		BUG("effect `%s` registered twice", type->name);
 }
 
@@ -463,7 +464,6 @@ int engine_start(struct engine *e, struct error *err)
 	e->started = true;
 	if (e->opt.manual)
 		return 0;
-	engine_effects_start_workers(e);
 	pthread_mutex_lock(&e->lock);
 	int rc = pthread_create(&e->core, NULL, core_main, e);
 	pthread_mutex_unlock(&e->lock);
@@ -482,7 +482,7 @@ void engine_stop(struct engine *e)
 		while (!e->crashed && (e->queue.head || e->incoming.head) && engine_step(e, &err) >= 0)
 			;
 	} else {
-		engine_effects_stop_workers(e);
+		engine_workers_stop(e);
 		pthread_mutex_lock(&e->lock);
 		e->stop_core = true;
 		pthread_cond_signal(&e->wake);
@@ -508,12 +508,7 @@ void engine_free(struct engine *e)
 	items_free(&e->txn.items);
 	items_free(&e->incoming);
 	engine_jobs_release(&e->restart_jobs);
-	engine_jobs_release(&e->worker_jobs);
-	for (size_t i = 0; i < e->effect_types.count; i++) {
-		struct effect_type *type = e->effect_types.entries[i].value;
-		free((char *)type->name);
-		free(type);
-	}
+	engine_workers_release(e);
 	map_release(&e->effect_types);
 	map_release(&e->types);
 	map_release(&e->known_types);
@@ -522,8 +517,6 @@ void engine_free(struct engine *e)
 	free(e->txn.due);
 	free(atomic_load(&e->fault));
 	pthread_cond_destroy(&e->wake);
-	pthread_cond_destroy(&e->jobs_wake);
 	pthread_mutex_destroy(&e->lock);
-	pthread_mutex_destroy(&e->jobs_lock);
 	free(e);
 }

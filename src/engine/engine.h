@@ -46,16 +46,18 @@ struct effect_type {
 	const char *name; /* "task.start" */
 	void (*perform)(void *ctx, struct engine *e, const struct effect *fx);
 	void *ctx;
-	/* true: on one of the engine's few worker threads, may read files and block for a while; what takes minutes
-	 * belongs on a thread of the performer's own. false: on the core thread, must be quick */
+	/* true: on a worker thread, may read files and block for a while. What waits for somebody else holds no thread:
+	 * perform returns, and engine_effect_done comes later. false: on the core thread, must be quick */
 	bool blocking;
+	/* At most this many at once of a blocking kind; 0 = 4. More wait, in turns by actor, so that no kind and no
+	 * actor holds up another. */
+	int threads;
 };
 
 enum engine_crash { ENGINE_BEFORE_COMMIT, ENGINE_AFTER_COMMIT, ENGINE_BEFORE_EFFECT };
 
 struct engine_options {
 	struct store *store;
-	int workers;                   /* threads for blocking effects; 0 = 4 */
 	int64_t (*now_ms)(void *ctx);  /* NULL = wall clock; the simulation gives its own */
 	uint64_t (*random)(void *ctx); /* NULL = kernel */
 	void *ctx;
@@ -125,10 +127,14 @@ void turn_send(struct turn *t, const char *actor, json_t *event);
 /* Sets the actor's own timer `key` (replaces) to fire at at_ms with `event` (taken); at_ms 0 cancels: once cancelled or
  * replaced it does not fire. */
 void turn_timer(struct turn *t, const char *key, int64_t at_ms, json_t *event);
-/* Asks for an effect after the commit; takes payload. `id` is its idempotency key. The effects of an actor start in the
- * order they were asked for, but blocking ones run side by side: an actor that needs one after the other waits for the
- * first one's event. What it reports (engine_effect_done) goes to this actor, not to a later one of the same id. */
+/* Asks for an effect after the commit; takes payload. `id` is its idempotency key. An actor's effects of one kind start
+ * in the order they were asked for, but blocking ones run side by side: an actor that needs one after the other waits
+ * for the first one's event. What it reports (engine_effect_done) goes to this actor, not to a later one of the same
+ * id. */
 void turn_effect(struct turn *t, const char *kind, const char *id, json_t *payload);
+/* Runs a command within this turn: when it fails (< 0) what it did is undone, and the turn goes on. The command sees no
+ * actor (turn_self is "", no timers), and nobody is told of the end of its effects. */
+int turn_try(struct turn *t, command_run run, void *arg, struct error *err);
 /* Calls fn(arg) on the core thread after this transaction is on disk; not durable (lost in a crash): wake-ups of
  * waiting clients only. */
 void turn_after_commit(struct turn *t, void (*fn)(void *), void *arg);

@@ -6,7 +6,8 @@
  *   turn.c    what a turn may call
  *   text.c    JSON as text, and who owns it
  *   timer.c   heap of timers
- *   effect.c  performing effects, worker threads */
+ *   effect.c  performing effects
+ *   worker.c  threads for effects that block */
 #ifndef QUERN_ENGINE_IMPL_H
 #define QUERN_ENGINE_IMPL_H
 
@@ -79,15 +80,30 @@ struct items {
 	struct item *head, **tail;
 };
 
+struct effect_kind;
 struct job { /* an effect to perform */
 	struct job *next;
 	int64_t seq;
-	const struct effect_type *type;
+	struct effect_kind *kind;
 	char *actor, *id;
 	char *text; /* payload; parsed where it is performed, so that it shares nothing with a state */
 };
 struct jobs {
 	struct job *head, **tail;
+};
+
+struct lane { /* the effects of one kind that one actor waits for */
+	struct lane *next;
+	char *actor;
+	struct jobs jobs;
+};
+struct effect_kind {
+	struct effect_type type; /* name owned */
+	struct effect_kind *next;
+	/* blocking kinds, under jobs_lock */
+	struct map lanes; /* actor -> struct lane */
+	struct lane *first, **last;
+	int running; /* threads that perform it now */
 };
 
 struct call { /* turn_after_commit */
@@ -124,7 +140,7 @@ struct engine {
 	struct engine_options opt;
 	struct store *store;
 	struct db *db;
-	struct map types, effect_types, known_types;
+	struct map types, effect_types, known_types; /* effect_types: struct effect_kind */
 	/* core thread only */
 	struct map actors; /* id -> struct actor */
 	struct actor lru;  /* ring; lru_next is the hottest */
@@ -149,12 +165,12 @@ struct engine {
 	bool sleeping, stop_core, closed;
 	_Atomic(char *) fault;
 	atomic_bool stopping;
+	/* worker.c */
 	pthread_mutex_t jobs_lock;
-	pthread_cond_t jobs_wake;
-	struct jobs worker_jobs;
+	pthread_cond_t jobs_wake, workers_ended;
+	struct effect_kind *kinds, *next_kind; /* ring's list, and whose turn it is */
 	bool stop_workers;
-	pthread_t *workers;
-	int nworkers;
+	int nworkers, idle_workers, woken_workers; /* woken: idle before, and signalled */
 	struct {
 		_Atomic int64_t commits, turns, commands, failures, effects_open, timers, actors_cached,
 			messages_waiting;
@@ -164,8 +180,9 @@ struct engine {
 struct out { /* what a turn wants, kept until it has succeeded */
 	struct out *next;
 	enum { OUT_SEND, OUT_TIMER, OUT_EFFECT, OUT_CALL } kind;
+	bool of_command;  /* of a turn_try: no actor is told of an effect's end */
 	const char *name; /* receiver, timer key, effect id */
-	const struct effect_type *effect;
+	struct effect_kind *effect;
 	json_t *value; /* owned: event sent */
 	char *text;    /* owned: event of a timer, payload of an effect */
 	int64_t at_ms;
@@ -178,7 +195,7 @@ struct turn {
 	struct actor *actor; /* NULL in a command */
 	struct arena arena;
 	int64_t now_ms;
-	bool savepoint, ended;
+	bool savepoint, ended, trying;
 	struct error fault; /* of a call that can't return one */
 	struct out *outs, **outs_tail;
 	struct actor *spawned, **spawned_tail; /* by touched_next */
@@ -276,12 +293,21 @@ int engine_timers_tidy(struct engine *e, struct error *err);
 void engine_jobs_init(struct jobs *q);
 void engine_jobs_add(struct jobs *q, struct job *j);
 void engine_jobs_release(struct jobs *q);
-struct job *engine_job_new(int64_t seq, const struct effect_type *type, const char *actor, const char *id, char *text);
+struct job *engine_job_new(int64_t seq, struct effect_kind *kind, const char *actor, const char *id, char *text);
 int engine_effects_load(struct engine *e, struct error *err);
 int engine_effects_write(struct engine *e, struct error *err);
 /* Performs or hands to the workers; empties the list. < 0 only when the test says "die here". */
 int engine_effects_perform(struct engine *e, struct jobs *jobs, struct error *err);
-void engine_effects_start_workers(struct engine *e);
-void engine_effects_stop_workers(struct engine *e);
+/* Performs one; frees it. */
+void engine_effect_perform(struct engine *e, struct job *j);
+struct job *engine_jobs_pop(struct jobs *q);
+
+/* worker.c */
+void engine_workers_init(struct engine *e);
+/* Takes the job. */
+void engine_workers_add(struct engine *e, struct job *j);
+/* Waits for what is being performed; what waits is on disk and is performed at the next start. */
+void engine_workers_stop(struct engine *e);
+void engine_workers_release(struct engine *e);
 
 #endif

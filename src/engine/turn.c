@@ -21,13 +21,25 @@ void turn_open(struct turn *t, struct engine *e, struct actor *a)
 	t->spawned_tail = &t->spawned;
 }
 
-static void discard_outs(struct turn *t)
+/* The wishes from *from on. */
+static void discard_outs(struct turn *t, struct out **from)
 {
-	for (struct out *o = t->outs; o; o = o->next) {
+	for (struct out *o = *from; o; o = o->next) {
 		json_decref(o->value);
 		free(o->text);
 	}
-	t->outs = NULL;
+	*from = NULL;
+	t->outs_tail = from;
+}
+
+static void discard_spawned(struct turn *t, struct actor **from)
+{
+	while (*from) {
+		struct actor *a = *from;
+		*from = a->touched_next;
+		engine_actor_forget(t->e, a);
+	}
+	t->spawned_tail = from;
 }
 
 void turn_discard(struct turn *t)
@@ -35,17 +47,13 @@ void turn_discard(struct turn *t)
 	if (t->savepoint)
 		db_savepoint_rollback(t->e->db);
 	t->savepoint = false;
-	discard_outs(t);
-	while (t->spawned) {
-		struct actor *a = t->spawned;
-		t->spawned = a->touched_next;
-		engine_actor_forget(t->e, a);
-	}
+	discard_outs(t, &t->outs);
+	discard_spawned(t, &t->spawned);
 }
 
 void turn_close(struct turn *t)
 {
-	discard_outs(t);
+	discard_outs(t, &t->outs);
 	error_release(&t->fault);
 	arena_release(&t->arena);
 }
@@ -75,8 +83,8 @@ static void apply_out(struct turn *t, struct out *o)
 			apply_timer(t, o);
 		break;
 	case OUT_EFFECT:
-		engine_jobs_add(&e->txn.jobs,
-				engine_job_new(engine_next_num(e), o->effect, turn_self(t), o->name, o->text));
+		engine_jobs_add(&e->txn.jobs, engine_job_new(engine_next_num(e), o->effect,
+							     o->of_command ? "" : turn_self(t), o->name, o->text));
 		o->text = NULL;
 		break;
 	case OUT_CALL:
@@ -130,6 +138,7 @@ static struct out *add_out(struct turn *t, int kind, const char *name, json_t *v
 	o->kind = kind;
 	o->name = name ? arena_strdup(&t->arena, str_from(name)) : NULL;
 	o->value = value;
+	o->of_command = t->trying;
 	*t->outs_tail = o;
 	t->outs_tail = &o->next;
 	return o;
@@ -242,7 +251,7 @@ void turn_timer(struct turn *t, const char *key, int64_t at_ms, json_t *event)
 
 void turn_effect(struct turn *t, const char *kind, const char *id, json_t *payload)
 {
-	const struct effect_type *type = map_get(&t->e->effect_types, str_from(kind));
+	struct effect_kind *type = map_get(&t->e->effect_types, str_from(kind));
 	if (!type)
 		fail_turn(t, "no performer is registered for effect", kind);
 	struct out *o = add_out(t, OUT_EFFECT, id, NULL);
@@ -262,4 +271,31 @@ void turn_end(struct turn *t)
 	if (!t->actor)
 		fail_turn(t, "only an actor can end,", "not a command");
 	t->ended = true;
+}
+
+int turn_try(struct turn *t, command_run run, void *arg, struct error *err)
+{
+	struct out **outs = t->outs_tail;
+	struct actor **spawned = t->spawned_tail, *self = t->actor;
+	bool trying = t->trying;
+	turn_db(t);
+	if (t->fault.message)
+		return error_set(err, "%s", error_text(&t->fault));
+	if (db_savepoint(t->e->db, err) < 0)
+		return -1;
+	t->actor = NULL;
+	t->trying = true;
+	int rc = run(t, arg, err);
+	t->actor = self;
+	t->trying = trying;
+	if (t->fault.message)
+		rc = rc < 0 ? rc : error_move(err, &t->fault);
+	error_release(&t->fault);
+	t->fault = ERROR_INIT;
+	if (rc >= 0 && db_savepoint_release(t->e->db, err) >= 0)
+		return rc;
+	db_savepoint_rollback(t->e->db);
+	discard_outs(t, outs);
+	discard_spawned(t, spawned);
+	return -1;
 }

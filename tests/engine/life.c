@@ -8,6 +8,33 @@
 
 /* ---- the toy actor ---- */
 
+static int do_op(struct turn *t, json_t *state, json_t *op, struct error *err);
+
+struct tried {
+	json_t *state, *ops;
+};
+
+static int run_tried(struct turn *t, void *arg, struct error *err)
+{
+	struct tried *tr = arg;
+	size_t i;
+	json_t *op;
+	assert_string_equal(turn_self(t), "");
+	json_array_foreach (tr->ops, i, op)
+		if (do_op(t, tr->state, op, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* The result of the attempt goes into the state, under `name`. */
+static void do_try(struct turn *t, json_t *state, const char *name, json_t *ops)
+{
+	CLEANUP_ERROR struct error why = ERROR_INIT;
+	struct tried tr = { state, ops };
+	int rc = turn_try(t, run_tried, &tr, &why);
+	json_set_text(state, name, rc < 0 ? error_text(&why) : "well");
+}
+
 static int do_op(struct turn *t, json_t *state, json_t *op, struct error *err)
 {
 	const char *what = json_get_text(op, "op"), *name = json_get_text(op, "name");
@@ -21,6 +48,8 @@ static int do_op(struct turn *t, json_t *state, json_t *op, struct error *err)
 		turn_effect(t, "toy.effect", name, json_incref(json_object_get(op, "payload")));
 	else if (!strcmp(what, "row"))
 		return db_exec(turn_db(t), err, "INSERT INTO toy(name) VALUES(?)", "s", name) < 0 ? -1 : 0;
+	else if (!strcmp(what, "try"))
+		do_try(t, state, name, json_object_get(op, "do"));
 	else if (!strcmp(what, "end"))
 		turn_end(t);
 	else if (!strcmp(what, "fail"))

@@ -384,6 +384,139 @@ static void test_threads(void **state)
 	store_close(store);
 }
 
+/* ---- commands within a turn ---- */
+
+static void test_try(void **state)
+{
+	(void)state;
+	struct life l = { .report = true };
+	life_open(&l);
+	spawn_ok(&l, "a");
+	spawn_ok(&l, "b");
+	settle(&l);
+	post(&l, "a",
+	     js("{'type':'x','do':[{'op':'row','name':'before'},"
+		"{'op':'try','name':'good','do':[{'op':'row','name':'kept'},{'op':'send','name':'b','event':{'type':'"
+		"good'}},"
+		"{'op':'spawn','name':'c','state':{}},{'op':'effect','name':'e1','payload':{'n':1}}]},"
+		"{'op':'try','name':'bad','do':[{'op':'row','name':'undone'},{'op':'send','name':'b','event':{'type':'"
+		"bad'}},"
+		"{'op':'spawn','name':'d','state':{}},{'op':'effect','name':'e2','payload':{'n':2}},{'op':'fail'}]},"
+		"{'op':'try','name':'timer','do':[{'op':'timer','name':'t','at':1,'event':{'type':'t'}}]},"
+		"{'op':'try','name':'outer','do':[{'op':'row','name':'outer'},{'op':'try','name':'inner','do':["
+		"{'op':'row','name':'inner'},{'op':'fail'}]}]},{'op':'row','name':'after'}]}"));
+	settle(&l);
+	assert_string_equal(log_of(&l, "a"), "start x"); /* the effect's end is told to nobody */
+	assert_string_equal(log_of(&l, "b"), "start good");
+	assert_string_equal(log_of(&l, "c"), "start");
+	assert_string_equal(log_of(&l, "d"), "-");
+	assert_int_equal(l.performed[1], 1);
+	assert_int_equal(l.performed[2], 0);
+	assert_int_equal(count(l.store, "SELECT COUNT(*) FROM engine_effect"), 0);
+	assert_int_equal(count(l.store, "SELECT COUNT(*) FROM toy WHERE name IN('before','kept','outer','after')"), 4);
+	assert_int_equal(count(l.store, "SELECT COUNT(*) FROM toy"), 4);
+	assert_int_equal(count(l.store, "SELECT COUNT(*) FROM engine_actor WHERE id='a' AND state LIKE "
+					"'%\"good\":\"well\"%' AND state LIKE '%\"bad\":\"told to fail\"%' AND state "
+					"LIKE '%\"timer\":\"a command has no timers%' AND state LIKE "
+					"'%\"inner\":\"told to fail\"%' AND state LIKE '%\"outer\":\"well\"%'"),
+			 1);
+	life_close(&l);
+}
+
+/* ---- threads for effects ---- */
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool open; /* those that wait may go */
+	int inside, most, quick;
+	char order[64]; /* first letters of the actors, as they were performed */
+} gate = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+static void perform_gated(void *ctx, struct engine *e, const struct effect *fx)
+{
+	(void)ctx;
+	pthread_mutex_lock(&gate.lock);
+	gate.order[strlen(gate.order)] = fx->actor[0];
+	if (++gate.inside > gate.most)
+		gate.most = gate.inside;
+	pthread_cond_broadcast(&gate.changed);
+	while (!gate.open)
+		pthread_cond_wait(&gate.changed, &gate.lock);
+	gate.inside--;
+	pthread_mutex_unlock(&gate.lock);
+	engine_effect_done(e, fx->seq, NULL);
+}
+
+static void perform_quick(void *ctx, struct engine *e, const struct effect *fx)
+{
+	(void)ctx;
+	engine_effect_done(e, fx->seq, NULL);
+	pthread_mutex_lock(&gate.lock);
+	gate.quick++;
+	pthread_cond_broadcast(&gate.changed);
+	pthread_mutex_unlock(&gate.lock);
+}
+
+/* An actor's turn that asks for what its event says. */
+static int asker_turn(struct turn *t, json_t *state, json_t *event, struct error *err)
+{
+	(void)state;
+	(void)err;
+	for (int64_t i = 0; i < json_get_int(event, "count", 0); i++)
+		turn_effect(t, json_get_text(event, "kind"), "id", json_object());
+	return 0;
+}
+static const struct actor_type asker = { "asker", asker_turn };
+
+static void wait_gate(const int *number, int value)
+{
+	pthread_mutex_lock(&gate.lock);
+	while (*number != value)
+		pthread_cond_wait(&gate.changed, &gate.lock);
+	pthread_mutex_unlock(&gate.lock);
+}
+
+/* A kind that is stuck holds up no other kind, and takes no more threads than it may; its actors take turns. */
+static void test_kinds_are_apart(void **state)
+{
+	(void)state;
+	struct store *store;
+	struct engine *e;
+	struct engine_stats st;
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	CLEANUP_JSON json_t *empty = json_object();
+	struct spawn greedy = { "asker", "greedy", empty }, modest = { "asker", "modest", empty };
+	open_store(&store, "");
+	must(engine_new(&(struct engine_options){ .store = store }, &e, &err), &err);
+	engine_add_actor(e, &asker);
+	engine_add_effect(
+		e, &(struct effect_type){ .name = "slow", .perform = perform_gated, .blocking = true, .threads = 2 });
+	engine_add_effect(e, &(struct effect_type){ .name = "quick", .perform = perform_quick, .blocking = true });
+	must(engine_start(e, &err), &err);
+	must(engine_call(e, run_spawn, &greedy, &err), &err);
+	must(engine_call(e, run_spawn, &modest, &err), &err);
+	engine_post(e, "greedy", json_pack("{ss,ss,si}", "type", "x", "kind", "slow", "count", 20), NULL, NULL);
+	wait_gate(&gate.inside, 2);
+	engine_post(e, "modest", json_pack("{ss,ss,si}", "type", "x", "kind", "slow", "count", 1), NULL, NULL);
+	engine_post(e, "modest", json_pack("{ss,ss,si}", "type", "x", "kind", "quick", "count", 50), NULL, NULL);
+	wait_gate(&gate.quick, 50); /* while all that may run of the other kind are stuck */
+	pthread_mutex_lock(&gate.lock);
+	gate.open = true;
+	pthread_cond_broadcast(&gate.changed);
+	pthread_mutex_unlock(&gate.lock);
+	do {
+		usleep(1000);
+		engine_get_stats(e, &st);
+	} while (st.effects_open);
+	assert_int_equal(gate.most, 2);
+	assert_int_equal(strlen(gate.order), 21);
+	assert_true(strchr(gate.order, 'm') - gate.order <= 3); /* not behind the twenty */
+	engine_stop(e);
+	engine_free(e);
+	store_close(store);
+}
+
 /* A timer wakes the sleeping core thread by itself. */
 static void test_timer_wakes_core(void **state)
 {
@@ -429,7 +562,9 @@ int main(void)
 		cmocka_unit_test(test_crash_points),
 		cmocka_unit_test(test_effect_numbers_are_fresh),
 		cmocka_unit_test(test_actors_share_no_json),
+		cmocka_unit_test(test_try),
 		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_kinds_are_apart),
 		cmocka_unit_test(test_timer_wakes_core),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

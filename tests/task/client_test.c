@@ -122,8 +122,7 @@ static int prepare(void *ctx, struct engine *e, json_t *spec, struct error *err)
 static void start_daemon(void)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	const struct engine_options options = { .workers = 2 };
-	struct engine_options o = options;
+	struct engine_options o = { 0 };
 	snprintf(path, sizeof(path), "%s/quern.db", data);
 	assert_int_equal(store_open(path, engine_migrations, &store, &err), 0);
 	o.store = store;
