@@ -20,10 +20,12 @@ struct config {
 	const char *region;   /* AWS_DEFAULT_REGION at first start is not used: us-east-1 unless configured */
 	const char *account;
 	const char *runtime; /* "crun", "runc" or NULL */
-	int uid, gid;        /* of the daemon when started by root; -1: do not change */
-	double wait_scale;   /* Wait states and pauses of state machines are multiplied by it (quern up --wait-scale); 1
-			      */
-	bool json, color;    /* output: --json; colour when stdout is a terminal and NO_COLOR is unset */
+	const char *
+		cdi_dirs; /* QUERN_CDI_DIRS: where GPUs are described, separated by ':'; NULL = /etc/cdi:/var/run/cdi */
+	int uid, gid;     /* of the daemon when started by root; -1: do not change */
+	double wait_scale; /* Wait states and pauses of state machines are multiplied by it (quern up --wait-scale); 1
+			    */
+	bool json, color;  /* output: --json; colour when stdout is a terminal and NO_COLOR is unset */
 };
 
 /* Reads the environment and config.json. */

@@ -13,7 +13,7 @@ int cli_doctor(struct config *c, int argc, char **argv)
 		c->json = true;
 	else if (argc > 1)
 		return usage("doctor");
-	CLEANUP_JSON json_t *checks = task_doctor(c->data_dir);
+	CLEANUP_JSON json_t *checks = task_doctor(c->data_dir, c->cdi_dirs);
 	json_t *check;
 	size_t i;
 	int bad = 0;

@@ -74,6 +74,7 @@ static int run_executor(struct config *c)
 		.daemon_uid = c->uid,
 		.daemon_gid = c->gid,
 		.runtime = c->runtime,
+		.cdi_dirs = c->cdi_dirs,
 		.api_port = c->port,
 	};
 	return executor_main(&options);

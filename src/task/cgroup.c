@@ -201,37 +201,121 @@ static int limit_devices(const char *group, struct error *err)
 	return 0;
 }
 
-static int limit_memory(const char *group, int64_t bytes, struct error *err)
+static void add_setting(struct cgroup_setting *list, size_t *n, const char *file, int64_t value)
 {
-	char path[PATH_MAX];
-	if (put_number("memory", group, "memory.limit_in_bytes", bytes, err) < 0)
-		return -1;
-	group_file(CGROUP_LEGACY, "memory", group, "memory.memsw.limit_in_bytes", path);
-	return access(path, F_OK) < 0 ? 0 : put_number("memory", group, "memory.memsw.limit_in_bytes", bytes, err);
+	list[*n].file = file;
+	snprintf(list[(*n)++].value, sizeof(list->value), "%lld", (long long)value);
 }
 
-static int set_limits(const char *controller, const char *group, const struct cgroup_limits *limits, struct error *err)
+static size_t settings_v2(const struct cgroup_limits *l, struct cgroup_setting *out)
 {
-	if (!strcmp(controller, "devices"))
-		return limit_devices(group, err);
-	if (!strcmp(controller, "memory") && limits->memory_bytes)
-		return limit_memory(group, limits->memory_bytes, err);
-	if (!strcmp(controller, "cpu") && limits->cpus > 0) {
-		if (put_number("cpu", group, "cpu.cfs_period_us", 100000, err) < 0)
-			return -1;
-		return put_number("cpu", group, "cpu.cfs_quota_us", (int64_t)(limits->cpus * 100000), err);
+	size_t n = 0;
+	if (l->cpus > 0) {
+		out[n].file = "cpu.max";
+		snprintf(out[n++].value, sizeof(out->value), "%lld 100000", (long long)(l->cpus * 100000));
+	}
+	if (l->cpu_shares) /* the scale that OCI runtimes use: 2..262144 to 1..10000 */
+		add_setting(out, &n, "cpu.weight", 1 + (l->cpu_shares - 2) * 9999 / 262142);
+	if (l->memory_bytes) {
+		add_setting(out, &n, "memory.max", l->memory_bytes);
+		add_setting(out, &n, "memory.swap.max", l->swap_bytes);
+	}
+	if (l->reservation_bytes)
+		add_setting(out, &n, "memory.low", l->reservation_bytes);
+	return n;
+}
+
+static size_t settings_v1(const struct cgroup_limits *l, struct cgroup_setting *out)
+{
+	size_t n = 0;
+	if (l->cpus > 0) {
+		add_setting(out, &n, "cpu/cpu.cfs_period_us", 100000);
+		add_setting(out, &n, "cpu/cpu.cfs_quota_us", (int64_t)(l->cpus * 100000));
+	}
+	if (l->cpu_shares)
+		add_setting(out, &n, "cpu/cpu.shares", l->cpu_shares);
+	if (l->memory_bytes) {
+		add_setting(out, &n, "memory/memory.limit_in_bytes", l->memory_bytes);
+		add_setting(out, &n, "memory/memory.memsw.limit_in_bytes", l->memory_bytes + l->swap_bytes);
+	}
+	if (l->reservation_bytes)
+		add_setting(out, &n, "memory/memory.soft_limit_in_bytes", l->reservation_bytes);
+	if (l->swappiness >= 0)
+		add_setting(out, &n, "memory/memory.swappiness", l->swappiness);
+	return n;
+}
+
+size_t cgroup_settings(enum cgroup_mode mode, const struct cgroup_limits *limits,
+		       struct cgroup_setting out[CGROUP_SETTINGS])
+{
+	return mode == CGROUP_UNIFIED ? settings_v2(limits, out) : settings_v1(limits, out);
+}
+
+/* A machine without swap accounting, or without a controller, has no such file. */
+static int write_settings(enum cgroup_mode mode, const char *group, const struct cgroup_limits *limits,
+			  struct error *err)
+{
+	struct cgroup_setting list[CGROUP_SETTINGS];
+	size_t n = cgroup_settings(mode, limits, list);
+	for (size_t i = 0; i < n; i++) {
+		char path[PATH_MAX], controller[16] = "";
+		const char *slash = strchr(list[i].file, '/'), *file = slash ? slash + 1 : list[i].file;
+		if (slash)
+			snprintf(controller, sizeof(controller), "%.*s", (int)(slash - list[i].file), list[i].file);
+		group_file(mode, controller, group, file, path);
+		int rc = path_put(path, list[i].value);
+		if (rc < 0 && rc != -ENOENT)
+			return error_errno(err, -rc, "write `%s` to %s of cgroup %s", list[i].value, file, group);
 	}
 	return 0;
+}
+
+static int make_task_v2(const char *group, struct error *err)
+{
+	static const char *const on[] = { "+cpu", "+memory", "+pids" };
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), ROOT "%s", group);
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return error_errno(err, errno, "make cgroup %s", group);
+	group_file(CGROUP_UNIFIED, "", group, "cgroup.subtree_control", path);
+	for (size_t i = 0; i < 3; i++) {
+		int rc = path_put(path, on[i]);
+		if (rc < 0)
+			return error_errno(err, -rc, "switch cgroup controller %s on in %s", on[i] + 1, group);
+	}
+	return 0;
+}
+
+int cgroup_make_task(enum cgroup_mode mode, const char *group, const struct cgroup_limits *limits, struct error *err)
+{
+	if (mode == CGROUP_NONE)
+		return 0;
+	if (mode == CGROUP_UNIFIED) {
+		if (make_task_v2(group, err) < 0)
+			return -1;
+	} else if (make_group("cpu", group, err) < 0 || make_group("memory", group, err) < 0) {
+		return -1;
+	} else { /* kernels before 5.11 count children only when told to */
+		char path[PATH_MAX];
+		group_file(mode, "memory", group, "memory.use_hierarchy", path);
+		path_put(path, "1");
+	}
+	return write_settings(mode, group, limits, err);
 }
 
 int cgroup_make(const char *group, const struct cgroup_limits *limits, struct error *err)
 {
 	for (size_t i = 0; i < OWN_CONTROLLERS; i++) {
 		int rc = make_group(own_controllers[i], group, err);
-		if (rc < 0 || (rc > 0 && set_limits(own_controllers[i], group, limits, err) < 0))
+		if (rc < 0 || (rc > 0 && !strcmp(own_controllers[i], "devices") && limit_devices(group, err) < 0))
 			return -1;
 	}
-	return 0;
+	return write_settings(CGROUP_LEGACY, group, limits, err);
+}
+
+int cgroup_allow_device(const char *group, const char *rule, struct error *err)
+{
+	return put("devices", group, "devices.allow", rule, err);
 }
 
 int cgroup_enter(const char *group)

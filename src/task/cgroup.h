@@ -9,6 +9,7 @@
 #ifndef QUERN_TASK_CGROUP_H
 #define QUERN_TASK_CGROUP_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include "base/error.h"
 
@@ -25,9 +26,26 @@ int cgroup_prepare(enum cgroup_mode mode, struct error *err);
 struct cgroup_limits {
 	double cpus; /* 0 = none, as in the others */
 	int64_t memory_bytes, pids;
+	int64_t swap_bytes;        /* beside memory_bytes, when that is set */
+	int64_t reservation_bytes; /* soft: reclaimed down to it when the machine is short */
+	int64_t cpu_shares;        /* 2..262144, 1024 = one share */
+	int64_t swappiness;        /* -1: as it is */
 };
+/* What to write where for such limits: the files in order, "cpu/cpu.cfs_quota_us" with v1 (the controller first),
+ * "cpu.max" with v2. What the machine cannot limit is left out by the writer. Returns how many there are. */
+struct cgroup_setting {
+	const char *file;
+	char value[32];
+};
+#define CGROUP_SETTINGS 8
+size_t cgroup_settings(enum cgroup_mode mode, const struct cgroup_limits *limits,
+		       struct cgroup_setting out[CGROUP_SETTINGS]);
+/* Makes the group of a task ("/quern/<task>") with the limits of all its containers together; before theirs. */
+int cgroup_make_task(enum cgroup_mode mode, const char *group, const struct cgroup_limits *limits, struct error *err);
 /* v1: makes the groups of a container with their limits (but the one on pids) and the rules for devices. */
 int cgroup_make(const char *group, const struct cgroup_limits *limits, struct error *err);
+/* v1: the container may use a device: "c 195:0 rwm". */
+int cgroup_allow_device(const char *group, const char *rule, struct error *err);
 /* v1: moves the calling process into the groups. Fit for a child between fork and exec. 0 or -errno. */
 int cgroup_enter(const char *group);
 /* v1: from here the container may not have more processes than that (the runtime's own have gone). */

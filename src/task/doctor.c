@@ -15,7 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/json.h"
+#include "task/cdi.h"
 #include "task/filter.h"
 #include "task/image.h"
 #include "task/machine.h"
@@ -179,7 +181,27 @@ static void check_filter(json_t *list)
 	    rc == 0 ? "system calls of containers are filtered" : error_text(&err));
 }
 
-json_t *task_doctor(const char *data_dir)
+static void check_gpus(json_t *list, const char *cdi_dirs)
+{
+	struct arena a = ARENA_INIT;
+	struct cdi cdi;
+	CLEANUP_BUF struct buf text = BUF_INIT;
+	cdi_load(&a, cdi_dirs, &cdi);
+	const char **gpus = cdi_gpus(&a, &cdi);
+	for (size_t i = 0; gpus[i]; i++)
+		buf_printf(&text, "%s%s", i ? ", " : "", gpus[i]);
+	bool driver = access("/dev/nvidiactl", F_OK) == 0;
+	if (*gpus)
+		add(list, "gpus", true, NULL, "%.*s", STR_ARG(buf_str(&text)));
+	else if (cdi.notes[0] || driver)
+		add(list, "gpus", false, "sudo nvidia-ctk cdi generate --format=json --output=/etc/cdi/nvidia.json",
+		    "%s", cdi.notes[0] ? cdi.notes[0] : "there is a GPU, but no CDI file describes it");
+	else
+		add(list, "gpus", true, NULL, "none (no CDI file in %s)", cdi_dirs ? cdi_dirs : CDI_DIRS);
+	arena_release(&a);
+}
+
+json_t *task_doctor(const char *data_dir, const char *cdi_dirs)
 {
 	struct arena a = ARENA_INIT;
 	struct machine m;
@@ -198,6 +220,7 @@ json_t *task_doctor(const char *data_dir)
 	check_filter(list);
 	check_disk(list, data_dir);
 	check_init(list);
+	check_gpus(list, cdi_dirs);
 	check_packages(list);
 	arena_release(&a);
 	return list;

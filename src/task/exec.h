@@ -21,6 +21,8 @@ struct exec_task {
 	enum exec_phase phase;
 	double cpus;
 	int64_t memory_bytes;
+	int64_t gpus_wanted;
+	json_t *gpus;      /* {container: [names]}, once it is launched */
 	int64_t seq;       /* order of arrival */
 	int64_t forked_at; /* monotonic ms */
 	json_t *task;      /* task.json while it waits; NULL afterwards */
@@ -74,6 +76,16 @@ void exec_prune(struct executor *x);
 json_t *exec_list(struct executor *x);
 json_t *exec_machine(struct executor *x);
 void exec_tasks_close(struct executor *x);
+
+/* exec_gpu.c */
+int64_t exec_gpus_wanted(const json_t *spec);
+/* How many the machine has, or are free now. */
+size_t exec_gpus_count(const struct executor *x, bool free_only);
+/* Their names; owned. */
+json_t *exec_gpus_list(const struct executor *x);
+/* Gives a task that is launched now as many as it wants: t->gpus and task.json's "gpus". They are free again when it
+ * has stopped. */
+void exec_gpus_assign(const struct executor *x, struct exec_task *t);
 
 /* exec_disk.c: the same on disk. */
 int exec_open_task(struct executor *x, const char *id, bool make, struct error *err); /* fd of exec/ */

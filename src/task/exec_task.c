@@ -31,6 +31,7 @@ static void task_free(struct exec_task *t)
 		close(t->exec_fd);
 	free(t->id);
 	free(t->owner);
+	json_decref(t->gpus);
 	json_decref(t->task);
 	json_decref(t->state);
 	json_decref(t->event);
@@ -48,6 +49,7 @@ static struct exec_task *task_add(struct executor *x, const char *id, int exec_f
 	t->task = json_incref(task);
 	t->cpus = json_get_real(json_get(task, "booked"), "cpus", 0);
 	t->memory_bytes = json_get_int(json_get(task, "booked"), "memory", 0);
+	t->gpus_wanted = exec_gpus_wanted(json_get(task, "spec"));
 	t->seq = json_get_int(task, "seq", 0);
 	x->next_seq = t->seq >= x->next_seq ? t->seq + 1 : x->next_seq;
 	map_set(&x->tasks, str_from(t->id), t);
@@ -59,9 +61,13 @@ static struct exec_task *task_add(struct executor *x, const char *id, int exec_f
 static const char *queue_reason(struct executor *x, const struct exec_task *t)
 {
 	static char text[160];
-	snprintf(text, sizeof(text), "waits for %.4g CPUs and %lld MiB; %.4g CPUs and %lld MiB are free", t->cpus,
-		 (long long)(t->memory_bytes >> 20), x->machine.cpus - x->cpus_used,
-		 (long long)((x->machine.memory_bytes - x->memory_used) >> 20));
+	if (t->gpus_wanted && (int64_t)exec_gpus_count(x, true) < t->gpus_wanted)
+		snprintf(text, sizeof(text), "waits for %lld GPUs; %zu are free", (long long)t->gpus_wanted,
+			 exec_gpus_count(x, true));
+	else
+		snprintf(text, sizeof(text), "waits for %.4g CPUs and %lld MiB; %.4g CPUs and %lld MiB are free",
+			 t->cpus, (long long)(t->memory_bytes >> 20), x->machine.cpus - x->cpus_used,
+			 (long long)((x->machine.memory_bytes - x->memory_used) >> 20));
 	return text;
 }
 
@@ -75,7 +81,8 @@ void exec_tell_now(struct executor *x, struct exec_task *t,
 		tell(ctx, t, event);
 	} else if (t->phase == EXEC_LIVE && started) {
 		CLEANUP_JSON json_t *event =
-			json_pack("{s:s,s:s,s:I}", "task", t->id, "type", "started", "at", (json_int_t)started);
+			json_pack("{s:s,s:s,s:I,s:I}", "task", t->id, "type", "started", "pulled_at",
+				  (json_int_t)json_get_int(t->state, "pulled_at", started), "at", (json_int_t)started);
 		tell(ctx, t, event);
 		if (json_get_int(t->state, "changes", 0) &&
 		    t->changes_told) { /* said before; who comes now has not heard it */
@@ -202,7 +209,8 @@ static void book(struct executor *x, const struct exec_task *t, int sign)
 static bool fits(const struct executor *x, const struct exec_task *t)
 {
 	return x->cpus_used + t->cpus <= x->machine.cpus + 1e-6 &&
-	       x->memory_used + t->memory_bytes <= x->machine.memory_bytes;
+	       x->memory_used + t->memory_bytes <= x->machine.memory_bytes &&
+	       (!t->gpus_wanted || (int64_t)exec_gpus_count(x, true) >= t->gpus_wanted);
 }
 
 static void stopped(struct executor *x, struct exec_task *t, json_t *event)
@@ -232,6 +240,8 @@ static void launch(struct executor *x, struct exec_task *t, bool write)
 	t->phase = EXEC_LIVE;
 	book(x, t, 1);
 	json_set_text(t->task, "launched", x->boot);
+	if (write)
+		exec_gpus_assign(x, t);
 	int rc = write ? exec_write_task(x, t->exec_fd, t->task, true, &err) : 0;
 	if (rc == 0)
 		rc = fork_supervisor(x, t, &err);
@@ -279,10 +289,12 @@ static void clamp_number(json_t *obj, const char *key, double most, json_t *note
 /* What is larger than the machine is cut to it; `spec` is a copy of ours. */
 static void scale_down(struct executor *x, json_t *spec, json_t *notes)
 {
-	json_t *resources = json_get(spec, "resources"), *c;
+	json_t *resources = json_get(spec, "resources"), *limits = json_get(spec, "limits"), *c;
 	size_t i;
 	clamp_number(resources, "cpus", x->machine.cpus, notes, "task", "CPUs", 1);
 	clamp_number(resources, "memory", (double)x->machine.memory_bytes, notes, "task", "GiB", 1 << 30);
+	clamp_number(limits, "cpus", x->machine.cpus, notes, "limit of the task", "CPUs", 1);
+	clamp_number(limits, "memory", (double)x->machine.memory_bytes, notes, "limit of the task", "GiB", 1 << 30);
 	json_array_foreach (json_get(spec, "containers"), i, c) {
 		CLEANUP_FREE char *name = NULL;
 		if (asprintf(&name, "container %s", json_get_text(c, "name")) < 0)
@@ -300,6 +312,7 @@ static json_t *make_options(struct executor *x)
 	json_set_text(o, "runtime", x->machine.runtime);
 	json_set_bool(o, "crun", x->machine.crun);
 	json_set_bool(o, "rootless", x->machine.rootless);
+	json_set_text(o, "cdi_dirs", x->options.cdi_dirs);
 	json_set_text(o, "cgroup", cgroup_mode_name(x->machine.cgroup));
 	json_set_int(o, "daemon_uid", x->options.daemon_uid);
 	json_set_int(o, "daemon_gid", x->options.daemon_gid);
@@ -342,6 +355,10 @@ int exec_start(struct executor *x, const char *owner, const json_t *spec, const 
 		*phase = t ? phase_name(t) : "forgotten";
 		return 0;
 	}
+	int64_t gpus = exec_gpus_wanted(spec);
+	if (gpus && gpus > (int64_t)exec_gpus_count(x, false))
+		return error_aws(err, "ValidationException", "the task asks for %lld GPUs, this machine has %zu",
+				 (long long)gpus, exec_gpus_count(x, false));
 	int fd = exec_open_task(x, id, true, err);
 	if (fd < 0)
 		return -1;
@@ -349,8 +366,10 @@ int exec_start(struct executor *x, const char *owner, const json_t *spec, const 
 	bool now = !first_queued(x); /* nobody overtakes */
 	t = task_add(x, id, fd, task);
 	now = now && fits(x, t);
-	if (now)
+	if (now) {
 		json_set_text(task, "launched", x->boot);
+		exec_gpus_assign(x, t);
+	}
 	if (exec_write_task(x, fd, task, false, err) < 0) {
 		map_remove(&x->tasks, str_from(id));
 		task_free(t);
@@ -498,6 +517,7 @@ static void adopt(struct executor *x, const char *id)
 		t->event = json_incref(event);
 	} else if (connect_supervisor(x, t) == 0) {
 		t->phase = EXEC_LIVE;
+		t->gpus = json_incref(json_get(task, "gpus"));
 		t->started_told = json_get_int(t->state, "started_at", 0) != 0;
 		book(x, t, 1);
 		log_info("executor", "%s: its supervisor lives", id);
@@ -595,6 +615,8 @@ json_t *exec_machine(struct executor *x)
 	json_set_int(m, "memory", x->machine.memory_bytes);
 	json_set_real(m, "cpus_free", x->machine.cpus - x->cpus_used);
 	json_set_int(m, "memory_free", x->machine.memory_bytes - x->memory_used);
+	json_object_set_new(m, "gpus", exec_gpus_list(x));
+	json_set_int(m, "gpus_free", (int64_t)exec_gpus_count(x, true));
 	json_object_set_new(m, "runtime", x->machine.runtime ? json_string(x->machine.runtime) : json_null());
 	json_set_text(m, "cgroup_mode", cgroup_mode_name(x->machine.cgroup));
 	json_set_bool(m, "rootless", x->machine.rootless);

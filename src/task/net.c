@@ -243,7 +243,11 @@ const char *net_hosts(struct sup_container *c)
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		struct in_addr at = { htonl(joined ? TASK_NETWORK + 2 + (uint32_t)i : INADDR_LOOPBACK) };
 		char ip[INET_ADDRSTRLEN];
-		buf_printf(&text, "%s\t%s\n", inet_ntop(AF_INET, &at, ip, sizeof(ip)), s->spec.containers[i].name);
+		const char *name = s->spec.containers[i].name, *other = s->spec.containers[i].hostname;
+		buf_printf(&text, "%s\t%s%s%s\n", inet_ntop(AF_INET, &at, ip, sizeof(ip)), name, other ? " " : "",
+			   other ? other : "");
 	}
+	for (size_t i = 0; i < c->spec->nhosts; i++)
+		buf_printf(&text, "%s\t%s\n", c->spec->hosts[i].ip, c->spec->hosts[i].name);
 	return arena_strdup(&s->arena, buf_str(&text));
 }

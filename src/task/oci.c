@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "task/cdi.h"
 #include "task/path.h"
 #include "task/filter.h"
 #include "task/sup.h"
@@ -52,7 +53,7 @@ static json_t *make_env(struct sup_container *c)
 {
 	CLEANUP_JSON json_t *map = json_object();
 	json_set_text(map, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-	json_set_text(map, "HOSTNAME", c->spec->name);
+	json_set_text(map, "HOSTNAME", sup_hostname(c));
 	json_set_text(map, "HOME", c->home);
 	for (size_t i = 0; c->image.env && c->image.env[i]; i++) {
 		const char *eq = strchr(c->image.env[i], '=');
@@ -263,6 +264,34 @@ static int add_init(struct sup_container *c, json_t *list, struct error *err)
 
 /* ---- linux ---- */
 
+static json_t *cpu_resources(const struct sup_container *c)
+{
+	json_t *cpu = json_object();
+	if (c->spec->cpu_quota > 0) {
+		json_set_int(cpu, "quota", (int64_t)(c->spec->cpu_quota * 100000));
+		json_set_int(cpu, "period", 100000);
+	}
+	if (c->spec->cpu_shares)
+		json_set_int(cpu, "shares", c->spec->cpu_shares);
+	return cpu;
+}
+
+static json_t *memory_resources(const struct sup_container *c)
+{
+	json_t *memory = json_object();
+	if (c->spec->memory_bytes) {
+		bool swap = access("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", F_OK) == 0;
+		json_set_int(memory, "limit", c->spec->memory_bytes);
+		if (swap || c->sup->cgroup == CGROUP_UNIFIED) /* memory and swap together */
+			json_set_int(memory, "swap", c->spec->memory_bytes + c->spec->swap_bytes);
+	}
+	if (c->spec->memory_reservation_bytes)
+		json_set_int(memory, "reservation", c->spec->memory_reservation_bytes);
+	if (c->spec->swappiness >= 0 && c->sup->cgroup != CGROUP_UNIFIED)
+		json_set_int(memory, "swappiness", c->spec->swappiness);
+	return memory;
+}
+
 static json_t *make_resources(struct sup_container *c)
 {
 	json_t *resources = json_object();
@@ -270,17 +299,10 @@ static json_t *make_resources(struct sup_container *c)
 	if (mode == CGROUP_NONE || c->own_cgroups)
 		return resources;
 	json_object_set_new(resources, "devices", json_pack("[{s:b,s:s}]", "allow", 0, "access", "rwm"));
-	if (c->spec->cpu_quota > 0 && cgroup_has(mode, "cpu"))
-		json_object_set_new(resources, "cpu",
-				    json_pack("{s:I,s:I}", "quota", (json_int_t)(c->spec->cpu_quota * 100000), "period",
-					      (json_int_t)100000));
-	if (c->spec->memory_bytes && cgroup_has(mode, "memory")) {
-		json_t *memory = json_pack("{s:I}", "limit", (json_int_t)c->spec->memory_bytes);
-		bool swap = access("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", F_OK) == 0;
-		if (swap || mode == CGROUP_UNIFIED) /* no swap beside the limit */
-			json_set_int(memory, "swap", c->spec->memory_bytes);
-		json_object_set_new(resources, "memory", memory);
-	}
+	if (cgroup_has(mode, "cpu"))
+		json_object_set_new(resources, "cpu", cpu_resources(c));
+	if (cgroup_has(mode, "memory"))
+		json_object_set_new(resources, "memory", memory_resources(c));
 	if (c->spec->pids && cgroup_has(mode, "pids"))
 		json_object_set_new(resources, "pids", json_pack("{s:I}", "limit", (json_int_t)c->spec->pids));
 	return resources;
@@ -317,6 +339,12 @@ static void make_linux(struct sup_container *c, json_t *config)
 	json_object_set_new(linux_part, "resources", make_resources(c));
 	if (c->sup->cgroup != CGROUP_NONE && !c->own_cgroups)
 		json_set_text(linux_part, "cgroupsPath", c->group);
+	if (c->spec->nsysctls) {
+		json_t *sysctls = json_object();
+		for (size_t i = 0; i < c->spec->nsysctls; i++)
+			json_set_text(sysctls, c->spec->sysctls[i].name, c->spec->sysctls[i].value);
+		json_object_set_new(linux_part, "sysctl", sysctls);
+	}
 	json_object_set_new(linux_part, "maskedPaths", text_array(masked, COUNT(masked)));
 	json_object_set_new(linux_part, "readonlyPaths", text_array(readonly, COUNT(readonly)));
 	if (c->sup->crun && c->sup->seccomp_bpf)
@@ -334,7 +362,7 @@ int oci_write_config(struct sup_container *c, struct error *err)
 		return -1;
 	json_object_set_new(config, "root",
 			    json_pack("{s:s,s:b}", "path", "root", "readonly", (int)c->spec->readonly_root));
-	json_set_text(config, "hostname", c->spec->name);
+	json_set_text(config, "hostname", sup_hostname(c));
 	json_t *mounts = json_array();
 	json_object_set_new(config, "mounts", mounts);
 	add_system_mounts(c, mounts);
@@ -342,6 +370,8 @@ int oci_write_config(struct sup_container *c, struct error *err)
 		return -1;
 	add_spec_mounts(c, mounts);
 	make_linux(c, config);
+	if (c->edits && cdi_apply(&c->sup->arena, c->edits, config, err) < 0)
+		return -1;
 	CLEANUP_FREE char *text = json_text_dup(config);
 	CLEANUP_FD int dir = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)

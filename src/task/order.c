@@ -82,6 +82,20 @@ const char *order_hopeless(const struct sup_container *c)
 	return NULL;
 }
 
+bool order_may_stop(const struct sup_container *c)
+{
+	const struct sup *s = c->sup;
+	for (size_t i = 0; i < s->spec.ncontainers; i++) {
+		const struct sup_container *other = &s->containers[i];
+		if (other->phase != PHASE_RUNNING && other->phase != PHASE_STARTING)
+			continue;
+		for (size_t k = 0; k < other->spec->nafter; k++)
+			if (!strcmp(other->spec->after[k].container, c->spec->name))
+				return false;
+	}
+	return true;
+}
+
 /* ---- health ---- */
 
 void health_begin(struct sup_container *c)
@@ -89,6 +103,7 @@ void health_begin(struct sup_container *c)
 	const struct spec_health *h = c->spec->health;
 	if (!h)
 		return;
+	c->health_failures = 0;
 	c->health_at = mono_ms() + h->interval_ms;
 	c->health_grace = mono_ms() + h->start_period_ms;
 }

@@ -15,6 +15,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "task/layers.h"
 #include "task/path.h"
 #include "task/sup.h"
@@ -310,17 +311,32 @@ static int put_file(struct sup_container *c, const char *path, struct str text, 
 	return 0;
 }
 
+const char *sup_hostname(const struct sup_container *c)
+{
+	return c->spec->hostname ? c->spec->hostname : c->spec->name;
+}
+
+static void add_resolver(const struct sup_container *c, struct buf *resolv)
+{
+	const char **servers = c->spec->dns_servers, **search = c->spec->dns_search;
+	for (size_t i = 0; servers && servers[i]; i++)
+		buf_printf(resolv, "nameserver %s\n", servers[i]);
+	for (size_t i = 0; search && search[i]; i++)
+		buf_printf(resolv, "%s%s%s", i ? " " : "search ", search[i], search[i + 1] ? "" : "\n");
+}
+
 static int put_etc(struct sup_container *c, struct error *err)
 {
 	CLEANUP_BUF struct buf resolv = BUF_INIT;
 	CLEANUP_FD int etc = open("/etc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (c->sup->spec.network == NETWORK_HOST && etc >= 0) {
+	add_resolver(c, &resolv);
+	if (c->sup->spec.network == NETWORK_HOST && etc >= 0 && !c->spec->dns_servers) {
 		CLEANUP_FD int fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC); /* often a symlink */
 		char text[8192];
 		ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text));
 		buf_add(&resolv, text, n > 0 ? (size_t)n : 0);
 	}
-	const char *hostname = arena_printf(&c->sup->arena, "%s\n", c->spec->name);
+	const char *hostname = arena_printf(&c->sup->arena, "%s\n", sup_hostname(c));
 	if (put_file(c, "/etc/hostname", str_from(hostname), 0644, err) < 0 ||
 	    put_file(c, "/etc/hosts", str_from(net_hosts(c)), 0644, err) < 0)
 		return -1;
@@ -410,6 +426,7 @@ int sup_prepare_container(struct sup_container *c, struct error *err)
 				  : image_resolve(&s->arena, &src, c->spec->image, &c->image, err);
 	if (rc < 0)
 		return error_wrap(err, "CannotPullContainerError");
+	s->pulled_at = clock_now_ms();
 	return prepare(c, err) < 0 ? error_wrap(err, "CannotStartContainerError") : 0;
 }
 

@@ -91,9 +91,18 @@ static int make_cgroups(struct sup_container *c, struct error *err)
 	bool v1 = s->cgroup == CGROUP_LEGACY || s->cgroup == CGROUP_HYBRID;
 	if (!s->crun || !v1 || (c->spec->memory_bytes && c->spec->memory_bytes < OWN_MEMORY_MIN))
 		return 0;
-	const struct cgroup_limits limits = { c->spec->cpu_quota, c->spec->memory_bytes, c->spec->pids };
+	const struct cgroup_limits limits = { .cpus = c->spec->cpu_quota,
+					      .memory_bytes = c->spec->memory_bytes,
+					      .pids = c->spec->pids,
+					      .swap_bytes = c->spec->swap_bytes,
+					      .reservation_bytes = c->spec->memory_reservation_bytes,
+					      .cpu_shares = c->spec->cpu_shares,
+					      .swappiness = c->spec->swappiness };
 	if (cgroup_make(c->group, &limits, err) < 0)
 		return -1;
+	for (size_t i = 0; c->device_rules && c->device_rules[i]; i++)
+		if (cgroup_allow_device(c->group, c->device_rules[i], err) < 0)
+			return -1;
 	c->own_cgroups = true;
 	return 0;
 }
@@ -205,4 +214,14 @@ int runtime_started(struct sup_container *c, int status, struct error *err)
 	if (c->own_cgroups && c->spec->pids)
 		cgroup_limit_pids(c->group, c->spec->pids);
 	return 0;
+}
+
+void runtime_clear(struct sup_container *c)
+{
+	CLEANUP_FD int state =
+		open(arena_printf(&c->sup->arena, "%s/rt", c->sup->priv), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (state >= 0)
+		path_remove_tree(state, arena_printf(&c->sup->arena, "c%zu", c->index), NULL);
+	if (!c->own_cgroups)
+		cgroup_remove(c->sup->cgroup, c->group);
 }

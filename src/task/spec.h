@@ -47,6 +47,19 @@ struct spec_health {
 struct spec_port {
 	uint16_t container_port, host_port; /* host_port 0: any */
 };
+/* A container that ends is started again, when it ran at least this long and did not end with one of the codes. */
+struct spec_restart {
+	int64_t period_ms;
+	int *ignored;
+	size_t nignored;
+};
+/* A line of /etc/hosts. */
+struct spec_host {
+	const char *name, *ip;
+};
+struct spec_sysctl {
+	const char *name, *value;
+};
 enum spec_essential { ESSENTIAL_NO, ESSENTIAL_YES, ESSENTIAL_ON_FAILURE };
 struct spec_container {
 	const char *name, *image;
@@ -59,17 +72,27 @@ struct spec_container {
 	struct spec_file *files;
 	struct spec_ulimit *ulimits;
 	size_t nmounts, nfiles, nulimits;
-	double cpu_quota;                      /* CPUs; 0 = no limit */
-	int64_t memory_bytes, pids, shm_bytes; /* 0 = no limit / default */
-	const char **cap_add, **cap_drop;      /* NULL-ended, never NULL; "CAP_X" or "ALL" */
+	double cpu_quota;                             /* CPUs; 0 = no limit */
+	int64_t memory_bytes, pids, shm_bytes;        /* 0 = no limit / default */
+	int64_t cpu_shares, memory_reservation_bytes; /* 0 = none: weight among the task's containers, soft limit */
+	int64_t swap_bytes;                           /* beside memory_bytes */
+	int64_t swappiness;                           /* 0-100, -1 = the machine's; v1 only */
+	int64_t gpus;                                 /* how many for this container alone */
+	const char **cap_add, **cap_drop;             /* NULL-ended, never NULL; "CAP_X" or "ALL" */
 	int64_t stop_timeout_ms;
 	int stop_signal; /* 0 = the image's own, or SIGTERM */
 	struct spec_after *after;
 	size_t nafter, nports;
 	struct spec_health *health; /* NULL = none */
 	struct spec_port *ports;
-	int64_t start_timeout_ms;  /* 0 = none */
-	struct spec_layer *layers; /* lowest first; rootfs of a stored image, none = a built-in one */
+	int64_t start_timeout_ms;     /* 0 = none */
+	struct spec_restart *restart; /* NULL = never */
+	const char *hostname;         /* NULL = its name */
+	struct spec_host *hosts;
+	struct spec_sysctl *sysctls;
+	size_t nhosts, nsysctls;
+	const char **dns_servers, **dns_search; /* NULL-ended; NULL = none */
+	struct spec_layer *layers;              /* lowest first; rootfs of a stored image, none = a built-in one */
 	size_t nlayers;
 	const json_t *rootfs_config; /* the image's configuration document, borrowed */
 	const char *log;             /* relative to the data directory, or NULL */
@@ -91,6 +114,9 @@ struct task_spec {
 	int64_t max_runtime_ms; /* 0 = none */
 	double cpus;            /* to book; 0 = none */
 	int64_t memory_bytes;
+	bool limited; /* the containers share a group with these limits; 0 = none */
+	double limit_cpus;
+	int64_t limit_memory_bytes, limit_cpu_shares;
 	struct spec_output *outputs;
 	size_t noutputs;
 };

@@ -26,10 +26,12 @@ struct sup_container {
 	const struct spec_container *spec;
 	size_t index;
 	struct image image;
-	const char *group; /* cgroup "/quern/<task>/<container>" */
-	const char *dir;   /* bundle: priv/c<i> */
-	int root;          /* fd of the merged root */
-	int *mount_fds;    /* one a mount: where files in it are, or -1 */
+	const char *group;         /* cgroup "/quern/<task>/<container>" */
+	const char *dir;           /* bundle: priv/c<i> */
+	int root;                  /* fd of the merged root */
+	json_t *edits;             /* of its GPUs (cdi.h), owned; NULL = none */
+	const char **device_rules; /* that they need; NULL-ended */
+	int *mount_fds;            /* one a mount: where files in it are, or -1 */
 	uid_t uid;
 	gid_t gid;
 	const char *home;
@@ -45,6 +47,8 @@ struct sup_container {
 	int64_t kill_at, drain_until;    /* monotonic ms; 0 = not set */
 	int exit_code, signal;           /* -1 = none */
 	bool oom, asked;                 /* asked: it got a stop signal from us */
+	int64_t run_at;                  /* epoch ms: when it was started last, with a restart policy */
+	int64_t restarts, oom_kills;     /* kills by memory of the runs before this one */
 	struct cgroup_usage usage;
 	char *error; /* owned */
 	/* order.c */
@@ -86,6 +90,7 @@ struct sup {
 		int64_t cpu_ms, peak;
 	} early[64];
 	size_t nearly;
+	int64_t pulled_at;  /* epoch ms: all images were there; 0 = not yet */
 	int64_t started_at; /* all run; 0 = not yet */
 	int64_t timeout_at; /* monotonic */
 	const char *reason; /* why it ends; NULL = it does not */
@@ -98,10 +103,15 @@ struct sup {
 	int64_t changes; /* counts what "changed" events tell; 0 = nothing yet */
 };
 
+/* gpu.c: what the devices that the executor has assigned ask for; before runtime_launch. */
+int sup_read_gpus(struct sup_container *c, struct error *err);
+
 /* rootfs.c */
 int sup_private_mounts(struct sup *s, struct error *err);
 /* Root, mounts and files of one container. Error texts are complete ("CannotPullContainerError: ..."). */
 int sup_prepare_container(struct sup_container *c, struct error *err);
+/* The host name that it sees. */
+const char *sup_hostname(const struct sup_container *c);
 /* seed.c: copies the directory `seed` (relative to the data directory) into a new scratch directory. */
 int sup_seed_scratch(struct sup_container *c, const char *seed, int scratch, struct error *err);
 /* At most `max` bytes of a regular file as the container sees it; NULL when there is none. Always valid UTF-8. In the
@@ -123,6 +133,8 @@ int runtime_go(struct sup_container *c, struct error *err);
 void runtime_cancel(struct sup_container *c);
 /* After the runtime has ended with `status`: reads the pid, or fills err. */
 int runtime_started(struct sup_container *c, int status, struct error *err);
+/* After its process has ended: removes what the runtime remembers of it, so that it can be launched again. */
+void runtime_clear(struct sup_container *c);
 
 /* sup_state.c */
 int sup_save(struct sup *s, bool sync, struct error *err);

@@ -67,6 +67,7 @@ json_t *sup_stopped_event(struct sup *s)
 	json_set_text(event, "task", s->spec.id);
 	json_set_text(event, "type", "stopped");
 	set_time(event, "at", at);
+	set_time(event, "pulled_at", s->pulled_at);
 	set_time(event, "started_at", s->started_at);
 	json_set_text(event, "reason", s->reason ? s->reason : "exited");
 	json_object_set_new(event, "error", s->error ? json_string(s->error) : json_null());
@@ -89,6 +90,10 @@ static void add_report(const struct sup_container *c, json_t *one)
 		json_set_text(one, "health", health_name(c));
 	json_set_int(one, "uid", c->uid);
 	json_set_int(one, "gid", c->gid);
+	if (c->spec->restart)
+		json_set_int(one, "restarts", c->restarts);
+	if (json_get(json_get(c->sup->task, "gpus"), c->spec->name))
+		json_object_set(one, "gpus", json_get(json_get(c->sup->task, "gpus"), c->spec->name));
 	json_set_bool(one, "essential", c->spec->essential != ESSENTIAL_NO);
 	if (!c->host_ports)
 		return;
@@ -115,6 +120,7 @@ static json_t *state_json(struct sup *s)
 	json_set_text(state, "id", s->spec.id);
 	json_set_text(state, "phase", phase_name(s));
 	json_set_int(state, "pid", getpid());
+	set_time(state, "pulled_at", s->pulled_at);
 	set_time(state, "started_at", s->started_at);
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		const struct sup_container *c = &s->containers[i];

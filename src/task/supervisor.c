@@ -205,13 +205,19 @@ static void ask_to_end(struct sup_container *c)
 	c->kill_at = mono_ms() + c->spec->stop_timeout_ms;
 }
 
+static void ask_all_to_end(struct sup *s)
+{
+	for (size_t i = 0; i < s->spec.ncontainers; i++)
+		if (order_may_stop(&s->containers[i]))
+			ask_to_end(&s->containers[i]);
+}
+
 void sup_stop(struct sup *s, const char *reason)
 {
 	if (s->reason || s->event)
 		return;
 	s->reason = reason;
-	for (size_t i = 0; i < s->spec.ncontainers; i++)
-		ask_to_end(&s->containers[i]);
+	ask_all_to_end(s);
 	sup_save(s, false, NULL);
 	sup_tell(s);
 }
@@ -234,13 +240,44 @@ static void container_failed(struct sup_container *c, const char *text)
 			send_signal(&s->containers[i], SIGKILL);
 }
 
+static void start_one(struct sup_container *c);
+
+static bool may_restart(const struct sup_container *c)
+{
+	const struct spec_restart *r = c->spec->restart;
+	if (!r || c->sup->reason || c->finished_at - c->run_at < r->period_ms)
+		return false;
+	for (size_t i = 0; i < r->nignored; i++)
+		if (r->ignored[i] == c->exit_code)
+			return false;
+	return true;
+}
+
+/* Once more in the same root. */
+static void restart(struct sup_container *c)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	runtime_clear(c);
+	c->exit_code = c->signal = -1;
+	c->finished_at = c->drain_until = 0;
+	c->asked = c->oom = false;
+	c->restarts++;
+	if (runtime_launch(c, &err) < 0) {
+		error_wrap(&err, "CannotStartContainerError");
+		container_failed(c, error_text(&err));
+	} else {
+		start_one(c);
+	}
+}
+
 /* The process and its output have ended: count, decide about the rest. */
 static void container_done(struct sup_container *c)
 {
 	struct sup *s = c->sup;
 	struct cgroup_usage usage;
 	cgroup_read(s->cgroup, c->group, &usage);
-	c->oom = usage.oom_kills > 0;
+	c->oom = usage.oom_kills > c->oom_kills;
+	c->oom_kills = c->own_cgroups ? usage.oom_kills : 0;
 	c->usage.cpu_ms = usage.cpu_ms >= 0 ? usage.cpu_ms : c->usage.cpu_ms;
 	c->usage.memory_peak_bytes =
 		usage.memory_peak_bytes >= 0 ? usage.memory_peak_bytes : c->usage.memory_peak_bytes;
@@ -248,8 +285,13 @@ static void container_done(struct sup_container *c)
 		sup_note(s, "%s: %lld bytes of output could not be written to the log", c->spec->name,
 			 (long long)c->log.lost_bytes);
 	logpump_close(&c->log);
-	c->phase = PHASE_ENDED;
 	health_end(c);
+	if (may_restart(c)) {
+		restart(c);
+		sup_changed(s);
+		return;
+	}
+	c->phase = PHASE_ENDED;
 	bool ends_task = c->spec->essential == ESSENTIAL_YES ||
 			 (c->spec->essential == ESSENTIAL_ON_FAILURE && c->exit_code != 0);
 	if (ends_task && !all_ended(s))
@@ -283,7 +325,7 @@ static void task_running(struct sup *s)
 			return;
 	s->started_at = clock_now_ms();
 	for (size_t i = 0; i < s->spec.ncontainers; i++)
-		s->changes += s->containers[i].host_ports != NULL; /* where they are reachable is news */
+		s->changes += s->containers[i].host_ports || s->containers[i].edits; /* which ones is news */
 	if (s->spec.max_runtime_ms)
 		s->timeout_at = mono_ms() + s->spec.max_runtime_ms;
 }
@@ -298,13 +340,17 @@ static void container_started(struct sup_container *c, int status)
 		container_failed(c, error_text(&err));
 		return;
 	}
-	c->started_at = clock_now_ms();
+	c->run_at = clock_now_ms();
+	c->started_at = c->started_at ? c->started_at : c->run_at;
 	c->phase = PHASE_RUNNING;
 	c->kill_at = 0;
 	c->pidfd = pidfd_open(c->pid, 0);
 	c->pid_start = process_start(c->pid);
 	health_begin(c);
-	task_running(s);
+	if (!s->started_at)
+		task_running(s);
+	if (c->restarts)
+		sup_changed(s);
 	sup_save(s, false, NULL);
 	sup_tell(s);
 	for (size_t i = 0; i < s->nearly; i++)
@@ -315,8 +361,6 @@ static void container_started(struct sup_container *c, int status)
 		}
 	if (s->error)
 		send_signal(c, SIGKILL);
-	else if (s->reason)
-		ask_to_end(c);
 }
 
 /* ---- the loop ---- */
@@ -440,9 +484,11 @@ static void start_one(struct sup_container *c)
 	}
 }
 
-/* Containers that waited for others: starts them, or gives them up. */
+/* Containers that waited for others: starts them, gives them up, or asks them to end. */
 static void advance(struct sup *s)
 {
+	if (s->reason && strcmp(s->reason, "start-failed"))
+		ask_all_to_end(s);
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		struct sup_container *c = &s->containers[i];
 		if (c->phase != PHASE_NEW)
@@ -477,16 +523,31 @@ static void run_loop(struct sup *s)
 
 /* ---- the whole ---- */
 
+static int make_task_group(struct sup *s, struct error *err)
+{
+	const struct cgroup_limits limits = { .cpus = s->spec.limit_cpus,
+					      .memory_bytes = s->spec.limit_memory_bytes,
+					      .cpu_shares = s->spec.limit_cpu_shares,
+					      .swappiness = -1 };
+	if (!s->spec.limited)
+		return 0;
+	return cgroup_make_task(s->cgroup, arena_printf(&s->arena, "/quern/%s", s->spec.id), &limits, err);
+}
+
 static int prepare_all(struct sup *s, struct error *err)
 {
+	if (make_task_group(s, err) < 0)
+		return error_wrap(err, "CannotStartContainerError");
 	if (net_setup(s, err) < 0)
 		return error_wrap(err, "CannotStartContainerError");
 	for (size_t i = 0; i < s->spec.ncontainers; i++)
-		if (runtime_launch(&s->containers[i], err) < 0)
+		if (sup_read_gpus(&s->containers[i], err) < 0 || runtime_launch(&s->containers[i], err) < 0)
 			return error_wrap(err, "CannotStartContainerError");
 	for (size_t i = 0; i < s->spec.ncontainers; i++)
-		if (sup_prepare_container(&s->containers[i], err) < 0)
+		if (sup_prepare_container(&s->containers[i], err) < 0) {
+			s->containers[i].error = mem_strdup(error_text(err));
 			return -1;
+		}
 	/* The executor has written task.json and syncs it before it answers; nothing may run before it is on disk. */
 	CLEANUP_FD int task = openat(s->exec_fd, "task.json", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (task < 0 || fsync(task) < 0 || fsync(s->exec_fd) < 0 || fsync(s->task_fd) < 0)
@@ -594,8 +655,10 @@ int supervisor_main(const char *task_dir)
 	}
 	finish(&s);
 	clean_up(&s);
-	for (size_t i = 0; i < s.spec.ncontainers; i++)
+	for (size_t i = 0; i < s.spec.ncontainers; i++) {
 		free(s.containers[i].error);
+		json_decref(s.containers[i].edits);
+	}
 	free(s.error);
 	json_decref(s.task);
 	json_decref(s.notes);

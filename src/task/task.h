@@ -21,7 +21,10 @@
  *                  {"type":"bind", "source":"…", "target":"…", "readonly":true},
  *                  {"type":"tmpfs", "target":"…", "size":n} ],
  *      "files": [ {"path":"/opt/ml/input/config/hyperparameters.json", "text":"…", "mode":420} ],   written before the
- * start "cpu_quota": 2.0|null (CPUs), "memory": bytes|null, "pids": n|null, "shm": bytes|null, "after":
+ * start "cpu_quota": 2.0|null (CPUs), "cpu_shares": n (weight), "memory": bytes|null, "memory_reservation": bytes
+ * (soft), "swap": bytes beside it, "swappiness": 0-100, "pids": n|null, "shm": bytes|null, "gpus": n (for it alone; see
+ * cdi.h), "restart": {"period_ms": n, "ignored": [exit codes]}  started again when it ran that long, "hostname": text,
+ * "hosts": [{"name","ip"}], "dns": {"servers":[],"search":[]}, "sysctls": {name: value}, "after":
  * [{"container":"db","condition":"START"|"COMPLETE"|"SUCCESS"|"HEALTHY"}], "start_timeout_ms": n (others wait that long
  * for it at most), "health": {"command":["CMD-SHELL","..."],"interval_ms","timeout_ms","retries","start_period_ms"},
  *      "ports": [{"container_port":80,"host_port":0}],   private: reachable at 127.0.0.1:<host_port> (0: any that is
@@ -31,7 +34,8 @@
  *   "one_network": false,                 private: one namespace for all containers, who then meet on 127.0.0.1
  *   "endpoints": false,                   private: 169.254.170.2 is outside of the containers' namespaces (no port of
  * theirs is taken), port 80 is the API too "max_runtime_ms": n|null,             then stopped with reason "timeout"
- *   "resources": {"cpus": 4.0, "memory": n},   what the scheduler books on this machine; queued when full
+ *   "resources": {"cpus": 4.0, "memory": n},   what the scheduler books on this machine; queued when full (GPUs too)
+ *   "limits": {"cpus","memory","cpu_shares"},   what all containers may use together
  *   "outputs": [ {"name":"model", "from":"<scratch name>", "path":"" , "form":"tar.gz"|"files",
  * "when":"success"|"always", "container":null} ] }
  *
@@ -84,7 +88,8 @@ int task_start(struct task_client *c, const char *owner_actor, json_t *spec, str
 int task_stop(struct task_client *c, const char *task_id, const char *reason, struct error *err);
 /* {"task","state","containers":[{name,pid,...}]} of live tasks; owned. */
 json_t *task_list(struct task_client *c, struct error *err);
-/* The machine as the executor sees it: {"cpus","memory","runtime","cgroup_mode","rootless","notes":[…]}; owned. */
+/* The machine as the executor sees it: {"cpus","memory","gpus":[names],"runtime","cgroup_mode","rootless","notes":[…]};
+ * owned. */
 json_t *task_machine(struct task_client *c, struct error *err);
 
 /* The effects "task.start" {owner, spec} and "task.stop" {task, reason}, for turn_effect: registered here. A start that
@@ -101,6 +106,7 @@ struct executor_options {
 	const char *images_dir;     /* built-in images' content (libexecdir/quern/images) */
 	int daemon_uid, daemon_gid; /* who may connect, and who owns outputs; -1: same as the executor */
 	const char *runtime;        /* "crun", "runc" or NULL = best */
+	const char *cdi_dirs;       /* where GPUs are described, separated by ':'; NULL = /etc/cdi:/var/run/cdi */
 	uint16_t api_port;          /* for network "private" */
 };
 /* Runs until SIGTERM; tasks go on. Returns the exit status. */
@@ -108,6 +114,6 @@ int executor_main(const struct executor_options *options);
 /* `quern task <dir>`: the supervisor of one task. */
 int supervisor_main(const char *task_dir);
 /* Checks for `quern doctor`: array of {"check","ok","detail","fix"}; owned. */
-json_t *task_doctor(const char *data_dir);
+json_t *task_doctor(const char *data_dir, const char *cdi_dirs);
 
 #endif

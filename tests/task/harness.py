@@ -103,7 +103,7 @@ class Client:
 
 
 class Executor:
-    def __init__(self, runtime=None, uid=None, data=None, api_port=0, images=None, prefix=()):
+    def __init__(self, runtime=None, uid=None, data=None, api_port=0, images=None, prefix=(), cdi=None):
         self.data = data or tempfile.mkdtemp(prefix="quern-task-")
         os.chmod(self.data, 0o755)
         self.images = images or os.path.join(self.data, "images")
@@ -112,7 +112,7 @@ class Executor:
             with open(os.path.join(self.images, "images.json"), "w") as f:
                 json.dump(IMAGES_JSON, f)
         self.socket = os.path.join(self.data, "exec.sock")
-        self.runtime, self.uid, self.api_port, self.prefix = runtime, uid, api_port, list(prefix)
+        self.runtime, self.uid, self.api_port, self.prefix, self.cdi = runtime, uid, api_port, list(prefix), cdi
         self.start()
 
     def start(self):
@@ -123,6 +123,8 @@ class Executor:
             argv += ["--daemon-uid", str(self.uid), "--daemon-gid", str(self.uid)]
         if self.api_port:
             argv += ["--api-port", str(self.api_port)]
+        if self.cdi:
+            argv += ["--cdi-dirs", self.cdi]
         self.log = open(os.path.join(self.data, "executor.log"), "ab")
         if os.path.exists(self.socket):
             os.unlink(self.socket)
@@ -154,7 +156,7 @@ class Executor:
     def spec(self, command, **more):
         """A task of one container; keys that belong to the container go there."""
         task = {"id": more.pop("id", None) or self.new_id(), "network": more.pop("network", "none")}
-        for key in ("max_runtime_ms", "resources", "outputs"):
+        for key in ("max_runtime_ms", "resources", "outputs", "limits", "report"):
             if key in more:
                 task[key] = more.pop(key)
         container = {"name": "main", "image": IMAGE, "entrypoint": None,

@@ -10,12 +10,15 @@
 
 static int run_executor(int argc, char **argv)
 {
-	static const struct option names[] = {
-		{ "socket", required_argument, NULL, 's' },     { "data", required_argument, NULL, 'd' },
-		{ "images", required_argument, NULL, 'i' },     { "daemon-uid", required_argument, NULL, 'u' },
-		{ "daemon-gid", required_argument, NULL, 'g' }, { "runtime", required_argument, NULL, 'r' },
-		{ "api-port", required_argument, NULL, 'p' },   { 0 }
-	};
+	static const struct option names[] = { { "socket", required_argument, NULL, 's' },
+					       { "data", required_argument, NULL, 'd' },
+					       { "images", required_argument, NULL, 'i' },
+					       { "daemon-uid", required_argument, NULL, 'u' },
+					       { "daemon-gid", required_argument, NULL, 'g' },
+					       { "runtime", required_argument, NULL, 'r' },
+					       { "api-port", required_argument, NULL, 'p' },
+					       { "cdi-dirs", required_argument, NULL, 'c' },
+					       { 0 } };
 	struct executor_options o = { .daemon_uid = -1, .daemon_gid = -1 };
 	for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
 		if (c == 's')
@@ -30,6 +33,8 @@ static int run_executor(int argc, char **argv)
 			o.daemon_gid = atoi(optarg);
 		else if (c == 'r')
 			o.runtime = optarg;
+		else if (c == 'c')
+			o.cdi_dirs = optarg;
 		else if (c == 'p')
 			o.api_port = (uint16_t)atoi(optarg);
 		else

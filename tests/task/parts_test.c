@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/json.h"
+#include "task/cgroup.h"
 #include "task/filter.h"
 #include "task/frame.h"
 #include "task/image.h"
@@ -22,6 +23,47 @@
 #include "task/path.h"
 #include "task/spec.h"
 #include "task/task.h"
+
+/* ---- control groups ---- */
+
+static const char *setting(const struct cgroup_setting *list, size_t n, const char *file)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(list[i].file, file))
+			return list[i].value;
+	return "";
+}
+
+/* v2 has other files and another scale for shares; the two must say the same. */
+static void cgroup_limits_in_both_trees(void **state)
+{
+	const struct cgroup_limits limits = { .cpus = 0.5,
+					      .memory_bytes = 100 << 20,
+					      .swap_bytes = 10 << 20,
+					      .reservation_bytes = 64 << 20,
+					      .cpu_shares = 1024,
+					      .swappiness = 10 };
+	const struct cgroup_limits none = { .swappiness = -1 };
+	struct cgroup_setting list[CGROUP_SETTINGS];
+	size_t n = cgroup_settings(CGROUP_UNIFIED, &limits, list);
+	assert_string_equal(setting(list, n, "cpu.max"), "50000 100000");
+	assert_string_equal(setting(list, n, "cpu.weight"), "39");
+	assert_string_equal(setting(list, n, "memory.max"), "104857600");
+	assert_string_equal(setting(list, n, "memory.swap.max"), "10485760");
+	assert_string_equal(setting(list, n, "memory.low"), "67108864");
+	assert_int_equal(n, 5);
+	n = cgroup_settings(CGROUP_HYBRID, &limits, list);
+	assert_string_equal(setting(list, n, "cpu/cpu.cfs_quota_us"), "50000");
+	assert_string_equal(setting(list, n, "cpu/cpu.cfs_period_us"), "100000");
+	assert_string_equal(setting(list, n, "cpu/cpu.shares"), "1024");
+	assert_string_equal(setting(list, n, "memory/memory.limit_in_bytes"), "104857600");
+	assert_string_equal(setting(list, n, "memory/memory.memsw.limit_in_bytes"), "115343360");
+	assert_string_equal(setting(list, n, "memory/memory.soft_limit_in_bytes"), "67108864");
+	assert_string_equal(setting(list, n, "memory/memory.swappiness"), "10");
+	assert_int_equal(n, 7);
+	assert_int_equal(cgroup_settings(CGROUP_UNIFIED, &none, list), 0);
+	assert_int_equal(cgroup_settings(CGROUP_LEGACY, &none, list), 0);
+}
 
 /* ---- paths ---- */
 
@@ -329,7 +371,7 @@ static void filter_builds(void **state)
 
 static void doctor_says_what_to_do(void **state)
 {
-	CLEANUP_JSON json_t *list = task_doctor("/tmp");
+	CLEANUP_JSON json_t *list = task_doctor("/tmp", NULL);
 	json_t *one;
 	size_t i;
 	bool runtime = false;
@@ -357,6 +399,7 @@ static void sealed_copy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(cgroup_limits_in_both_trees),
 		cmocka_unit_test(clean_paths),
 		cmocka_unit_test_setup_teardown(symlinks_do_not_lead_out, make_root, remove_root),
 		cmocka_unit_test_setup_teardown(trees_go_whole_and_links_stay_out, make_root, remove_root),

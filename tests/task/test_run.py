@@ -129,6 +129,38 @@ def test_cpu_quota(x):
     assert c["cpu_ms"] / wall < 0.3
 
 
+def test_task_limits(x):
+    """The containers of a task share its memory and CPUs; the one that asks for more memory than there is is told."""
+    limits(x)
+    hog = ["/usr/bin/python3", "-c", "import time\nx = bytearray(70 << 20)\ntime.sleep(1)\nprint('held')"]
+    spec = x.spec(hog, limits={"memory": 100 << 20, "cpus": 0.5, "cpu_shares": 512})
+    event = x.run(spec)
+    assert only(event)["exit_code"] == 0 and x.text(spec) == "held", event
+    spec["containers"].append(dict(spec["containers"][0], name="second", log=spec["containers"][0]["log"] + "2"))
+    spec["id"] = x.new_id()
+    event = x.run(spec)
+    assert sorted(c["exit_code"] == 137 and c["oom"] for c in event["containers"]) in ([False, True], [True, True]), event
+    burn = ["/usr/bin/python3", "-c", "import time\nend = time.time() + 1.5\nwhile time.time() < end: pass"]
+    spec = x.spec(burn, limits={"cpus": 0.25})
+    spec["containers"].append(dict(spec["containers"][0], name="second", log=None))
+    event = x.run(spec)
+    wall = max(c["finished_at"] for c in event["containers"]) - min(c["started_at"] for c in event["containers"])
+    assert sum(c["cpu_ms"] for c in event["containers"]) / wall < 0.45
+    for _ in range(100):  # they go after the end is told
+        if not [d for d, _, _ in os.walk("/sys/fs/cgroup") if spec["id"] in d]:
+            break
+        time.sleep(0.05)
+    assert not [d for d, _, _ in os.walk("/sys/fs/cgroup") if spec["id"] in d]
+
+
+def test_shares_and_soft_memory(x):
+    if x.client.machine["cgroup_mode"] not in ("legacy", "hybrid"):
+        pytest.skip("cgroup v1 only")
+    spec = x.spec("cd /sys/fs/cgroup; cat cpu/cpu.shares memory/memory.soft_limit_in_bytes memory/memory.limit_in_bytes", cpu_shares=333, memory_reservation=48 << 20, memory=96 << 20)
+    x.run(spec)
+    assert x.text(spec).split("\n") == ["333", str(48 << 20), str(96 << 20)]
+
+
 def test_pids(x):
     limits(x)
     spec = x.spec("for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 5 & done; echo all", pids=10, init=True)
