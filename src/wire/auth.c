@@ -63,7 +63,7 @@ static int find_key(struct wire_request *r, const struct sigv4 *s, int64_t now_m
 static void admit(struct wire_request *r, const struct principal *who, const struct sigv4 *s)
 {
 	r->who = *who;
-	r->region = arena_strdup(&r->arena, s->region);
+	r->region = s->region.len ? arena_strdup(&r->arena, s->region) : r->server->region;
 	if (!r->who.account)
 		r->who.account = r->server->account;
 }

@@ -54,7 +54,8 @@ struct sigv4_request {
 /* What the client claims. Pieces borrow the request or the arena. */
 struct sigv4 {
 	enum sigv4_place place;
-	struct str credential, access_key, date, region, service;
+	struct str credential, access_key, date, service;
+	struct str region;         /* may be empty for S3 */
 	struct str scope;          /* "20150830/us-east-1/iam/aws4_request" */
 	struct str signed_headers; /* "host;x-amz-date" */
 	struct str signature;

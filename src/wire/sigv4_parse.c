@@ -19,7 +19,8 @@ struct str sigv4_header(const struct sigv4_request *rq, const char *name)
 	return STR_NULL;
 }
 
-/* "AKID/20150830/us-east-1/iam/aws4_request"; an access key may itself hold a slash. */
+/* "AKID/20150830/us-east-1/iam/aws4_request"; an access key may itself hold a slash. Clients of S3 that were given no
+ * region (DuckDB) sign over an empty one. */
 static enum sigv4_fault parse_credential(struct sigv4 *s)
 {
 	struct str rest = s->credential, part[4];
@@ -37,7 +38,8 @@ static enum sigv4_fault parse_credential(struct sigv4 *s)
 	s->region = part[1];
 	s->service = part[2];
 	s->scope = str_skip(s->credential, rest.len + 1);
-	if (!rest.len || s->date.len != 8 || !s->region.len || !s->service.len || !str_eqz(part[3], "aws4_request"))
+	if (!rest.len || s->date.len != 8 || (!s->region.len && !str_eqz(s->service, "s3")) || !s->service.len ||
+	    !str_eqz(part[3], "aws4_request"))
 		return SIGV4_BAD_CREDENTIAL;
 	return SIGV4_OK;
 }

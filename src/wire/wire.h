@@ -33,7 +33,7 @@ struct principal {
 struct call {
 	struct arena *arena;
 	const struct principal *who;
-	const char *region; /* of the credential scope */
+	const char *region; /* of the credential scope; the server's when that is empty */
 	const char *account;
 	const char *operation;
 	const char *request_id;

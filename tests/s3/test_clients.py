@@ -137,3 +137,6 @@ def test_duckdb(env, bucket):
     db.execute(f"CREATE SECRET (TYPE s3, KEY_ID '{env['AWS_ACCESS_KEY_ID']}', SECRET '{env['AWS_SECRET_ACCESS_KEY']}', ENDPOINT '{host}', REGION 'us-east-1', URL_STYLE 'path', USE_SSL false)")
     db.execute(f"COPY (SELECT range AS x FROM range(1000)) TO 's3://{bucket}/t.parquet'")
     assert db.execute(f"SELECT sum(x) FROM 's3://{bucket}/*.parquet'").fetchone() == (499500,)
+    for region in ("REGION '', ", ""):  # without one it signs over an empty region
+        db.execute(f"CREATE OR REPLACE SECRET (TYPE s3, KEY_ID '{env['AWS_ACCESS_KEY_ID']}', SECRET '{env['AWS_SECRET_ACCESS_KEY']}', ENDPOINT '{host}', {region}URL_STYLE 'path', USE_SSL false)")
+        assert db.execute(f"SELECT count(x) FROM 's3://{bucket}/*.parquet'").fetchone() == (1000,)

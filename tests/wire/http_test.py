@@ -159,6 +159,20 @@ def test_good_signatures(server):
     assert everyone(server, headers={"host": "sync-states.example.com:4566"}) == [200, 200, 200]
 
 
+def test_no_region(server):
+    """DuckDB and others sign for S3 over an empty region; the signature must hold over just that."""
+    assert server.signed("GET", "/bucket/key", region="")[0] == 200
+    assert server.request("GET", presign(server.host, "GET", "/bucket/key", region=""))[0] == 200
+    for region, claimed in (("", "us-east-1"), ("us-east-1", "")):
+        target, headers = sign(server.host, "GET", "/bucket/key", region=region)
+        headers["authorization"] = headers["authorization"].replace(f"/{region}/s3/", f"/{claimed}/s3/")
+        status, _, body = server.request("GET", target, headers)
+        assert (status, code(body)[0]) == (403, "SignatureDoesNotMatch")
+    status, _, body = server.signed("POST", "/", service="sts", region="", body=b"Action=GetCallerIdentity&Version=2011-06-15",
+                                     headers={"content-type": "application/x-www-form-urlencoded"})
+    assert (status, code(body)[0]) == (400, "IncompleteSignature")
+
+
 def test_wrong_secret(server):
     s3, js, query = everyone(server, secret=SECRET + "x")
     assert s3[:2] == (403, "SignatureDoesNotMatch") and s3[2].startswith(MISMATCH)
