@@ -14,7 +14,7 @@
 struct error {
 	int status;
 	char code[64];
-	char *message; /* malloc'ed, owned; NULL when no error */
+	char *message; /* malloc'ed, owned; NULL when no error. U+0000 within it is written C0 80 */
 };
 #define ERROR_INIT ((struct error){ 0 })
 #define CLEANUP_ERROR __attribute__((cleanup(error_release)))

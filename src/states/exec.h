@@ -172,6 +172,9 @@ void exec_map_items(struct exec *x, struct frame *f, json_t *items); /* items ar
 void exec_child_done(struct exec *x, struct frame *parent, struct frame *child, json_t *output);
 void exec_child_failed(struct exec *x, struct frame *parent, struct frame *child, const char *error, const char *cause);
 void exec_map_fill(struct exec *x, struct frame *f);
+/* MaxConcurrency; AWS stalls on a negative one, here it is a States.Runtime. */
+int exec_map_concurrency(struct asl_env *env, const struct asl_state *st, bool *present, double *out,
+			 struct asl_fault *fault);
 /* The context's Map object of an item, and what the iteration gets as input. */
 int exec_map_item(struct exec *x, struct frame *f, int64_t i, json_t *value, json_t **context, json_t **input,
 		  struct asl_env *env, struct asl_fault *fault);

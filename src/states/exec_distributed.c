@@ -34,7 +34,7 @@ static int settings_eval(struct exec *x, struct frame *f, struct asl_env *env, s
 {
 	const json_t *doc = f->state->doc;
 	bool j = f->state->jsonata;
-	int rc = asl_number(env, doc, "MaxConcurrency", j, true, &w->has_concurrency, &w->concurrency, fault);
+	int rc = exec_map_concurrency(env, f->state, &w->has_concurrency, &w->concurrency, fault);
 	if (rc == ASL_OK)
 		rc = asl_number(env, doc, "ToleratedFailureCount", j, true, &w->has_count, &w->count, fault);
 	if (rc == ASL_OK)

@@ -108,6 +108,15 @@ static int map_eval(struct exec *x, struct frame *f, struct asl_env *env, json_t
 	return rc;
 }
 
+int exec_map_concurrency(struct asl_env *env, const struct asl_state *st, bool *present, double *out,
+			 struct asl_fault *fault)
+{
+	int rc = asl_number(env, st->doc, "MaxConcurrency", st->jsonata, true, present, out, fault);
+	if (rc == ASL_OK && *present && *out < 0)
+		return asl_fault_set(fault, "States.Runtime", "MaxConcurrency cannot be negative.");
+	return rc;
+}
+
 /* TestState: the settings are evaluated and shown, the iterations are mocked. */
 static void exec_map_test(struct exec *x, struct frame *f, json_t *items)
 {
@@ -119,7 +128,7 @@ static void exec_map_test(struct exec *x, struct frame *f, json_t *items)
 	int rc = j ? ASL_OK : asl_in_out_path(&env, f->state->doc, "InputPath", f->input, &filtered, &fault);
 	env.input = filtered ? filtered : f->input;
 	if (rc == ASL_OK)
-		rc = asl_number(&env, f->state->doc, "MaxConcurrency", j, true, &present, &concurrency, &fault);
+		rc = exec_map_concurrency(&env, f->state, &present, &concurrency, &fault);
 	if (rc == ASL_OK)
 		rc = asl_number(&env, f->state->doc, "ToleratedFailureCount", j, true, &has_count, &count, &fault);
 	if (rc == ASL_OK)
@@ -182,8 +191,7 @@ void exec_map_items(struct exec *x, struct frame *f, json_t *items)
 	if (filtered)
 		env.input = filtered;
 	if (rc == ASL_OK)
-		rc = asl_number(&env, f->state->doc, "MaxConcurrency", f->state->jsonata, true, &present, &concurrency,
-				&fault);
+		rc = exec_map_concurrency(&env, f->state, &present, &concurrency, &fault);
 	if (!exec_handle(x, f, &env, rc, &fault)) {
 		json_decref(items);
 		return;

@@ -30,6 +30,9 @@ static const struct sdk_service {
 	{ "ssm", "ssm", "Ssm" },
 	{ "secretsmanager", "secretsmanager", "SecretsManager" },
 	{ "applicationautoscaling", "application-autoscaling", "ApplicationAutoScaling" },
+	{ "kms", "kms", "Kms" },
+	{ "dynamodb", "dynamodb", "DynamoDb" },
+	{ "sns", "sns", "Sns" },
 };
 
 static const struct sdk_service *service_of(const char *sdk)

@@ -69,6 +69,49 @@ void integ_states_start(struct exec *x, struct frame *f, const struct resource *
 	answer_later(x, f, json_pack("{s:s,s:o}", "type", "task", "output", output));
 }
 
+/* Redrive members of a description, as the integration spells them. */
+static void add_redrive(struct exec *x, json_t *o, const struct execution_row *row)
+{
+	CLEANUP_JSON json_t *shown = json_object();
+	const char *key;
+	json_t *value;
+	execution_show_redrive(x->a, shown, row, x->now_ms);
+	json_object_foreach (shown, key, value) {
+		if (strcmp(key, "redriveDate") == 0)
+			json_object_set_new(o, "RedriveDate", ms_value((double)row->redrive_ms));
+		else
+			json_object_set(o, arena_printf(x->a, "R%s", key + 1), value);
+	}
+}
+
+/* DescribeExecution's answer, members in the order of the alphabet; with `parsed` input and output are values. */
+static json_t *describe(struct exec *x, const struct execution_row *row, const json_t *event, bool parsed)
+{
+	json_t *o = json_object(), *output = json_object_get(event, "output");
+	json_set_text(o, "Cause", row->cause);
+	json_set_text(o, "Error", row->error);
+	json_set_text(o, "ExecutionArn", row->arn);
+	json_object_set_new(o, "Input",
+			    parsed ? asl_read_json(x->a, row->input, false, NULL)
+				   : json_stringn(row->input.ptr, row->input.len));
+	json_object_set_new(o, "InputDetails", json_pack("{s:b}", "Included", 1));
+	json_set_text(o, "Name", row->name);
+	if (output) {
+		struct str text = asl_text(x->a, output);
+		json_object_set_new(o, "Output", parsed ? json_incref(output) : json_stringn(text.ptr, text.len));
+		json_object_set_new(o, "OutputDetails", json_pack("{s:b}", "Included", 1));
+	}
+	add_redrive(x, o, row);
+	json_object_set_new(o, "StartDate", ms_value((double)row->start_ms));
+	json_set_text(o, "StateMachineAliasArn", row->alias);
+	json_set_text(o, "StateMachineArn", row->machine);
+	json_set_text(o, "StateMachineVersionArn", row->version);
+	json_set_text(o, "Status", json_get_text(event, "status"));
+	json_object_set_new(o, "StopDate", ms_value((double)x->now_ms));
+	json_set_text(o, "TraceHeader", row->trace);
+	return o;
+}
+
 /* The nested execution has ended: its description is the result, or the cause of the failure. */
 void integ_states_ended(struct exec *x, struct frame *f, const json_t *event)
 {
@@ -78,26 +121,8 @@ void integ_states_ended(struct exec *x, struct frame *f, const json_t *event)
 	if (!resource_parse(x->a, json_get_text(f->state->doc, "Resource"), &r) ||
 	    execution_find(turn_db(x->t), x->a, json_get_text(event, "arn"), &row, &err) <= 0)
 		return;
-	json_t *o = json_object(), *output = json_object_get(event, "output");
-	bool parsed = r.pattern == TASK_SYNC2;
-	json_set_text(o, "ExecutionArn", row.arn);
-	json_set_text(o, "Error", row.error);
-	json_set_text(o, "Cause", row.cause);
-	json_object_set_new(o, "Input",
-			    parsed ? asl_read_json(x->a, row.input, false, NULL)
-				   : json_stringn(row.input.ptr, row.input.len));
-	json_object_set_new(o, "InputDetails", json_pack("{s:b}", "Included", 1));
-	json_set_text(o, "Name", row.name);
-	if (output) {
-		struct str text = asl_text(x->a, output);
-		json_object_set_new(o, "Output", parsed ? json_incref(output) : json_stringn(text.ptr, text.len));
-		json_object_set_new(o, "OutputDetails", json_pack("{s:b}", "Included", 1));
-	}
-	json_object_set_new(o, "StartDate", ms_value((double)row.start_ms));
-	json_set_text(o, "StateMachineArn", row.machine);
+	json_t *o = describe(x, &row, event, r.pattern == TASK_SYNC2);
 	const char *status = json_get_text(event, "status");
-	json_set_text(o, "Status", status);
-	json_object_set_new(o, "StopDate", ms_value((double)x->now_ms));
 	json_t *answer = json_pack("{s:s,s:b}", "type", "poll", "done", 1);
 	if (strcmp(status, "SUCCEEDED") == 0) {
 		json_object_set(answer, "output", o);

@@ -144,6 +144,8 @@ struct start_target;
 json_t *execution_facts(const struct start_target *g, const char *arn, const char *name, struct str input,
 			int64_t now_ms); /* owned */
 int execution_insert(struct turn *t, const json_t *facts, struct error *err);
+/* Sets redriveCount, redriveDate, redriveStatus and redriveStatusReason of a description. */
+void execution_show_redrive(struct arena *a, json_t *o, const struct execution_row *x, int64_t now_ms);
 /* Marks it ABORTED and tells the actor. */
 int execution_stop(struct states *s, struct turn *t, const char *arn, const char *error, const char *cause,
 		   int64_t *stop_ms, struct error *err);

@@ -270,9 +270,9 @@ COMMAND(api_execution_redrive)
 
 /* ---- describe ---- */
 
-static void show_redrive(struct call *c, json_t *o, const struct execution_row *x)
+void execution_show_redrive(struct arena *a, json_t *o, const struct execution_row *x, int64_t now_ms)
 {
-	const char *why = not_redrivable(c->arena, x, clock_now_ms());
+	const char *why = not_redrivable(a, x, now_ms);
 	json_set_int(o, "redriveCount", x->redrive_count);
 	if (x->redrive_ms)
 		json_set_real(o, "redriveDate", (double)x->redrive_ms / 1000.0);
@@ -313,6 +313,6 @@ QUERY(api_execution_describe)
 	json_set_text(o, "cause", x.cause);
 	json_set_text(o, "stateMachineVersionArn", x.version);
 	json_set_text(o, "stateMachineAliasArn", x.alias);
-	show_redrive(c, o, &x);
+	execution_show_redrive(c->arena, o, &x, clock_now_ms());
 	return 0;
 }

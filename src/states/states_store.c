@@ -213,7 +213,12 @@ int name_check(struct str name, struct error *err)
 		if (c == 0xc2 && i + 1 < name.len && (unsigned char)name.ptr[i + 1] < 0xa0)
 			bad = true; /* U+0080 to U+009F */
 	}
-	return bad ? error_aws(err, "InvalidName", "Invalid Name: '%.*s'", STR_ARG(name)) : 0;
+	if (!bad)
+		return 0;
+	CLEANUP_BUF struct buf shown = BUF_INIT;
+	for (size_t i = 0; i < name.len; i++)
+		name.ptr[i] ? buf_add_char(&shown, name.ptr[i]) : buf_add(&shown, "\xC0\x80", 2);
+	return error_aws(err, "InvalidName", "Invalid Name: '%.*s'", STR_ARG(buf_str(&shown)));
 }
 
 const char *states_arn(struct states *s, struct arena *a, const char *kind, const char *rest)

@@ -258,6 +258,7 @@ int codec_json_decode(struct codec *c, const struct codec_request *rq, const str
 
 /* ---- out ---- */
 
+/* The bytes C0 80, which are no UTF-8, stand for U+0000: an error's message, a C string, holds it so (error.h). */
 static void add_string(struct buf *b, struct str s)
 {
 	static const char hex[] = "0123456789abcdef";
@@ -265,9 +266,12 @@ static void add_string(struct buf *b, struct str s)
 	size_t done = 0;
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char ch = (unsigned char)s.ptr[i];
-		if (ch >= 32 && ch != '"' && ch != '\\' && ch != 127)
+		bool nul = ch == 0xC0 && i + 1 < s.len && (unsigned char)s.ptr[i + 1] == 0x80;
+		if (!nul && ch >= 32 && ch != '"' && ch != '\\' && ch != 127)
 			continue;
 		buf_add(b, s.ptr + done, i - done);
+		i += nul;
+		ch = nul ? 0 : ch;
 		done = i + 1;
 		if (ch == '"' || ch == '\\') {
 			char two[2] = { '\\', (char)ch };

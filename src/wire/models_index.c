@@ -20,6 +20,9 @@ extern const struct model_service model_events;
 extern const struct model_service model_ssm;
 extern const struct model_service model_secretsmanager;
 extern const struct model_service model_application_autoscaling;
+extern const struct model_service model_kms;
+extern const struct model_service model_dynamodb;
+extern const struct model_service model_sns;
 extern const struct model_service model_cloudwatch_query;
 const struct model_service *const model_services[] = {
 	&model_sagemaker,
@@ -41,6 +44,9 @@ const struct model_service *const model_services[] = {
 	&model_ssm,
 	&model_secretsmanager,
 	&model_application_autoscaling,
+	&model_kms,
+	&model_dynamodb,
+	&model_sns,
 	&model_cloudwatch_query,
 	NULL,
 };

@@ -23,7 +23,7 @@ static const char pool[] =
 "EvaluationFailureLocation\0""EventId\0""ExceptionHandlerIndex\0""ExecutionAbortedEventDetails\0""ExecutionAlreadyExists\0""ExecutionDoesNotExist\0"
 "ExecutionFailedEventDetails\0""ExecutionLimitExceeded\0""ExecutionList\0""itemCount\0""ExecutionListItem\0""ExecutionNotRedrivable\0""REDRIVEN\0"
 "NOT_REDRIVEN\0""ExecutionRedriveFilter\0""REDRIVABLE\0""NOT_REDRIVABLE\0""REDRIVABLE_BY_MAP_RUN\0""ExecutionRedriveStatus\0""ExecutionRedrivenEventDetails\0"
-"ExecutionStartedEventDetails\0""RUNNING\0""SUCCEEDED\0""FAILED\0""TIMED_OUT\0""ABORTED\0""PENDING_REDRIVE\0""ExecutionStatus\0"
+"ExecutionStartedEventDetails\0""SUCCEEDED\0""TIMED_OUT\0""PENDING_REDRIVE\0""ABORTED\0""FAILED\0""RUNNING\0""ExecutionStatus\0"
 "ExecutionSucceededEventDetails\0""ExecutionTimedOutEventDetails\0""GetActivityTaskInput\0""taskToken\0""GetActivityTaskOutput\0""maxResults\0""reverseOrder\0"
 "nextToken\0""includeExecutionData\0""GetExecutionHistoryInput\0""events\0""GetExecutionHistoryOutput\0""HTTPBody\0""HTTPHeaders\0""HTTPMethod\0"
 "HTTPProtocol\0""HTTPStatusCode\0""HTTPStatusMessage\0""timestamp\0""id\0""previousEventId\0""activityFailedEventDetails\0"
@@ -187,11 +187,11 @@ static const struct model_member members[] = {
 {2813,0,258,0,0},{5470,0,261,0,1},{10160,0,255,0,1},{505,0,263,0,0},{1,0,55,0,0},{10345,0,265,0,0},{113,0,266,0,0},{477,0,207,0,0},{481,0,267,0,0},
 };
 static const uint32_t enums[] = {
-2092,2106,2449,2458,2494,2505,2520,2624,2632,2642,2649,2659,2667,4191,4206,4224,4247,4263,4281,4298,4317,4335,4352,4368,
+2092,2106,2449,2458,2494,2505,2520,2624,2634,2644,2660,2668,2675,4191,4206,4224,4247,4263,4281,4298,4317,4335,4352,4368,
 4385,4404,4422,4439,4460,4484,4513,4535,4561,4585,4608,4628,4647,4667,4689,4705,4721,4736,4751,4767,4785,4806,4827,4847,
 4867,4888,4911,4928,4944,4964,4983,4994,5008,5020,5036,5053,5070,5086,5103,5117,5131,5144,5161,5178,5194,5208,5221,5235,
-5251,5269,5284,5388,5397,5812,5817,5823,6216,6225,6242,6257,6269,7088,7092,7098,7104,2624,2632,2642,2659,7641,7648,7656,
-8640,8647,8675,8684,2632,2642,2649,2632,2642,9214,9224,10209,10212,7092,10258,10372,10406,10433,10465,
+5251,5269,5284,5388,5397,5812,5817,5823,6216,6225,6242,6257,6269,7088,7092,7098,7104,2675,2624,2668,2660,7641,7648,7656,
+8640,8647,8675,8684,2624,2668,2634,2624,2668,9214,9224,10209,10212,7092,10258,10372,10406,10433,10465,
 };
 static const struct model_limit limits[] = {
 {0,256},{1,256},{0,0},{1,80},{1,64},{0,262144},{1,1048576},{0,100000000},{60,900},{1,2048},{1,3096},{1,2000},{0,1000},{1,1024},{1,2},{0,32768},

@@ -193,6 +193,41 @@ def test_nested(sfn):
     assert d["error"] == "States.TaskFailed" and json.loads(d["cause"])["Error"] == "E"
 
 
+def test_nested_result_is_a_description(sfn):
+    inner = machine(sfn, one({"Type": "Fail", "Error": "E"}))
+    d = run(sfn, one({"Type": "Task", "Resource": "arn:aws:states:::states:startExecution.sync:2", "Parameters": {"StateMachineArn": inner}, "End": True}))
+    cause = json.loads(d["cause"])
+    assert (cause["RedriveCount"], cause["RedriveStatus"], cause["Error"]) == (0, "REDRIVABLE", "E")
+    assert list(cause) == sorted(cause)
+
+
+def test_negative_concurrency(sfn):
+    inner = {"StartAt": "I", "States": {"I": {"Type": "Pass", "End": True}}}
+    d = run(sfn, one({"Type": "Map", "ItemsPath": "$.l", "MaxConcurrencyPath": "$.n", "ItemProcessor": inner, "End": True}), {"l": [1], "n": -1})
+    assert (d["status"], d["error"]) == ("FAILED", "States.Runtime") and d["cause"].endswith("MaxConcurrency cannot be negative.")
+
+
+def test_name_with_nul(sfn):
+    with pytest.raises(sfn.exceptions.InvalidName) as caught:
+        sfn.create_activity(name="a\x00b")
+    assert caught.value.response["Error"]["Message"] == "Invalid Name: 'a\x00b'"
+
+
+def test_mock_of_a_service_that_is_not_served(sfn):
+    """The answer's shape is known all the same."""
+    state = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:kms:encrypt", "Parameters": {"KeyId": "k", "Plaintext": "p"}, "End": True}
+
+    def mocked(result):
+        return sfn.test_state(definition=json.dumps(state), mock={"result": json.dumps(result)})
+
+    assert mocked({"CiphertextBlob": "eA=="})["status"] == "SUCCEEDED"
+    with pytest.raises(sfn.exceptions.ClientError) as caught:
+        mocked({"CiphertextBlob": 7})
+    assert caught.value.response["Error"]["Message"] == "Mock result schema validation error: Field 'CiphertextBlob' must be a string"
+    d = run(sfn, one(state))
+    assert (d["status"], d["error"]) == ("FAILED", "Kms.NotImplementedException"), d
+
+
 def test_stop_takes_the_child_along(sfn):
     child = machine(sfn, one({"Type": "Wait", "Seconds": 100, "End": True}))
     arn = sfn.start_execution(stateMachineArn=machine(sfn, one(

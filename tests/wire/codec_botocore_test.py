@@ -33,7 +33,7 @@ if not os.path.exists(TOOL):
 
 # service, protocol, name of the model in the tables
 SPOKEN = [(n, p, m) for n, p, m in (
-    [(n, "json", n) for n in "sagemaker logs cloudwatch ecr ecs stepfunctions sqs events ssm secretsmanager application-autoscaling".split()]
+    [(n, "json", n) for n in "sagemaker logs cloudwatch ecr ecs stepfunctions sqs events ssm secretsmanager application-autoscaling kms dynamodb".split()]
     + [(n, "query", n) for n in ("sts", "iam")] + [("cloudwatch", "query", "cloudwatch-query")]
     + [(n, "rest-json", n) for n in "sagemaker-runtime sagemaker-featurestore-runtime sagemaker-metrics lambda scheduler".split()]
     + [("s3", "rest-xml", "s3")])]
