@@ -232,6 +232,7 @@ static int start(struct daemon *d, struct error *err)
 
 static void stop(struct daemon *d)
 {
+	states_stop(d->states);
 	lambda_stop(d->lambda); /* its workers wait for answers */
 	if (d->wire)
 		wire_stop(d->wire, GRACE_MS);

@@ -251,7 +251,9 @@ static int invoke(struct invoke *v, json_t *in, json_t **out, struct error *err)
 	struct db *db = store_read_begin(v->l->store, err);
 	if (!db)
 		return -1;
-	int rc = lambda_version_find(v->l, db, a, &n, &version, err);
+	/* An unknown function is said to lack its $LATEST here, as AWS does. */
+	const struct lambda_name asked = { n.name, n.qualifier ? n.qualifier : "$LATEST" };
+	int rc = lambda_version_find(v->l, db, a, &asked, &version, err);
 	store_read_end(v->l->store, db);
 	if (rc < 0 || read_payload(v, in, err) < 0 || read_context(v, in, err) < 0)
 		return -1;

@@ -311,7 +311,8 @@ void exec_child_done(struct exec *x, struct frame *f, struct frame *child, json_
 	}
 }
 
-static void abort_child(struct exec *x, struct frame *f, struct frame *child)
+/* `last` is the failed line's last event: what is aborted because of it follows it (as recorded on AWS). */
+static void abort_child(struct exec *x, struct frame *f, struct frame *child, int64_t last)
 {
 	for (size_t i = 0; i < x->nframes; i++) {
 		struct frame *w = x->frames[i];
@@ -319,10 +320,10 @@ static void abort_child(struct exec *x, struct frame *f, struct frame *child)
 				   : w->phase == PHASE_TASK || w->phase == PHASE_RETRY ? "TaskStateAborted"
 										       : NULL;
 		if (w == child && type && (w->phase != PHASE_RETRY || w->state->type == ASL_TASK))
-			w->prev = history_add(x, type, w->prev, NULL, NULL);
+			history_add(x, type, last, NULL, NULL);
 	}
 	if (f->state->type == ASL_MAP)
-		history_add(x, "MapIterationAborted", child->prev, "mapIterationAbortedEventDetails",
+		history_add(x, "MapIterationAborted", last, "mapIterationAbortedEventDetails",
 			    iteration(f, child->index));
 }
 
@@ -335,7 +336,7 @@ void exec_child_failed(struct exec *x, struct frame *f, struct frame *child, con
 	exec_frame_drop(x, child);
 	for (size_t i = x->nframes; i-- > 0;) {
 		if (i < x->nframes && x->frames[i]->parent == f) {
-			abort_child(x, f, x->frames[i]);
+			abort_child(x, f, x->frames[i], last);
 			exec_frame_drop(x, x->frames[i]);
 		}
 	}

@@ -60,7 +60,11 @@ bool exec_retry(struct exec *x, struct frame *f, const char *error)
 
 bool exec_catch(struct exec *x, struct frame *f, const char *error, const char *cause)
 {
-	int i = exec_match(json_object_get(f->state->doc, "Catch"), error ? error : "");
+	const json_t *rules = json_object_get(f->state->doc, "Catch");
+	int i = exec_match(rules, error ? error : "");
+	/* States.ALL catches a task's oversized result (as recorded on AWS), but no other oversized data. */
+	if (i < 0 && f->state->type == ASL_TASK && error && strcmp(error, "States.DataLimitExceeded") == 0)
+		i = exec_match(rules, "States.ALL");
 	if (i < 0)
 		return false;
 	f->catcher = i;

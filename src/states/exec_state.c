@@ -217,7 +217,9 @@ void exec_output(struct exec *x, struct frame *f)
 void exec_caught(struct exec *x, struct frame *f)
 {
 	const json_t *rule = json_array_get(json_object_get(f->state->doc, "Catch"), (size_t)f->catcher);
-	CLEANUP_JSON json_t *error = exec_error_output(x, f->fault.error, f->fault.cause);
+	/* A timeout has no cause in its event, but an empty one here (as recorded on AWS). */
+	bool timeout = !f->fault.cause && f->fault.error && strcmp(f->fault.error, "States.Timeout") == 0;
+	CLEANUP_JSON json_t *error = exec_error_output(x, f->fault.error, timeout ? "" : f->fault.cause);
 	const char *next = json_get_text(rule, "Next");
 	if (f->state->jsonata) {
 		output_jsonata(x, f, rule, NULL, error, error, next);

@@ -2,6 +2,7 @@
  * integ.h. */
 #include "states/integ.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 static json_t *event_new(const struct effect *fx, const char *type)
@@ -13,36 +14,60 @@ static json_t *event_new(const struct effect *fx, const char *type)
 }
 
 /* The answer (taken) as an event. */
-static void report(struct engine *e, const struct effect *fx, const char *type, struct answer *w)
+static json_t *answer_event(json_t *event, struct answer *w)
 {
-	json_t *event = event_new(fx, type);
 	json_set_bool(event, "done", w->done);
 	if (w->output)
 		json_object_set_new(event, "output", w->output);
 	else
 		json_set_text(event, "error", w->error);
 	json_set_text(event, "cause", w->cause);
-	engine_effect_done(e, fx->seq, event);
+	return event;
+}
+
+/* ---- the call of a Task ---- */
+
+struct task {
+	struct integ_request q; /* first: found from it */
+	struct engine *engine;
+	int64_t seq;
+	json_t *event; /* to be filled with the answer */
+};
+
+static void task_answered(struct integ_request *q, struct answer *w)
+{
+	struct task *k = (struct task *)q;
+	answer_event(k->event, w);
+	/* Refused because the daemon stops: the effect stays and is performed again at the next start. */
+	if (atomic_load(&q->s->stopping) && !w->output)
+		json_decref(k->event);
+	else
+		engine_effect_done(k->engine, k->seq, k->event);
+	json_decref(q->params);
+	arena_release(&q->arena);
+	free(k);
 }
 
 static void perform_task(void *ctx, struct engine *e, const struct effect *fx)
 {
-	struct arena a = ARENA_INIT;
-	struct resource r;
-	struct answer w = { 0 };
-	resource_parse(&a, json_get_text(fx->payload, "resource"), &r);
-	r.once = machine_hash(&a, str_from(fx->id));
-	CLEANUP_JSON json_t *params = json_incref(json_object_get(fx->payload, "params"));
-	if (r.kind == TASK_SERVICE && strcmp(r.service, "ecs") == 0 && strcmp(r.action, "runTask") == 0 &&
+	struct task *k = mem_calloc(1, sizeof(*k));
+	struct resource *r = &k->q.r;
+	*k = (struct task){ .q = { .s = ctx, .arena = ARENA_INIT, .done = task_answered },
+			    .engine = e,
+			    .seq = fx->seq };
+	k->event = event_new(fx, "task");
+	resource_parse(&k->q.arena, arena_strdup(&k->q.arena, json_get_str(fx->payload, "resource")), r);
+	r->once = machine_hash(&k->q.arena, str_from(fx->id));
+	json_t *params = json_incref(json_object_get(fx->payload, "params"));
+	if (r->kind == TASK_SERVICE && strcmp(r->service, "ecs") == 0 && strcmp(r->action, "runTask") == 0 &&
 	    !json_object_get(params, "ClientToken")) {
 		json_t *with = json_copy(params); /* performed again after a crash, it is the same task */
-		json_set_text(with, "ClientToken", r.once);
+		json_set_text(with, "ClientToken", r->once);
 		json_decref(params);
 		params = with;
 	}
-	integ_call(ctx, &a, &r, params, &w);
-	report(e, fx, "task", &w);
-	arena_release(&a);
+	k->q.params = params;
+	integ_call(&k->q);
 }
 
 static void perform_poll(void *ctx, struct engine *e, const struct effect *fx)
@@ -52,7 +77,7 @@ static void perform_poll(void *ctx, struct engine *e, const struct effect *fx)
 	struct answer w = { 0 };
 	resource_parse(&a, json_get_text(fx->payload, "resource"), &r);
 	integ_poll(ctx, &a, &r, json_object_get(fx->payload, "params"), json_object_get(fx->payload, "submitted"), &w);
-	report(e, fx, "poll", &w);
+	engine_effect_done(e, fx->seq, answer_event(event_new(fx, "poll"), &w));
 	arena_release(&a);
 }
 

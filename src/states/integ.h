@@ -30,8 +30,26 @@ struct answer {
 	const char *error, *cause; /* in the arena */
 	bool done;                 /* poll: the job has ended */
 };
-/* Performs a request (effect thread). `params` as written in the definition. */
-void integ_call(struct states *s, struct arena *a, const struct resource *r, json_t *params, struct answer *out);
+/* A request under way. Filled by who makes it, and released by `done`, which is called once, on any thread. */
+struct integ_request {
+	struct states *s;
+	struct arena arena;
+	struct resource r;
+	json_t *params;       /* as written in the definition; borrowed until `done` */
+	struct principal who; /* filled by the call */
+	void (*done)(struct integ_request *q, struct answer *w); /* takes w->output; texts are in the arena */
+};
+/* Performs a request (effect thread). It may go on after this has returned. */
+void integ_call(struct integ_request *q);
+void integ_lambda_call(struct integ_request *q);
+/* Calls an operation as the machine's owner; params live until `done`, which is given q. */
+void integ_wire_call(struct integ_request *q, const char *model, const char *operation, json_t *params,
+		     wire_internal_done done);
+void integ_json_release(void *value); /* json_decref, for arena_defer */
+const char *integ_request_id(struct arena *a);
+/* Optimized integrations' errors: SDK version 1's text. */
+void integ_optimized_error(struct arena *a, const char *name, const char *service, const struct error *err,
+			   struct answer *out);
 /* Asks how a `.sync` job is, from what its submission answered. */
 void integ_poll(struct states *s, struct arena *a, const struct resource *r, json_t *params, json_t *submitted,
 		struct answer *out);
@@ -49,6 +67,8 @@ void integ_states_start(struct exec *x, struct frame *f, const struct resource *
 void integ_states_ended(struct exec *x, struct frame *f, const json_t *event);
 /* {"SdkHttpMetadata","SdkResponseMetadata"} as the optimized integrations add them. */
 void integ_add_metadata(struct arena *a, json_t *output, const char *request_id, int status);
+/* The same from an object of headers. */
+void integ_add_headers(json_t *output, json_t *headers, const char *request_id, int status);
 
 /* The items an ItemReader names (effect thread): owned list, or NULL with *why. payload: see exec_distributed.c. */
 json_t *integ_items(struct states *s, struct arena *a, json_t *payload, const char **why);

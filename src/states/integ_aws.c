@@ -54,19 +54,45 @@ bool integ_sdk_find(struct arena *a, const char *service, const char *action, co
 	return s != NULL;
 }
 
+static struct principal owner(struct states *s, struct arena *a)
+{
+	return (struct principal){ .access_key = "",
+				   .account = s->o.account,
+				   .user_id = "states",
+				   .arn = arena_printf(a, "arn:aws:iam::%s:root", s->o.account) };
+}
+
 static int call(struct states *s, struct arena *a, const char *model, const char *operation, json_t *params,
 		json_t **out, struct error *err)
 {
-	struct principal who = { .access_key = "",
-				 .account = s->o.account,
-				 .user_id = "states",
-				 .arn = arena_printf(a, "arn:aws:iam::%s:root", s->o.account) };
+	struct principal who = owner(s, a);
 	const struct wire_internal rq = {
 		.model = model, .operation = operation, .in = params, .who = &who, .region = s->o.region
 	};
 	if (!integ_wire)
 		return error_set(err, "no server to call %s:%s", model, operation);
 	return wire_call_internal(integ_wire, &rq, a, out, err);
+}
+
+void integ_json_release(void *value)
+{
+	json_decref(value);
+}
+
+void integ_wire_call(struct integ_request *q, const char *model, const char *operation, json_t *params,
+		     wire_internal_done done)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	q->who = owner(q->s, &q->arena);
+	const struct wire_internal rq = {
+		.model = model, .operation = operation, .in = params, .who = &q->who, .region = q->s->o.region
+	};
+	if (integ_wire) {
+		wire_call_internal_async(integ_wire, &rq, &q->arena, done, q);
+		return;
+	}
+	error_set(&err, "no server to call %s:%s", model, operation);
+	done(q, -1, NULL, &err);
 }
 
 static const char *with_exception(struct arena *a, const char *code)
@@ -76,7 +102,7 @@ static const char *with_exception(struct arena *a, const char *code)
 	return arena_printf(a, "%s%s", code, has ? "" : "Exception");
 }
 
-static const char *request_id(struct arena *a)
+const char *integ_request_id(struct arena *a)
 {
 	char id[37];
 	id_uuid(id, NULL, NULL);
@@ -93,17 +119,17 @@ static void sdk_error(struct arena *a, const char *service, const struct error *
 	out->error = plain ? arena_printf(a, "%s.%sException", name, name)
 			   : arena_printf(a, "%s.%s", name, with_exception(a, code));
 	out->cause = arena_printf(a, "%s (Service: %s, Status Code: %d, Request ID: %s) (SDK Attempt Count: 1)",
-				  error_text(err), name, err->status ? err->status : 400, request_id(a));
+				  error_text(err), name, err->status ? err->status : 400, integ_request_id(a));
 }
 
 /* Optimized integrations' errors: SDK version 1's text. */
-static void optimized_error(struct arena *a, const char *name, const char *service, const struct error *err,
-			    struct answer *out)
+void integ_optimized_error(struct arena *a, const char *name, const char *service, const struct error *err,
+			   struct answer *out)
 {
 	const char *code = err->code[0] ? err->code : "InternalFailure";
 	out->error = arena_printf(a, "%s.%s", name, with_exception(a, code));
 	out->cause = arena_printf(a, "%s (Service: %s; Status Code: %d; Error Code: %s; Request ID: %s; Proxy: null)",
-				  error_text(err), service, err->status ? err->status : 400, code, request_id(a));
+				  error_text(err), service, err->status ? err->status : 400, code, integ_request_id(a));
 }
 
 /* ---- S3, which is no model-driven service inside ---- */
@@ -181,8 +207,9 @@ static void s3_call(struct states *s, struct arena *a, const char *action, json_
 	if (rc >= 0)
 		return;
 	out->error = arena_printf(a, "S3.%s", with_exception(a, err.code[0] ? err.code : "S3"));
-	out->cause = arena_printf(a, "%s (Service: S3, Status Code: %d, Request ID: %s, Extended Request ID: %s)",
-				  error_text(&err), err.status ? err.status : 404, request_id(a), request_id(a));
+	out->cause =
+		arena_printf(a, "%s (Service: S3, Status Code: %d, Request ID: %s, Extended Request ID: %s)",
+			     error_text(&err), err.status ? err.status : 404, integ_request_id(a), integ_request_id(a));
 }
 
 /* ---- calls ---- */
@@ -199,48 +226,6 @@ void integ_sdk_call(struct states *s, struct arena *a, const char *service, cons
 	integ_sdk_find(a, service, action, &model, &operation);
 	if (call(s, a, model, operation, params, &out->output, &err) < 0)
 		sdk_error(a, service, &err, out);
-}
-
-/* ---- Lambda ---- */
-
-static void lambda_call(struct states *s, struct arena *a, const struct resource *r, json_t *params, struct answer *out)
-{
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	CLEANUP_JSON json_t *in = json_object();
-	bool direct = r->kind == TASK_LAMBDA_ARN;
-	json_t *payload = direct ? params : json_object_get(params, "Payload"), *answer = NULL;
-	if (direct) {
-		json_set_text(in, "FunctionName", r->arn);
-	} else {
-		json_object_update(in, params);
-		json_object_del(in, "Payload");
-	}
-	struct str text = payload ? asl_text(a, payload) : STR("{}");
-	char *coded = arena_alloc(a, 4 * ((text.len + 2) / 3) + 1);
-	base64_encode(coded, text.ptr, text.len);
-	json_set_text(in, "Payload", coded);
-	if (call(s, a, "lambda", "Invoke", in, &answer, &err) < 0) {
-		optimized_error(a, "Lambda", "AWSLambda", &err, out);
-		return;
-	}
-	struct str blob = json_get_str(answer, "Payload");
-	char *plain = arena_alloc(a, blob.len + 4);
-	ptrdiff_t n = blob.ptr ? base64_decode(plain, blob) : 0;
-	struct str body = str_of(plain, n > 0 ? (size_t)n : 0);
-	json_t *value = body.len ? asl_read_json(a, body, false, NULL) : json_null();
-	if (json_get(answer, "FunctionError")) {
-		const char *type = json_get_text(value, "errorType");
-		out->error = arena_strdup(a, str_from(type ? type : "Exception"));
-		out->cause = arena_strdup(a, body);
-		json_decref(value);
-	} else if (direct) {
-		out->output = value;
-	} else {
-		out->output = json_copy(answer);
-		json_object_set_new(out->output, "Payload", value ? value : json_null());
-		integ_add_metadata(a, out->output, request_id(a), (int)json_get_int(answer, "StatusCode", 200));
-	}
-	json_decref(answer);
 }
 
 /* ---- jobs: SageMaker and ECS ---- */
@@ -320,9 +305,9 @@ static void sagemaker_call(struct states *s, struct arena *a, const struct resou
 	if (rc < 0 && r->pattern == TASK_SYNC && job && created_before(s, a, r, job, params, &out->output))
 		rc = 0;
 	if (rc < 0)
-		optimized_error(a, "SageMaker", "AmazonSageMaker", &err, out);
+		integ_optimized_error(a, "SageMaker", "AmazonSageMaker", &err, out);
 	else
-		integ_add_metadata(a, out->output, request_id(a), 200);
+		integ_add_metadata(a, out->output, integ_request_id(a), 200);
 }
 
 static void ecs_call(struct states *s, struct arena *a, const struct resource *r, json_t *params, struct answer *out)
@@ -331,7 +316,7 @@ static void ecs_call(struct states *s, struct arena *a, const struct resource *r
 	const char *model, *operation;
 	integ_sdk_find(a, "ecs", r->action, &model, &operation);
 	if (call(s, a, model, operation, params, &out->output, &err) < 0) {
-		optimized_error(a, "ECS", "AmazonECS", &err, out);
+		integ_optimized_error(a, "ECS", "AmazonECS", &err, out);
 		return;
 	}
 	const json_t *failures = json_get(out->output, "Failures");
@@ -342,32 +327,57 @@ static void ecs_call(struct states *s, struct arena *a, const struct resource *r
 		out->output = NULL;
 		return;
 	}
-	integ_add_metadata(a, out->output, request_id(a), 200);
+	integ_add_metadata(a, out->output, integ_request_id(a), 200);
 }
 
-void integ_call(struct states *s, struct arena *a, const struct resource *r, json_t *params, struct answer *out)
+static void one_call(struct states *s, struct arena *a, const struct resource *r, json_t *params, struct answer *out)
 {
-	*out = (struct answer){ 0 };
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	const char *model, *operation;
+	integ_sdk_find(a, r->service, r->action, &model, &operation);
+	if (call(s, a, model, operation, params, &out->output, &err) < 0)
+		integ_optimized_error(a, r->service, r->service, &err, out);
+	else
+		integ_add_metadata(a, out->output, integ_request_id(a), 200);
+}
+
+/* aws-sdk: what can wait long (an activity's task, a function) does so without a thread. */
+static void sdk_answered(void *arg, int rc, json_t *output, struct error *err)
+{
+	struct integ_request *q = arg;
+	struct answer w = { .output = output };
+	if (rc < 0)
+		sdk_error(&q->arena, q->r.service + 8, err, &w);
+	q->done(q, &w);
+}
+
+void integ_call(struct integ_request *q)
+{
+	const struct resource *r = &q->r;
+	struct answer w = { 0 };
 	if (r->kind == TASK_LAMBDA_ARN || (strcmp(r->service, "lambda") == 0 && strcmp(r->action, "invoke") == 0)) {
-		lambda_call(s, a, r, params, out);
-	} else if (strncmp(r->service, "aws-sdk:", 8) == 0) {
-		integ_sdk_call(s, a, r->service + 8, r->action, params, out);
-	} else if (strcmp(r->service, "sagemaker") == 0) {
-		sagemaker_call(s, a, r, params, out);
-	} else if (strcmp(r->service, "ecs") == 0) {
-		ecs_call(s, a, r, params, out);
-	} else if (service_of(r->service) || strcmp(r->service, "events") == 0) {
-		CLEANUP_ERROR struct error err = ERROR_INIT;
-		const char *model, *operation;
-		integ_sdk_find(a, r->service, r->action, &model, &operation);
-		if (call(s, a, model, operation, params, &out->output, &err) < 0)
-			optimized_error(a, r->service, r->service, &err, out);
-		else
-			integ_add_metadata(a, out->output, request_id(a), 200);
-	} else {
-		out->error = "States.Runtime";
-		out->cause = arena_printf(a, "Quern has no integration for '%s' yet.", r->arn);
+		integ_lambda_call(q);
+		return;
 	}
+	if (strncmp(r->service, "aws-sdk:", 8) == 0 && strcmp(r->service + 8, "s3") != 0) {
+		const char *model, *operation;
+		integ_sdk_find(&q->arena, r->service + 8, r->action, &model, &operation);
+		integ_wire_call(q, model, operation, q->params, sdk_answered);
+		return;
+	}
+	if (strncmp(r->service, "aws-sdk:", 8) == 0) {
+		s3_call(q->s, &q->arena, r->action, q->params, &w);
+	} else if (strcmp(r->service, "sagemaker") == 0) {
+		sagemaker_call(q->s, &q->arena, r, q->params, &w);
+	} else if (strcmp(r->service, "ecs") == 0) {
+		ecs_call(q->s, &q->arena, r, q->params, &w);
+	} else if (service_of(r->service) || strcmp(r->service, "events") == 0) {
+		one_call(q->s, &q->arena, r, q->params, &w);
+	} else {
+		w.error = "States.Runtime";
+		w.cause = arena_printf(&q->arena, "Quern has no integration for '%s' yet.", r->arn);
+	}
+	q->done(q, &w);
 }
 
 /* ---- asking how a job is ---- */
@@ -385,7 +395,7 @@ static void poll_job(struct states *s, struct arena *a, const struct job *job, j
 	json_object_set(in, job->name, json_object_get(params, job->name));
 	if (call(s, a, "sagemaker", job->describe, in, &out->output, &err) < 0) {
 		out->done = true;
-		optimized_error(a, "SageMaker", "AmazonSageMaker", &err, out);
+		integ_optimized_error(a, "SageMaker", "AmazonSageMaker", &err, out);
 		return;
 	}
 	const char *status = json_get_text(out->output, job->status);
@@ -414,7 +424,7 @@ static void poll_ecs(struct states *s, struct arena *a, json_t *submitted, struc
 	CLEANUP_JSON json_t *in = ecs_task_in(submitted), *answer = NULL;
 	if (call(s, a, "ecs", "DescribeTasks", in, &answer, &err) < 0) {
 		out->done = true;
-		optimized_error(a, "ECS", "AmazonECS", &err, out);
+		integ_optimized_error(a, "ECS", "AmazonECS", &err, out);
 		return;
 	}
 	json_t *task = json_array_get(json_object_get(answer, "Tasks"), 0), *container;

@@ -7,22 +7,27 @@ static json_t *ms_value(double ms)
 	return json_integer((json_int_t)ms);
 }
 
-void integ_add_metadata(struct arena *a, json_t *output, const char *request_id, int status)
+void integ_add_headers(json_t *output, json_t *headers, const char *request_id, int status)
 {
-	struct str body = json_text(a, output);
-	char date[32];
-	const char *length = arena_printf(a, "%zu", body.len);
-	clock_http(clock_now_ms(), date);
-	json_t *all =
-		json_pack("{s:[s],s:[s],s:[s],s:[s],s:[s]}", "x-amzn-RequestId", request_id, "connection", "keep-alive",
-			  "Content-Length", length, "Date", date, "Content-Type", "application/x-amz-json-1.0");
-	json_t *plain =
-		json_pack("{s:s,s:s,s:s,s:s,s:s}", "connection", "keep-alive", "Content-Length", length, "Content-Type",
-			  "application/x-amz-json-1.0", "Date", date, "x-amzn-RequestId", request_id);
+	json_t *all = json_object(), *value;
+	const char *key;
+	json_object_foreach (headers, key, value)
+		json_object_set_new(all, key, json_pack("[O]", value));
 	json_object_set_new(
 		output, "SdkHttpMetadata",
-		json_pack("{s:o,s:o,s:i}", "AllHttpHeaders", all, "HttpHeaders", plain, "HttpStatusCode", status));
+		json_pack("{s:o,s:O,s:i}", "AllHttpHeaders", all, "HttpHeaders", headers, "HttpStatusCode", status));
 	json_object_set_new(output, "SdkResponseMetadata", json_pack("{s:s}", "RequestId", request_id));
+}
+
+void integ_add_metadata(struct arena *a, json_t *output, const char *request_id, int status)
+{
+	char date[32];
+	const char *length = arena_printf(a, "%zu", json_text(a, output).len);
+	clock_http(clock_now_ms(), date);
+	CLEANUP_JSON json_t *headers =
+		json_pack("{s:s,s:s,s:s,s:s,s:s}", "x-amzn-RequestId", request_id, "connection", "keep-alive",
+			  "Content-Length", length, "Date", date, "Content-Type", "application/x-amz-json-1.0");
+	integ_add_headers(output, headers, request_id, status);
 }
 
 static void answer_later(struct exec *x, struct frame *f, json_t *event)

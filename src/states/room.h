@@ -42,6 +42,7 @@ struct states {
 	pthread_mutex_t lock;   /* guards `machines` */
 	struct map machines;    /* hash -> struct machine_pool: parsed definitions not in use */
 	struct waiter *waiters; /* core thread: clients waiting for an activity's task or an express execution's end */
+	_Atomic bool stopping;  /* states_stop was called */
 };
 
 enum { STATES_WORDS = 1024 };
@@ -204,5 +205,6 @@ QUERY(api_test_state);
 /* Ends the wait of clients for an express execution (sync) or an activity's tasks. Core thread. */
 void waiters_execution_ended(struct states *s, struct turn *t, const char *arn, json_t *out);
 void waiters_activity_ready(struct states *s, struct turn *t, const char *activity);
+void waiters_end(struct states *s, struct turn *t); /* all of them: the daemon stops */
 
 #endif

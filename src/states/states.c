@@ -43,6 +43,23 @@ void states_set_wire(struct states *s, struct wire_server *w)
 	integ_wire = w;
 }
 
+static int end_waits(struct turn *t, void *arg, struct error *err)
+{
+	(void)err;
+	waiters_end(arg, t);
+	return 0;
+}
+
+void states_stop(struct states *s)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	if (!s)
+		return;
+	s->stopping = true;
+	if (integ_wire) /* else the engine may not have started */
+		engine_call(s->o.engine, end_waits, s, &err);
+}
+
 void states_free(struct states *s)
 {
 	if (!s)

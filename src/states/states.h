@@ -21,6 +21,9 @@ struct states_options {
 int states_new(const struct states_options *options, struct states **out, struct error *err);
 /* The server whose services Task states may call (wire_call_internal). Before wire_start. */
 void states_set_wire(struct states *s, struct wire_server *w);
+/* Before the stop of the other rooms and of the engine: waiting clients are answered; tasks whose calls are refused
+ * from now on are performed again at the next start. NULL is accepted. */
+void states_stop(struct states *s);
 void states_free(struct states *s);
 /* Scope "states", JSON 1.0. Borrowed for s's life. */
 const struct wire_service *states_service(struct states *s);

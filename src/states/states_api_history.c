@@ -178,6 +178,28 @@ static void waiter_answer(void *arg)
 	wire_answer(call, 0, out, NULL);
 }
 
+static void waiter_refuse(void *arg)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct waiter *w = arg;
+	struct call *call = w->call;
+	json_decref(w->out);
+	free(w->key);
+	free(w->worker);
+	free(w);
+	error_http(&err, 503, "ServiceUnavailableException", "Quern is shutting down");
+	wire_answer(call, -1, NULL, &err);
+}
+
+void waiters_end(struct states *s, struct turn *t)
+{
+	struct waiter *w;
+	while ((w = s->waiters)) {
+		s->waiters = w->next;
+		turn_after_commit(t, waiter_refuse, w);
+	}
+}
+
 static struct waiter *waiter_take(struct states *s, const char *key)
 {
 	for (struct waiter **p = &s->waiters; *p; p = &(*p)->next)

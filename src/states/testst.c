@@ -72,6 +72,41 @@ bool test_fault(struct exec *x, struct frame *f, const char *error, const char *
 	return true;
 }
 
+/* The call of a Task, waited for. */
+struct work {
+	struct integ_request q; /* first: found from it */
+	pthread_mutex_t lock;
+	pthread_cond_t ended;
+	struct answer answer;
+	bool done;
+};
+
+static void work_answered(struct integ_request *q, struct answer *answer)
+{
+	struct work *w = (struct work *)q;
+	pthread_mutex_lock(&w->lock);
+	w->answer = *answer;
+	w->done = true;
+	pthread_cond_signal(&w->ended);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void work_wait(struct exec *x, const struct resource *r, json_t *params, struct answer *out)
+{
+	struct work w = { .q = { .s = x->s, .arena = ARENA_INIT, .r = *r, .params = params, .done = work_answered },
+			  .lock = PTHREAD_MUTEX_INITIALIZER,
+			  .ended = PTHREAD_COND_INITIALIZER };
+	integ_call(&w.q);
+	pthread_mutex_lock(&w.lock);
+	while (!w.done)
+		pthread_cond_wait(&w.ended, &w.lock);
+	pthread_mutex_unlock(&w.lock);
+	*out = w.answer;
+	out->error = out->error ? arena_strdup(x->a, str_from(out->error)) : NULL;
+	out->cause = out->cause ? arena_strdup(x->a, str_from(out->cause)) : NULL;
+	arena_release(&w.q.arena);
+}
+
 bool test_work(struct exec *x, struct frame *f)
 {
 	struct exec_test *test = x->test;
@@ -95,7 +130,7 @@ bool test_work(struct exec *x, struct frame *f)
 			     "TestState does not support activities, '.sync' or '.waitForTaskToken' without a mock.");
 		return true;
 	}
-	integ_call(x->s, x->a, &r, f->work, &w);
+	work_wait(x, &r, f->work, &w);
 	if (w.output) {
 		test_note(x, "result", w.output);
 		exec_result(x, f, w.output);

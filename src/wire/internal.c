@@ -21,6 +21,11 @@ struct internal_call {
 	struct error err;
 	int rc;
 	bool done;
+	/* of a call that nobody waits for */
+	const struct model_service *model;
+	const struct model_shape *out_shape;
+	wire_internal_done told;
+	void *arg;
 };
 
 /* ---- spelling ---- */
@@ -104,9 +109,33 @@ static json_t *respell(const struct model_service *s, const struct model_shape *
 
 /* ---- the call ---- */
 
+/* The answer as the caller sees it. What the call holds is released. */
+static int finish(struct internal_call *c, int rc, json_t **out)
+{
+	*out = NULL;
+	if (rc == 0)
+		*out = c->out && c->out_shape ? respell(c->model, c->out_shape, c->out, TO_SDK, 0) : json_object();
+	json_decref(c->in);
+	json_decref(c->out);
+	error_release(&c->err);
+	return rc < 0 ? -1 : 0;
+}
+
+static void tell(struct internal_call *c, int rc, struct error *err)
+{
+	json_t *out;
+	rc = finish(c, rc, &out);
+	c->told(c->arg, rc, out, err);
+}
+
 void internal_answer(struct call *call, int rc, json_t *out, struct error *err)
 {
 	struct internal_call *c = (struct internal_call *)call;
+	if (c->told) {
+		c->out = out;
+		tell(c, rc, err);
+		return;
+	}
 	pthread_mutex_lock(&c->lock);
 	c->rc = rc;
 	c->out = out;
@@ -154,11 +183,11 @@ static const struct service *service_find(struct wire_server *w, const char *mod
 	return NULL;
 }
 
-int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, struct arena *a, json_t **out,
-		       struct error *err)
+/* Everything up to the handler: 0 and *c is ready, or an error. */
+static int prepare(struct wire_server *w, const struct wire_internal *rq, struct arena *a, struct internal_call *c,
+		   struct error *err)
 {
 	const struct service *sv = service_find(w, rq->model);
-	*out = NULL;
 	if (!sv)
 		return error_http(err, 501, "NotImplementedException", "Quern has no service `%s` yet.", rq->model);
 	const struct model_op *op = model_op_find(sv->model, str_from(rq->operation));
@@ -171,28 +200,52 @@ int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, st
 				  rq->operation);
 	char id[37];
 	id_uuid(id, NULL, NULL);
-	struct internal_call c = { .handler = handler,
-				   .lock = PTHREAD_MUTEX_INITIALIZER,
-				   .ended = PTHREAD_COND_INITIALIZER };
-	c.call = (struct call){ .arena = a,
-				.who = rq->who,
-				.region = rq->region ? rq->region : w->region,
-				.account = rq->who->account,
-				.operation = handler->name,
-				.request_id = arena_strdup(a, str_from(id)),
-				.engine = w->o.engine,
-				.service_ctx = sv->s->ctx };
-	const struct model_shape *in_shape = model_op_input(sv->model, op), *out_shape = model_op_output(sv->model, op);
-	c.in = in_shape && json_is_object(rq->in) ? respell(sv->model, in_shape, rq->in, FROM_SDK, 0) : json_object();
-	int rc = model_validate(a, sv->model, op, c.in, err);
-	if (rc == 0)
-		rc = perform(&c, err);
-	if (rc == 0)
-		*out = c.out && out_shape ? respell(sv->model, out_shape, c.out, TO_SDK, 0) : json_object();
-	json_decref(c.in);
-	json_decref(c.out);
-	error_release(&c.err);
-	return rc < 0 ? -1 : 0;
+	*c = (struct internal_call){ .handler = handler,
+				     .lock = PTHREAD_MUTEX_INITIALIZER,
+				     .ended = PTHREAD_COND_INITIALIZER,
+				     .model = sv->model,
+				     .out_shape = model_op_output(sv->model, op) };
+	c->call = (struct call){ .arena = a,
+				 .who = rq->who,
+				 .region = rq->region ? rq->region : w->region,
+				 .account = rq->who->account,
+				 .operation = handler->name,
+				 .request_id = arena_strdup(a, str_from(id)),
+				 .engine = w->o.engine,
+				 .service_ctx = sv->s->ctx };
+	const struct model_shape *in_shape = model_op_input(sv->model, op);
+	c->in = in_shape && json_is_object(rq->in) ? respell(sv->model, in_shape, rq->in, FROM_SDK, 0) : json_object();
+	if (model_validate(a, sv->model, op, c->in, err) == 0)
+		return 0;
+	json_decref(c->in);
+	return -1;
+}
+
+int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, struct arena *a, json_t **out,
+		       struct error *err)
+{
+	struct internal_call c;
+	*out = NULL;
+	if (prepare(w, rq, a, &c, err) < 0)
+		return -1;
+	return finish(&c, perform(&c, err), out);
+}
+
+void wire_call_internal_async(struct wire_server *w, const struct wire_internal *rq, struct arena *a,
+			      wire_internal_done done, void *arg)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct internal_call *c = ARENA_NEW(a, struct internal_call);
+	if (prepare(w, rq, a, c, &err) < 0) {
+		done(arg, -1, NULL, &err);
+		return;
+	}
+	c->told = done;
+	c->arg = arg;
+	if (c->handler->async)
+		c->handler->async(&c->call, c->in);
+	else
+		tell(c, perform(c, &err), &err);
 }
 
 /* ---- mocked answers ---- */

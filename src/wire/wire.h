@@ -180,6 +180,12 @@ struct wire_internal {
  * answer's code and text. */
 int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, struct arena *a, json_t **out,
 		       struct error *err);
+/* The same without blocking where the operation's handler is async: `done` is called once, on any thread, perhaps
+ * before this returns. `rq`'s texts and `who` and the arena live until then; out is owned by `done`, err is borrowed.
+ */
+typedef void (*wire_internal_done)(void *arg, int rc, json_t *out, struct error *err);
+void wire_call_internal_async(struct wire_server *w, const struct wire_internal *rq, struct arena *a,
+			      wire_internal_done done, void *arg);
 
 /* Checks what stands for the answer of an operation (TestState's mocks) against its output shape, members spelled as
  * wire_call_internal spells them; `required`: absent required members are faults. An unknown model or operation passes.

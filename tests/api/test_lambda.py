@@ -87,7 +87,7 @@ def test_create_and_invoke(quern, client):
     message = refused("ResourceConflictException", 409, client.create_function, FunctionName=name, Runtime="python3.12", Role=quern.role, Handler="h.h", Code={"ZipFile": code})
     assert message == f"Function already exist: {name}"
     assert client.delete_function(FunctionName=name)["ResponseMetadata"]["HTTPStatusCode"] == 204
-    assert refused("ResourceNotFoundException", 404, client.invoke, FunctionName=name) == f"Function not found: {arn}"
+    assert refused("ResourceNotFoundException", 404, client.invoke, FunctionName=name) == f"Function not found: {arn}:$LATEST"
     assert refused("ResourceNotFoundException", 404, client.get_function, FunctionName=name, Qualifier="7") == f"Function not found: {arn}:7"
 
 
