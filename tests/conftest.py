@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,15 @@ class Quern:
     def pid(self, role="serve"):
         with open(os.path.join(self.home, "run", f"{role}.pid"), encoding="ascii") as f:
             return int(f.read())
+
+    def machine(self):
+        """What the executor says of this machine: {"cgroup_mode", "gpus", "rootless", ...}."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(os.path.join(self.home, "run", "executor.sock"))
+            text = json.dumps({"n": 1, "op": "machine"}).encode()
+            s.sendall(struct.pack(">I", len(text)) + text)
+            stream = s.makefile("rb")
+            return json.loads(stream.read(struct.unpack(">I", stream.read(4))[0]))["machine"]
 
     @property
     def endpoint(self):

@@ -268,6 +268,55 @@ static int check_depends(struct check *k, const json_t *c, const char *name)
 	return 0;
 }
 
+static int check_restart(struct check *k, const json_t *c, const char *name)
+{
+	int64_t period = json_get_int(json_get(c, "restartPolicy"), "restartAttemptPeriod", 300);
+	if (period < 60 || period > 1800)
+		return ecs_client_error(k->err,
+					"Invalid setting for container '%s'. restartAttemptPeriod must be between 60 "
+					"and 1800 seconds.",
+					name);
+	return 0;
+}
+
+static int check_names(struct check *k, const json_t *c)
+{
+	static const char *const bridge_only[] = { "hostname", "extraHosts" };
+	for (size_t i = 0; i < COUNT(bridge_only) && !strcmp(k->network, "awsvpc"); i++) {
+		const json_t *value = json_get(c, bridge_only[i]);
+		if (json_is_string(value) || json_array_size(value))
+			return ecs_client_error(k->err, "%s is not supported on container when networkMode=awsvpc.",
+						bridge_only[i]);
+	}
+	return 0;
+}
+
+static int check_requirements(struct check *k, const json_t *c, const char *name)
+{
+	size_t i;
+	json_t *q;
+	int64_t n;
+	json_array_foreach (json_get(c, "resourceRequirements"), i, q) {
+		const char *type = json_get_text(q, "type");
+		if (strcmp(type, "GPU"))
+			return ecs_client_error(k->err, "Container '%s' asks for %s, which is not offered here.", name,
+						type);
+		if (k->fargate)
+			return ecs_client_error(k->err,
+						"Fargate does not support GPU resource requirements (container "
+						"'%s').",
+						name);
+		if (!str_eqz(json_get_str(q, "value"), "ALL") &&
+		    (!str_to_i64(json_get_str(q, "value"), &n) || n < 1 || n > 64))
+			return ecs_client_error(
+				k->err,
+				"Invalid setting for container '%s'. The number of GPUs must be a whole "
+				"number.",
+				name);
+	}
+	return 0;
+}
+
 static int check_fargate_container(struct check *k, const json_t *c, const char *name)
 {
 	const json_t *lp = json_get(c, "linuxParameters");
@@ -324,7 +373,8 @@ static int check_container(struct check *k, json_t *c)
 		return ecs_client_error(k->err, "Container.image contains invalid characters.");
 	if (check_memory(k, c, name) < 0 || check_ports(k, c) < 0 || check_health(k, c, name) < 0 ||
 	    check_logs(k, c, name) < 0 || check_mounts(k, c) < 0 || check_secrets(k, c) < 0 ||
-	    check_depends(k, c, name) < 0 || (k->fargate && check_fargate_container(k, c, name) < 0))
+	    check_depends(k, c, name) < 0 || check_restart(k, c, name) < 0 || check_names(k, c) < 0 ||
+	    check_requirements(k, c, name) < 0 || (k->fargate && check_fargate_container(k, c, name) < 0))
 		return -1;
 	complete_container(c);
 	return 0;

@@ -205,11 +205,61 @@ static json_t *task_metadata(const json_t *task, const json_t *definition, bool 
 	return out;
 }
 
+/* {container: statistics}; owned, NULL when nothing is known. */
+static json_t *live(struct ecs *e, const json_t *task)
+{
+	char id[64];
+	if (!e->o.tasks)
+		return NULL;
+	snprintf(id, sizeof(id), "ecs-%s", strrchr(json_get_text(task, "taskArn"), '/') + 1);
+	return task_stats(e->o.tasks, id, NULL);
+}
+
+static json_t *stats_of(const json_t *all, const json_t *container)
+{
+	json_t *one = json_get(all, json_get_text(container, "name"));
+	if (!one)
+		return json_null();
+	json_object_del(one, "restarts");
+	json_set_text(one, "name", json_get_text(container, "name"));
+	json_set_text(one, "id", json_get_text(container, "runtimeId"));
+	return json_incref(one);
+}
+
+static json_t *stats_of_task(const json_t *all, const json_t *task)
+{
+	json_t *out = json_object(), *c;
+	size_t i;
+	json_array_foreach (json_get(task, "containers"), i, c)
+		json_object_set_new(out, json_get_text(c, "runtimeId"), stats_of(all, c));
+	return out;
+}
+
+/* How often containers with a restart policy were started again is what the supervisor counts. */
+static void add_restarts(json_t *metadata, const json_t *all, const json_t *definition)
+{
+	const char *name = json_get_text(metadata, "Name");
+	const json_t *d = ecs_definition_container(definition, name);
+	if (json_get_bool(json_get(d, "restartPolicy"), "enabled", false))
+		json_set_int(metadata, "RestartCount", json_get_int(json_get(all, name), "restarts", 0));
+}
+
+static bool any_restarts(const json_t *definition)
+{
+	size_t i;
+	json_t *c;
+	json_array_foreach (json_get(definition, "containerDefinitions"), i, c)
+		if (json_get_bool(json_get(c, "restartPolicy"), "enabled", false))
+			return true;
+	return false;
+}
+
 /* `id`: "<task id>-<n>", as runtimeId. Owned, NULL with a status. */
-static json_t *metadata_of(struct wire_request *r, struct db *db, struct str id, struct str what, int *status)
+static json_t *metadata_of(struct ecs *e, struct wire_request *r, struct db *db, struct str id, struct str what,
+			   int *status)
 {
 	struct arena *a = wire_arena(r);
-	json_t *task = NULL, *definition = NULL, *c, *found = NULL;
+	json_t *task = NULL, *definition = NULL, *c, *found = NULL, *out = NULL;
 	ptrdiff_t dash = str_find_char(id, '-');
 	size_t i;
 	*status = 404;
@@ -222,13 +272,20 @@ static json_t *metadata_of(struct wire_request *r, struct db *db, struct str id,
 			found = c;
 	if (!found)
 		return NULL;
-	*status = 200;
+	bool whole = str_eqz(what, "task") || str_eqz(what, "taskWithTags"), stats = str_ends(what, STR("stats"));
+	CLEANUP_JSON json_t *all = stats || any_restarts(definition) ? live(e, task) : NULL;
 	if (!what.len)
-		return container_metadata(task, found, definition);
-	if (str_eqz(what, "task") || str_eqz(what, "taskWithTags"))
-		return task_metadata(task, definition, what.len > 4);
-	*status = 404;
-	return NULL;
+		add_restarts(out = container_metadata(task, found, definition), all, definition);
+	else if (whole)
+		out = task_metadata(task, definition, what.len > 4);
+	else if (str_eqz(what, "stats"))
+		out = stats_of(all, found);
+	else if (str_eqz(what, "task/stats"))
+		out = stats_of_task(all, task);
+	json_array_foreach (json_get(out, "Containers"), i, c)
+		add_restarts(c, all, definition);
+	*status = out ? 200 : 404;
+	return out;
 }
 
 static void metadata(struct ecs *e, struct wire_request *r, struct str path)
@@ -237,7 +294,7 @@ static void metadata(struct ecs *e, struct wire_request *r, struct str path)
 	int status = 500;
 	str_split(&path, '/', &id);
 	struct db *db = store_read_begin(engine_store(e->o.engine), NULL);
-	json_t *answer = db ? metadata_of(r, db, id, path.ptr ? path : STR(""), &status) : NULL;
+	json_t *answer = db ? metadata_of(e, r, db, id, path.ptr ? path : STR(""), &status) : NULL;
 	if (db)
 		store_read_end(engine_store(e->o.engine), db);
 	send_json(r, status,

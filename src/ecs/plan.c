@@ -181,16 +181,80 @@ static void add_mounts(struct plan *p, const json_t *c, json_t *out)
 
 /* ---- one container ---- */
 
+/* CPU units as a weight, in the bounds of ECS's agent. */
+static int64_t shares(int64_t units)
+{
+	return units < 2 ? 2 : units > 262144 ? 262144 : units;
+}
+
+int64_t ecs_gpus(struct ecs *e, const json_t *c, const json_t *override)
+{
+	const json_t *needs = json_get(override, "resourceRequirements") ? json_get(override, "resourceRequirements")
+									 : json_get(c, "resourceRequirements");
+	int64_t n = 0, one;
+	size_t i;
+	json_t *q;
+	json_array_foreach (needs, i, q) {
+		if (!str_eqz(json_get_str(q, "type"), "GPU"))
+			continue;
+		if (str_eqz(json_get_str(q, "value"), "ALL")) {
+			pthread_mutex_lock(&e->lock);
+			n += e->gpus ? e->gpus : 1;
+			pthread_mutex_unlock(&e->lock);
+		} else if (str_to_i64(json_get_str(q, "value"), &one) && one > 0) {
+			n += one;
+		}
+	}
+	return n;
+}
+
+/* Names, resolvers and kernel parameters of its own, and what happens when it ends. */
+static void add_names(const json_t *c, json_t *out)
+{
+	json_t *hosts = json_array(), *dns = json_object(), *sysctls = json_object(), *one;
+	size_t i;
+	json_copy_key(out, c, "hostname");
+	json_array_foreach (json_get(c, "extraHosts"), i, one)
+		json_array_append_new(hosts, json_pack("{s:O?,s:O?}", "name", json_get(one, "hostname"), "ip",
+						       json_get(one, "ipAddress")));
+	json_object_set_new(out, "hosts", hosts);
+	if (json_array_size(json_get(c, "dnsServers")))
+		json_object_set(dns, "servers", json_get(c, "dnsServers"));
+	if (json_array_size(json_get(c, "dnsSearchDomains")))
+		json_object_set(dns, "search", json_get(c, "dnsSearchDomains"));
+	json_object_set_new(out, "dns", dns);
+	json_array_foreach (json_get(c, "systemControls"), i, one)
+		if (json_get_text(one, "namespace"))
+			json_object_set(sysctls, json_get_text(one, "namespace"), json_get(one, "value"));
+	json_object_set_new(out, "sysctls", sysctls);
+	const json_t *restart = json_get(c, "restartPolicy");
+	if (json_get_bool(restart, "enabled", false))
+		json_object_set_new(out, "restart",
+				    json_pack("{s:I,s:O?}", "period_ms",
+					      (json_int_t)json_get_int(restart, "restartAttemptPeriod", 300) * 1000,
+					      "ignored", json_get(restart, "ignoredExitCodes")));
+}
+
 static void add_limits(struct plan *p, const json_t *c, const json_t *override, json_t *out)
 {
 	int64_t memory = number(override, c, "memory");
 	const json_t *lp = json_get(c, "linuxParameters");
 	size_t i;
 	json_t *u, *ulimits = json_array();
+	int64_t soft = number(override, c, "memoryReservation");
 	if (p->cpu)
 		json_set_real(out, "cpu_quota", (double)p->cpu / 1024);
+	json_set_int(out, "cpu_shares", shares(number(override, c, "cpu")));
 	if (memory || p->memory)
 		json_set_int(out, "memory", (memory ? memory : p->memory) * MIB);
+	if (soft)
+		json_set_int(out, "memory_reservation", soft * MIB);
+	if (json_get(lp, "maxSwap") && memory)
+		json_set_int(out, "swap", json_get_int(lp, "maxSwap", 0) * MIB);
+	json_copy_key(out, lp, "swappiness");
+	int64_t gpus = ecs_gpus(p->e, c, override);
+	if (gpus)
+		json_set_int(out, "gpus", gpus);
 	if (json_get(lp, "sharedMemorySize"))
 		json_set_int(out, "shm", json_get_int(lp, "sharedMemorySize", 64) * MIB);
 	json_array_foreach (json_get(c, "ulimits"), i, u)
@@ -288,6 +352,7 @@ static int add_container(struct plan *p, const json_t *c)
 	add_mounts(p, c, out);
 	add_limits(p, c, override, out);
 	add_order(c, out);
+	add_names(c, out);
 	add_ports(p, c, out);
 	return add_log(p, c);
 }
@@ -296,13 +361,14 @@ static int add_container(struct plan *p, const json_t *c)
 
 static void add_resources(struct plan *p)
 {
-	int64_t cpu = p->cpu, memory = p->memory, cpus = 0, sum = 0;
+	int64_t cpu = p->cpu, memory = p->memory, cpus = 0, sum = 0, weight = 0;
 	size_t i;
 	json_t *c;
 	json_array_foreach (json_get(p->definition, "containerDefinitions"), i, c) {
 		const json_t *o = ecs_override(p->overrides, json_get_text(c, "name"));
 		int64_t soft = number(o, c, "memoryReservation");
 		cpus += number(o, c, "cpu");
+		weight += shares(number(o, c, "cpu"));
 		sum += soft ? soft : number(o, c, "memory");
 	}
 	cpu = cpu ? cpu : cpus;
@@ -313,14 +379,15 @@ static void add_resources(struct plan *p)
 	if (memory)
 		json_set_int(r, "memory", memory * MIB);
 	json_object_set_new(p->spec, "resources", r);
-	if (p->cpu || p->memory) { /* what all containers may use together */
-		json_t *limits = json_object();
-		if (p->cpu)
-			json_set_real(limits, "cpus", (double)p->cpu / 1024);
-		if (p->memory)
-			json_set_int(limits, "memory", p->memory * MIB);
-		json_object_set_new(p->spec, "limits", limits);
-	}
+	/* What all containers may use together: the task's CPUs, or else the weight of its containers. */
+	json_t *limits = json_object();
+	if (p->cpu)
+		json_set_real(limits, "cpus", (double)p->cpu / 1024);
+	else
+		json_set_int(limits, "cpu_shares", shares(weight));
+	if (p->memory)
+		json_set_int(limits, "memory", p->memory * MIB);
+	json_object_set_new(p->spec, "limits", limits);
 }
 
 static void add_network(struct plan *p)
@@ -332,6 +399,18 @@ static void add_network(struct plan *p)
 	json_set_bool(p->spec, "one_network", p->vpc);
 	json_set_bool(p->spec, "endpoints", true);
 	json_set_bool(p->spec, "report", true);
+}
+
+/* Namespaces that containers would share with each other or the machine. */
+static int refuse_modes(struct plan *p)
+{
+	static const char *const keys[] = { "pidMode", "ipcMode" };
+	for (size_t i = 0; i < 2; i++) {
+		const char *mode = json_get_text(p->definition, keys[i]);
+		if (mode && strcmp(mode, "none"))
+			return ecs_client_error(p->err, "%s '%s' is not offered here.", keys[i], mode);
+	}
+	return 0;
 }
 
 json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_t *definition,
@@ -359,6 +438,10 @@ json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_
 	json_object_set_new(plan, "dirs", p.dirs = json_array());
 	json_object_set_new(p.spec, "containers", p.containers = json_array());
 	json_set_text(p.spec, "id", arena_printf(a, "ecs-%s", p.id));
+	if (refuse_modes(&p) < 0) {
+		json_decref(plan);
+		return NULL;
+	}
 	add_network(&p);
 	add_resources(&p);
 	json_array_foreach (json_get(definition, "containerDefinitions"), i, c)

@@ -13,7 +13,8 @@ struct ecs {
 	struct wire_service service, endpoints;
 	pthread_mutex_t lock;
 	double cpus; /* of the machine; 0 = not known yet */
-	int64_t memory_bytes;
+	int64_t memory_bytes, gpus;
+	int64_t asked_ms; /* monotonic: when the executor said so */
 };
 
 /* ---- names ---- */
@@ -64,6 +65,8 @@ bool ecs_fargate_size(int64_t cpu_units, int64_t memory_mib);
  * task's document. */
 json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_t *definition,
 		 const char *credentials_id, struct error *err);
+/* How many GPUs the container asks for. */
+int64_t ecs_gpus(struct ecs *e, const json_t *container, const json_t *override);
 /* The override of container `name`, or NULL. */
 const json_t *ecs_override(const json_t *overrides, const char *name);
 const json_t *ecs_definition_container(const json_t *definition, const char *name);
@@ -79,7 +82,10 @@ bool ecs_endpoints_claims(struct wire_request *r, void *ctx);
 /* In a turn: a credentials id for a task, or NULL without a role. In the turn's arena. */
 const char *ecs_credentials_new(struct turn *t, const char *task_id, const char *role, struct error *err);
 int ecs_credentials_drop(struct db *db, const char *task_id, struct error *err);
-/* machine: the executor's size, asked once; false while it is not known. May block a moment; not on the core thread. */
-bool ecs_machine(struct ecs *e, double *cpus, int64_t *memory_bytes);
+/* Learns the machine's size from the executor when that was not done for a while. May block a moment; not on the core
+ * thread. */
+void ecs_machine_learn(struct ecs *e);
+/* What is known; 0 = not known yet. */
+void ecs_machine(struct ecs *e, double *cpus, int64_t *memory_bytes, int64_t *gpus);
 
 #endif

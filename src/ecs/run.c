@@ -131,26 +131,22 @@ static int check(struct run *r)
 /* What can never run here: a reason for `failures`, or NULL. */
 static const char *never_fits(struct run *r)
 {
-	int64_t cpu = r->cpu, memory = r->memory, cpus = 0, sum = 0;
-	size_t i, k;
-	json_t *c, *q;
+	int64_t cpu = r->cpu, memory = r->memory, cpus = 0, sum = 0, gpus = 0, have_bytes, have_gpus;
+	double have;
+	size_t i;
+	json_t *c;
 	json_array_foreach (json_get(r->definition, "containerDefinitions"), i, c) {
 		const json_t *o = ecs_override(r->overrides, json_get_text(c, "name"));
-		const json_t *needs = json_get(o, "resourceRequirements") ? json_get(o, "resourceRequirements")
-									  : json_get(c, "resourceRequirements");
-		json_array_foreach (needs, k, q)
-			if (str_eqz(json_get_str(q, "type"), "GPU"))
-				return "RESOURCE:GPU";
+		gpus += ecs_gpus(r->e, c, o);
 		cpus += json_get_int(o, "cpu", json_get_int(c, "cpu", 0));
 		int64_t soft = json_get_int(o, "memoryReservation", json_get_int(c, "memoryReservation", 0));
 		sum += soft ? soft : json_get_int(o, "memory", json_get_int(c, "memory", 0));
 	}
 	cpu = cpu ? cpu : cpus;
 	memory = memory ? memory : sum;
-	pthread_mutex_lock(&r->e->lock);
-	double have = r->e->cpus;
-	int64_t have_bytes = r->e->memory_bytes;
-	pthread_mutex_unlock(&r->e->lock);
+	ecs_machine(r->e, &have, &have_bytes, &have_gpus);
+	if (gpus > have_gpus)
+		return "RESOURCE:GPU";
 	if (have > 0 && (double)cpu > have * 1024 + 0.5)
 		return "RESOURCE:CPU";
 	if (have_bytes > 0 && memory > have_bytes >> 20)

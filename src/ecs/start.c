@@ -194,8 +194,6 @@ static json_t *accepted(const json_t *spec)
 /* The event for the task's actor; NULL: the engine ends, and this is performed again at the next start. */
 static json_t *start(struct start *s, const json_t *payload)
 {
-	double cpus;
-	int64_t memory;
 	if (!still_wanted(s, json_get_text(payload, "id")))
 		return failed(NULL, true);
 	if (!s->e->o.tasks)
@@ -203,7 +201,7 @@ static json_t *start(struct start *s, const json_t *payload)
 	if (look_up(s) < 0 || make_dirs(s) < 0 || touch_logs(s) < 0)
 		return failed(error_text(s->err), false);
 	if (task_start(s->e->o.tasks, json_get_text(payload, "owner"), s->spec, s->err) >= 0) {
-		ecs_machine(s->e, &cpus, &memory);
+		ecs_machine_learn(s->e);
 		return accepted(s->spec);
 	}
 	if (error_is(s->err, "ValidationException"))

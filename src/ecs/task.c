@@ -122,6 +122,7 @@ static int finish(struct life *l, const char *reason, const char *error, const j
 		finish_container(c, result);
 	}
 	set_reason(l, reason, error);
+	set_time(l->doc, "pullStoppedAt", json_get_int(event, "pulled_at", 0));
 	set_time(l->doc, "startedAt", json_get_int(event, "started_at", 0));
 	set_time(l->doc, "stoppingAt", now);
 	set_time(l->doc, "executionStoppedAt", json_get_int(event, "at", now));
@@ -253,7 +254,7 @@ static int on_started(struct life *l, const json_t *event)
 	if (str_eqz(json_get_str(l->doc, "lastStatus"), "STOPPED") || json_get(l->doc, "startedAt"))
 		return 0;
 	int64_t at = json_get_int(event, "at", turn_now_ms(l->t));
-	set_time(l->doc, "pullStoppedAt", at);
+	set_time(l->doc, "pullStoppedAt", json_get_int(event, "pulled_at", at));
 	set_time(l->doc, "startedAt", at);
 	if (!wants_stop(l))
 		json_set_text(l->doc, "lastStatus", "RUNNING");
@@ -279,6 +280,20 @@ static const char *health_of(const json_t *containers)
 	return worst ? worst : "UNKNOWN";
 }
 
+/* "fake.example/gpu=0" is shown as "0". */
+static void set_gpus(json_t *c, const json_t *names)
+{
+	json_t *ids = json_array(), *name;
+	size_t i;
+	json_array_foreach (names, i, name) {
+		const char *text = json_string_value(name), *eq = strrchr(text, '=');
+		json_array_append_new(ids, json_string(eq ? eq + 1 : text));
+	}
+	if (json_array_size(ids))
+		json_object_set(c, "gpuIds", ids);
+	json_decref(ids);
+}
+
 /* A container ended, its health changed, a port was published: while the task goes on. */
 static int on_changed(struct life *l, const json_t *event)
 {
@@ -294,6 +309,7 @@ static int on_changed(struct life *l, const json_t *event)
 			json_set_text(c, "lastStatus", "RUNNING");
 		if (phase && !strcmp(phase, "ended"))
 			finish_container(c, r);
+		set_gpus(c, json_get(r, "gpus"));
 		if (!json_get(r, "ports"))
 			continue;
 		json_t *bindings = json_array();

@@ -2,7 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "ecs/room.h"
+
+#define MACHINE_FRESH_MS 10000
 
 /* ---- RunTask ---- */
 
@@ -11,22 +14,30 @@ struct waiting {
 	json_t *in, *out;
 };
 
-bool ecs_machine(struct ecs *e, double *cpus, int64_t *memory_bytes)
+void ecs_machine(struct ecs *e, double *cpus, int64_t *memory_bytes, int64_t *gpus)
 {
 	pthread_mutex_lock(&e->lock);
 	*cpus = e->cpus;
 	*memory_bytes = e->memory_bytes;
+	*gpus = e->gpus;
 	pthread_mutex_unlock(&e->lock);
-	if (*cpus > 0 || !e->o.tasks)
-		return *cpus > 0;
-	CLEANUP_JSON json_t *machine = task_machine(e->o.tasks, NULL);
-	*cpus = json_get_real(machine, "cpus", 0);
-	*memory_bytes = json_get_int(machine, "memory", 0);
+}
+
+void ecs_machine_learn(struct ecs *e)
+{
+	int64_t now = clock_monotonic_us() / 1000;
 	pthread_mutex_lock(&e->lock);
-	e->cpus = *cpus;
-	e->memory_bytes = *memory_bytes;
+	bool fresh = e->cpus > 0 && now - e->asked_ms < MACHINE_FRESH_MS;
 	pthread_mutex_unlock(&e->lock);
-	return *cpus > 0;
+	CLEANUP_JSON json_t *machine = fresh || !e->o.tasks ? NULL : task_machine(e->o.tasks, NULL);
+	if (!machine)
+		return;
+	pthread_mutex_lock(&e->lock);
+	e->cpus = json_get_real(machine, "cpus", 0);
+	e->memory_bytes = json_get_int(machine, "memory", 0);
+	e->gpus = (int64_t)json_array_size(json_get(machine, "gpus"));
+	e->asked_ms = now;
+	pthread_mutex_unlock(&e->lock);
 }
 
 static int run_in_turn(struct turn *t, void *arg, struct error *err)
@@ -49,12 +60,10 @@ static void run_done(void *arg, int rc, struct error *err)
 
 static void run_task(struct call *c, json_t *in)
 {
-	double cpus;
-	int64_t memory;
 	struct waiting *w = ARENA_NEW(c->arena, struct waiting);
 	w->c = c;
 	w->in = json_incref(in);
-	ecs_machine(c->service_ctx, &cpus, &memory);
+	ecs_machine_learn(c->service_ctx);
 	engine_submit(c->engine, run_in_turn, run_done, w);
 }
 
@@ -179,10 +188,40 @@ static int list_tasks(struct call *c, struct db *db, json_t *in, json_t **out, s
 	return rc < 0 ? -1 : 0;
 }
 
+/* The stream that it would open speaks the Session Manager's protocol, which nobody here does. */
+static int execute_command(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	const char *name, *task = json_get_text(in, "task"), *id = ecs_task_id(c->arena, task),
+			  *container = json_get_text(in, "container");
+	json_t *doc = NULL, *one, *found = NULL;
+	size_t i;
+	if (ecs_cluster_need(db, c->arena, json_get_text(in, "cluster"), &name, err) < 0)
+		return -1;
+	int rc = ecs_task_get(db, c->arena, name, id, &doc, err);
+	if (rc <= 0)
+		return rc < 0 ? -1 : ecs_bad_parameter(err, "The referenced task was not found.");
+	if (!json_get_bool(doc, "enableExecuteCommand", false))
+		return ecs_bad_parameter(err,
+					 "The execute command failed because execute command was not enabled when "
+					 "the task was run or the execute command agent isn’t running. Wait and "
+					 "try again or run a new task with execute command enabled and try again.");
+	json_array_foreach (json_get(doc, "containers"), i, one)
+		if (container ? str_eqz(json_get_str(one, "name"), container)
+			      : json_array_size(json_get(doc, "containers")) == 1)
+			found = one;
+	if (!found)
+		return ecs_bad_parameter(err,
+					 container ? "The container %s was not found in the task."
+						   : "A container name must be given for a task of several "
+						     "containers%s.",
+					 container ? container : "");
+	return error_aws(err, "TargetNotConnectedException",
+			 "There is no Session Manager here. On the machine itself, run: quern exec %s -c %s -- %s", id,
+			 json_get_text(found, "name"), json_get_text(in, "command"));
+}
+
 const struct wire_op ecs_task_ops[] = {
-	{ "RunTask", .async = run_task },
-	{ "StopTask", .command = stop_task },
-	{ "DescribeTasks", .query = describe_tasks },
-	{ "ListTasks", .query = list_tasks },
-	{ 0 },
+	{ "ExecuteCommand", .query = execute_command }, { "RunTask", .async = run_task },
+	{ "StopTask", .command = stop_task },           { "DescribeTasks", .query = describe_tasks },
+	{ "ListTasks", .query = list_tasks },           { 0 },
 };

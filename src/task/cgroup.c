@@ -145,6 +145,56 @@ void cgroup_read(enum cgroup_mode mode, const char *group, struct cgroup_usage *
 	out->oom_kills = kills > 0 ? kills : 0;
 }
 
+static int64_t count(enum cgroup_mode mode, const char *controller, const char *group, const char *file,
+		     const char *key)
+{
+	int64_t n = number(mode, controller, group, file, key);
+	return n < 0 ? 0 : n;
+}
+
+static void read_now_v2(const char *g, struct cgroup_now *out)
+{
+	const enum cgroup_mode m = CGROUP_UNIFIED;
+	*out = (struct cgroup_now){ .cpu_ns = count(m, "", g, "cpu.stat", "usage_usec") * 1000,
+				    .cpu_user_ns = count(m, "", g, "cpu.stat", "user_usec") * 1000,
+				    .cpu_system_ns = count(m, "", g, "cpu.stat", "system_usec") * 1000,
+				    .periods = count(m, "", g, "cpu.stat", "nr_periods"),
+				    .throttled = count(m, "", g, "cpu.stat", "nr_throttled"),
+				    .throttled_ns = count(m, "", g, "cpu.stat", "throttled_usec") * 1000,
+				    .memory = count(m, "", g, "memory.current", NULL),
+				    .memory_peak = count(m, "", g, "memory.peak", NULL),
+				    .memory_limit = count(m, "", g, "memory.max", NULL),
+				    .cache = count(m, "", g, "memory.stat", "file"),
+				    .rss = count(m, "", g, "memory.stat", "anon"),
+				    .pids = count(m, "", g, "pids.current", NULL) };
+}
+
+static void read_now_v1(enum cgroup_mode m, const char *g, struct cgroup_now *out)
+{
+	const int64_t tick_ns = 1000000000 / sysconf(_SC_CLK_TCK);
+	*out = (struct cgroup_now){ .cpu_ns = count(m, "cpuacct", g, "cpuacct.usage", NULL),
+				    .cpu_user_ns = count(m, "cpuacct", g, "cpuacct.stat", "user") * tick_ns,
+				    .cpu_system_ns = count(m, "cpuacct", g, "cpuacct.stat", "system") * tick_ns,
+				    .periods = count(m, "cpu", g, "cpu.stat", "nr_periods"),
+				    .throttled = count(m, "cpu", g, "cpu.stat", "nr_throttled"),
+				    .throttled_ns = count(m, "cpu", g, "cpu.stat", "throttled_time"),
+				    .memory = count(m, "memory", g, "memory.usage_in_bytes", NULL),
+				    .memory_peak = count(m, "memory", g, "memory.max_usage_in_bytes", NULL),
+				    .memory_limit = count(m, "memory", g, "memory.limit_in_bytes", NULL),
+				    .cache = count(m, "memory", g, "memory.stat", "cache"),
+				    .rss = count(m, "memory", g, "memory.stat", "rss"),
+				    .pids = count(m, "pids", g, "pids.current", NULL) };
+}
+
+void cgroup_read_now(enum cgroup_mode mode, const char *group, struct cgroup_now *out)
+{
+	*out = (struct cgroup_now){ 0 };
+	if (mode == CGROUP_UNIFIED)
+		read_now_v2(group, out);
+	else if (mode != CGROUP_NONE)
+		read_now_v1(mode, group, out);
+}
+
 /* ---- v1, by ourselves ---- */
 
 static const char *const own_controllers[] = { "cpu", "cpuacct", "memory", "pids", "devices" };

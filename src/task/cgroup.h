@@ -57,6 +57,12 @@ struct cgroup_usage {
 };
 /* What the group "/quern/task/container" has counted so far. */
 void cgroup_read(enum cgroup_mode mode, const char *group, struct cgroup_usage *out);
+struct cgroup_now {
+	int64_t cpu_ns, cpu_user_ns, cpu_system_ns, periods, throttled, throttled_ns;
+	int64_t memory, memory_peak, memory_limit, cache, rss, pids; /* memory_limit 0: none */
+};
+/* What it uses at this moment; what the machine does not count is 0. */
+void cgroup_read_now(enum cgroup_mode mode, const char *group, struct cgroup_now *out);
 /* SIGKILL to all in the group, until none is left or 5 s are over. */
 void cgroup_kill(enum cgroup_mode mode, const char *group);
 /* Removes the group; waits shortly when the kernel still holds it. */

@@ -459,10 +459,11 @@ int task_stop(struct task_client *c, const char *task_id, const char *reason, st
 	return reply ? 0 : -1;
 }
 
-static json_t *ask(struct task_client *c, const char *op, const char *key, struct error *err)
+static json_t *ask(struct task_client *c, const char *op, const char *task, const char *key, struct error *err)
 {
 	json_t *message = json_object();
 	json_set_text(message, "op", op);
+	json_set_text(message, "task", task);
 	CLEANUP_JSON json_t *reply = call(c, message, 2000, err);
 	if (reply && !json_get(reply, key))
 		error_set(err, "the executor's answer has no `%s`", key);
@@ -471,10 +472,15 @@ static json_t *ask(struct task_client *c, const char *op, const char *key, struc
 
 json_t *task_list(struct task_client *c, struct error *err)
 {
-	return ask(c, "list", "tasks", err);
+	return ask(c, "list", NULL, "tasks", err);
 }
 
 json_t *task_machine(struct task_client *c, struct error *err)
 {
-	return ask(c, "machine", "machine", err);
+	return ask(c, "machine", NULL, "machine", err);
+}
+
+json_t *task_stats(struct task_client *c, const char *task_id, struct error *err)
+{
+	return ask(c, "stats", task_id, "stats", err);
 }

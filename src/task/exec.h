@@ -74,6 +74,8 @@ void exec_schedule(struct executor *x);
 /* Removes what was forgotten and old tombstones; in a child process. */
 void exec_prune(struct executor *x);
 json_t *exec_list(struct executor *x);
+/* What the containers of a live task use now: {container: {stats.h, "restarts"}}; owned. */
+json_t *exec_stats(struct executor *x, const char *id);
 json_t *exec_machine(struct executor *x);
 void exec_tasks_close(struct executor *x);
 

@@ -22,6 +22,7 @@
 #include "task/path.h"
 #include "task/filter.h"
 #include "task/spec.h"
+#include "task/stats.h"
 
 static void task_free(struct exec_task *t)
 {
@@ -606,6 +607,24 @@ json_t *exec_list(struct executor *x)
 		json_array_append_new(list, one);
 	}
 	return list;
+}
+
+json_t *exec_stats(struct executor *x, const char *id)
+{
+	json_t *out = json_object(), *c;
+	struct exec_task *t = map_get(&x->tasks, str_from(id));
+	size_t i;
+	if (!t || t->phase != EXEC_LIVE)
+		return out;
+	json_array_foreach (json_get(t->state, "containers"), i, c) {
+		const char *name = json_get_text(c, "name");
+		char group[SPEC_ID_MAX * 2 + 32];
+		snprintf(group, sizeof(group), "/quern/%s/%s", id, name);
+		json_t *one = stats_read(x->machine.cgroup, group, (int)json_get_int(c, "pid", 0));
+		json_copy_key(one, c, "restarts");
+		json_object_set_new(out, name, one);
+	}
+	return out;
 }
 
 json_t *exec_machine(struct executor *x)

@@ -7,6 +7,7 @@
  *   {"n":2,"op":"start","owner":"...","spec":{...}}  -> {"re":2,"state":"queued"|"live"|"stopped"|"forgotten"}; on disk
  * before the answer
  *   {"n":3,"op":"stop","task":"..."} {"n":4,"op":"forget","task":"..."} {"n":5,"op":"list"} {"n":6,"op":"machine"}
+ *   {"n":7,"op":"stats","task":"..."}
  *   a failure is {"re":n,"error":{"code","message"}}; an event is {"owner":"...","event":{...}}.
  * It ends on SIGTERM and leaves supervisors alone. */
 #include <errno.h>
@@ -176,6 +177,8 @@ static void on_message(struct server *v, struct client *c, const json_t *message
 		reply(v, c, n, "tasks", exec_list(&v->x), NULL);
 	} else if (op && !strcmp(op, "machine")) {
 		reply(v, c, n, "machine", exec_machine(&v->x), NULL);
+	} else if (op && task && spec_id_ok(task) && !strcmp(op, "stats")) {
+		reply(v, c, n, "stats", exec_stats(&v->x, task), NULL);
 	} else if (op && task && spec_id_ok(task) && !strcmp(op, "stop")) {
 		exec_stop(&v->x, task);
 		reply(v, c, n, "ok", json_true(), NULL);

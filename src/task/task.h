@@ -88,6 +88,8 @@ int task_start(struct task_client *c, const char *owner_actor, json_t *spec, str
 int task_stop(struct task_client *c, const char *task_id, const char *reason, struct error *err);
 /* {"task","state","containers":[{name,pid,...}]} of live tasks; owned. */
 json_t *task_list(struct task_client *c, struct error *err);
+/* What the containers of a live task use now: {container: statistics as Docker shows them, "restarts"}; owned. */
+json_t *task_stats(struct task_client *c, const char *task_id, struct error *err);
 /* The machine as the executor sees it: {"cpus","memory","gpus":[names],"runtime","cgroup_mode","rootless","notes":[…]};
  * owned. */
 json_t *task_machine(struct task_client *c, struct error *err);
