@@ -1,5 +1,5 @@
 /* images.c - quern images: builds container images from installed Debian packages and folders, without internet; lists
- * what the registry has.
+ * what the registry has, and drops what nobody needs.
  *
  * DESIGN: each --packages is one layer, with what the packages depend on and the layers before it lack; all --add make
  * the last one. A layer of packages is known again by the packages' versions: <data>/run/layers/<hash> holds its
@@ -414,17 +414,72 @@ static int images_list(struct config *c)
 	return 0;
 }
 
+/* ---- prune ---- */
+
+static void print_pruned(struct config *c, const json_t *done, bool dry)
+{
+	static const char *const headings[] = { "WHAT", "COUNT", "SIZE", NULL };
+	static const char *const rows[][2] = { { "uploads", "uploads that were given up" },
+					       { "blobs", "blobs that no image refers to" },
+					       { "layers", "unpacked layers" } };
+	struct table t;
+	table_init(&t, &c->arena, c->color, headings);
+	for (size_t i = 0; i < 3; i++) {
+		const json_t *one = json_get(done, rows[i][0]);
+		const char *cells[] = {
+			rows[i][1], arena_printf(&c->arena, "%lld", (long long)json_get_int(one, "removed", 0)),
+			arena_printf(&c->arena, "%.1f MB", json_get_real(one, "removed_bytes", 0) / 1e6)
+		};
+		table_row(&t, cells);
+	}
+	table_print(&t, stdout);
+	const json_t *layers = json_get(done, "layers");
+	if (json_get_text(layers, "error"))
+		fprintf(stderr, "unpacked layers were left alone: %s\n", json_get_text(layers, "error"));
+	else
+		fprintf(stderr, "%s; %lld unpacked layers (%.1f MB) stay, %lld of them only because tasks use them\n",
+			dry ? "nothing was removed" : "removed", (long long)json_get_int(layers, "kept", 0),
+			json_get_real(layers, "kept_bytes", 0) / 1e6, (long long)json_get_int(layers, "in_use", 0));
+}
+
+static int images_prune(struct config *c, bool all, bool dry)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	CLEANUP_JSON json_t *done = NULL;
+	struct client *cl = NULL;
+	int rc = client_new(c, &cl, &err);
+	if (rc == 0)
+		rc = registry_prune(c, cl, all, dry, &done, &err);
+	client_free(cl);
+	if (rc < 0)
+		return fail("quern up", "%s", error_text(&err));
+	if (c->json) {
+		json_dumpf(done, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		print_pruned(c, done, dry);
+	}
+	return 0;
+}
+
 int cli_images(struct config *c, int argc, char **argv)
 {
 	int kept = 0;
+	bool all = false, dry = false, prune = argc > 1 && strcmp(argv[1], "prune") == 0;
 	for (int i = 0; i < argc; i++) {
 		if (strcmp(argv[i], "--json") == 0)
 			c->json = true;
+		else if (prune && strcmp(argv[i], "--all") == 0)
+			all = true;
+		else if (prune && strcmp(argv[i], "--dry-run") == 0)
+			dry = true;
 		else
 			argv[kept++] = argv[i];
 	}
 	if (kept == 2 && strcmp(argv[1], "list") == 0)
 		return images_list(c);
+	if (kept == 2 && prune)
+		return images_prune(c, all, dry);
 	if (kept > 2 && strcmp(argv[1], "build") == 0)
 		return images_build(c, kept - 1, argv + 1);
 	return usage("images");

@@ -18,9 +18,11 @@ const struct command commands[] = {
 	{ "exec", "exec TASK [-c CONTAINER] [-- COMMAND...]",
 	  "run a command (a shell) inside a container of a running task", cli_exec },
 	{ "images",
-	  "images list [--json] | images build NAME[:TAG] [--packages A,B...]... [--without PACKAGE]... [--add "
+	  "images list [--json] | images prune [--all] [--dry-run] [--json] | images build NAME[:TAG] [--packages "
+	  "A,B...]... [--without PACKAGE]... [--add "
 	  "FILE:/PATH]... [--exclude PATTERN]... [--env K=V]... [--entrypoint JSON] [--command JSON] [--workdir DIR]",
-	  "build container images from this machine's packages and files, and list the registry's", cli_images },
+	  "build container images from this machine's packages and files, list the registry's, drop what nobody needs",
+	  cli_images },
 	{ "doctor", "doctor [--json]", "say what this machine lacks, and how to mend it", cli_doctor },
 	{ "api", "api [--json] [SERVICE]", "list the AWS operations that are implemented", cli_api },
 	{ "completion", "completion bash|zsh|fish", "print a shell completion script", cli_completion },

@@ -161,3 +161,22 @@ int push_manifest(struct push *p, const char *tag, struct str manifest, struct e
 	return expect_created(perform(p, "Content-Type: application/vnd.oci.image.manifest.v1+json", err),
 			      "the manifest", &body, err);
 }
+
+int registry_prune(struct config *c, struct client *cl, bool all, bool dry, json_t **out, struct error *err)
+{
+	CLEANUP_BUF struct buf body = BUF_INIT;
+	const char *userpwd = get_userpwd(c, cl, err);
+	if (!userpwd)
+		return -1;
+	struct push p = { c, curl_easy_init(), "_quern", userpwd };
+	if (!p.curl)
+		BUG("out of memory");
+	prepare(&p, "POST", arena_printf(&c->arena, "prune?%s%s", all ? "all=1&" : "", dry ? "dry=1" : ""), &body);
+	curl_easy_setopt(p.curl, CURLOPT_POSTFIELDS, "");
+	int status = perform(&p, "Accept: application/json", err);
+	curl_easy_cleanup(p.curl);
+	if (status != 200)
+		return status < 0 ? -1 : error_set(err, "HTTP %d %.*s", status, STR_ARG(buf_str(&body)));
+	*out = json_parse(buf_str(&body), err);
+	return *out ? 0 : -1;
+}

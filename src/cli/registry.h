@@ -15,4 +15,9 @@ int push_text(struct push *p, const char *digest, struct str content, struct err
 int push_file(struct push *p, const char *digest, int fd, int64_t size, struct error *err);
 int push_manifest(struct push *p, const char *tag, struct str manifest, struct error *err);
 
+/* Has the registry drop what nobody needs (see ecr/collect.c). `all`: also unpacked layers of images that are there, as
+ * long as no task uses them; `dry`: only says what would go. *out owned: {"uploads","blobs","layers":
+ * {"removed","removed_bytes"}}. */
+int registry_prune(struct config *c, struct client *cl, bool all, bool dry, json_t **out, struct error *err);
+
 #endif

@@ -112,10 +112,10 @@ static int open_services(struct daemon *d, struct error *err)
 	if (ssm_new(d->engine, c->account, c->region, &d->ssm, err) < 0 ||
 	    secrets_new(d->engine, c->account, c->region, &d->secrets, err) < 0)
 		return -1;
-	const struct ecr_options ecr = { d->engine, d->blobs, c->account, c->region, c->port };
-	if (ecr_new(&ecr, &d->ecr, err) < 0)
-		return -1;
 	if (task_client_new(config_path(c, "run/executor.sock"), d->engine, &d->tasks, err) < 0)
+		return -1;
+	const struct ecr_options ecr = { d->engine, d->blobs, c->account, c->region, c->port, d->tasks };
+	if (ecr_new(&ecr, &d->ecr, err) < 0)
 		return -1;
 	task_client_set_images(d->tasks, find_image, d);
 	const struct ecs_options ecs = { d->engine,  d->tasks,  d->s3,       d->logs, d->iam,

@@ -94,6 +94,8 @@ static json_t *detail(struct call *c, struct db *db, const struct ecr_repo *repo
 	json_decref(tags);
 	json_set_int(out, "imageSizeInBytes", image->size_bytes);
 	json_set_real(out, "imagePushedAt", (double)image->pushed_ms / 1000);
+	if (image->pulled_ms)
+		json_set_real(out, "lastRecordedPullTime", (double)image->pulled_ms / 1000);
 	json_object_set_new(out, "imageManifestMediaType", text(image->media_type));
 	if (image->artifact_type.len)
 		json_object_set_new(out, "artifactMediaType", text(image->artifact_type));

@@ -156,6 +156,8 @@ static int delete_repository(struct call *c, struct turn *t, json_t *in, json_t 
 				 "still contains images",
 				 repo.name, c->account);
 	if (drop_images(t, name, err) < 0 || drop_links(t, name, err) < 0 ||
+	    ecr_collect_uploads(api_ecr(c), t, name, err) < 0 ||
+	    db_exec(turn_db(t), err, "DELETE FROM ecr_preview WHERE repo=?", "S", name) < 0 ||
 	    db_exec(turn_db(t), err, "DELETE FROM ecr_repo WHERE name=?", "S", name) < 0)
 		return -1;
 	*out = json_pack("{s:o}", "repository", repo_json(c, &repo));

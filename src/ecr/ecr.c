@@ -1,5 +1,4 @@
-/* ecr.c - the room's start, image look-up for tasks, and the keeper that applies lifecycle policies and drops stale
- * uploads. */
+/* ecr.c - the room's start, and image look-up for tasks. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -7,7 +6,7 @@
 #include "base/log.h"
 #include "ecr/api.h"
 
-enum { KEEPER_MS = 60 * 60 * 1000, MANIFEST_DEPTH = 4, CONFIG_MAX = 8 << 20, UPLOAD_LIFE_MS = 7 * 24 * 3600 * 1000 };
+enum { MANIFEST_DEPTH = 4, CONFIG_MAX = 8 << 20 };
 
 static struct wire_op all_ops[64];
 
@@ -20,77 +19,36 @@ static void gather_ops(void)
 			all_ops[n++] = *op;
 }
 
-/* ---- the keeper: an actor with a timer ---- */
+/* ---- pulls ---- */
 
-static int expire_repository(struct turn *t, struct str repo, struct str policy, struct error *err)
+struct pull {
+	struct ecr *e;
+	char *repo, *digest;
+};
+
+static int write_pull(struct turn *t, void *arg, struct error *err)
 {
-	CLEANUP_JSON json_t *expired =
-		ecr_lifecycle_apply(turn_db(t), turn_arena(t), repo, policy, turn_now_ms(t), err);
-	json_t *image;
-	size_t i;
-	if (!expired)
-		return -1;
-	json_array_foreach (expired, i, image)
-		if (ecr_image_drop(t, repo, json_get_str(image, "imageDigest"), err) < 0)
-			return -1;
-	return 0;
+	const struct pull *p = arg;
+	return ecr_image_pulled(t, str_from(p->repo), str_from(p->digest), err);
 }
 
-static int expire_images(struct turn *t, struct error *err)
+static void pull_written(void *arg, int rc, struct error *err)
 {
-	CLEANUP_JSON json_t *list = json_object();
-	CLEANUP_ROWS struct rows rows = { 0 };
-	const char *repo;
-	json_t *policy;
-	int rc = db_query(turn_db(t), &rows, err, "SELECT name, lifecycle FROM ecr_repo WHERE lifecycle IS NOT NULL",
-			  "");
-	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
-		json_object_set_new(list, rows_str(&rows, 0).ptr, json_string(rows_str(&rows, 1).ptr));
-	rows_done(&rows);
-	json_object_foreach (list, repo, policy)
-		if (rc >= 0)
-			rc = expire_repository(t, str_from(repo), json_str(policy), err);
-	return rc;
-}
-
-static int drop_stale_uploads(struct turn *t, struct error *err)
-{
-	CLEANUP_JSON json_t *blobs = json_array();
-	CLEANUP_ROWS struct rows rows = { 0 };
-	json_t *blob;
-	size_t i;
-	int64_t before = turn_now_ms(t) - UPLOAD_LIFE_MS;
-	int rc = db_query(turn_db(t), &rows, err, "SELECT blob FROM ecr_upload WHERE created_ms < ?", "i", before);
-	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
-		json_array_append_new(blobs, json_string(rows_str(&rows, 0).ptr));
-	rows_done(&rows);
-	json_array_foreach (blobs, i, blob)
-		if (rc >= 0)
-			rc = blob_remove_later(turn_db(t), json_string_value(blob), turn_now_ms(t), err);
-	return rc < 0                                                                                     ? rc
-	       : db_exec(turn_db(t), err, "DELETE FROM ecr_upload WHERE created_ms < ?", "i", before) < 0 ? -1
-													  : 0;
-}
-
-static int keeper_turn(struct turn *t, json_t *state, json_t *event, struct error *err)
-{
-	turn_timer(t, "tick", turn_now_ms(t) + KEEPER_MS, json_pack("{s:s}", "type", "tick"));
-	if (expire_images(t, err) < 0 || drop_stale_uploads(t, err) < 0)
-		return -1;
-	return 0;
-}
-
-static const struct actor_type keeper = { "ecr.keeper", keeper_turn };
-
-static int start_keeper(struct turn *t, void *arg, struct error *err)
-{
-	return turn_exists(t, "ecr/keeper") ? 0 : turn_spawn(t, "ecr.keeper", "ecr/keeper", json_object(), err);
-}
-
-static void keeper_started(void *arg, int rc, struct error *err)
-{
+	struct pull *p = arg;
 	if (rc < 0)
-		log_error("ecr", "start the keeper: %s", error_text(err));
+		log_warn("ecr", "note a pull of %s: %s", p->repo, error_text(err));
+	free(p->repo);
+	free(p->digest);
+	free(p);
+}
+
+void ecr_note_pull(struct ecr *e, struct str repo, const struct ecr_image *image)
+{
+	if (engine_now_ms(e->o.engine) - image->pulled_ms < ECR_PULL_MS / 2)
+		return;
+	struct pull *p = mem_calloc(1, sizeof(*p));
+	*p = (struct pull){ e, mem_strndup(repo.ptr, repo.len), mem_strndup(image->digest.ptr, image->digest.len) };
+	engine_submit(e->o.engine, write_pull, pull_written, p);
 }
 
 /* ---- start ---- */
@@ -107,8 +65,7 @@ int ecr_new(const struct ecr_options *options, struct ecr **out, struct error *e
 		.scope = "ecr-registry", .raw = &ecr_raw, .claims = ecr_claims, .own_auth = true, .ctx = e
 	};
 	blob_add_owner(options->blobs, ecr_blob_named, NULL);
-	engine_add_actor(options->engine, &keeper);
-	engine_submit(options->engine, start_keeper, keeper_started, NULL);
+	ecr_collect_start(e);
 	*out = e;
 	return 0;
 }
@@ -241,8 +198,10 @@ static json_t *resolve(struct ecr *e, struct db *db, struct arena *a, const char
 		if (rc < 0)
 			return NULL;
 		CLEANUP_JSON json_t *doc = rc ? ecr_manifest_json(image.body) : NULL;
-		if (doc && !json_get(doc, "manifests"))
+		if (doc && !json_get(doc, "manifests")) {
+			ecr_note_pull(e, str_from(repo), &image);
 			return resolve_manifest(e, db, a, str_from(repo), &image, doc, err);
+		}
 		wanted = doc ? arena_str(a, choose_platform(doc)) : STR_NULL;
 		if (!wanted.len)
 			break;

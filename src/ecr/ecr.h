@@ -3,6 +3,7 @@
 #define QUERN_ECR_ECR_H
 
 #include "blob/blob.h"
+#include "task/task.h"
 #include "wire/wire.h"
 
 struct ecr;
@@ -12,7 +13,8 @@ struct ecr_options {
 	struct engine *engine;
 	struct blob_store *blobs;
 	const char *account, *region;
-	uint16_t port; /* of the daemon: for repositoryUri and proxyEndpoint */
+	uint16_t port;             /* of the daemon: for repositoryUri and proxyEndpoint */
+	struct task_client *tasks; /* keeps the unpacked layers; NULL: nobody does */
 };
 /* Before engine_start. *out owned by the caller. */
 int ecr_new(const struct ecr_options *options, struct ecr **out, struct error *err);

@@ -231,6 +231,10 @@ static bool parse_path(struct rcall *c, enum rop_target *target)
 		return true;
 	}
 	path = str_skip(path, 1);
+	if (str_eqz(path, "_quern/prune")) { /* names with a leading _ are for extensions */
+		*target = ROP_PRUNE;
+		return true;
+	}
 	if (split_at(c, path, "/blobs/uploads", &tail) && (tail.len == 0 || tail.ptr[0] == '/')) {
 		c->rest = str_skip(tail, 1);
 		*target = c->rest.len ? ROP_UPLOAD : ROP_UPLOADS;
@@ -298,7 +302,7 @@ static void raw_begin(struct wire_request *r, void *ctx)
 	c->op = find_op(rops_blob, c->method, target);
 	if (!c->op)
 		c->op = find_op(rops_manifest, c->method, target);
-	int rc = c->op ? find_repository(c, &err)
+	int rc = c->op ? (target == ROP_PRUNE ? 0 : find_repository(c, &err))
 		       : registry_error(&err, "UNSUPPORTED", "the method %.*s is not allowed here", STR_ARG(c->method));
 	if (rc == 0 && c->op->begin)
 		rc = c->op->begin(c, &err);

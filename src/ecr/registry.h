@@ -18,6 +18,7 @@ struct rcall {
 	struct ecr_upload upload;
 	struct upload_hash *hash;
 	int fd;                    /* the draft being written, or -1 */
+	bool partial, touch;       /* HEAD of a blob: of a range; its link is to be touched */
 	bool locked, finish, made; /* finish: this request completes the upload; made: it created it */
 	struct str digest, tag;
 	struct ecr_image image;
@@ -29,7 +30,7 @@ struct rcall {
 	void (*blocking)(struct rcall *c);
 };
 
-enum rop_target { ROP_ROOT, ROP_BLOB, ROP_UPLOADS, ROP_UPLOAD, ROP_MANIFEST, ROP_TAGS, ROP_REFERRERS };
+enum rop_target { ROP_ROOT, ROP_BLOB, ROP_UPLOADS, ROP_UPLOAD, ROP_MANIFEST, ROP_TAGS, ROP_REFERRERS, ROP_PRUNE };
 struct rop {
 	const char *method;
 	enum rop_target target;
@@ -48,6 +49,8 @@ void rcall_block(struct rcall *c, void (*fn)(struct rcall *));
 struct db *rcall_read(struct rcall *c);
 /* Releases what an upload holds. */
 void rcall_release(struct rcall *c);
+/* collect.c: drops what nobody needs, and says how much. */
+void registry_collect(struct rcall *c);
 /* Errors in the protocol's words: code "BLOB_UNKNOWN" etc. with their status. Returns -1. */
 int registry_error(struct error *err, const char *code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

@@ -21,6 +21,11 @@ static void upload_headers(struct rcall *c)
 		arena_printf(c->a, "0-%lld", (long long)(c->upload.size_bytes > 0 ? c->upload.size_bytes - 1 : 0)));
 }
 
+static int unknown_blob(struct rcall *c, struct error *err)
+{
+	return registry_error(err, "BLOB_UNKNOWN", "the blob %.*s is not in this repository", STR_ARG(c->rest));
+}
+
 /* ---- GET and HEAD ---- */
 
 /* "bytes=a-b", "bytes=a-", "bytes=-n": 1 a range, 0 no (or another) range, -1 outside. */
@@ -49,6 +54,17 @@ static int parse_range(struct str header, int64_t size, int64_t *from, int64_t *
 	return 1;
 }
 
+static int write_touch(struct rcall *c, struct turn *t, struct error *err)
+{
+	int rc = ecr_blob_touch(t, c->repo, c->rest, turn_now_ms(t), err);
+	return rc == 0 ? unknown_blob(c, err) : rc < 0 ? -1 : 0;
+}
+
+static void answer_head(struct rcall *c)
+{
+	rcall_send(c, c->partial ? 206 : 200, STR(""));
+}
+
 static void send_blob(struct rcall *c, const char *blob, int64_t size)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -70,7 +86,11 @@ static void send_blob(struct rcall *c, const char *blob, int64_t size)
 					     (long long)(from + length - 1), (long long)size));
 	if (str_eqz(c->method, "HEAD")) {
 		wire_set_header(c->r, "Content-Length", arena_printf(c->a, "%lld", (long long)length));
-		rcall_send(c, range ? 206 : 200, STR(""));
+		c->partial = range != 0;
+		if (c->touch)
+			rcall_write(c, write_touch, answer_head);
+		else
+			answer_head(c);
 		return;
 	}
 	int fd = blob_open(c->e->o.blobs, blob, &err);
@@ -90,9 +110,12 @@ static void get_blob(struct rcall *c)
 		return;
 	int rc = ecr_digest_valid(c->rest) ? ecr_blob_find(db, c->a, c->repo, c->rest, &blob, &size, &err)
 					   : registry_error(&err, "DIGEST_INVALID", "malformed digest");
+	/* Who is told that it is here may count on it for its push. */
+	c->touch = rc == 1 && str_eqz(c->method, "HEAD") &&
+		   engine_now_ms(c->e->o.engine) - ecr_blob_touched(db, c->repo, c->rest) > ECR_TOUCH_MS;
 	store_read_end(c->e->store, db);
 	if (rc == 0)
-		rc = registry_error(&err, "BLOB_UNKNOWN", "the blob %.*s is not in this repository", STR_ARG(c->rest));
+		rc = unknown_blob(c, &err);
 	if (rc < 0)
 		rcall_fail(c, &err);
 	else
@@ -332,10 +355,7 @@ static int write_unlink(struct rcall *c, struct turn *t, struct error *err)
 	if (!ecr_digest_valid(c->rest))
 		return registry_error(err, "DIGEST_INVALID", "malformed digest");
 	int rc = ecr_blob_unlink(t, c->repo, c->rest, err);
-	return rc == 0  ? registry_error(err, "BLOB_UNKNOWN", "the blob %.*s is not in this repository",
-					 STR_ARG(c->rest))
-	       : rc < 0 ? rc
-			: 0;
+	return rc == 0 ? unknown_blob(c, err) : rc < 0 ? rc : 0;
 }
 
 static void delete_blob(struct rcall *c)

@@ -24,6 +24,8 @@ static void get_manifest(struct rcall *c)
 	wire_set_header(c->r, "Docker-Content-Digest", arena_strdup(c->a, c->image.digest));
 	wire_set_header(c->r, "Content-Type", arena_strdup(c->a, c->image.media_type));
 	bool head = str_eqz(c->method, "HEAD");
+	if (!head)
+		ecr_note_pull(c->e, c->repo, &c->image);
 	if (head)
 		wire_set_header(c->r, "Content-Length", arena_printf(c->a, "%zu", c->image.body.len));
 	rcall_send(c, 200, head ? STR("") : c->image.body);
@@ -224,5 +226,6 @@ const struct rop rops_manifest[] = {
 	{ "DELETE", ROP_MANIFEST, false, NULL, delete_manifest },
 	{ "GET", ROP_TAGS, false, NULL, get_tags },
 	{ "GET", ROP_REFERRERS, false, NULL, get_referrers },
+	{ "POST", ROP_PRUNE, false, NULL, registry_collect },
 	{ 0 },
 };

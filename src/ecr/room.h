@@ -14,6 +14,8 @@ enum {
 	ECR_MANIFEST_MAX = 4 << 20,
 	ECR_TOKEN_MS = 12 * 3600 * 1000,
 	ECR_PAGE_MAX = 1000,
+	ECR_PULL_MS = 10 * 60 * 1000,  /* a pull that read a manifest finds the blobs as long as this */
+	ECR_TOUCH_MS = 30 * 60 * 1000, /* how exact touched_ms is */
 };
 
 struct ecr {
@@ -44,12 +46,15 @@ int ecr_blob_find(struct db *db, struct arena *a, struct str repo, struct str di
 /* The repository has the blob from now on; `blob` is a file just written, dropped later when the digest is known
  * already (NULL: it must be). */
 int ecr_blob_add(struct turn *t, struct str repo, struct str digest, const char *blob, int64_t size, struct error *err);
+/* When a client last showed interest in a blob of the repository (0: an image keeps it, or it is not there). */
+int64_t ecr_blob_touched(struct db *db, struct str repo, struct str digest);
+int ecr_blob_touch(struct turn *t, struct str repo, struct str digest, int64_t touched_ms, struct error *err);
 int ecr_blob_unlink(struct turn *t, struct str repo, struct str digest, struct error *err);
 int ecr_blob_named(void *ctx, struct db *db, const char *id);
 
 struct ecr_image {
 	struct str digest, media_type, body, artifact_type, subject, annotations, config_type;
-	int64_t pushed_ms, size_bytes;
+	int64_t pushed_ms, size_bytes, pulled_ms; /* pulled_ms 0: never */
 };
 /* By digest or tag. 1, 0, < 0. Strings in the arena. */
 int ecr_image_find(struct db *db, struct arena *a, struct str repo, struct str reference, struct ecr_image *out,
@@ -61,6 +66,12 @@ int ecr_image_put(struct turn *t, const struct ecr_repo *repo, const struct ecr_
 /* Removes a tag (the image stays), or an image with all its tags. 1 removed, 0 was not there. */
 int ecr_tag_drop(struct turn *t, struct str repo, struct str tag, struct error *err);
 int ecr_image_drop(struct turn *t, struct str repo, struct str digest, struct error *err);
+/* 1 when a manifest of the repository refers to the digest, and which (one of them). */
+int ecr_image_referred(struct db *db, struct arena *a, struct str repo, struct str digest, struct str *by,
+		       struct error *err);
+int ecr_image_pulled(struct turn *t, struct str repo, struct str digest, struct error *err);
+/* Notes a pull, when the last one noted is some minutes old; does not wait. */
+void ecr_note_pull(struct ecr *e, struct str repo, const struct ecr_image *image);
 /* Owned array of the image's tags, sorted. */
 json_t *ecr_image_tags(struct db *db, struct str repo, struct str digest, struct error *err);
 
@@ -101,10 +112,30 @@ int ecr_upload_delete(struct turn *t, const char *id, struct error *err);
 /* One writer at a time: false when another request writes this upload now. */
 bool ecr_upload_lock(struct ecr *e, const char *id, const char *algorithm, struct upload_hash **out);
 void ecr_upload_unlock(struct ecr *e, const char *id, bool forget);
+/* The upload's row is gone: so is its digest. */
+void ecr_upload_forget(struct ecr *e, const char *id);
+bool ecr_upload_busy(struct ecr *e, const char *id);
 /* Appends to the draft (fd) at u->size_bytes and to the running digest. */
 int ecr_upload_write(struct ecr_upload *u, struct upload_hash *h, int fd, const void *p, size_t n, struct error *err);
 /* Blocking: is the whole draft of this digest? Seals it. err code "DigestInvalid". */
 int ecr_upload_seal(struct ecr *e, struct ecr_upload *u, struct upload_hash *h, struct str digest, struct error *err);
+
+/* ---- what is no longer needed (collect.c) ---- */
+
+struct ecr_collected {
+	int64_t uploads, upload_bytes, links, blob_bytes;
+	bool more; /* another round is worth while */
+};
+/* In a turn: drops uploads without traffic, and links that no image refers to, both idle for that long. `dry`: only
+ * counts. */
+int ecr_collect(struct ecr *e, struct turn *t, int64_t upload_idle_ms, int64_t link_idle_ms, bool dry,
+		struct ecr_collected *out, struct error *err);
+/* Drops a repository's unfinished uploads. */
+int ecr_collect_uploads(struct ecr *e, struct turn *t, struct str repo, struct error *err);
+/* Blocking: has the executor drop unpacked layers; its answer, owned. `all`: whatever is not in use. NULL: err. */
+json_t *ecr_collect_layers(struct ecr *e, bool all, bool now, bool dry, struct error *err);
+/* Before the engine starts: the keeper, which does all of this every hour, and applies lifecycle policies. */
+void ecr_collect_start(struct ecr *e);
 
 /* ---- API (api_*.c) and registry (registry*.c) ---- */
 extern const struct wire_op ecr_ops[];

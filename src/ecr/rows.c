@@ -1,7 +1,9 @@
 /* rows.c - the tables of the ecr room.
  *
  * DESIGN: a blob is kept once for all repositories (ecr_blob by digest) and linked to each repository that has it; the
- * file goes when the last link goes. An image is a manifest in a repository; tags point at digests. */
+ * file goes when the last link goes. An image is a manifest in a repository; tags point at digests; ecr_ref says what
+ * each manifest refers to (blobs, and an index its images). A link that no image refers to stays while touched_ms (the
+ * last time a client pushed, mounted or looked for the blob; 0 once an image refers to it) is young: see collect.c. */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -30,6 +32,15 @@ const struct store_migration ecr_migrations[] = {
 	  "CREATE TABLE ecr_token(hash TEXT PRIMARY KEY, arn TEXT NOT NULL, expires_ms INTEGER NOT NULL) WITHOUT ROWID;"
 	  "CREATE TABLE ecr_preview(repo TEXT PRIMARY KEY, policy TEXT NOT NULL, result TEXT NOT NULL, at_ms INTEGER "
 	  "NOT NULL) WITHOUT ROWID;" },
+	{ "ecr", 2,
+	  "ALTER TABLE ecr_link ADD COLUMN touched_ms INTEGER NOT NULL DEFAULT 0;"
+	  "ALTER TABLE ecr_upload RENAME COLUMN created_ms TO touched_ms;"
+	  "CREATE TABLE ecr_ref(repo TEXT NOT NULL, digest TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY(repo, "
+	  "digest, image)) WITHOUT ROWID;"
+	  "CREATE INDEX ecr_ref_image ON ecr_ref(repo, image);"
+	  "INSERT OR IGNORE INTO ecr_ref SELECT i.repo, json_extract(d.value, '$.digest'), i.digest FROM ecr_image i, "
+	  "json_tree(CAST(i.body AS TEXT)) d WHERE d.type = 'object' AND (d.fullkey = '$.config' OR d.path IN "
+	  "('$.layers', '$.manifests')) AND json_extract(d.value, '$.digest') IS NOT NULL;" },
 	{ 0 },
 };
 
@@ -104,9 +115,26 @@ int ecr_blob_add(struct turn *t, struct str repo, struct str digest, const char 
 		return -1;
 	if (rc == 1 && blob && blob_remove_later(db, blob, turn_now_ms(t), err) < 0)
 		return -1;
-	return db_exec(db, err, "INSERT INTO ecr_link(repo, digest) VALUES(?, ?) ON CONFLICT DO NOTHING", "SS", repo,
-		       digest) < 0
+	return db_exec(db, err,
+		       "INSERT INTO ecr_link(repo, digest, touched_ms) VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET "
+		       "touched_ms=excluded.touched_ms",
+		       "SSi", repo, digest, turn_now_ms(t)) < 0
 		       ? -1
+		       : 0;
+}
+
+int ecr_blob_touch(struct turn *t, struct str repo, struct str digest, int64_t touched_ms, struct error *err)
+{
+	return db_exec(turn_db(t), err, "UPDATE ecr_link SET touched_ms=? WHERE repo=? AND digest=?", "iSS", touched_ms,
+		       repo, digest);
+}
+
+int64_t ecr_blob_touched(struct db *db, struct str repo, struct str digest)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	return db_row(db, &rows, NULL, "SELECT touched_ms FROM ecr_link WHERE repo=? AND digest=?", "SS", repo,
+		      digest) == 1
+		       ? rows_int(&rows, 0)
 		       : 0;
 }
 
@@ -147,12 +175,12 @@ int ecr_image_find(struct db *db, struct arena *a, struct str repo, struct str r
 	if (ecr_is_digest(reference))
 		rc = db_row(db, &rows, err,
 			    "SELECT digest, media_type, body, pushed_ms, size, artifact_type, subject, annotations, "
-			    "config_type FROM ecr_image WHERE repo=? AND digest=?",
+			    "config_type, pulled_ms FROM ecr_image WHERE repo=? AND digest=?",
 			    "SS", repo, reference);
 	else
 		rc = db_row(db, &rows, err,
 			    "SELECT i.digest, i.media_type, i.body, i.pushed_ms, i.size, i.artifact_type, i.subject, "
-			    "i.annotations, i.config_type FROM ecr_tag t JOIN ecr_image i"
+			    "i.annotations, i.config_type, i.pulled_ms FROM ecr_tag t JOIN ecr_image i"
 			    " ON i.repo = t.repo AND i.digest = t.digest WHERE t.repo=? AND t.tag=?",
 			    "SS", repo, reference);
 	if (rc <= 0)
@@ -167,6 +195,7 @@ int ecr_image_find(struct db *db, struct arena *a, struct str repo, struct str r
 		.subject = arena_str(a, rows_str(&rows, 6)),
 		.annotations = arena_str(a, rows_str(&rows, 7)),
 		.config_type = arena_str(a, rows_str(&rows, 8)),
+		.pulled_ms = rows_null(&rows, 9) ? 0 : rows_int(&rows, 9),
 	};
 	return 1;
 }
@@ -213,6 +242,31 @@ static int put_tag(struct turn *t, const struct ecr_repo *repo, const struct ecr
 		       : 0;
 }
 
+/* ecr_ref for the manifest; what it refers to needs no other reason to stay. */
+static int put_refs(struct turn *t, const struct ecr_repo *repo, const struct ecr_image *image, struct error *err)
+{
+	CLEANUP_JSON json_t *doc = ecr_manifest_json(image->body);
+	CLEANUP_JSON json_t *refs = json_array();
+	json_t *ref;
+	size_t i;
+	if (json_get(doc, "config"))
+		json_array_append(refs, json_get(doc, "config"));
+	if (json_get(doc, "layers"))
+		json_array_extend(refs, json_get(doc, "layers"));
+	if (json_get(doc, "manifests"))
+		json_array_extend(refs, json_get(doc, "manifests"));
+	json_array_foreach (refs, i, ref) {
+		struct str digest = json_get_str(ref, "digest");
+		if (!digest.ptr)
+			continue;
+		if (db_exec(turn_db(t), err, "INSERT OR IGNORE INTO ecr_ref(repo, digest, image) VALUES(?, ?, ?)",
+			    "sSS", repo->name, digest, image->digest) < 0 ||
+		    ecr_blob_touch(t, str_from(repo->name), digest, 0, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 int ecr_image_put(struct turn *t, const struct ecr_repo *repo, const struct ecr_image *image, struct str tag,
 		  bool *existed, struct error *err)
 {
@@ -238,6 +292,8 @@ int ecr_image_put(struct turn *t, const struct ecr_repo *repo, const struct ecr_
 			       image->size_bytes, null_if_empty(image->artifact_type), null_if_empty(image->subject),
 			       null_if_empty(image->annotations), null_if_empty(image->config_type)) < 0)
 		return -1;
+	if (put_refs(t, repo, image, err) < 0)
+		return -1;
 	return tag.len ? put_tag(t, repo, image, tag, err) : 0;
 }
 
@@ -246,45 +302,61 @@ int ecr_tag_drop(struct turn *t, struct str repo, struct str tag, struct error *
 	return db_exec(turn_db(t), err, "DELETE FROM ecr_tag WHERE repo=? AND tag=?", "SS", repo, tag);
 }
 
-/* Blobs of an image stay linked to the repository until no image of it names them. */
-static int drop_unused_blobs(struct turn *t, struct str repo, struct str body, struct error *err)
+int ecr_image_referred(struct db *db, struct arena *a, struct str repo, struct str digest, struct str *by,
+		       struct error *err)
 {
-	struct arena *a = turn_arena(t);
-	CLEANUP_JSON json_t *doc = ecr_manifest_json(body);
-	CLEANUP_JSON json_t *refs = json_array();
-	json_t *layer;
-	size_t i;
-	if (json_get(doc, "config"))
-		json_array_append(refs, json_get(doc, "config"));
-	if (json_get(doc, "layers"))
-		json_array_extend(refs, json_get(doc, "layers"));
-	json_array_foreach (refs, i, layer) {
-		struct str digest = json_get_str(layer, "digest");
-		CLEANUP_ROWS struct rows rows = { 0 };
-		if (!digest.ptr)
-			continue;
-		int rc = db_row(turn_db(t), &rows, err,
-				"SELECT 1 FROM ecr_image WHERE repo=? AND instr(body, CAST(? AS BLOB)) > 0", "SS", repo,
-				digest);
-		rows_done(&rows);
-		if (rc < 0 || (rc == 0 && ecr_blob_unlink(t, repo, arena_str(a, digest), err) < 0))
-			return -1;
-	}
-	return 0;
+	CLEANUP_ROWS struct rows rows = { 0 };
+	int rc = db_row(db, &rows, err, "SELECT image FROM ecr_ref WHERE repo=? AND digest=? LIMIT 1", "SS", repo,
+			digest);
+	if (rc == 1)
+		*by = arena_str(a, rows_str(&rows, 0));
+	return rc;
+}
+
+/* A blob that no image of the repository refers to any more, unless somebody may still want it: a push that looked for
+ * it, or a pull that has read the manifest. */
+static int release_blob(struct turn *t, struct str repo, struct str digest, int64_t pulled_ms, struct error *err)
+{
+	struct str by;
+	int rc = ecr_image_referred(turn_db(t), turn_arena(t), repo, digest, &by, err);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	if (turn_now_ms(t) - pulled_ms < ECR_PULL_MS)
+		return ecr_blob_touch(t, repo, digest, pulled_ms, err);
+	if (ecr_blob_touched(turn_db(t), repo, digest))
+		return 0;
+	return ecr_blob_unlink(t, repo, digest, err);
 }
 
 int ecr_image_drop(struct turn *t, struct str repo, struct str digest, struct error *err)
 {
 	struct db *db = turn_db(t);
 	struct ecr_image image;
+	CLEANUP_ROWS struct rows rows = { 0 };
+	CLEANUP_JSON json_t *refs = json_array();
+	json_t *ref;
+	size_t i;
 	int rc = ecr_image_find(db, turn_arena(t), repo, digest, &image, err);
 	if (rc <= 0)
 		return rc;
-	if (db_exec(db, err, "DELETE FROM ecr_tag WHERE repo=? AND digest=?", "SS", repo, digest) < 0 ||
+	rc = db_query(db, &rows, err, "SELECT digest FROM ecr_ref WHERE repo=? AND image=?", "SS", repo, digest);
+	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
+		json_array_append_new(refs, json_string(rows_str(&rows, 0).ptr));
+	rows_done(&rows);
+	if (rc < 0 || db_exec(db, err, "DELETE FROM ecr_tag WHERE repo=? AND digest=?", "SS", repo, digest) < 0 ||
 	    db_exec(db, err, "DELETE FROM ecr_image WHERE repo=? AND digest=?", "SS", repo, digest) < 0 ||
-	    drop_unused_blobs(t, repo, image.body, err) < 0)
+	    db_exec(db, err, "DELETE FROM ecr_ref WHERE repo=? AND image=?", "SS", repo, digest) < 0)
 		return -1;
+	json_array_foreach (refs, i, ref)
+		if (release_blob(t, repo, json_str(ref), image.pulled_ms, err) < 0)
+			return -1;
 	return 1;
+}
+
+int ecr_image_pulled(struct turn *t, struct str repo, struct str digest, struct error *err)
+{
+	return db_exec(turn_db(t), err, "UPDATE ecr_image SET pulled_ms=? WHERE repo=? AND digest=?", "iSS",
+		       turn_now_ms(t), repo, digest);
 }
 
 json_t *ecr_image_tags(struct db *db, struct str repo, struct str digest, struct error *err)

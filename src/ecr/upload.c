@@ -12,7 +12,7 @@
 int ecr_upload_insert(struct turn *t, const struct ecr_upload *u, struct error *err)
 {
 	return db_exec(turn_db(t), err,
-		       "INSERT INTO ecr_upload(id, repo, blob, size, created_ms) VALUES(?, ?, ?, 0, ?)", "sssi", u->id,
+		       "INSERT INTO ecr_upload(id, repo, blob, size, touched_ms) VALUES(?, ?, ?, 0, ?)", "sssi", u->id,
 		       u->repo, u->blob, turn_now_ms(t)) < 0
 		       ? -1
 		       : 0;
@@ -31,7 +31,10 @@ int ecr_upload_find(struct db *db, struct arena *a, struct str repo, struct str 
 
 int ecr_upload_resize(struct turn *t, const char *id, int64_t size, struct error *err)
 {
-	return db_exec(turn_db(t), err, "UPDATE ecr_upload SET size=? WHERE id=?", "is", size, id) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "UPDATE ecr_upload SET size=?, touched_ms=? WHERE id=?", "iis", size,
+		       turn_now_ms(t), id) < 0
+		       ? -1
+		       : 0;
 }
 
 int ecr_upload_delete(struct turn *t, const char *id, struct error *err)
@@ -70,6 +73,27 @@ void ecr_upload_unlock(struct ecr *e, const char *id, bool forget)
 		free(h);
 	}
 	pthread_mutex_unlock(&e->lock);
+}
+
+void ecr_upload_forget(struct ecr *e, const char *id)
+{
+	pthread_mutex_lock(&e->lock);
+	struct upload_hash *h = map_get(&e->uploads, str_from(id));
+	if (h && !h->busy) {
+		map_remove(&e->uploads, str_from(id));
+		EVP_MD_CTX_free(h->ctx);
+		free(h);
+	}
+	pthread_mutex_unlock(&e->lock);
+}
+
+bool ecr_upload_busy(struct ecr *e, const char *id)
+{
+	pthread_mutex_lock(&e->lock);
+	const struct upload_hash *h = map_get(&e->uploads, str_from(id));
+	bool busy = h && h->busy;
+	pthread_mutex_unlock(&e->lock);
+	return busy;
 }
 
 int ecr_upload_write(struct ecr_upload *u, struct upload_hash *h, int fd, const void *p, size_t n, struct error *err)

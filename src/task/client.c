@@ -470,6 +470,14 @@ static json_t *ask(struct task_client *c, const char *op, const char *task, cons
 	return json_incref(json_get(reply, key));
 }
 
+json_t *task_collect_layers(struct task_client *c, const json_t *request, struct error *err)
+{
+	json_t *message = json_copy((json_t *)request);
+	json_set_text(message, "op", "layers");
+	CLEANUP_JSON json_t *reply = call(c, message, 10000, err);
+	return json_incref(json_get(reply, "layers"));
+}
+
 json_t *task_list(struct task_client *c, struct error *err)
 {
 	return ask(c, "list", NULL, "tasks", err);

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "task/machine.h"
+#include "task/spec.h"
 #include "task/task.h"
 
 enum exec_phase { EXEC_QUEUED, EXEC_LIVE, EXEC_STOPPED };
@@ -100,5 +101,11 @@ json_t *exec_write_lost(struct executor *x, const char *id, int exec_fd, const j
 /* A "stopped" event for containers that never ran; written as state.json. Owned. */
 json_t *exec_write_unstarted(struct executor *x, const char *id, int exec_fd, const json_t *task, const char *reason);
 void exec_remove_leftovers(struct executor *x, const char *id);
+
+/* exec_layers.c */
+/* Links the archives of a task that must wait into its exec directory; a failure is logged. */
+void exec_link_layers(struct executor *x, int exec_fd, const struct task_spec *spec);
+/* Drops unpacked layers that nothing uses; `request` and the answer (owned; NULL with err) as in executor.c. */
+json_t *exec_collect_layers(struct executor *x, const json_t *request, struct error *err);
 
 #endif

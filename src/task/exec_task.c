@@ -342,15 +342,10 @@ static const char *phase_name(const struct exec_task *t)
 	return t->phase == EXEC_QUEUED ? "queued" : t->phase == EXEC_LIVE ? "live" : "stopped";
 }
 
-int exec_start(struct executor *x, const char *owner, const json_t *spec, const char **phase, struct error *err)
+static int accept_task(struct executor *x, const char *owner, const json_t *spec, const struct task_spec *parsed,
+		       const char **phase, struct error *err)
 {
-	struct arena a = ARENA_INIT;
-	struct task_spec parsed;
-	int rc = spec_parse(&a, spec, x->options.data_dir, &parsed, err);
-	arena_release(&a);
-	if (rc < 0)
-		return -1;
-	const char *id = json_get_text(spec, "id");
+	const char *id = parsed->id;
 	struct exec_task *t = map_get(&x->tasks, str_from(id));
 	if (t || exec_is_forgotten(x, id)) {
 		*phase = t ? phase_name(t) : "forgotten";
@@ -370,6 +365,8 @@ int exec_start(struct executor *x, const char *owner, const json_t *spec, const 
 	if (now) {
 		json_set_text(task, "launched", x->boot);
 		exec_gpus_assign(x, t);
+	} else {
+		exec_link_layers(x, fd, parsed);
 	}
 	if (exec_write_task(x, fd, task, false, err) < 0) {
 		map_remove(&x->tasks, str_from(id));
@@ -382,6 +379,17 @@ int exec_start(struct executor *x, const char *owner, const json_t *spec, const 
 		exec_tell_now(x, t, tell_all, x);
 	*phase = phase_name(t);
 	return 0;
+}
+
+int exec_start(struct executor *x, const char *owner, const json_t *spec, const char **phase, struct error *err)
+{
+	struct arena a = ARENA_INIT;
+	struct task_spec parsed;
+	int rc = spec_parse(&a, spec, x->options.data_dir, &parsed, err);
+	if (rc >= 0)
+		rc = accept_task(x, owner, spec, &parsed, phase, err);
+	arena_release(&a);
+	return rc;
 }
 
 int exec_sync(struct executor *x, const char *id, struct error *err)

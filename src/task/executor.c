@@ -2,14 +2,21 @@
  *
  * DESIGN: see exec.h. Here: the socket, who may connect (SO_PEERCRED: the daemon's user, ours, root), the requests.
  * Messages (frame.h):
- *   {"n":1,"op":"hello","subscribe":true}            -> {"re":1,"machine":{...}}, then the events of all tasks as they
- * stand, then new ones
- *   {"n":2,"op":"start","owner":"...","spec":{...}}  -> {"re":2,"state":"queued"|"live"|"stopped"|"forgotten"}; on disk
- * before the answer
- *   {"n":3,"op":"stop","task":"..."} {"n":4,"op":"forget","task":"..."} {"n":5,"op":"list"} {"n":6,"op":"machine"}
- *   {"n":7,"op":"stats","task":"..."}
- *   a failure is {"re":n,"error":{"code","message"}}; an event is {"owner":"...","event":{...}}.
- * It ends on SIGTERM and leaves supervisors alone. */
+ *
+ * - {"n":1,"op":"hello","subscribe":true} -> {"re":1,"machine":{...}}, then the events of all tasks as they stand, then
+ *   new ones
+ * - {"n":2,"op":"start","owner":"...","spec":{...}} -> {"re":2,"state":"queued"|"live"|"stopped"|"forgotten"}; on disk
+ *   before the answer
+ * - {"n":3,"op":"stop","task":"..."} {"n":4,"op":"forget","task":"..."} {"n":5,"op":"list"} {"n":6,"op":"machine"}
+ * - {"n":7,"op":"stats","task":"..."}
+ * - {"n":8,"op":"layers","keep":[[digests of an image's layers],...],"idle_ms":n,"max_age_ms":n,"max_bytes":n,"dry":b}
+ *   -> {"re":8,"layers":{"removed","removed_bytes","kept","kept_bytes","in_use"}}: drops unpacked layers that no task
+ *   uses: those of no image in keep when unused for idle_ms, any when unused for max_age_ms, and the least recently
+ * used beyond max_bytes (-1: a quarter of the file system). dry: only says what it would do. in_use: how many stay only
+ *   because a task uses them
+ *
+ * A failure is {"re":n,"error":{"code","message"}}; an event is {"owner":"...","event":{...}}. It ends on SIGTERM and
+ * leaves supervisors alone. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -165,6 +172,13 @@ static void on_hello(struct server *v, struct client *c, int64_t n, const json_t
 		exec_tell_now(&v->x, v->x.tasks.entries[i].value, tell_client, (void *[]){ v, c });
 }
 
+static void on_layers(struct server *v, struct client *c, int64_t n, const json_t *message)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	json_t *done = exec_collect_layers(&v->x, message, &err);
+	reply(v, c, n, "layers", done, done ? NULL : &err);
+}
+
 static void on_message(struct server *v, struct client *c, const json_t *message)
 {
 	const char *op = json_get_text(message, "op"), *task = json_get_text(message, "task");
@@ -179,6 +193,8 @@ static void on_message(struct server *v, struct client *c, const json_t *message
 		reply(v, c, n, "machine", exec_machine(&v->x), NULL);
 	} else if (op && task && spec_id_ok(task) && !strcmp(op, "stats")) {
 		reply(v, c, n, "stats", exec_stats(&v->x, task), NULL);
+	} else if (op && !strcmp(op, "layers")) {
+		on_layers(v, c, n, message);
 	} else if (op && task && spec_id_ok(task) && !strcmp(op, "stop")) {
 		exec_stop(&v->x, task);
 		reply(v, c, n, "ok", json_true(), NULL);

@@ -331,7 +331,8 @@ static int read_all(struct unpack *u, struct archive *ar, struct error *err)
 	}
 }
 
-int layer_unpack(int blob, int root, const int *lowers, size_t n, const struct layers_source *src, struct error *err)
+int layer_unpack(int blob, int root, const int *lowers, size_t n, const struct layers_source *src, int64_t *size_bytes,
+		 struct error *err)
 {
 	struct unpack u = { .src = src, .root = root, .lowers = lowers, .nlowers = n, .parent = -1 };
 	u.max_bytes = src->max_bytes ? src->max_bytes : MAX_BYTES;
@@ -349,5 +350,6 @@ int layer_unpack(int blob, int root, const int *lowers, size_t n, const struct l
 		rc = read_all(&u, ar, err);
 	forget_parent(&u);
 	archive_read_free(ar);
+	*size_bytes = u.bytes;
 	return rc;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/id.h"
@@ -14,10 +15,9 @@
 #include "task/path.h"
 
 #define LAYERS_MAX 127
-#define CHAIN_LEN 64
+#define CHAIN_LEN LAYERS_CHAIN_LEN
 
-/* chain' = SHA-256("chain digest"). */
-static void next_chain(char chain[CHAIN_LEN + 1], const char *digest)
+void layers_next_chain(char chain[CHAIN_LEN + 1], const char *digest)
 {
 	unsigned char hash[EVP_MAX_MD_SIZE];
 	CLEANUP_BUF struct buf text = BUF_INIT;
@@ -48,51 +48,132 @@ static int open_dir(int dir, const char *name)
 	return openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-static int unpack_into(const struct layers_source *src, const struct spec_layer *layer, int root, const int *lowers,
-		       size_t n, struct error *err)
+/* A container's layers on their way to directories. */
+struct stack {
+	const struct layers_source *src;
+	const struct spec_container *c;
+	int layers;            /* the directory of all of them */
+	int fds[LAYERS_MAX];   /* directories, the last one is the lowest */
+	int blobs[LAYERS_MAX]; /* archives by number of the layer; -1 */
+};
+
+/* The archive, from the task's own link when it has one (see exec_link_layers). */
+static int open_blob(const struct stack *s, size_t i, struct error *err)
 {
 	struct stat st;
-	CLEANUP_FD int blob = path_open_beneath(src->data_fd, layer->path, O_RDONLY | O_NONBLOCK, 0, err);
-	if (blob < 0)
-		return -1;
-	if (fstat(blob, &st) < 0 || !S_ISREG(st.st_mode))
+	const struct spec_layer *layer = &s->c->layers[i];
+	const char *slash = strrchr(layer->path, '/');
+	CLEANUP_FD int links = s->src->exec_fd < 0 ? -1
+						   : openat(s->src->exec_fd, LAYERS_LINKS,
+							    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = links < 0 ? -1 : openat(links, slash ? slash + 1 : layer->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		fd = path_open_beneath(s->src->data_fd, layer->path, O_RDONLY | O_NONBLOCK, 0, err);
+	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))) {
+		close(fd);
 		return error_set(err, "layer %s is no file", layer->digest);
-	posix_fadvise(blob, 0, 0, POSIX_FADV_SEQUENTIAL);
-	if (layer_unpack(blob, root, lowers, n, src, err) < 0)
-		return -1;
-	return syncfs(root) < 0 ? error_errno(err, errno, "sync layer %s", layer->digest) : 0;
+	}
+	return fd;
 }
 
-/* The layer's directory, unpacked when it is not there. `lowers`: those below, the top one first. */
-static int need_layer(const struct layers_source *src, int layers, const char *chain, const struct spec_layer *layer,
-		      const int *lowers, size_t n, struct error *err)
+/* From here on it does not matter whether the registry drops the archives. */
+static int open_blobs(struct stack *s, size_t from, struct error *err)
 {
-	char lock_name[CHAIN_LEN + 8], new_name[CHAIN_LEN + 8];
-	int fd = open_dir(layers, chain);
-	if (fd >= 0)
-		return fd;
-	snprintf(lock_name, sizeof(lock_name), ".%s.l", chain);
-	snprintf(new_name, sizeof(new_name), ".%s.n", chain);
-	CLEANUP_FD int lock = openat(layers, lock_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (lock < 0 || flock(lock, LOCK_EX) < 0)
-		return error_errno(err, errno, "lock layer %s", layer->digest);
-	if ((fd = open_dir(layers, chain)) >= 0) /* somebody else has done it */
-		return fd;
-	if (path_remove_tree(layers, new_name, err) < 0)
+	for (size_t i = from; i < s->c->nlayers; i++)
+		if (s->blobs[i] < 0 && (s->blobs[i] = open_blob(s, i, err)) < 0)
+			return -1;
+	return 0;
+}
+
+static int unpack_into(struct stack *s, size_t i, int root, int lock, struct error *err)
+{
+	char text[32];
+	int64_t size = 0;
+	size_t at = s->c->nlayers - 1 - i;
+	const char *digest = s->c->layers[i].digest;
+	posix_fadvise(s->blobs[i], 0, 0, POSIX_FADV_SEQUENTIAL);
+	if (layer_unpack(s->blobs[i], root, s->fds + at + 1, i, s->src, &size, err) < 0)
 		return -1;
-	if (mkdirat(layers, new_name, 0755) < 0 || (fd = open_dir(layers, new_name)) < 0)
-		return error_errno(err, errno, "make layer %s", layer->digest);
-	if (unpack_into(src, layer, fd, lowers, n, err) < 0) {
-		close(fd);
-		path_remove_tree(layers, new_name, NULL);
+	int n = snprintf(text, sizeof(text), "%lld\n", (long long)size);
+	if (pwrite(lock, text, (size_t)n, 0) != n || syncfs(root) < 0)
+		return error_errno(err, errno, "sync layer %s", digest);
+	return 0;
+}
+
+/* Opens the layer's directory and holds it against collection as long as the descriptor is open. -1: not there. */
+static int hold_layer(int layers, const char *chain, const char *lock_name)
+{
+	struct stat mine, named;
+	int fd = open_dir(layers, chain);
+	if (fd < 0)
+		return -1;
+	if (flock(fd, LOCK_SH) < 0 || fstat(fd, &mine) < 0 || fstatat(layers, chain, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    mine.st_ino != named.st_ino) {
+		close(fd); /* collected in between */
 		return -1;
 	}
-	if (renameat(layers, new_name, layers, chain) < 0 || fsync(layers) < 0) {
-		error_errno(err, errno, "publish layer %s", layer->digest);
+	if (fstatat(layers, lock_name, &named, AT_SYMLINK_NOFOLLOW) == 0 && time(NULL) - named.st_mtime > 60)
+		utimensat(layers, lock_name, NULL, AT_SYMLINK_NOFOLLOW);
+	return fd;
+}
+
+/* Takes the layer's lock file; it may have been removed by whoever held it. */
+static int lock_layer(int layers, const char *lock_name, struct error *err)
+{
+	for (;;) {
+		struct stat st;
+		int lock = openat(layers, lock_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (lock < 0 || flock(lock, LOCK_EX) < 0 || fstat(lock, &st) < 0) {
+			error_errno(err, errno, "lock `%s`", lock_name);
+			if (lock >= 0)
+				close(lock);
+			return -1;
+		}
+		if (st.st_nlink)
+			return lock;
+		close(lock);
+	}
+}
+
+/* Unpacks layer number i beside its name, under the lock. */
+static int make_layer(struct stack *s, size_t i, const char *chain, int lock, struct error *err)
+{
+	char new_name[CHAIN_LEN + 8];
+	const char *digest = s->c->layers[i].digest;
+	snprintf(new_name, sizeof(new_name), ".%s.n", chain);
+	if (path_remove_tree(s->layers, new_name, err) < 0)
+		return -1;
+	int fd = mkdirat(s->layers, new_name, 0755) < 0 ? -1 : open_dir(s->layers, new_name);
+	if (fd < 0)
+		return error_errno(err, errno, "make layer %s", digest);
+	if (flock(fd, LOCK_SH) < 0 || unpack_into(s, i, fd, lock, err) < 0) {
+		close(fd);
+		path_remove_tree(s->layers, new_name, NULL);
+		return -1;
+	}
+	if (renameat(s->layers, new_name, s->layers, chain) < 0 || fsync(s->layers) < 0) {
+		error_errno(err, errno, "publish layer %s", digest);
 		close(fd);
 		return -1;
 	}
 	return fd;
+}
+
+/* The layer's directory, unpacked when it is not there. */
+static int need_layer(struct stack *s, size_t i, const char *chain, struct error *err)
+{
+	char lock_name[CHAIN_LEN + 8];
+	snprintf(lock_name, sizeof(lock_name), ".%s.l", chain);
+	int fd = hold_layer(s->layers, chain, lock_name);
+	if (fd >= 0)
+		return fd;
+	if (open_blobs(s, i, err) < 0)
+		return -1;
+	CLEANUP_FD int lock = lock_layer(s->layers, lock_name, err);
+	if (lock < 0)
+		return -1;
+	fd = hold_layer(s->layers, chain, lock_name); /* somebody else may have done it */
+	return fd >= 0 ? fd : make_layer(s, i, chain, lock, err);
 }
 
 static const char **texts(struct arena *a, const json_t *array)
@@ -127,11 +208,27 @@ static void read_config(struct arena *a, const json_t *document, struct image *o
 	out->stop_signal = stop ? spec_signal(stop) : 0;
 }
 
+static int resolve(struct arena *a, struct stack *s, struct image *out, struct error *err)
+{
+	char chain[CHAIN_LEN + 1] = "";
+	const struct spec_container *c = s->c;
+	out->lowers = ARENA_ARRAY(a, const char *, c->nlayers + 1);
+	for (size_t i = 0; i < c->nlayers; i++) {
+		size_t at = c->nlayers - 1 - i;
+		layers_next_chain(chain, c->layers[i].digest);
+		s->fds[at] = need_layer(s, i, chain, err);
+		if (s->fds[at] < 0)
+			return error_wrap(err, "failed to extract layer %s of %s", c->layers[i].digest, c->image);
+		out->lowers[at] = arena_printf(a, "/proc/self/fd/%d", s->fds[at]);
+	}
+	read_config(a, c->rootfs_config, out);
+	return 0;
+}
+
 int layers_resolve(struct arena *a, const struct layers_source *src, const struct spec_container *c, struct image *out,
 		   struct error *err)
 {
-	char chain[CHAIN_LEN + 1] = "";
-	int fds[LAYERS_MAX]; /* the last one is the lowest */
+	struct stack s = { .src = src, .c = c };
 	*out = (struct image){ 0 };
 	if (image_split(a, c->image, &out->repository, &out->tag, err) < 0)
 		return -1;
@@ -140,15 +237,12 @@ int layers_resolve(struct arena *a, const struct layers_source *src, const struc
 	CLEANUP_FD int layers = open_layers(src, err);
 	if (layers < 0)
 		return -1;
-	out->lowers = ARENA_ARRAY(a, const char *, c->nlayers + 1);
-	for (size_t i = 0; i < c->nlayers; i++) {
-		size_t at = c->nlayers - 1 - i;
-		next_chain(chain, c->layers[i].digest);
-		fds[at] = need_layer(src, layers, chain, &c->layers[i], fds + at + 1, i, err);
-		if (fds[at] < 0)
-			return error_wrap(err, "failed to extract layer %s of %s", c->layers[i].digest, c->image);
-		out->lowers[at] = arena_printf(a, "/proc/self/fd/%d", fds[at]);
-	}
-	read_config(a, c->rootfs_config, out);
-	return 0;
+	s.layers = layers;
+	for (size_t i = 0; i < c->nlayers; i++)
+		s.blobs[i] = -1;
+	int rc = resolve(a, &s, out, err);
+	for (size_t i = 0; i < c->nlayers; i++)
+		if (s.blobs[i] >= 0)
+			close(s.blobs[i]);
+	return rc;
 }

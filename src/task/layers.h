@@ -5,16 +5,23 @@
  * configuration are not trusted for it, since a wrong one would put foreign files into another image. Archives are
  * hostile: every name is resolved inside the directory (openat2), ".." is refused, device nodes too (below dev/ they
  * are left out: the container's /dev is its own), and size and number of files are bounded. A directory appears under
- * its name by rename, after it is on disk; a lock file lets several supervisors wait for one that unpacks. Rootless:
- * the owner of all files is the one user, and overlay attributes are user.overlay.*. */
+ * its name by rename, after it is on disk; a lock file (.<chain>.l; it holds the size in bytes, and its time is that of
+ * the last use) lets several supervisors wait for one that unpacks. A supervisor holds a shared flock(2) on each
+ * directory it uses for as long as it lives, so the collector (exec_layers.c), which asks for an exclusive one and then
+ * renames the directory away, never takes what is in use, and a crash leaves no lock behind. Rootless: the owner of all
+ * files is the one user, and overlay attributes are user.overlay.*. */
 #ifndef QUERN_TASK_LAYERS_H
 #define QUERN_TASK_LAYERS_H
 
 #include "task/image.h"
 #include "task/spec.h"
 
+#define LAYERS_CHAIN_LEN 64
+#define LAYERS_LINKS "l" /* in a task's exec directory: links to the archives of its images */
+
 struct layers_source {
 	int data_fd; /* the data directory */
+	int exec_fd; /* the task's exec directory, or -1 */
 	bool rootless;
 	/* limits of one layer; 0 = default */
 	int64_t max_bytes, max_entries;
@@ -27,7 +34,12 @@ int layers_resolve(struct arena *a, const struct layers_source *src, const struc
 		   struct error *err);
 
 /* Unpacks the archive `blob` into the empty directory `root`. `lowers`: fds of the directories below, the top one first
- * (n of them): parent directories that the archive does not name take mode and owner from there. */
-int layer_unpack(int blob, int root, const int *lowers, size_t n, const struct layers_source *src, struct error *err);
+ * (n of them): parent directories that the archive does not name take mode and owner from there. *size_bytes: what
+ * its files hold. */
+int layer_unpack(int blob, int root, const int *lowers, size_t n, const struct layers_source *src, int64_t *size_bytes,
+		 struct error *err);
+
+/* chain (64 hex digits; "" before the lowest layer) becomes that of the next layer up: SHA-256("chain digest"). */
+void layers_next_chain(char chain[LAYERS_CHAIN_LEN + 1], const char *digest);
 
 #endif

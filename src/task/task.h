@@ -86,6 +86,9 @@ void task_client_set_images(struct task_client *c, task_image find, void *ctx);
 int task_start(struct task_client *c, const char *owner_actor, json_t *spec, struct error *err);
 /* Asks for a stop: SIGTERM, then SIGKILL after each container's stop_timeout. Unknown id: no error. */
 int task_stop(struct task_client *c, const char *task_id, const char *reason, struct error *err);
+/* Drops unpacked layers of stored images that no task uses. `request` {"keep","idle_ms","max_age_ms","max_bytes","dry"}
+ * and answer (owned) {"removed","removed_bytes","kept","kept_bytes","in_use"}: see executor.c. */
+json_t *task_collect_layers(struct task_client *c, const json_t *request, struct error *err);
 /* {"task","state","containers":[{name,pid,...}]} of live tasks; owned. */
 json_t *task_list(struct task_client *c, struct error *err);
 /* What the containers of a live task use now: {container: statistics as Docker shows them, "restarts"}; owned. */
