@@ -90,6 +90,7 @@ struct asl_diagnostics {
 	struct arena *arena;
 	struct asl_diagnostic *items;
 	size_t count, cap;
+	bool warnings;           /* in: look for WARNINGs too; they are last in the list */
 	struct jsonata *jsonata; /* in: checks the syntax of JSONata expressions; NULL: they are not checked */
 	struct str definition;   /* out: the text that was parsed, borrowed */
 };

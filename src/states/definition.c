@@ -156,6 +156,8 @@ static json_t *read_definition(struct check *c, struct str definition)
 static int finish(struct check *c, json_t *doc, struct asl_machine **out)
 {
 	bool good = doc && c->out->count == 0;
+	if (doc && c->out->warnings)
+		check_warnings(c, doc);
 	map_release(&c->names);
 	map_release(&c->labels);
 	if (good)

@@ -43,6 +43,8 @@ struct state_check {
 /* definition_schema.c */
 void check_report(struct check *c, const char *code, const char *at, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+void check_warn(struct check *c, const char *code, const char *at, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 #define SCHEMA "SCHEMA_VALIDATION_FAILED"
 const char *check_at(struct check *c, const char *at, const char *field);                 /* at/field */
 const char *check_at_index(struct check *c, const char *at, const char *field, size_t i); /* at/field[i] */
@@ -86,6 +88,9 @@ void check_scope(struct check *c, const json_t *scope, const char *at);
 /* The processor of a Map under its name: "ItemProcessor" or "Iterator". */
 const json_t *definition_processor(const json_t *map, const char **field);
 bool definition_is_jsonata(const json_t *state, bool jsonata_machine);
+
+/* definition_warn.c: warnings for the whole definition, good or not. */
+void check_warnings(struct check *c, const json_t *doc);
 
 /* definition_graph.c: targets, terminal and unreachable states of a scope and all scopes in it. */
 void check_graph(struct check *c, const json_t *scope, const char *at);

@@ -7,10 +7,9 @@
 #include "base/buf.h"
 #include "base/json.h"
 
-void check_report(struct check *c, const char *code, const char *at, const char *fmt, ...)
+static void add(struct check *c, const char *severity, const char *code, const char *at, const char *fmt, va_list ap)
 {
 	struct asl_diagnostics *d = c->out;
-	va_list ap;
 	if (d->count >= MAX_DIAGNOSTICS) {
 		c->stopped = true;
 		return;
@@ -23,10 +22,23 @@ void check_report(struct check *c, const char *code, const char *at, const char 
 		d->items = items;
 		d->cap = cap;
 	}
+	d->items[d->count++] = (struct asl_diagnostic){ severity, code, arena_vprintf(d->arena, fmt, ap), at };
+}
+
+void check_report(struct check *c, const char *code, const char *at, const char *fmt, ...)
+{
+	va_list ap;
 	va_start(ap, fmt);
-	const char *message = arena_vprintf(d->arena, fmt, ap);
+	add(c, "ERROR", code, at, fmt, ap);
 	va_end(ap);
-	d->items[d->count++] = (struct asl_diagnostic){ "ERROR", code, message, at };
+}
+
+void check_warn(struct check *c, const char *code, const char *at, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	add(c, "WARNING", code, at, fmt, ap);
+	va_end(ap);
 }
 
 const char *check_at(struct check *c, const char *at, const char *field)

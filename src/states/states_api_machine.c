@@ -398,25 +398,24 @@ QUERY(api_machine_list)
 	return rc < 0 ? -1 : 0;
 }
 
+enum { MOST_DIAGNOSTICS = 100 };
+
 QUERY(api_machine_validate)
 {
 	struct states *s = c->service_ctx;
-	struct asl_diagnostics d = { .arena = c->arena, .jsonata = s->jsonata };
-	struct asl_machine *m = NULL;
 	const char *type = json_get_text(in, "type"), *severity = json_get_text(in, "severity");
-	int64_t most = json_get_int(in, "maxResults", 100);
+	struct asl_diagnostics d = { .arena = c->arena,
+				     .jsonata = s->jsonata,
+				     .warnings = severity && strcmp(severity, "WARNING") == 0 };
+	struct asl_machine *m = NULL;
+	int64_t most = json_get_int(in, "maxResults", 0);
+	(void)db;
 	int rc = asl_parse(json_get_str(in, "definition"), type && strcmp(type, "EXPRESS") == 0, &d, &m);
 	asl_machine_free(m);
 	json_t *list = json_array();
-	bool truncated = false;
-	for (size_t i = 0; i < d.count; i++) {
+	most = most > 0 ? most : MOST_DIAGNOSTICS; /* 0 is the default */
+	for (size_t i = 0; i < d.count && (int64_t)i < most; i++) {
 		const struct asl_diagnostic *x = &d.items[i];
-		if (strcmp(x->severity, "ERROR") != 0 && !(severity && strcmp(severity, "WARNING") == 0))
-			continue;
-		if ((int64_t)json_array_size(list) >= (most > 0 ? most : 100)) {
-			truncated = true;
-			break;
-		}
 		json_t *o = json_object();
 		json_set_text(o, "severity", x->severity);
 		json_set_text(o, "code", x->code);
@@ -425,6 +424,6 @@ QUERY(api_machine_validate)
 		json_array_append_new(list, o);
 	}
 	*out = json_pack("{s:s,s:o,s:b}", "result", rc < 0 ? "FAIL" : "OK", "diagnostics", list, "truncated",
-			 truncated);
+			 (int64_t)d.count > most);
 	return 0;
 }

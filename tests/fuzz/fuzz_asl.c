@@ -1,5 +1,6 @@
 /* Fuzz target: a definition, parsed and checked; of a good one the references, the first state's fields and a rule are
- * evaluated. The first byte says whether the machine is express or a single state. */
+ * evaluated. The first byte says whether the machine is express or a single state,
+ * and whether warnings are wanted. */
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -33,13 +34,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct arena a = ARENA_INIT;
-	struct asl_diagnostics d = { .arena = &a };
 	struct asl_machine *m;
 	if (size == 0)
 		return 0;
+	struct asl_diagnostics d = { .arena = &a, .warnings = data[0] & 4 };
 	struct str text = str_of(data + 1, size - 1);
 	int rc = data[0] & 2 ? asl_parse_state(text, "StateName", &d, &m) : asl_parse(text, data[0] & 1, &d, &m);
-	if ((rc == 0) != (m != NULL) || (rc < 0) != (d.count > 0))
+	if ((rc == 0) != (m != NULL) || (rc < 0 && d.count == 0) || (rc == 0 && d.count > 0 && !d.warnings))
 		__builtin_trap();
 	(void)asl_invalid_definition(&a, &d);
 	if (m) {

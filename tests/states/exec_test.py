@@ -207,6 +207,50 @@ def test_negative_concurrency(sfn):
     assert (d["status"], d["error"]) == ("FAILED", "States.Runtime") and d["cause"].endswith("MaxConcurrency cannot be negative.")
 
 
+WARNED = {
+    "StartAt": "P",
+    "States": {
+        "P": {"Type": "Pass", "Result": {"a": "$.b", "c": {"d.$": "1"}, "fine": "$5"}, "Next": "T"},
+        "T": {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "Next": "M", "Catch": [{"ErrorEquals": ["E"], "Next": "F", "Assign": {"v": "$"}}],
+              "Parameters": {"QueueUrl": "$.url", "MessageBody.$": "$.m", "deep": [{"call": "States.Format('{}', $.a)"}], "price": "$5", "plain": "States."}},
+        "M": {"Type": "Map", "Next": "C", "ItemBatcher": {"BatchInput": {"x": "$$.Execution.Id"}, "MaxItemsPerBatch": 3}, "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "StartAt": "I",
+            "States": {"I": {"Type": "Pass", "Parameters": {"y": "$$"}, "Comment": "$.z", "End": True}}}},
+        "C": {"Type": "Choice", "Choices": [{"Not": {"Variable": "$.a", "StringEquals": "$.b"}, "Next": "J"}], "Default": "F"},
+        "J": {"Type": "Pass", "QueryLanguage": "JSONata", "Output": {"a": "$.b"}, "Next": "F"},
+        "F": {"Type": "Fail", "Cause": "$.cause"},
+    },
+}
+
+
+def test_validate_warnings(sfn):
+    def validate(definition=WARNED, **more):
+        return sfn.validate_state_machine_definition(definition=json.dumps(definition), **more)
+
+    found = validate(severity="WARNING")
+    assert (found["result"], found["truncated"], {d["severity"] for d in found["diagnostics"]}) == ("OK", False, {"WARNING"})
+    assert sorted((d["code"], d["location"]) for d in found["diagnostics"]) == [
+        ("NO_DOLLAR", "/States/M/ItemBatcher/BatchInput/x"),
+        ("NO_DOLLAR", "/States/M/ItemProcessor/States/I/Parameters/y"),
+        ("NO_DOLLAR", "/States/T/Catch[0]/Assign/v"),
+        ("NO_DOLLAR", "/States/T/Parameters/QueueUrl"),
+        ("NO_DOLLAR", "/States/T/Parameters/deep[0]/call"),
+        ("NO_PATH", "/States/C/Choices[0]/Not/StringEquals"),
+        ("NO_PATH", "/States/F/Cause"),
+        ("PASS_RESULT_IS_STATIC", "/States/P/Result/a"),
+        ("PASS_RESULT_IS_STATIC", "/States/P/Result/c/d.$"),
+    ]
+    assert validate()["diagnostics"] == validate(severity="ERROR")["diagnostics"] == []
+    short = validate(severity="WARNING", maxResults=4)
+    assert short["diagnostics"] == found["diagnostics"][:4] and short["truncated"]
+    assert validate(severity="WARNING", maxResults=9)["truncated"] is False
+    wrong = {**WARNED, "States": {**WARNED["States"], "F": {"Type": "Fail", "Cause": "$.cause", "End": True}}}
+    both = validate(wrong, severity="WARNING")
+    assert both["result"] == "FAIL" and [d["severity"] for d in both["diagnostics"]] == ["ERROR"] + ["WARNING"] * 9
+    only = validate(wrong, maxResults=1)
+    assert [d["severity"] for d in only["diagnostics"]] == ["ERROR"] and not only["truncated"]
+
+
 def test_name_with_nul(sfn):
     with pytest.raises(sfn.exceptions.InvalidName) as caught:
         sfn.create_activity(name="a\x00b")
