@@ -445,25 +445,3 @@ int exec_load(struct exec *x, const json_t *state, struct error *err)
 	}
 	return 0;
 }
-
-/* What a redrive goes on from: every line of states that has not ended enters its state again. */
-void exec_snapshot(struct exec *x, struct frame *failing)
-{
-	if (!x->t || x->express)
-		return;
-	json_decref(x->redrive);
-	x->redrive = exec_save(x);
-	json_t *frames = json_object_get(x->redrive, "frames"), *o;
-	size_t i;
-	json_array_foreach (frames, i, o) {
-		bool parent = json_get_int(o, "ph", 0) == PHASE_CHILDREN &&
-			      (!failing || json_get_int(o, "id", 0) != failing->id);
-		if (parent && !json_get_text(json_object_get(o, "ta"), "map_run"))
-			continue;
-		static const char *const drop[] = { "pe", "wo", "re", "rt", "ta", "me", "rc", "fe", "fc", "ca" };
-		for (size_t k = 0; k < sizeof(drop) / sizeof(*drop); k++)
-			json_object_del(o, drop[k]);
-		json_set_int(o, "ph", PHASE_ENTER);
-		json_set_bool(o, "q", true);
-	}
-}

@@ -137,7 +137,6 @@ void exec_end(struct exec *x, enum exec_status status, json_t *output, const cha
 void exec_frame_done(struct exec *x, struct frame *f, json_t *output);
 json_t *exec_save(struct exec *x); /* owned */
 int exec_load(struct exec *x, const json_t *state, struct error *err);
-void exec_snapshot(struct exec *x, struct frame *failing);
 
 /* ---- exec_context.c ---- */
 /* An environment for expressions of f's state. input is borrowed. */
@@ -185,6 +184,14 @@ void exec_distributed_event(struct exec *x, struct frame *f, const json_t *event
 void exec_distributed_cancel(struct exec *x, struct frame *f);
 void exec_distributed_fill(struct exec *x, struct frame *f);
 void exec_distributed_items(struct exec *x, struct frame *f, json_t *items);
+
+/* ---- exec_redrive.c ---- */
+/* Keeps in x->redrive what a redrive goes on from, with the failing frame (may be NULL) to begin again. */
+void exec_snapshot(struct exec *x, struct frame *failing);
+/* ExecutionRedriven; the frames that begin again follow it. */
+void exec_redriven(struct exec *x);
+/* Redrives children of f's map run while fewer than `most` run. 1: there are more, 0: no more, < 0 with err. */
+int exec_distributed_redrive(struct exec *x, struct frame *f, int64_t most, struct error *err);
 
 /* ---- testst.c: called where a test's data or way differs ---- */
 void test_note(struct exec *x, const char *key, json_t *value);        /* value borrowed; no test: nothing */

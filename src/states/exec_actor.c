@@ -194,11 +194,7 @@ static int ended(struct exec *x, struct error *err)
 static void on_start(struct exec *x)
 {
 	if (x->redrive_count > 0 && x->nframes) {
-		int64_t id = history_add(x, "ExecutionRedriven", x->next_event - 1, "executionRedrivenEventDetails",
-					 json_pack("{s:I}", "redriveCount", (json_int_t)x->redrive_count));
-		for (size_t i = 0; i < x->nframes; i++)
-			if (x->frames[i]->phase == PHASE_ENTER)
-				x->frames[i]->prev = id;
+		exec_redriven(x);
 	} else {
 		exec_begin(x);
 	}
@@ -225,7 +221,7 @@ static void on_timer(struct exec *x, struct frame *f, const json_t *event)
 	if (f->phase == PHASE_WAIT) {
 		f->phase = PHASE_RESULT;
 		exec_ready(x, f);
-	} else if (f->phase == PHASE_RETRY) {
+	} else if (f->phase == PHASE_RETRY || f->phase == PHASE_CHILDREN) {
 		exec_ready(x, f);
 	} else {
 		exec_task_timer(x, f, event);

@@ -447,6 +447,13 @@ void exec_distributed_fill(struct exec *x, struct frame *f)
 		return;
 	if (most <= 0 || most > states_quota.map_children)
 		most = states_quota.map_children;
+	int more = exec_distributed_redrive(x, f, most, &err);
+	if (more < 0) {
+		run_failed(x, f, "States.Runtime", error_text(&err));
+		return;
+	}
+	if (more)
+		return;
 	while (f->running < most && f->next < n) {
 		json_t *value = json_array_get(f->work, (size_t)f->next), *input = NULL;
 		if (started++ == STARTS_AT_ONCE) {

@@ -46,6 +46,7 @@ struct states {
 };
 
 enum { STATES_WORDS = 1024 };
+#define STATES_REDRIVE_MS (14 * 24 * 3600 * 1000LL) /* after its end an execution can be redriven for this long */
 
 /* ---- parsed definitions (states.c) ---- */
 /* The machine of a stored definition, for one thread until it is given back; NULL with err. */
@@ -150,6 +151,10 @@ void execution_show_redrive(struct arena *a, json_t *o, const struct execution_r
 /* Marks it ABORTED and tells the actor. */
 int execution_stop(struct states *s, struct turn *t, const char *arn, const char *error, const char *cause,
 		   int64_t *stop_ms, struct error *err);
+/* Starts an unsuccessful execution again from its redrive_state (taken); its row becomes RUNNING. parent_attempt: of a
+ * map run's child. token may be NULL. */
+int execution_respawn(struct turn *t, const char *arn, json_t *state, const char *token, int64_t parent_attempt,
+		      struct error *err);
 /* Finds machine, version or alias for a start. */
 struct start_target {
 	struct machine_row machine;

@@ -210,8 +210,6 @@ COMMAND(api_execution_stop)
 
 /* ---- redrive ---- */
 
-enum { REDRIVE_MS = 14 * 24 * 3600 };
-
 static const char *not_redrivable(struct arena *a, const struct execution_row *x, int64_t now_ms)
 {
 	if (strcmp(x->status, "RUNNING") == 0)
@@ -220,7 +218,7 @@ static const char *not_redrivable(struct arena *a, const struct execution_row *x
 		return "Execution is SUCCEEDED and cannot be redriven";
 	if (!x->redrivable)
 		return arena_printf(a, "Execution is %s and cannot be redriven", x->status);
-	if (now_ms - x->stop_ms > (int64_t)REDRIVE_MS * 1000)
+	if (now_ms - x->stop_ms > STATES_REDRIVE_MS)
 		return "Execution redrivable period has expired";
 	return NULL;
 }
@@ -254,15 +252,7 @@ COMMAND(api_execution_redrive)
 		json_decref(state);
 		return error_aws(err, "ExecutionNotRedrivable", "Execution history event limit exceeded");
 	}
-	json_t *facts = json_object_get(state, "facts");
-	json_set_int(facts, "redrive_count", x.redrive_count + 1);
-	json_set_int(facts, "redrive_ms", turn_now_ms(t));
-	if (db_exec(turn_db(t), err,
-		    "UPDATE states_execution SET status='RUNNING', stop_ms=0, error=NULL, cause=NULL, "
-		    "redrive_state=NULL, redrive_count=?, redrive_ms=?, "
-		    "redrive_token=? WHERE arn=?",
-		    "iiss", x.redrive_count + 1, turn_now_ms(t), token, arn) < 0 ||
-	    turn_spawn(t, "states.execution", arn, state, err) < 0)
+	if (execution_respawn(t, arn, state, token, 0, err) < 0)
 		return -1;
 	json_set_real(*out, "redriveDate", (double)turn_now_ms(t) / 1000.0);
 	return 0;

@@ -6,15 +6,19 @@ struct counts {
 		pending_redrive;
 };
 
-static void add(struct counts *n, struct str status, int64_t count)
+/* `redrivable`: there is something to go on from. What waits for its redrive is counted as that alone. */
+static void add(struct counts *n, struct str status, bool pending, bool redrivable, int64_t count)
 {
-	int64_t *slot = str_eqz(status, "RUNNING")     ? &n->running
+	int64_t *slot = pending                        ? &n->pending_redrive
+			: str_eqz(status, "RUNNING")   ? &n->running
 			: str_eqz(status, "SUCCEEDED") ? &n->succeeded
 			: str_eqz(status, "FAILED")    ? &n->failed
 			: str_eqz(status, "TIMED_OUT") ? &n->timed_out
 						       : &n->aborted;
 	*slot += count;
 	n->total += count;
+	if (!pending && !redrivable && !str_eqz(status, "RUNNING") && !str_eqz(status, "SUCCEEDED"))
+		n->failures_not_redrivable += count;
 }
 
 static json_t *show_counts(const struct counts *n, int64_t written)
@@ -28,8 +32,8 @@ static json_t *show_counts(const struct counts *n, int64_t written)
 	json_set_int(o, "aborted", n->aborted);
 	json_set_int(o, "total", n->total);
 	json_set_int(o, "resultsWritten", written);
-	json_set_int(o, "failuresNotRedrivable", 0);
-	json_set_int(o, "pendingRedrive", 0);
+	json_set_int(o, "failuresNotRedrivable", n->failures_not_redrivable);
+	json_set_int(o, "pendingRedrive", n->pending_redrive);
 	return o;
 }
 
@@ -67,13 +71,15 @@ QUERY(api_map_run_describe)
 	int64_t items = rows_int(&r, 7), written = rows_int(&r, 11), size = 0;
 	struct counts children = { 0 }, of_items = { 0 };
 	if (db_query(db, &k, err,
-		     "SELECT status, COUNT(*), SUM(CASE item_count WHEN 0 THEN 1 ELSE item_count END) FROM "
-		     "states_execution WHERE map_run=? GROUP BY status",
-		     "s", arn) < 0)
+		     "SELECT status, COUNT(*), SUM(CASE item_count WHEN 0 THEN 1 ELSE item_count END), redrive_token "
+		     "IS NOT NULL, redrive_state IS NOT NULL AND stop_ms>? FROM states_execution WHERE map_run=? GROUP "
+		     "BY status, 4, 5",
+		     "is", clock_now_ms() - STATES_REDRIVE_MS, arn) < 0)
 		return -1;
 	while ((rc = rows_next(&k, err)) > 0) {
-		add(&children, rows_str(&k, 0), rows_int(&k, 1));
-		add(&of_items, rows_str(&k, 0), rows_int(&k, 2));
+		bool pending = rows_int(&k, 3) != 0, redrivable = rows_int(&k, 4) != 0;
+		add(&children, rows_str(&k, 0), pending, redrivable, rows_int(&k, 1));
+		add(&of_items, rows_str(&k, 0), pending, redrivable, rows_int(&k, 2));
 		size += rows_int(&k, 2);
 	}
 	if (items > size) {
