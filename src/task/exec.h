@@ -32,6 +32,7 @@ struct exec_task {
 	bool started_told;
 	int64_t changes_told;
 	int exec_fd, fd; /* its directory; the supervisor's socket or -1 */
+	int synced;      /* the supervisor waits at the other end until task.json is on disk; or -1 */
 	struct buf in;
 };
 
@@ -47,7 +48,6 @@ struct executor {
 	struct map tasks;              /* id -> struct exec_task */
 	double cpus_used;
 	int64_t memory_used, next_seq;
-	bool unsynced; /* accepted tasks whose files are not on disk yet */
 	void (*tell)(struct executor *x, struct exec_task *t,
 		     const json_t *event); /* to subscribed clients; t->owner */
 };
@@ -61,7 +61,7 @@ int exec_tasks_open(struct executor *x, struct error *err);
 int exec_tasks_adopt(struct executor *x, struct error *err);
 /* Accepts a spec; *phase becomes "queued", "live", "stopped" or "forgotten". Durable after exec_sync. */
 int exec_start(struct executor *x, const char *owner, const json_t *spec, const char **phase, struct error *err);
-/* fsync of what exec_start wrote for `id`. */
+/* fsync of what exec_start wrote for `id`; its supervisor goes on. */
 int exec_sync(struct executor *x, const char *id, struct error *err);
 void exec_stop(struct executor *x, const char *id);
 void exec_forget(struct executor *x, const char *id);

@@ -30,6 +30,8 @@ static void task_free(struct exec_task *t)
 		close(t->fd);
 	if (t->exec_fd >= 0)
 		close(t->exec_fd);
+	if (t->synced >= 0)
+		close(t->synced);
 	free(t->id);
 	free(t->owner);
 	json_decref(t->gpus);
@@ -46,7 +48,7 @@ static struct exec_task *task_add(struct executor *x, const char *id, int exec_f
 	t->id = mem_strdup(id);
 	t->owner = mem_strdup(json_get_text(task, "owner") ? json_get_text(task, "owner") : "");
 	t->exec_fd = exec_fd;
-	t->fd = -1;
+	t->fd = t->synced = -1;
 	t->task = json_incref(task);
 	t->cpus = json_get_real(json_get(task, "booked"), "cpus", 0);
 	t->memory_bytes = json_get_int(json_get(task, "booked"), "memory", 0);
@@ -123,7 +125,7 @@ static void set_title(const char *text)
 
 /* The supervisor is this program; it is not executed anew, since linking a large program costs more than all its
  * mounts. */
-static _Noreturn void child(int listener, int runtime, const char *dir)
+static _Noreturn void child(int listener, int runtime, int synced, const char *dir)
 {
 	int null = open("/dev/null", O_RDWR);
 	sigset_t none;
@@ -133,12 +135,13 @@ static _Noreturn void child(int listener, int runtime, const char *dir)
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	dup2(null, 0);
-	/* 3 the socket, 4 the runtime; out of each other's way first */
-	int from[2] = { fcntl(listener, F_DUPFD, 5), runtime < 0 ? -1 : fcntl(runtime, F_DUPFD, 5) };
-	for (int i = 0; i < 2; i++)
+	/* 3 the socket, 4 the runtime, 5 what says that task.json is on disk; out of each other's way first */
+	int from[3] = { fcntl(listener, F_DUPFD, 6), runtime < 0 ? -1 : fcntl(runtime, F_DUPFD, 6),
+			fcntl(synced, F_DUPFD, 6) };
+	for (int i = 0; i < 3; i++)
 		if (from[i] < 0 || dup2(from[i], 3 + i) < 0)
 			close(3 + i);
-	close_range(5, ~0u, 0);
+	close_range(6, ~0u, 0);
 	char title[PATH_MAX];
 	snprintf(title, sizeof(title), "quern task %s", strrchr(dir, '/') + 1);
 	set_title(title);
@@ -188,15 +191,30 @@ static int fork_supervisor(struct executor *x, struct exec_task *t, struct error
 	if (listener < 0)
 		return -1;
 	char dir[PATH_MAX];
+	int ends[2];
 	snprintf(dir, sizeof(dir), "%s/tasks/%s", x->options.data_dir, t->id);
 	seal_runtime(x);
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return error_errno(err, errno, "make a pipe");
+	CLEANUP_FD int synced = ends[0];
+	t->synced = ends[1];
 	pid_t pid = fork();
 	if (pid < 0)
 		return error_errno(err, errno, "fork a supervisor");
 	if (pid == 0)
-		child(listener, x->runtime_fd, dir);
+		child(listener, x->runtime_fd, synced, dir);
 	int rc = connect_supervisor(x, t);
 	return rc < 0 ? error_errno(err, -rc, "connect to the supervisor") : 0;
+}
+
+/* task.json is on disk, or (!ok) the supervisor sees to it. */
+static void tell_synced(struct exec_task *t, bool ok)
+{
+	if (t->synced >= 0 && ok && write(t->synced, "s", 1) < 0)
+		log_debug("executor", "%s: its supervisor has ended already", t->id);
+	if (t->synced >= 0)
+		close(t->synced);
+	t->synced = -1;
 }
 
 static void book(struct executor *x, const struct exec_task *t, int sign)
@@ -246,6 +264,8 @@ static void launch(struct executor *x, struct exec_task *t, bool write)
 	int rc = write ? exec_write_task(x, t->exec_fd, t->task, true, &err) : 0;
 	if (rc == 0)
 		rc = fork_supervisor(x, t, &err);
+	if (write)
+		tell_synced(t, true);
 	json_decref(t->task);
 	t->task = NULL;
 	if (rc < 0) {
@@ -392,18 +412,25 @@ int exec_start(struct executor *x, const char *owner, const json_t *spec, const 
 	return rc;
 }
 
+static int sync_files(struct executor *x, const struct exec_task *t, struct error *err)
+{
+	CLEANUP_FD int file = openat(t->exec_fd, "task.json", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	CLEANUP_FD int dir = path_open_beneath(x->tasks_fd, t->id, O_RDONLY | O_DIRECTORY, 0, err);
+	if (dir < 0)
+		return -1;
+	if (file < 0 || fsync(file) < 0 || fsync(t->exec_fd) < 0 || fsync(dir) < 0 || fsync(x->tasks_fd) < 0)
+		return error_errno(err, errno, "fsync task `%s`", t->id);
+	return 0;
+}
+
 int exec_sync(struct executor *x, const char *id, struct error *err)
 {
 	struct exec_task *t = map_get(&x->tasks, str_from(id));
 	if (!t)
 		return 0;
-	CLEANUP_FD int file = openat(t->exec_fd, "task.json", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	CLEANUP_FD int dir = path_open_beneath(x->tasks_fd, id, O_RDONLY | O_DIRECTORY, 0, err);
-	if (dir < 0)
-		return -1;
-	if (file < 0 || fsync(file) < 0 || fsync(t->exec_fd) < 0 || fsync(dir) < 0 || fsync(x->tasks_fd) < 0)
-		return error_errno(err, errno, "fsync task `%s`", id);
-	return 0;
+	int rc = sync_files(x, t, err);
+	tell_synced(t, rc == 0);
+	return rc;
 }
 
 void exec_stop(struct executor *x, const char *id)

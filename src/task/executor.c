@@ -156,9 +156,7 @@ static void on_start(struct server *v, struct client *c, int64_t n, const json_t
 	}
 	if (v->nacks == sizeof(v->acks) / sizeof(*v->acks))
 		send_acks(v);
-	if (c->fd < 0)
-		return;
-	v->acks[v->nacks].client = c;
+	v->acks[v->nacks].client = c->fd < 0 ? NULL : c; /* its supervisor waits for the sync in any case */
 	v->acks[v->nacks].n = n;
 	v->acks[v->nacks].phase = phase;
 	snprintf(v->acks[v->nacks++].id, 129, "%s", json_get_text(spec, "id"));

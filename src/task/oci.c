@@ -354,7 +354,7 @@ static void make_linux(struct sup_container *c, json_t *config)
 		json_object_set_new(linux_part, "seccomp", seccomp_oci_profile());
 }
 
-int oci_write_config(struct sup_container *c, struct error *err)
+int oci_make_config(struct sup_container *c, struct error *err)
 {
 	CLEANUP_JSON json_t *config = json_object();
 	json_set_text(config, "ociVersion", "1.0.2");
@@ -373,8 +373,6 @@ int oci_write_config(struct sup_container *c, struct error *err)
 	if (c->edits && cdi_apply(&c->sup->arena, c->edits, config, err) < 0)
 		return -1;
 	CLEANUP_FREE char *text = json_text_dup(config);
-	CLEANUP_FD int dir = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return error_errno(err, errno, "open `%s`", c->dir);
-	return path_write_atomic(dir, "config.json", str_from(text), 0600, false, err);
+	c->config = arena_str(&c->sup->arena, str_from(text));
+	return 0;
 }

@@ -178,7 +178,7 @@ static int make_links(struct sup_container *c, struct error *err)
 static int mount_root(struct sup_container *c, struct error *err)
 {
 	const char *lowers = NULL, *root = arena_printf(&c->sup->arena, "%s/root", c->dir);
-	if (mkdir(c->dir, 0700) < 0 || mkdir(root, 0755) < 0)
+	if (mkdir(root, 0755) < 0)
 		return error_errno(err, errno, "make `%s`", root);
 	if (open_lowers(c, &lowers, err) < 0 || mount_overlay(c, lowers, 0, 0755, root, err) < 0)
 		return -1;
@@ -412,7 +412,7 @@ static int prepare(struct sup_container *c, struct error *err)
 		if (put_file(c, f->path, f->text, f->mode, err) < 0)
 			return -1;
 	}
-	return oci_write_config(c, err);
+	return oci_make_config(c, err);
 }
 
 int sup_prepare_container(struct sup_container *c, struct error *err)

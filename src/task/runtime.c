@@ -2,7 +2,11 @@
  *
  * DESIGN: one `run --detach` a container: the runtime makes it, starts it and goes; we are its subreaper, so the
  * container's first process becomes our child and its end is told by wait(2). `delete` is not called: the runtime's
- * state lies on our private tmpfs, and the cgroups are read and removed by us. */
+ * state lies on our private tmpfs, and the cgroups are read and removed by us.
+ *
+ * To load and link a runtime takes as long as to make the mounts, so both happen at once: its config.json is a link to
+ * its descriptor 3, a pipe of ours, where it waits until we write the text. Just before, the plain file takes the
+ * link's place, for a runtime that comes late or reads twice. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -19,6 +23,7 @@
 
 #define OWN_MEMORY_MIN (32 << 20) /* the runtime itself must fit beside the container's first pages */
 #define EXIT_CGROUP 125
+#define CONFIG_ROOM (256 << 10) /* what the pipe holds: writing a configuration never waits */
 
 /* All strings are made before the fork: there may be a second thread. */
 struct launch {
@@ -37,12 +42,12 @@ static _Noreturn void child(struct sup_container *c, const struct launch *l)
 		_exit(126);
 	/* Only our own pipe and the runtime (4, see supervisor.c) stay open: an end of another container's pipe that we
 	 * held would keep that one waiting for ever. */
-	if (dup3(l->go, 3, O_CLOEXEC) < 0)
+	if (dup3(l->go, 3, c->reads_go ? 0 : O_CLOEXEC) < 0)
 		_exit(126);
 	close_range(5, ~0u, 0);
 	if (c->own_cgroups && cgroup_enter(c->group) < 0)
 		_exit(EXIT_CGROUP);
-	if (read(3, &byte, 1) != 1 || chdir(c->dir) < 0)
+	if ((!c->reads_go && read(3, &byte, 1) != 1) || chdir(c->dir) < 0)
 		_exit(126);
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -130,16 +135,29 @@ static char **make_argv(struct sup_container *c)
 	return argv;
 }
 
+/* The pipe `go`, and whether the runtime may be started before its configuration is written (it will fit). */
+static int open_go(struct sup_container *c, int *go, struct error *err)
+{
+	int ends[2];
+	if (mkdir(c->dir, 0700) < 0 && errno != EEXIST)
+		return error_errno(err, errno, "make `%s`", c->dir);
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return error_errno(err, errno, "make a pipe");
+	*go = ends[0];
+	c->go = ends[1];
+	fcntl(c->go, F_SETFL, O_NONBLOCK);
+	/* A container that is started again has the plain file of its first run. */
+	const char *config = arena_printf(&c->sup->arena, "%s/config.json", c->dir);
+	c->reads_go = c->sup->task_bytes <= CONFIG_ROOM / 4 && fcntl(c->go, F_SETPIPE_SZ, CONFIG_ROOM) >= 0 &&
+		      symlink("/proc/self/fd/3", config) == 0;
+	return 0;
+}
+
 int runtime_launch(struct sup_container *c, struct error *err)
 {
 	CLEANUP_FD int out = -1, go = -1;
-	int ends[2];
-	if (open_log(c, &out, err) < 0 || make_cgroups(c, err) < 0)
+	if (open_log(c, &out, err) < 0 || make_cgroups(c, err) < 0 || open_go(c, &go, err) < 0)
 		return -1;
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return error_errno(err, errno, "make a pipe");
-	go = ends[0];
-	c->go = ends[1];
 	const struct launch l = { out, go, make_argv(c) };
 	pid_t pid = fork();
 	if (pid < 0)
@@ -152,12 +170,19 @@ int runtime_launch(struct sup_container *c, struct error *err)
 
 int runtime_go(struct sup_container *c, struct error *err)
 {
+	CLEANUP_FD int dir = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return error_errno(err, errno, "open `%s`", c->dir);
 	c->phase = PHASE_STARTING;
-	ssize_t n = write(c->go, "", 1);
+	/* Not before: a runtime that finds the plain file waits for nothing more. */
+	if (path_write_atomic(dir, "config.json", c->config, 0600, false, err) < 0)
+		return -1;
+	const struct str text = c->reads_go ? c->config : STR("g");
+	int rc = fd_write_all(c->go, text.ptr, text.len);
 	close(c->go);
 	c->go = -1;
 	/* EPIPE: it could not enter the cgroups; its end says so. */
-	return n < 0 && errno != EPIPE ? error_errno(err, errno, "start the runtime") : 0;
+	return rc < 0 && rc != -EPIPE ? error_errno(err, -rc, "start the runtime") : 0;
 }
 
 void runtime_cancel(struct sup_container *c)

@@ -38,8 +38,10 @@ struct sup_container {
 	int netns; /* fd, or -1 */
 	struct logpump log;
 	enum sup_phase phase;
-	bool own_cgroups; /* made and entered by us (v1 with crun), not by the runtime */
-	int go;           /* a byte here lets the runtime start */
+	bool own_cgroups;  /* made and entered by us (v1 with crun), not by the runtime */
+	int go;            /* what lets the runtime start is written here; see runtime.c */
+	bool reads_go;     /* the runtime runs already and reads its configuration from `go`; else one byte starts it */
+	struct str config; /* config.json, in the arena */
 	pid_t runtime_pid, pid;
 	int pidfd;
 	int64_t pid_start;               /* from /proc/<pid>/stat */
@@ -69,6 +71,7 @@ struct sup_peer {
 struct sup {
 	struct arena arena;
 	json_t *task; /* task.json: spec, options */
+	size_t task_bytes;
 	struct task_spec spec;
 	const char *data_dir, *images_dir, *runtime_path;
 	bool crun, rootless;
@@ -82,6 +85,7 @@ struct sup {
 	const char *priv; /* where the private tmpfs is */
 	struct sup_container *containers;
 	int epoll, signals, listener;
+	int synced; /* the executor says here that task.json is on disk; or -1 */
 	struct sup_peer peers[SUP_PEERS];
 	/* pids that ended before their container was known */
 	struct {
@@ -120,8 +124,8 @@ const char *sup_read_text(struct sup_container *c, const char *path, size_t max)
 /* The scratch directory `name`, or < 0. Caller closes. */
 int sup_open_scratch(struct sup *s, const char *name);
 
-/* oci.c: writes config.json into the bundle. */
-int oci_write_config(struct sup_container *c, struct error *err);
+/* oci.c: makes the text of config.json. */
+int oci_make_config(struct sup_container *c, struct error *err);
 
 /* runtime.c */
 /* Opens the log and forks the process that will become the runtime; it moves into its cgroups while the mounts are

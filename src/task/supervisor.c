@@ -35,6 +35,7 @@
 
 #define LISTENER_FD 3
 #define RUNTIME_FD 4
+#define SYNCED_FD 5
 #define DRAIN_MS 2000
 #define START_MS 120000 /* the runtime is stuck after that */
 
@@ -57,6 +58,7 @@ static int read_task(struct sup *s, const char *task_dir, struct error *err)
 		return error_set(err, "`%s/exec` is not ours alone", task_dir);
 	if (path_read(s->exec_fd, "task.json", 2 * FRAME_MAX_BYTES, &text, err) < 0)
 		return -1;
+	s->task_bytes = text.len;
 	s->task = json_parse(buf_str(&text), err);
 	return s->task ? 0 : error_wrap(err, "task.json");
 }
@@ -166,6 +168,9 @@ static int init_loop(struct sup *s, struct error *err)
 	s->runtime_fd = machine_is_sealed(RUNTIME_FD) ? RUNTIME_FD : -1;
 	if (s->runtime_fd >= 0)
 		fcntl(RUNTIME_FD, F_SETFD, FD_CLOEXEC);
+	s->synced = fstat(SYNCED_FD, &st) == 0 && S_ISFIFO(st.st_mode) ? SYNCED_FD : -1;
+	if (s->synced >= 0)
+		fcntl(SYNCED_FD, F_SETFD, FD_CLOEXEC);
 	s->listener = fstat(LISTENER_FD, &st) == 0 && S_ISSOCK(st.st_mode) ? LISTENER_FD : -1;
 	if (s->listener >= 0) {
 		fcntl(s->listener, F_SETFD, FD_CLOEXEC);
@@ -534,6 +539,26 @@ static int make_task_group(struct sup *s, struct error *err)
 	return cgroup_make_task(s->cgroup, arena_printf(&s->arena, "/quern/%s", s->spec.id), &limits, err);
 }
 
+/* Nothing may run before task.json is on disk. The executor brings it there, beside our work, and says so; when it is
+ * gone instead, we do it. */
+static int wait_synced(struct sup *s, struct error *err)
+{
+	char byte;
+	ssize_t n;
+	do
+		n = s->synced < 0 ? 0 : read(s->synced, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	if (s->synced >= 0)
+		close(s->synced);
+	s->synced = -1;
+	if (n == 1)
+		return 0;
+	CLEANUP_FD int task = openat(s->exec_fd, "task.json", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (task < 0 || fsync(task) < 0 || fsync(s->exec_fd) < 0 || fsync(s->task_fd) < 0)
+		return error_errno(err, errno, "fsync task.json");
+	return 0;
+}
+
 static int prepare_all(struct sup *s, struct error *err)
 {
 	if (make_task_group(s, err) < 0)
@@ -548,11 +573,7 @@ static int prepare_all(struct sup *s, struct error *err)
 			s->containers[i].error = mem_strdup(error_text(err));
 			return -1;
 		}
-	/* The executor has written task.json and syncs it before it answers; nothing may run before it is on disk. */
-	CLEANUP_FD int task = openat(s->exec_fd, "task.json", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (task < 0 || fsync(task) < 0 || fsync(s->exec_fd) < 0 || fsync(s->task_fd) < 0)
-		return error_errno(err, errno, "fsync task.json");
-	return 0;
+	return wait_synced(s, err);
 }
 
 /* Nothing was started, or something of ours failed: every container has ended without having been. */
@@ -582,13 +603,20 @@ static void finish(struct sup *s)
 	s->event = event;
 	error_release(&err);
 	err = ERROR_INIT;
-	if (sup_save(s, true, &err) < 0)
+	/* Told first: the daemon writes the end down itself before it acts, and the machine's end at this instant may
+	 * as well have come before the task's. */
+	if (sup_save(s, false, &err) < 0)
 		log_error("task", "%s: %s", s->spec.id, error_text(&err));
 	sup_tell(s);
+	CLEANUP_FD int state = openat(s->exec_fd, "state.json", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (state < 0 || fsync(state) < 0 || fsync(s->exec_fd) < 0)
+		log_error("task", "%s: fsync state.json: %s", s->spec.id, strerror(errno));
 }
 
+/* The next task may be waiting for the processor by now. */
 static void clean_up(struct sup *s)
 {
+	setpriority(PRIO_PROCESS, 0, 10);
 	for (size_t i = 0; i < s->spec.ncontainers; i++)
 		cgroup_remove(s->cgroup, s->containers[i].group);
 	cgroup_remove(s->cgroup, arena_printf(&s->arena, "/quern/%s", s->spec.id));
@@ -634,7 +662,8 @@ int supervisor_main(const char *task_dir)
 			 .cache_fd = -1,
 			 .epoll = -1,
 			 .signals = -1,
-			 .listener = -1 };
+			 .listener = -1,
+			 .synced = -1 };
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	for (int i = 0; i < SUP_PEERS; i++)
 		s.peers[i].fd = -1;
