@@ -45,6 +45,22 @@ static void add(json_t *list, const char *check, bool ok, const char *fix, const
 	json_array_append_new(list, one);
 }
 
+/* The data directory, or before the first start the nearest directory above it that is there; owned. */
+static char *nearest_dir(const char *data_dir)
+{
+	char *dir = mem_strdup(*data_dir ? data_dir : "/");
+	struct stat st;
+	while (stat(dir, &st) < 0 && errno == ENOENT) {
+		char *slash = strrchr(dir, '/');
+		if (!slash) {
+			free(dir);
+			return mem_strdup(".");
+		}
+		slash[slash == dir] = '\0';
+	}
+	return dir;
+}
+
 /* Runs fn in a child; its result is the errno, 0 = it works. */
 static int try(int (*fn)(const char *dir), const char *dir)
 {
@@ -90,7 +106,8 @@ static void check_overlay(json_t *list, const char *data_dir)
 	if (asprintf(&dir, "%s/.doctor-XXXXXX", data_dir) < 0)
 		BUG("out of memory");
 	if (!mkdtemp(dir)) {
-		add(list, "overlay", false, NULL, "cannot write in %s: %s", data_dir, strerror(errno));
+		add(list, "overlay", false, "quern --data DIRECTORY-OF-YOURS up", "cannot write in %s: %s", data_dir,
+		    strerror(errno));
 		return;
 	}
 	int rc = try(try_overlay, dir);
@@ -203,6 +220,7 @@ static void check_gpus(json_t *list, const char *cdi_dirs)
 
 json_t *task_doctor(const char *data_dir, const char *cdi_dirs)
 {
+	CLEANUP_FREE char *dir = nearest_dir(data_dir);
 	struct arena a = ARENA_INIT;
 	struct machine m;
 	json_t *list = json_array();
@@ -211,14 +229,14 @@ json_t *task_doctor(const char *data_dir, const char *cdi_dirs)
 	    m.rootless ? "runs without root: one user inside containers" : "runs as root");
 	check_runtime(list, &m);
 	check_cgroups(list, &m);
-	int rc = try(try_user_namespace, data_dir);
+	int rc = try(try_user_namespace, dir);
 	if (m.rootless || rc == 0)
 		add(list, "user namespaces", rc == 0,
 		    "sudo sysctl -w user.max_user_namespaces=65536 kernel.unprivileged_userns_clone=1", "%s",
 		    rc ? strerror(rc) : "can be made");
-	check_overlay(list, data_dir);
+	check_overlay(list, dir);
 	check_filter(list);
-	check_disk(list, data_dir);
+	check_disk(list, dir);
 	check_init(list);
 	check_gpus(list, cdi_dirs);
 	check_packages(list);

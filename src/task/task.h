@@ -118,7 +118,7 @@ struct executor_options {
 int executor_main(const struct executor_options *options);
 /* `quern task <dir>`: the supervisor of one task. */
 int supervisor_main(const char *task_dir);
-/* Checks for `quern doctor`: array of {"check","ok","detail","fix"}; owned. */
+/* Checks for `quern doctor`: array of {"check","ok","detail","fix"}; owned. data_dir need not be there yet. */
 json_t *task_doctor(const char *data_dir, const char *cdi_dirs);
 
 #endif

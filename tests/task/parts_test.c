@@ -384,6 +384,11 @@ static void doctor_says_what_to_do(void **state)
 			assert_null(json_get_text(one, "fix"));
 	}
 	assert_true(runtime);
+	/* before the first start there is no data directory: its disk is judged all the same */
+	CLEANUP_JSON json_t *fresh = task_doctor("/tmp/quern-not-there/data", NULL);
+	json_array_foreach (fresh, i, one)
+		if (!strcmp(json_get_text(one, "check"), "disk"))
+			assert_true(str_ends(str_from(json_get_text(one, "detail")), STR("free in /tmp")));
 }
 
 static void sealed_copy(void **state)
