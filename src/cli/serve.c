@@ -99,6 +99,15 @@ static int find_image(void *ctx, const char *image, json_t **rootfs, struct erro
 	return error_move(err, &why);
 }
 
+/* states_options.watch */
+static int watch(void *ctx, struct turn *t, const char *arn, const char *actor, struct error *err)
+{
+	(void)ctx;
+	if (strstr(arn, ":ecs:"))
+		return ecs_watch_task(t, arn, actor);
+	return strstr(arn, ":sagemaker:") ? sagemaker_watch_job(t, arn, actor, err) : 0;
+}
+
 static int open_services(struct daemon *d, struct error *err)
 {
 	struct config *c = d->config;
@@ -144,6 +153,7 @@ static int open_services(struct daemon *d, struct error *err)
 		.region = c->region,
 		.jsonata_program = arena_printf(&c->arena, "%s/quern-jsonata", c->libexec),
 		.wait_scale = c->wait_scale,
+		.watch = watch,
 	};
 	if (states_new(&machines, &d->states, err) < 0)
 		return -1;
@@ -193,7 +203,7 @@ static int open_wire(struct daemon *d, struct error *err)
 	wire_add_service(d->wire, iam_service(d->iam));
 	wire_add_service(d->wire, sts_service(d->iam));
 	states_set_wire(d->states, d->wire);
-	return wire_start(d->wire, err);
+	return 0;
 }
 
 static int write_file(const char *path, const char *text, struct error *err)
@@ -223,9 +233,12 @@ static int start(struct daemon *d, struct error *err)
 		return -1;
 	if (open_services(d, err) < 0)
 		return -1;
+	if (open_wire(d, err) < 0)
+		return -1;
 	if (engine_start(d->engine, err) < 0)
 		return -1;
-	if (open_wire(d, err) < 0)
+	ecs_begin(d->ecs);
+	if (wire_start(d->wire, err) < 0)
 		return -1;
 	return announce(d, err);
 }

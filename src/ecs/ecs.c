@@ -2,6 +2,7 @@
 #include "ecs/ecs.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "ecs/room.h"
 
@@ -39,10 +40,31 @@ int ecs_new(const struct ecs_options *options, struct ecs **out, struct error *e
 	return 0;
 }
 
+static void *ask_machine(void *arg)
+{
+	struct ecs *e = arg;
+	double cpus;
+	int64_t memory, gpus;
+	for (;;) {
+		ecs_machine_learn(e);
+		ecs_machine(e, &cpus, &memory, &gpus);
+		if (cpus > 0 || engine_stopping(e->o.engine))
+			return NULL;
+		usleep(200000);
+	}
+}
+
+void ecs_begin(struct ecs *e)
+{
+	e->asking = e->o.tasks && pthread_create(&e->asker, NULL, ask_machine, e) == 0;
+}
+
 void ecs_free(struct ecs *e)
 {
 	if (!e)
 		return;
+	if (e->asking)
+		pthread_join(e->asker, NULL);
 	pthread_mutex_destroy(&e->lock);
 	free((void *)e->service.ops);
 	free(e);

@@ -22,6 +22,9 @@ struct ecs_options {
 };
 /* Before engine_start. *out owned by the caller. */
 int ecs_new(const struct ecs_options *options, struct ecs **out, struct error *err);
+/* After engine_start: gets to know the machine, in the background. */
+void ecs_begin(struct ecs *e);
+/* After engine_stop. */
 void ecs_free(struct ecs *e);
 const struct wire_service *ecs_service(struct ecs *e); /* scope "ecs" */
 /* Raw, unsigned: /v2/credentials/<id> and /v4/<id>...; add it before the registry, which claims /v2/. */
@@ -31,6 +34,9 @@ const struct wire_service *ecs_endpoints_service(struct ecs *e);
  * {"tasks","failures"}. `notify` (may be NULL): the actor that gets {"type":"ecs.stopped", "taskArn", "task": {as
  * DescribeTasks shows it}} when a task has stopped. err: the API's codes. */
 int ecs_run_task(struct ecs *e, struct turn *t, const json_t *in, const char *notify, json_t **out, struct error *err);
+/* In a turn: the actor gets such an event too (instead of one that was named before), at once when the task has stopped
+ * already. False: there is no such task. */
+bool ecs_watch_task(struct turn *t, const char *arn, const char *actor);
 /* In a turn: StopTask; the task's answer owned, or NULL. cluster NULL = default. */
 json_t *ecs_stop_task(struct ecs *e, struct turn *t, const char *cluster, const char *task, const char *reason,
 		      struct error *err);

@@ -15,6 +15,8 @@ struct ecs {
 	double cpus; /* of the machine; 0 = not known yet */
 	int64_t memory_bytes, gpus;
 	int64_t asked_ms; /* monotonic: when the executor said so */
+	pthread_t asker;  /* asks at the start */
+	bool asking;
 };
 
 /* ---- names ---- */

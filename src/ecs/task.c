@@ -109,6 +109,31 @@ static void add_notes(json_t *doc, const json_t *notes)
 	}
 }
 
+static void tell_stopped(struct life *l, const char *actor)
+{
+	turn_send(l->t, actor,
+		  json_pack("{s:s,s:s,s:O}", "type", "ecs.stopped", "taskArn", json_get_text(l->doc, "taskArn"), "task",
+			    l->doc));
+}
+
+static void on_watch(struct life *l, const char *actor)
+{
+	if (str_eqz(json_get_str(l->doc, "lastStatus"), "STOPPED"))
+		tell_stopped(l, actor);
+	else
+		json_set_text(l->state, "notify", actor);
+}
+
+bool ecs_watch_task(struct turn *t, const char *arn, const char *actor)
+{
+	struct arena *a = turn_arena(t);
+	const char *self = ecs_task_actor(a, ecs_task_id(a, arn));
+	if (!turn_exists(t, self))
+		return false;
+	turn_send(t, self, json_pack("{s:s,s:s}", "type", "watch", "actor", actor));
+	return true;
+}
+
 static int finish(struct life *l, const char *reason, const char *error, const json_t *event)
 {
 	const char *notify = json_get_text(l->state, "notify");
@@ -134,9 +159,7 @@ static int finish(struct life *l, const char *reason, const char *error, const j
 	if (save(l) < 0 || ecs_credentials_drop(turn_db(l->t), json_get_text(l->state, "id"), l->err) < 0)
 		return -1;
 	if (notify)
-		turn_send(l->t, notify,
-			  json_pack("{s:s,s:s,s:O}", "type", "ecs.stopped", "taskArn", json_get_text(l->doc, "taskArn"),
-				    "task", l->doc));
+		tell_stopped(l, notify);
 	json_object_del(l->state, "plan");
 	turn_timer(l->t, "forget", now + SHOWN_MS, json_pack("{s:s}", "type", "forget"));
 	return 0;
@@ -371,6 +394,8 @@ int ecs_task_turn(struct turn *t, json_t *state, json_t *event, struct error *er
 		ask_start(&l);
 	if (!strcmp(type, "stop"))
 		return on_stop(&l);
+	if (!strcmp(type, "watch"))
+		on_watch(&l, json_get_text(event, "actor"));
 	if (!strcmp(type, "task"))
 		return on_task(&l, json_get(event, "event"));
 	if (!strcmp(type, "engine.poison"))

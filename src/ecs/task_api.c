@@ -67,6 +67,12 @@ static void run_task(struct call *c, json_t *in)
 	engine_submit(c->engine, run_in_turn, run_done, w);
 }
 
+/* For a state machine's turn; the machine is known from the start of the daemon, or by other tasks. */
+static int run_task_inside(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	return ecs_run_task(c->service_ctx, t, in, NULL, out, err);
+}
+
 /* ---- the others ---- */
 
 json_t *ecs_stop_task(struct ecs *e, struct turn *t, const char *cluster, const char *task, const char *reason,
@@ -221,7 +227,7 @@ static int execute_command(struct call *c, struct db *db, json_t *in, json_t **o
 }
 
 const struct wire_op ecs_task_ops[] = {
-	{ "ExecuteCommand", .query = execute_command }, { "RunTask", .async = run_task },
+	{ "ExecuteCommand", .query = execute_command }, { "RunTask", .async = run_task, .inside = run_task_inside },
 	{ "StopTask", .command = stop_task },           { "DescribeTasks", .query = describe_tasks },
 	{ "ListTasks", .query = list_tasks },           { 0 },
 };

@@ -123,6 +123,19 @@ int job_delete(struct turn *t, struct job *j, struct error *err)
 		       : 0;
 }
 
+int sagemaker_watch_job(struct turn *t, const char *arn, const char *actor, struct error *err)
+{
+	struct str rest = str_from(arn), part = STR_NULL, kind = STR_NULL;
+	while (str_split(&rest, ':', &part)) /* the last: kind/name */
+		kind = part;
+	str_split(&kind, '/', &part);
+	int n = db_exec(turn_db(t), err,
+			"UPDATE sagemaker_job SET parent=? WHERE kind=? AND name=? AND arn=? AND status NOT "
+			"IN('Completed','Failed','Stopped')",
+			"sSSs", actor, part, kind, arn);
+	return n < 0 ? -1 : n > 0;
+}
+
 json_t *job_describe(struct sagemaker *s, struct db *db, enum job_kind kind, const char *name, struct error *err)
 {
 	struct arena a = ARENA_INIT;

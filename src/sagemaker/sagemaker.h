@@ -25,6 +25,9 @@ struct sagemaker_options {
 /* Registers actor and effect types with the engine (before engine_start). */
 int sagemaker_new(const struct sagemaker_options *options, struct sagemaker **out, struct error *err);
 void sagemaker_free(struct sagemaker *s);
+/* In a turn: the actor gets {"type":"job-ended","arn"...} (jobs.h) when the running job of this ARN has ended. 1 it
+ * will, 0 there is no running job that would tell it. */
+int sagemaker_watch_job(struct turn *t, const char *arn, const char *actor, struct error *err);
 /* Scope "sagemaker", JSON 1.1. Borrowed for s's life. */
 const struct wire_service *sagemaker_service(struct sagemaker *s);
 

@@ -43,7 +43,7 @@ struct frame {
 	struct {
 		char *error, *cause; /* cause NULL: none */
 	} fault;
-	json_t *task; /* Task: {"integration","resource","type","token","deadline","heartbeat"...}; Map: settings */
+	json_t *task; /* Task: {"resource","token","heartbeat","submitted","jobs","child","early"}; Map: settings */
 	json_t *item; /* iteration: the context's Map object */
 	json_t *memo;
 	int64_t next, running, done; /* Parallel, Map */
@@ -162,6 +162,7 @@ bool exec_handle(struct exec *x, struct frame *f, struct asl_env *env, int rc,
 void exec_task_begin(struct exec *x, struct frame *f);
 void exec_task_event(struct exec *x, struct frame *f, const json_t *event);
 void exec_task_cancel(struct exec *x, struct frame *f);
+void exec_job_ended(struct exec *x, const char *arn);
 void exec_task_timer(struct exec *x, struct frame *f, const json_t *event);
 
 /* ---- exec_map.c ---- */

@@ -4,9 +4,9 @@
  * DESIGN: the actor's state is exec_save's JSON. `facts` in it never change: {arn, name, role, machine, machine_name,
  * hash, type, input, start_ms, redrive_count, redrive_ms, version, alias, logging, parent, parent_frame,
  * parent_attempt, map_run, index, scope}. Events: start | go                        begin (or go on from a redrive) |
- * more to run timer {kind, frame, attempt}      w wait and retry, t timeout, h heartbeat, p poll, x the machine's own
- * timeout jsonata {frame, attempt, key, answer} task, poll, token, worker, heartbeat, child-ended, items, written …
- * {frame, attempt} abort {error, cause} */
+ * more to run timer {kind, frame, attempt}      w wait and retry, t timeout, h heartbeat, x the machine's own
+ * timeout jsonata {frame, attempt, key, answer} ecs.stopped | job-ended a job that a `.sync` state waits for; task,
+ * ended, token, worker, heartbeat, child-ended, items, written … {frame, attempt} abort {error, cause} */
 #include "states/exec.h"
 
 #include <stdlib.h>
@@ -242,6 +242,10 @@ static void on_event(struct exec *x, const json_t *event)
 	}
 	if (kind && strcmp(kind, "x") == 0) {
 		exec_end(x, EXEC_TIMED_OUT, NULL, NULL, NULL, x->next_event - 1);
+		return;
+	}
+	if (strcmp(type, "ecs.stopped") == 0 || strcmp(type, "job-ended") == 0) {
+		exec_job_ended(x, json_get_text(event, type[0] == 'e' ? "taskArn" : "arn"));
 		return;
 	}
 	struct frame *f = exec_frame(x, json_get_int(event, "frame", -1));

@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+enum { CALL_STEPS = 200 }; /* what a call within the turn takes of its budget */
+
 struct wire_server *integ_wire;
 
 bool resource_parse(struct arena *a, const char *arn, struct resource *r)
@@ -161,17 +163,19 @@ static void activity_begin(struct exec *x, struct frame *f, const struct resourc
 		waiters_activity_ready(x->s, x->t, r->arn);
 }
 
-static void effect_begin(struct exec *x, struct frame *f, const char *kind, json_t *more)
+/* What writes is done here and now, the rest is an effect. */
+static void request_begin(struct exec *x, struct frame *f, const struct resource *r)
 {
-	json_t *p = json_object();
-	json_set_int(p, "frame", f->id);
-	json_set_int(p, "attempt", f->attempt);
-	json_set_text(p, "resource", json_get_text(f->task, "resource"));
-	json_object_set(p, "params", f->work);
-	if (more)
-		json_object_set(p, "submitted", more);
-	turn_effect(x->t, kind,
-		    arena_printf(x->a, "%s/%lld/%lld/%s", x->arn, (long long)f->id, (long long)f->attempt, kind), p);
+	enum wire_way way = integ_way(x->a, r);
+	if (way == WIRE_READS || way == WIRE_WAITS) {
+		json_t *p = json_pack("{s:I,s:I,s:s,s:O}", "frame", (json_int_t)f->id, "attempt",
+				      (json_int_t)f->attempt, "resource", r->arn, "params", f->work);
+		turn_effect(x->t, "states.task",
+			    arena_printf(x->a, "%s/%lld/%lld", x->arn, (long long)f->id, (long long)f->attempt), p);
+		return;
+	}
+	x->budget -= CALL_STEPS;
+	integ_in_turn(x, f, r);
 }
 
 static bool activity_exists(struct exec *x, struct frame *f, const char *arn)
@@ -220,8 +224,20 @@ static void start(struct exec *x, struct frame *f, const struct resource *r, con
 	}
 	if (r->kind == TASK_SERVICE && strcmp(r->service, "states") == 0 && strcmp(r->action, "startExecution") == 0)
 		integ_states_start(x, f, r);
+	else if (integ_job_known(r))
+		integ_job_start(x, f, r);
 	else
-		effect_begin(x, f, "states.task", NULL);
+		request_begin(x, f, r);
+}
+
+/* Whether the pattern is one that Quern can follow to its end. */
+static bool pattern_known(const struct resource *r)
+{
+	bool nested = r->kind == TASK_SERVICE && strcmp(r->service, "states") == 0 &&
+		      strcmp(r->action, "startExecution") == 0;
+	if (r->pattern == TASK_SYNC2)
+		return nested;
+	return r->pattern != TASK_SYNC || nested || integ_job_known(r);
 }
 
 void exec_task_begin(struct exec *x, struct frame *f)
@@ -235,6 +251,11 @@ void exec_task_begin(struct exec *x, struct frame *f)
 	}
 	if (!resource_of(x, f, &r)) {
 		exec_runtime(x, f, "The resource '%s' is not supported.", r.arn);
+		return;
+	}
+	if (!pattern_known(&r)) {
+		exec_runtime(x, f, "The resource '%s' is not supported: Quern can't wait for the end of '%s'.", r.arn,
+			     r.action);
 		return;
 	}
 	if (!f->task && x->t) {
@@ -277,7 +298,6 @@ static void settle(struct exec *x, struct frame *f)
 	const char *token = json_get_text(f->task, "token");
 	exec_timer(x, f, "t", 0);
 	exec_timer(x, f, "h", 0);
-	exec_timer(x, f, "p", 0);
 	if (!token || !x->t)
 		return;
 	db_exec(turn_db(x->t), &err, "DELETE FROM states_token WHERE token=?", "s", token);
@@ -290,7 +310,6 @@ static void settle(struct exec *x, struct frame *f)
 void exec_task_cancel(struct exec *x, struct frame *f)
 {
 	struct resource r;
-	json_t *submitted = json_object_get(f->task, "submitted");
 	if (!x->t)
 		return;
 	if (resource_of(x, f, &r) && (r.pattern == TASK_SYNC || r.pattern == TASK_SYNC2)) {
@@ -299,8 +318,8 @@ void exec_task_cancel(struct exec *x, struct frame *f)
 		int64_t stop_ms;
 		if (child)
 			execution_stop(x->s, x->t, child, NULL, NULL, &stop_ms, &err);
-		else if (submitted)
-			effect_begin(x, f, "states.stop", submitted);
+		else
+			integ_job_stop(x, f, &r);
 	}
 	settle(x, f);
 }
@@ -355,8 +374,6 @@ static void submitted(struct exec *x, struct frame *f, const struct resource *r,
 		CLEANUP_JSON json_t *event = json_incref((json_t *)early);
 		json_object_del(f->task, "early");
 		exec_task_event(x, f, event);
-	} else if (r->pattern != TASK_TOKEN && !json_get_text(f->task, "child")) {
-		exec_timer(x, f, "p", x->now_ms + 50);
 	}
 }
 
@@ -372,12 +389,9 @@ static void on_answer(struct exec *x, struct frame *f, const struct resource *r,
 		submitted(x, f, r, output);
 }
 
-static void on_token(struct exec *x, struct frame *f, const struct resource *r, const json_t *event)
+/* What a `.sync` state waited for has ended, or a token's owner has spoken. */
+static void on_end(struct exec *x, struct frame *f, const struct resource *r, const json_t *event)
 {
-	if (r->kind == TASK_SERVICE && !json_object_get(f->task, "submitted")) {
-		json_object_set_new(f->task, "early", json_deep_copy(event));
-		return;
-	}
 	json_t *output = json_object_get(event, "output");
 	if (output)
 		succeeded(x, f, r, output);
@@ -385,19 +399,13 @@ static void on_token(struct exec *x, struct frame *f, const struct resource *r, 
 		failed(x, f, r, "Failed", json_get_text(event, "error"), json_get_text(event, "cause"));
 }
 
-static void on_poll(struct exec *x, struct frame *f, const struct resource *r, const json_t *event)
+static void on_token(struct exec *x, struct frame *f, const struct resource *r, const json_t *event)
 {
-	json_t *output = json_object_get(event, "output");
-	if (!json_get_bool(event, "done", true)) {
-		int64_t pause = json_get_int(f->task, "pause", 50) * 3 / 2;
-		pause = pause > 1000 ? 1000 : pause;
-		json_set_int(f->task, "pause", pause);
-		exec_timer(x, f, "p", x->now_ms + pause);
-	} else if (output) {
-		succeeded(x, f, r, output);
-	} else {
-		failed(x, f, r, "Failed", json_get_text(event, "error"), json_get_text(event, "cause"));
+	if (r->kind == TASK_SERVICE && !json_object_get(f->task, "submitted")) {
+		json_object_set_new(f->task, "early", json_deep_copy(event));
+		return;
 	}
+	on_end(x, f, r, event);
 }
 
 void exec_task_event(struct exec *x, struct frame *f, const json_t *event)
@@ -410,8 +418,8 @@ void exec_task_event(struct exec *x, struct frame *f, const json_t *event)
 		on_answer(x, f, &r, event);
 	else if (strcmp(type, "token") == 0)
 		on_token(x, f, &r, event);
-	else if (strcmp(type, "poll") == 0)
-		on_poll(x, f, &r, event);
+	else if (strcmp(type, "ended") == 0)
+		on_end(x, f, &r, event);
 	else if (strcmp(type, "child-ended") == 0)
 		integ_states_ended(x, f, event);
 	else if (strcmp(type, "submitted") == 0)
@@ -423,16 +431,20 @@ void exec_task_event(struct exec *x, struct frame *f, const json_t *event)
 		exec_timer(x, f, "h", exec_later(x, json_get_real(f->task, "heartbeat", 0)));
 }
 
+void exec_job_ended(struct exec *x, const char *arn)
+{
+	struct resource r;
+	struct frame *f = integ_job_frame(x, arn);
+	if (f && resource_of(x, f, &r))
+		integ_job_ended(x, f, &r);
+}
+
 void exec_task_timer(struct exec *x, struct frame *f, const json_t *event)
 {
 	struct resource r;
 	const char *kind = json_get_text(event, "kind");
-	if (f->phase != PHASE_TASK || !resource_of(x, f, &r))
+	if (f->phase != PHASE_TASK || !resource_of(x, f, &r) || (strcmp(kind, "t") != 0 && strcmp(kind, "h") != 0))
 		return;
-	if (strcmp(kind, "p") == 0) {
-		effect_begin(x, f, "states.poll", json_object_get(f->task, "submitted"));
-		return;
-	}
 	json_t *d = details_of(&r);
 	json_set_text(d, "error", "States.Timeout");
 	exec_task_cancel(x, f);

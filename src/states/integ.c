@@ -1,5 +1,4 @@
-/* integ.c - the effects of Task and distributed Map states: call, poll, stop, read items, write results, log. See
- * integ.h. */
+/* integ.c - the effects of Task and distributed Map states: call, read items, write results, log. See integ.h. */
 #include "states/integ.h"
 
 #include <stdatomic.h>
@@ -16,7 +15,6 @@ static json_t *event_new(const struct effect *fx, const char *type)
 /* The answer (taken) as an event. */
 static json_t *answer_event(json_t *event, struct answer *w)
 {
-	json_set_bool(event, "done", w->done);
 	if (w->output)
 		json_object_set_new(event, "output", w->output);
 	else
@@ -51,44 +49,40 @@ static void task_answered(struct integ_request *q, struct answer *w)
 static void perform_task(void *ctx, struct engine *e, const struct effect *fx)
 {
 	struct task *k = mem_calloc(1, sizeof(*k));
-	struct resource *r = &k->q.r;
 	*k = (struct task){ .q = { .s = ctx, .arena = ARENA_INIT, .done = task_answered },
 			    .engine = e,
 			    .seq = fx->seq };
 	k->event = event_new(fx, "task");
-	resource_parse(&k->q.arena, arena_strdup(&k->q.arena, json_get_str(fx->payload, "resource")), r);
-	r->once = machine_hash(&k->q.arena, str_from(fx->id));
-	json_t *params = json_incref(json_object_get(fx->payload, "params"));
-	if (r->kind == TASK_SERVICE && strcmp(r->service, "ecs") == 0 && strcmp(r->action, "runTask") == 0 &&
-	    !json_object_get(params, "ClientToken")) {
-		json_t *with = json_copy(params); /* performed again after a crash, it is the same task */
-		json_set_text(with, "ClientToken", r->once);
-		json_decref(params);
-		params = with;
-	}
-	k->q.params = params;
+	resource_parse(&k->q.arena, arena_strdup(&k->q.arena, json_get_str(fx->payload, "resource")), &k->q.r);
+	k->q.params = json_incref(json_object_get(fx->payload, "params"));
 	integ_call(&k->q);
 }
 
-static void perform_poll(void *ctx, struct engine *e, const struct effect *fx)
+/* ---- within the turn ---- */
+
+struct at_once {
+	struct integ_request q; /* first: found from it */
+	json_t *event;
+};
+
+static void answered_at_once(struct integ_request *q, struct answer *w)
 {
-	struct arena a = ARENA_INIT;
-	struct resource r;
-	struct answer w = { 0 };
-	resource_parse(&a, json_get_text(fx->payload, "resource"), &r);
-	integ_poll(ctx, &a, &r, json_object_get(fx->payload, "params"), json_object_get(fx->payload, "submitted"), &w);
-	engine_effect_done(e, fx->seq, answer_event(event_new(fx, "poll"), &w));
-	arena_release(&a);
+	struct at_once *k = (struct at_once *)q;
+	answer_event(k->event, w);
 }
 
-static void perform_stop(void *ctx, struct engine *e, const struct effect *fx)
+void integ_in_turn(struct exec *x, struct frame *f, const struct resource *r)
 {
-	struct arena a = ARENA_INIT;
-	struct resource r;
-	resource_parse(&a, json_get_text(fx->payload, "resource"), &r);
-	integ_stop(ctx, &a, &r, json_object_get(fx->payload, "params"), json_object_get(fx->payload, "submitted"));
-	engine_effect_done(e, fx->seq, NULL);
-	arena_release(&a);
+	struct at_once k = { .q = { .s = x->s,
+				    .t = x->t,
+				    .arena = ARENA_INIT,
+				    .r = *r,
+				    .params = f->work,
+				    .done = answered_at_once },
+			     .event = json_pack("{s:s}", "type", "task") };
+	integ_call(&k.q);
+	arena_release(&k.q.arena);
+	integ_event(x, f, k.event);
 }
 
 /* ---- items ---- */
@@ -125,28 +119,26 @@ static void perform_write(void *ctx, struct engine *e, const struct effect *fx)
 
 static void perform_log(void *ctx, struct engine *e, const struct effect *fx)
 {
-	struct arena a = ARENA_INIT;
+	struct integ_request q = { .s = ctx, .arena = ARENA_INIT };
 	struct answer w = { 0 };
 	CLEANUP_JSON json_t *stream = json_object();
 	json_object_set(stream, "LogGroupName", json_object_get(fx->payload, "group"));
 	json_object_set(stream, "LogStreamName", json_object_get(fx->payload, "stream"));
-	integ_sdk_call(ctx, &a, "cloudwatchlogs", "createLogStream", stream, &w); /* there already: also good */
+	integ_sdk_call(&q, "cloudwatchlogs", "createLogStream", stream, &w); /* there already: also good */
 	json_decref(w.output);
 	w = (struct answer){ 0 };
 	json_object_set(stream, "LogEvents", json_object_get(fx->payload, "events"));
-	integ_sdk_call(ctx, &a, "cloudwatchlogs", "putLogEvents", stream,
+	integ_sdk_call(&q, "cloudwatchlogs", "putLogEvents", stream,
 		       &w); /* the group may be gone: logging never fails an execution */
 	json_decref(w.output);
 	engine_effect_done(e, fx->seq, NULL);
-	arena_release(&a);
+	arena_release(&q.arena);
 }
 
 int integ_effects_init(struct states *s)
 {
 	const struct effect_type types[] = {
 		{ .name = "states.task", .perform = perform_task, .ctx = s, .blocking = true },
-		{ .name = "states.poll", .perform = perform_poll, .ctx = s, .blocking = true },
-		{ .name = "states.stop", .perform = perform_stop, .ctx = s, .blocking = true },
 		{ .name = "states.read", .perform = perform_read, .ctx = s, .blocking = true },
 		{ .name = "states.write", .perform = perform_write, .ctx = s, .blocking = true },
 		{ .name = "states.log", .perform = perform_log, .ctx = s, .blocking = true },

@@ -1,9 +1,10 @@
 /* integ.h - what a Task state can call. Inside the states room.
  *
- * DESIGN: a resource ARN is taken apart into service, action and pattern. Most integrations run in the blocking effect
- * "states.task", which calls the operation of a service of this server (wire_call_internal) and reports what it
- * answered; `.sync` ones are then asked for again and again ("states.poll") until the job has ended. Nested executions
- * and activities are started within the turn. */
+ * DESIGN: a request that writes (a command of a service, a nested execution, an ECS task, a SageMaker job) is done
+ * within the execution's own turn: it happens exactly once, and what it started is known when the turn ends. A `.sync`
+ * job tells the execution of its end by an event; nobody asks again and again. A request that only reads is the effect
+ * "states.task" on a thread; one whose answer may come late (lambda:invoke) is the same effect without a thread: it may
+ * be done again after a crash. */
 #ifndef QUERN_STATES_INTEG_H
 #define QUERN_STATES_INTEG_H
 
@@ -20,7 +21,6 @@ struct resource {
 	const char *action;  /* "invoke" */
 	const char *name;    /* action with pattern: "startExecution.sync:2" */
 	const char *arn;
-	const char *once; /* names this one attempt; the same when it is performed again after a crash. May be NULL */
 };
 bool resource_parse(struct arena *a, const char *arn, struct resource *out);
 
@@ -28,19 +28,24 @@ bool resource_parse(struct arena *a, const char *arn, struct resource *out);
 struct answer {
 	json_t *output;            /* owned; NULL: failed */
 	const char *error, *cause; /* in the arena */
-	bool done;                 /* poll: the job has ended */
 };
 /* A request under way. Filled by who makes it, and released by `done`, which is called once, on any thread. */
 struct integ_request {
 	struct states *s;
+	struct turn *t; /* within this turn; NULL: on a thread, which may block */
 	struct arena arena;
 	struct resource r;
 	json_t *params;       /* as written in the definition; borrowed until `done` */
 	struct principal who; /* filled by the call */
 	void (*done)(struct integ_request *q, struct answer *w); /* takes w->output; texts are in the arena */
 };
-/* Performs a request (effect thread). It may go on after this has returned. */
+/* How a request is done; WIRE_ABSENT: it is not there, which integ_call says. */
+enum wire_way integ_way(struct arena *a, const struct resource *r);
+/* Performs a request; within a turn only what reads or writes. On a thread it may go on after this has returned. */
 void integ_call(struct integ_request *q);
+/* Calls an operation as the machine's owner, and waits for it. */
+int integ_service_call(struct integ_request *q, const char *model, const char *operation, json_t *params, json_t **out,
+		       struct error *err);
 void integ_lambda_call(struct integ_request *q);
 /* Calls an operation as the machine's owner; params live until `done`, which is given q. */
 void integ_wire_call(struct integ_request *q, const char *model, const char *operation, json_t *params,
@@ -50,17 +55,27 @@ const char *integ_request_id(struct arena *a);
 /* Optimized integrations' errors: SDK version 1's text. */
 void integ_optimized_error(struct arena *a, const char *name, const char *service, const struct error *err,
 			   struct answer *out);
-/* Asks how a `.sync` job is, from what its submission answered. */
-void integ_poll(struct states *s, struct arena *a, const struct resource *r, json_t *params, json_t *submitted,
-		struct answer *out);
-/* Stops a `.sync` job, best effort. */
-void integ_stop(struct states *s, struct arena *a, const struct resource *r, json_t *params, json_t *submitted);
 /* "sfn", "executeStatement" -> model name and operation, or false. */
 bool integ_sdk_find(struct arena *a, const char *service, const char *action, const char **model,
 		    const char **operation);
-/* Calls an operation; output in AWS-SDK-for-Java form. */
-void integ_sdk_call(struct states *s, struct arena *a, const char *model, const char *operation, json_t *params,
+/* Calls an operation and waits; output in AWS-SDK-for-Java form. */
+void integ_sdk_call(struct integ_request *q, const char *service, const char *action, json_t *params,
 		    struct answer *out);
+/* Does a request within the turn, and goes on with its answer. */
+void integ_in_turn(struct exec *x, struct frame *f, const struct resource *r);
+/* An event of the current attempt (taken) for a Task state, at once. */
+void integ_event(struct exec *x, struct frame *f, json_t *event);
+
+/* ---- `.sync` jobs of ECS and SageMaker (integ_jobs.c), all within the turn ---- */
+/* Whether the end of what this starts can be waited for. */
+bool integ_job_known(const struct resource *r);
+void integ_job_start(struct exec *x, struct frame *f, const struct resource *r);
+/* The frame that waits for a job or task, or NULL. */
+struct frame *integ_job_frame(struct exec *x, const char *arn);
+/* One of the frame's jobs has ended. */
+void integ_job_ended(struct exec *x, struct frame *f, const struct resource *r);
+/* Stops the frame's jobs, best effort. */
+void integ_job_stop(struct exec *x, struct frame *f, const struct resource *r);
 
 /* Starts a nested execution within the turn (integ_states.c). */
 void integ_states_start(struct exec *x, struct frame *f, const struct resource *r);

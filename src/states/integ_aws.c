@@ -62,16 +62,17 @@ static struct principal owner(struct states *s, struct arena *a)
 				   .arn = arena_printf(a, "arn:aws:iam::%s:root", s->o.account) };
 }
 
-static int call(struct states *s, struct arena *a, const char *model, const char *operation, json_t *params,
-		json_t **out, struct error *err)
+int integ_service_call(struct integ_request *q, const char *model, const char *operation, json_t *params, json_t **out,
+		       struct error *err)
 {
-	struct principal who = owner(s, a);
+	q->who = owner(q->s, &q->arena);
 	const struct wire_internal rq = {
-		.model = model, .operation = operation, .in = params, .who = &who, .region = s->o.region
+		.model = model, .operation = operation, .in = params, .who = &q->who, .region = q->s->o.region
 	};
 	if (!integ_wire)
 		return error_set(err, "no server to call %s:%s", model, operation);
-	return wire_call_internal(integ_wire, &rq, a, out, err);
+	return q->t ? wire_call_in_turn(integ_wire, &rq, q->t, &q->arena, out, err)
+		    : wire_call_internal(integ_wire, &rq, &q->arena, out, err);
 }
 
 void integ_json_release(void *value)
@@ -185,24 +186,31 @@ static int s3_read_call(struct states *s, struct db *db, struct arena *a, const 
 			  "Quern does not implement s3:%s from a state machine yet.", action);
 }
 
-static void s3_call(struct states *s, struct arena *a, const char *action, json_t *params, struct answer *out)
+static int s3_put(struct integ_request *q, struct error *err)
+{
+	json_t *body = json_get(q->params, "Body");
+	struct s3_put p = { json_get_str(q->params, "Bucket"), json_get_str(q->params, "Key"),
+			    json_is_string(body) ? json_str(body) : asl_text(&q->arena, body) };
+	return q->t ? turn_try(q->t, put_run, &p, err) : engine_call(q->s->o.engine, put_run, &p, err);
+}
+
+static void s3_call(struct integ_request *q, struct answer *out)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct arena *a = &q->arena;
+	struct store *store = engine_store(q->s->o.engine);
 	int rc;
-	if (!s->o.s3) {
+	if (!q->s->o.s3) {
 		rc = error_http(&err, 501, "NotImplementedException", "This Quern has no S3.");
-	} else if (strcmp(action, "putObject") == 0) {
-		json_t *body = json_get(params, "Body");
-		struct s3_put p = { json_get_str(params, "Bucket"), json_get_str(params, "Key"),
-				    json_is_string(body) ? json_str(body) : asl_text(a, body) };
-		rc = engine_call(s->o.engine, put_run, &p, &err);
+	} else if (strcmp(q->r.action, "putObject") == 0) {
+		rc = s3_put(q, &err);
 		if (rc >= 0)
 			out->output = json_object();
 	} else {
-		struct db *db = store_read_begin(engine_store(s->o.engine), &err);
-		rc = db ? s3_read_call(s, db, a, action, params, &out->output, &err) : -1;
+		struct db *db = store_read_begin(store, &err);
+		rc = db ? s3_read_call(q->s, db, a, q->r.action, q->params, &out->output, &err) : -1;
 		if (db)
-			store_read_end(engine_store(s->o.engine), db);
+			store_read_end(store, db);
 	}
 	if (rc >= 0)
 		return;
@@ -214,113 +222,42 @@ static void s3_call(struct states *s, struct arena *a, const char *action, json_
 
 /* ---- calls ---- */
 
-void integ_sdk_call(struct states *s, struct arena *a, const char *service, const char *action, json_t *params,
+void integ_sdk_call(struct integ_request *q, const char *service, const char *action, json_t *params,
 		    struct answer *out)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	const char *model, *operation;
-	if (strcmp(service, "s3") == 0) {
-		s3_call(s, a, action, params, out);
-		return;
-	}
-	integ_sdk_find(a, service, action, &model, &operation);
-	if (call(s, a, model, operation, params, &out->output, &err) < 0)
-		sdk_error(a, service, &err, out);
+	integ_sdk_find(&q->arena, service, action, &model, &operation);
+	if (integ_service_call(q, model, operation, params, &out->output, &err) < 0)
+		sdk_error(&q->arena, service, &err, out);
 }
 
-/* ---- jobs: SageMaker and ECS ---- */
-
-/* How a job of a `.sync` action is named, asked for, stopped, and when it has ended. */
-static const struct job {
-	const char *action, *name, *describe, *stop, *status;
-	const char *good, *bad; /* words between spaces */
-} jobs[] = {
-	{ "createTrainingJob", "TrainingJobName", "DescribeTrainingJob", "StopTrainingJob", "TrainingJobStatus",
-	  "Completed", " Failed Stopped " },
-	{ "createProcessingJob", "ProcessingJobName", "DescribeProcessingJob", "StopProcessingJob",
-	  "ProcessingJobStatus", "Completed", " Failed Stopped " },
-	{ "createTransformJob", "TransformJobName", "DescribeTransformJob", "StopTransformJob", "TransformJobStatus",
-	  "Completed", " Failed Stopped " },
-	{ "createHyperParameterTuningJob", "HyperParameterTuningJobName", "DescribeHyperParameterTuningJob",
-	  "StopHyperParameterTuningJob", "HyperParameterTuningJobStatus", "Completed", " Failed Stopped " },
-	{ "createLabelingJob", "LabelingJobName", "DescribeLabelingJob", "StopLabelingJob", "LabelingJobStatus",
-	  "Completed", " Failed Stopped " },
+/* How errors of the optimized integrations call service and client. */
+static const struct optimized {
+	const char *service, *name, *client;
+} optimized[] = {
+	{ "sagemaker", "SageMaker", "AmazonSageMaker" },
+	{ "ecs", "ECS", "AmazonECS" },
 };
 
-static const struct job *job_of(const struct resource *r)
-{
-	for (size_t i = 0; strcmp(r->service, "sagemaker") == 0 && i < sizeof(jobs) / sizeof(*jobs); i++)
-		if (strcmp(jobs[i].action, r->action) == 0)
-			return &jobs[i];
-	return NULL;
-}
-
-#define ONCE_TAG "quern:states-task"
-
-/* After a crash a job may be created again: it is ours when it carries this attempt's tag. Then *out is what its
- * creation answered. */
-static bool created_before(struct states *s, struct arena *a, const struct resource *r, const struct job *job,
-			   json_t *params, json_t **out)
+static void optimized_call(struct integ_request *q, struct answer *out)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	CLEANUP_JSON json_t *in = json_object(), *ask = json_object(), *description = NULL, *tags = NULL;
-	char *member = arena_strdup(a, str_from(job->name));
-	size_t n = strlen(member), i;
-	json_t *tag;
-	memcpy(member + n - 4, "Arn", 4); /* "TrainingJobName" -> "TrainingJobArn" */
-	json_object_set(in, job->name, json_object_get(params, job->name));
-	if (!r->once || call(s, a, "sagemaker", job->describe, in, &description, &err) < 0)
-		return false;
-	const char *arn = json_get_text(description, member);
-	json_set_text(ask, "ResourceArn", arn);
-	if (!arn || call(s, a, "sagemaker", "ListTags", ask, &tags, &err) < 0)
-		return false;
-	json_array_foreach (json_object_get(tags, "Tags"), i, tag) {
-		if (str_eqz(json_get_str(tag, "Key"), ONCE_TAG) && str_eqz(json_get_str(tag, "Value"), r->once)) {
-			*out = json_pack("{s:s}", member, arn);
-			return true;
+	struct arena *a = &q->arena;
+	const struct resource *r = &q->r;
+	const char *model, *operation, *name = r->service, *client = r->service;
+	for (size_t i = 0; i < sizeof(optimized) / sizeof(*optimized); i++)
+		if (strcmp(optimized[i].service, r->service) == 0) {
+			name = optimized[i].name;
+			client = optimized[i].client;
 		}
-	}
-	return false;
-}
-
-static void sagemaker_call(struct states *s, struct arena *a, const struct resource *r, json_t *params,
-			   struct answer *out)
-{
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	CLEANUP_JSON json_t *in = json_copy(params);
-	const struct job *job = job_of(r);
-	const char *model, *operation;
-	if (r->pattern == TASK_SYNC && job) {
-		json_t *tags = json_object_get(in, "Tags");
-		tags = json_is_array(tags) ? json_copy(tags) : json_array();
-		json_array_append_new(
-			tags, json_pack("{s:s,s:s}", "Key", "MANAGED_BY_AWS", "Value", "STARTED_BY_STEP_FUNCTIONS"));
-		if (r->once)
-			json_array_append_new(tags, json_pack("{s:s,s:s}", "Key", ONCE_TAG, "Value", r->once));
-		json_object_set_new(in, "Tags", tags);
-	}
-	integ_sdk_find(a, "sagemaker", r->action, &model, &operation);
-	int rc = call(s, a, model, operation, in, &out->output, &err);
-	if (rc < 0 && r->pattern == TASK_SYNC && job && created_before(s, a, r, job, params, &out->output))
-		rc = 0;
-	if (rc < 0)
-		integ_optimized_error(a, "SageMaker", "AmazonSageMaker", &err, out);
-	else
-		integ_add_metadata(a, out->output, integ_request_id(a), 200);
-}
-
-static void ecs_call(struct states *s, struct arena *a, const struct resource *r, json_t *params, struct answer *out)
-{
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	const char *model, *operation;
-	integ_sdk_find(a, "ecs", r->action, &model, &operation);
-	if (call(s, a, model, operation, params, &out->output, &err) < 0) {
-		integ_optimized_error(a, "ECS", "AmazonECS", &err, out);
+	integ_sdk_find(a, r->service, r->action, &model, &operation);
+	if (integ_service_call(q, model, operation, q->params, &out->output, &err) < 0) {
+		integ_optimized_error(a, name, client, &err, out);
 		return;
 	}
 	const json_t *failures = json_get(out->output, "Failures");
-	if (json_array_size(failures) && r->pattern != TASK_REQUEST) {
+	if (json_array_size(failures) && r->pattern != TASK_REQUEST && strcmp(r->service, "ecs") == 0) {
 		out->error = "ECS.AmazonECSException";
 		out->cause = asl_text(a, failures).ptr;
 		json_decref(out->output);
@@ -328,17 +265,6 @@ static void ecs_call(struct states *s, struct arena *a, const struct resource *r
 		return;
 	}
 	integ_add_metadata(a, out->output, integ_request_id(a), 200);
-}
-
-static void one_call(struct states *s, struct arena *a, const struct resource *r, json_t *params, struct answer *out)
-{
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	const char *model, *operation;
-	integ_sdk_find(a, r->service, r->action, &model, &operation);
-	if (call(s, a, model, operation, params, &out->output, &err) < 0)
-		integ_optimized_error(a, r->service, r->service, &err, out);
-	else
-		integ_add_metadata(a, out->output, integ_request_id(a), 200);
 }
 
 /* aws-sdk: what can wait long (an activity's task, a function) does so without a thread. */
@@ -351,127 +277,46 @@ static void sdk_answered(void *arg, int rc, json_t *output, struct error *err)
 	q->done(q, &w);
 }
 
+static bool is_invoke(const struct resource *r)
+{
+	return r->kind == TASK_LAMBDA_ARN || (strcmp(r->service, "lambda") == 0 && strcmp(r->action, "invoke") == 0);
+}
+
+enum wire_way integ_way(struct arena *a, const struct resource *r)
+{
+	if (is_invoke(r))
+		return WIRE_WAITS;
+	bool sdk = strncmp(r->service, "aws-sdk:", 8) == 0;
+	const char *service = sdk ? r->service + 8 : r->service, *model, *operation;
+	if (sdk && strcmp(service, "s3") == 0)
+		return strcmp(r->action, "putObject") == 0 ? WIRE_WRITES : WIRE_READS;
+	integ_sdk_find(a, service, r->action, &model, &operation);
+	return integ_wire ? wire_call_way(integ_wire, model, operation) : WIRE_ABSENT;
+}
+
 void integ_call(struct integ_request *q)
 {
 	const struct resource *r = &q->r;
 	struct answer w = { 0 };
-	if (r->kind == TASK_LAMBDA_ARN || (strcmp(r->service, "lambda") == 0 && strcmp(r->action, "invoke") == 0)) {
+	if (is_invoke(r)) {
 		integ_lambda_call(q);
 		return;
 	}
-	if (strncmp(r->service, "aws-sdk:", 8) == 0 && strcmp(r->service + 8, "s3") != 0) {
-		const char *model, *operation;
-		integ_sdk_find(&q->arena, r->service + 8, r->action, &model, &operation);
+	bool sdk = strncmp(r->service, "aws-sdk:", 8) == 0;
+	const char *service = sdk ? r->service + 8 : r->service, *model, *operation;
+	if (sdk && strcmp(service, "s3") == 0) {
+		s3_call(q, &w);
+	} else if (sdk && q->t) {
+		integ_sdk_call(q, service, r->action, q->params, &w);
+	} else if (sdk) {
+		integ_sdk_find(&q->arena, service, r->action, &model, &operation);
 		integ_wire_call(q, model, operation, q->params, sdk_answered);
 		return;
-	}
-	if (strncmp(r->service, "aws-sdk:", 8) == 0) {
-		s3_call(q->s, &q->arena, r->action, q->params, &w);
-	} else if (strcmp(r->service, "sagemaker") == 0) {
-		sagemaker_call(q->s, &q->arena, r, q->params, &w);
-	} else if (strcmp(r->service, "ecs") == 0) {
-		ecs_call(q->s, &q->arena, r, q->params, &w);
-	} else if (service_of(r->service) || strcmp(r->service, "events") == 0) {
-		one_call(q->s, &q->arena, r, q->params, &w);
+	} else if (service_of(service)) {
+		optimized_call(q, &w);
 	} else {
 		w.error = "States.Runtime";
 		w.cause = arena_printf(&q->arena, "Quern has no integration for '%s' yet.", r->arn);
 	}
 	q->done(q, &w);
-}
-
-/* ---- asking how a job is ---- */
-
-static bool has_word(const char *words, const char *word)
-{
-	const char *at = strstr(words, word);
-	return at && at[-1] == ' ' && at[strlen(word)] == ' ';
-}
-
-static void poll_job(struct states *s, struct arena *a, const struct job *job, json_t *params, struct answer *out)
-{
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	CLEANUP_JSON json_t *in = json_object();
-	json_object_set(in, job->name, json_object_get(params, job->name));
-	if (call(s, a, "sagemaker", job->describe, in, &out->output, &err) < 0) {
-		out->done = true;
-		integ_optimized_error(a, "SageMaker", "AmazonSageMaker", &err, out);
-		return;
-	}
-	const char *status = json_get_text(out->output, job->status);
-	out->done = status && (strcmp(status, job->good) == 0 || has_word(job->bad, status));
-	if (out->done && strcmp(status, job->good) != 0) {
-		out->error = "States.TaskFailed";
-		out->cause = asl_text(a, out->output).ptr;
-		json_decref(out->output);
-		out->output = NULL;
-	}
-}
-
-static json_t *ecs_task_in(json_t *submitted)
-{
-	json_t *task = json_array_get(json_object_get(submitted, "Tasks"), 0);
-	json_t *in = json_object(), *arns = json_array();
-	json_object_set(in, "Cluster", json_object_get(task, "ClusterArn"));
-	json_array_append(arns, json_object_get(task, "TaskArn"));
-	json_object_set_new(in, "Tasks", arns);
-	return in;
-}
-
-static void poll_ecs(struct states *s, struct arena *a, json_t *submitted, struct answer *out)
-{
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	CLEANUP_JSON json_t *in = ecs_task_in(submitted), *answer = NULL;
-	if (call(s, a, "ecs", "DescribeTasks", in, &answer, &err) < 0) {
-		out->done = true;
-		integ_optimized_error(a, "ECS", "AmazonECS", &err, out);
-		return;
-	}
-	json_t *task = json_array_get(json_object_get(answer, "Tasks"), 0), *container;
-	const char *status = json_get_text(task, "LastStatus");
-	size_t i;
-	bool good = true;
-	out->done = !task || (status && strcmp(status, "STOPPED") == 0);
-	json_array_foreach (json_object_get(task, "Containers"), i, container)
-		if (json_get_int(container, "ExitCode", -1) != 0)
-			good = false;
-	if (out->done && (!good || !task)) {
-		out->error = "States.TaskFailed";
-		out->cause = task ? asl_text(a, task).ptr : "The ECS task is not known any more.";
-		return;
-	}
-	out->output = json_incref(task);
-}
-
-void integ_poll(struct states *s, struct arena *a, const struct resource *r, json_t *params, json_t *submitted,
-		struct answer *out)
-{
-	const struct job *job = job_of(r);
-	*out = (struct answer){ 0 };
-	if (job) {
-		poll_job(s, a, job, params, out);
-	} else if (strcmp(r->service, "ecs") == 0) {
-		poll_ecs(s, a, submitted, out);
-	} else {
-		out->done = true;
-		out->error = "States.Runtime";
-		out->cause = arena_printf(a, "Quern can't wait for the end of '%s'.", r->arn);
-	}
-}
-
-void integ_stop(struct states *s, struct arena *a, const struct resource *r, json_t *params, json_t *submitted)
-{
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	CLEANUP_JSON json_t *out = NULL, *in = json_object();
-	const struct job *job = job_of(r);
-	if (job) {
-		json_object_set(in, job->name, json_object_get(params, job->name));
-		call(s, a, "sagemaker", job->stop, in, &out, &err);
-	} else if (strcmp(r->service, "ecs") == 0) {
-		json_t *task = json_array_get(json_object_get(submitted, "Tasks"), 0);
-		json_object_set(in, "Cluster", json_object_get(task, "ClusterArn"));
-		json_object_set(in, "Task", json_object_get(task, "TaskArn"));
-		json_set_text(in, "Reason", "The state machine's execution was stopped.");
-		call(s, a, "ecs", "StopTask", in, &out, &err);
-	}
 }

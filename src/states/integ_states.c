@@ -30,7 +30,7 @@ void integ_add_metadata(struct arena *a, json_t *output, const char *request_id,
 	integ_add_headers(output, headers, request_id, status);
 }
 
-static void answer_later(struct exec *x, struct frame *f, json_t *event)
+void integ_event(struct exec *x, struct frame *f, json_t *event)
 {
 	json_set_int(event, "frame", f->id);
 	json_set_int(event, "attempt", f->attempt);
@@ -61,9 +61,9 @@ void integ_states_start(struct exec *x, struct frame *f, const struct resource *
 			x->a,
 			"%s (Service: AWSStepFunctions; Status Code: 400; Error Code: %s; Request ID: %s; Proxy: null)",
 			error_text(&err), code, request_id);
-		answer_later(x, f,
-			     json_pack("{s:s,s:s,s:s}", "type", "task", "error",
-				       arena_printf(x->a, "StepFunctions.%sException", code), "cause", cause));
+		integ_event(x, f,
+			    json_pack("{s:s,s:s,s:s}", "type", "task", "error",
+				      arena_printf(x->a, "StepFunctions.%sException", code), "cause", cause));
 		return;
 	}
 	if (sync)
@@ -71,7 +71,7 @@ void integ_states_start(struct exec *x, struct frame *f, const struct resource *
 	json_t *output =
 		json_pack("{s:s,s:o}", "ExecutionArn", started.arn, "StartDate", ms_value((double)started.start_ms));
 	integ_add_metadata(x->a, output, request_id, 200);
-	answer_later(x, f, json_pack("{s:s,s:o}", "type", "task", "output", output));
+	integ_event(x, f, json_pack("{s:s,s:o}", "type", "task", "output", output));
 }
 
 /* Redrive members of a description, as the integration spells them. */
@@ -128,7 +128,7 @@ void integ_states_ended(struct exec *x, struct frame *f, const json_t *event)
 		return;
 	json_t *o = describe(x, &row, event, r.pattern == TASK_SYNC2);
 	const char *status = json_get_text(event, "status");
-	json_t *answer = json_pack("{s:s,s:b}", "type", "poll", "done", 1);
+	json_t *answer = json_pack("{s:s}", "type", "ended");
 	if (strcmp(status, "SUCCEEDED") == 0) {
 		json_object_set(answer, "output", o);
 	} else {
@@ -136,5 +136,5 @@ void integ_states_ended(struct exec *x, struct frame *f, const json_t *event)
 		json_set_text(answer, "cause", asl_text(x->a, o).ptr);
 	}
 	json_decref(o);
-	answer_later(x, f, answer);
+	integ_event(x, f, answer);
 }

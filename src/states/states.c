@@ -52,12 +52,10 @@ static int end_waits(struct turn *t, void *arg, struct error *err)
 
 void states_stop(struct states *s)
 {
-	CLEANUP_ERROR struct error err = ERROR_INIT;
 	if (!s)
 		return;
 	s->stopping = true;
-	if (integ_wire) /* else the engine may not have started */
-		engine_call(s->o.engine, end_waits, s, &err);
+	engine_submit(s->o.engine, end_waits, NULL, s);
 }
 
 void states_free(struct states *s)

@@ -15,11 +15,15 @@ struct states_options {
 	struct logs *logs; /* may be NULL in tests: logging configurations have no effect then */
 	const char *account, *region;
 	const char *jsonata_program; /* path of quern-jsonata; NULL: JSONata states fail with a clear error */
-	double wait_scale;           /* Wait states, retry pauses and timeouts are multiplied by it; 0 = 1 */
+	/* In a turn: the actor shall get {"type":"ecs.stopped","taskArn"} or {"type":"job-ended","arn"} when the ECS
+	 * task or SageMaker job of this ARN has ended. 1 it will, 0 nobody would tell it. NULL: 0 for all. */
+	int (*watch)(void *ctx, struct turn *t, const char *arn, const char *actor, struct error *err);
+	void *watch_ctx;
+	double wait_scale; /* Wait states, retry pauses and timeouts are multiplied by it; 0 = 1 */
 };
 /* Registers actor and effect types with the engine (before engine_start). */
 int states_new(const struct states_options *options, struct states **out, struct error *err);
-/* The server whose services Task states may call (wire_call_internal). Before wire_start. */
+/* The server whose services Task states may call. Before engine_start, which goes on with what was under way. */
 void states_set_wire(struct states *s, struct wire_server *w);
 /* Before the stop of the other rooms and of the engine: waiting clients are answered; tasks whose calls are refused
  * from now on are performed again at the next start. NULL is accepted. */

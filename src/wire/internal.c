@@ -248,6 +248,39 @@ void wire_call_internal_async(struct wire_server *w, const struct wire_internal 
 		tell(c, perform(c, &err), &err);
 }
 
+enum wire_way wire_call_way(struct wire_server *w, const char *model, const char *operation)
+{
+	const struct service *sv = service_find(w, model);
+	const struct wire_op *handler = sv ? map_get(&sv->ops, str_from(operation)) : NULL;
+	if (!handler)
+		return WIRE_ABSENT;
+	return handler->command || handler->inside ? WIRE_WRITES : handler->query ? WIRE_READS : WIRE_WAITS;
+}
+
+static int command_in_turn(struct turn *t, void *arg, struct error *err)
+{
+	struct internal_call *c = arg;
+	wire_command run = c->handler->command ? c->handler->command : c->handler->inside;
+	return run(&c->call, t, c->in, &c->out, err);
+}
+
+int wire_call_in_turn(struct wire_server *w, const struct wire_internal *rq, struct turn *t, struct arena *a,
+		      json_t **out, struct error *err)
+{
+	struct internal_call c;
+	*out = NULL;
+	if (prepare(w, rq, a, &c, err) < 0)
+		return -1;
+	int rc = -1;
+	if (c.handler->command || c.handler->inside)
+		rc = turn_try(t, command_in_turn, &c, err);
+	else if (c.handler->query)
+		rc = c.handler->query(&c.call, turn_db(t), c.in, &c.out, err);
+	else
+		error_set(err, "%s:%s can't be called within a turn", rq->model, rq->operation);
+	return finish(&c, rc, out);
+}
+
 /* ---- mocked answers ---- */
 
 static int mock_bad(struct error *err, const char *name, const char *what)

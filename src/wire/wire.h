@@ -53,6 +53,8 @@ struct wire_op {
 	wire_query query; /* exactly one of the three */
 	wire_command command;
 	wire_async async;
+	/* Beside async: a command that does the same, for calls within a turn. May be NULL. */
+	wire_command inside;
 };
 
 /* Ends an async call: takes out (NULL with rc < 0). err borrowed. */
@@ -175,6 +177,9 @@ struct wire_internal {
 	const struct principal *who;
 	const char *region; /* NULL: the server's */
 };
+/* How an operation is done: it reads a snapshot, it is a command, or its answer may come late. */
+enum wire_way { WIRE_ABSENT, WIRE_READS, WIRE_WRITES, WIRE_WAITS };
+enum wire_way wire_call_way(struct wire_server *w, const char *model, const char *operation);
 /* Calls an operation of a model-driven service of this server: the same checks and handlers as over HTTP. Blocks; not
  * from the core thread. *out owned: the answer with capitalised members and ISO timestamps (blobs base64). err: the
  * answer's code and text. */
@@ -186,6 +191,10 @@ int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, st
 typedef void (*wire_internal_done)(void *arg, int rc, json_t *out, struct error *err);
 void wire_call_internal_async(struct wire_server *w, const struct wire_internal *rq, struct arena *a,
 			      wire_internal_done done, void *arg);
+/* The same within a turn, for what reads or writes: done with the turn, so exactly once. A command that fails is undone
+ * (turn_try). */
+int wire_call_in_turn(struct wire_server *w, const struct wire_internal *rq, struct turn *t, struct arena *a,
+		      json_t **out, struct error *err);
 
 /* Checks what stands for the answer of an operation (TestState's mocks) against its output shape, members spelled as
  * wire_call_internal spells them; `required`: absent required members are faults. An unknown model or operation passes.

@@ -1,0 +1,221 @@
+"""Step Functions in trouble: jobs that are stopped, calls that wait long, expressions that run away, payloads that are too large. What happened
+first is told by the histories, never by a clock of the test."""
+
+import json
+import time
+import uuid
+
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from api import ecs_images, helpers
+from api.test_lambda import create as create_function
+
+
+@pytest.fixture(scope="module")
+def sfn(quern):
+    return quern.client("stepfunctions", config=Config(retries={"max_attempts": 1}, read_timeout=120, max_pool_connections=80))
+
+
+def machine(quern, sfn, states, start=None, **more):
+    definition = {"StartAt": start or next(iter(states)), "States": states, **more}
+    return sfn.create_state_machine(name=helpers.unique("m"), definition=json.dumps(definition), roleArn=quern.role)["stateMachineArn"]
+
+
+def begin(sfn, arn, value=None):
+    return sfn.start_execution(stateMachineArn=arn, input=json.dumps(value if value is not None else {}))["executionArn"]
+
+
+def ended(quern, sfn, arn, timeout=120):
+    def probe():
+        d = sfn.describe_execution(executionArn=arn)
+        return d if d["status"] != "RUNNING" else None
+
+    return quern.wait(probe, timeout)
+
+
+def run(quern, sfn, states, value=None, **more):
+    return ended(quern, sfn, begin(sfn, machine(quern, sfn, states, **more), value))
+
+
+def history(sfn, arn):
+    events, token = [], {}
+    while True:
+        page = sfn.get_execution_history(executionArn=arn, maxResults=1000, **token)
+        events += page["events"]
+        if "nextToken" not in page:
+            return events
+        token = {"nextToken": page["nextToken"]}
+
+
+def types(sfn, arn):
+    return [e["type"] for e in history(sfn, arn)]
+
+
+def reached(quern, sfn, arn, event):
+    """Waits until the history has an event of this type."""
+    return quern.wait(lambda: next((e for e in history(sfn, arn) if e["type"] == event), None))
+
+
+# ---- jobs that a state waits for ----
+
+UNTIL_STOPPED = 'trap "exit 0" TERM; echo up; while true; do sleep 0.05; done'
+
+
+def task_definition(quern, script, *more):
+    container = {"name": "main", "image": ecs_images.push_busybox(quern), "memory": 64, "command": ["sh", "-c", script]}
+    return quern.client("ecs").register_task_definition(family=helpers.unique("family"), containerDefinitions=[container, *more])["taskDefinition"]["taskDefinitionArn"]
+
+
+def run_task(quern, script, **more):
+    return {"Type": "Task", "Resource": "arn:aws:states:::ecs:runTask.sync", "Parameters": {"TaskDefinition": task_definition(quern, script)}, "End": True, **more}
+
+
+def task_of(quern, sfn, arn):
+    """The ECS task that an execution has submitted, as ECS shows it."""
+    event = reached(quern, sfn, arn, "TaskSubmitted")
+    task = json.loads(event["taskSubmittedEventDetails"]["output"])["Tasks"][0]["TaskArn"]
+    return lambda: quern.client("ecs").describe_tasks(tasks=[task])["tasks"][0]
+
+
+def test_task_that_ends_well(quern, sfn):
+    arn = begin(sfn, machine(quern, sfn, {"T": run_task(quern, "exit 0")}))
+    output = json.loads(ended(quern, sfn, arn)["output"])
+    assert output["LastStatus"] == "STOPPED" and output["Containers"][0]["ExitCode"] == 0 and output["StartedBy"] == "AWS Step Functions"
+    assert types(sfn, arn) == ["ExecutionStarted", "TaskStateEntered", "TaskScheduled", "TaskStarted", "TaskSubmitted", "TaskSucceeded", "TaskStateExited", "ExecutionSucceeded"]
+
+
+def test_task_that_fails(quern, sfn):
+    d = run(quern, sfn, {"T": run_task(quern, "exit 3")})
+    cause = json.loads(d["cause"])
+    assert d["status"] == "FAILED" and d["error"] == "States.TaskFailed"
+    assert cause["Containers"][0]["ExitCode"] == 3 and cause["StopCode"] == "EssentialContainerExited"
+
+
+def test_task_stopped_by_a_user_fails_whatever_its_exit_code(quern, sfn):
+    arn = begin(sfn, machine(quern, sfn, {"T": run_task(quern, UNTIL_STOPPED)}))
+    task = task_of(quern, sfn, arn)
+    quern.wait(lambda: task()["lastStatus"] == "RUNNING")
+    quern.client("ecs").stop_task(task=task()["taskArn"], reason="enough")
+    d = ended(quern, sfn, arn)
+    cause = json.loads(d["cause"])
+    assert d["status"] == "FAILED" and d["error"] == "States.TaskFailed"
+    assert cause["StopCode"] == "UserInitiated" and cause["StoppedReason"] == "enough"
+    assert all(c.get("ExitCode", 0) == 0 for c in cause["Containers"])
+
+
+def test_several_tasks_are_all_waited_for(quern, sfn):
+    state = run_task(quern, "exit 0")
+    state["Parameters"]["Count"] = 3
+    output = json.loads(run(quern, sfn, {"T": state})["output"])
+    assert [t["LastStatus"] for t in output] == ["STOPPED"] * 3
+
+
+@pytest.mark.parametrize("how", ["stop", "timeout"])
+def test_a_task_is_stopped_with_its_state(quern, sfn, how):
+    arn = begin(sfn, machine(quern, sfn, {"T": run_task(quern, UNTIL_STOPPED, **({"TimeoutSeconds": 1} if how == "timeout" else {}))}))
+    task = task_of(quern, sfn, arn)
+    if how == "stop":
+        quern.wait(lambda: task()["lastStatus"] == "RUNNING")
+        sfn.stop_execution(executionArn=arn, error="E", cause="C")
+    assert ended(quern, sfn, arn)["status"] == {"stop": "ABORTED", "timeout": "FAILED"}[how]
+    last = quern.wait(lambda: task() if task()["lastStatus"] == "STOPPED" else None)
+    assert last["stopCode"] == "UserInitiated" and last["desiredStatus"] == "STOPPED"
+
+
+def test_no_task_is_left_by_a_stop_at_any_moment(quern, sfn):
+    """An execution is stopped just after its start, many times: what it started goes with it."""
+    cluster = quern.client("ecs").create_cluster(clusterName=helpers.unique("c"))["cluster"]["clusterName"]
+    state = run_task(quern, UNTIL_STOPPED)
+    state["Parameters"]["Cluster"] = cluster
+    arn = machine(quern, sfn, {"T": state})
+    for i in range(6):
+        one = begin(sfn, arn)
+        time.sleep(0.004 * i)
+        sfn.stop_execution(executionArn=one)
+    ecs = quern.client("ecs")
+    assert ecs.list_tasks(cluster=cluster, desiredStatus="RUNNING")["taskArns"] == []
+    quern.wait(lambda: all(t["lastStatus"] == "STOPPED" for t in ecs.describe_tasks(cluster=cluster, tasks=ecs.list_tasks(cluster=cluster, desiredStatus="STOPPED")["taskArns"])["tasks"]))
+
+
+def processing_job(quern, script):
+    step = helpers.processing_step(quern, "x", script)
+    return {"Type": "Task", "Resource": "arn:aws:states:::sagemaker:createProcessingJob.sync", "Parameters": {**step["Arguments"], "ProcessingJobName.$": "$$.Execution.Name"}, "End": True}
+
+
+def test_processing_job(quern, sfn):
+    arn = begin(sfn, machine(quern, sfn, {"J": processing_job(quern, "print('hello')")}))
+    d = ended(quern, sfn, arn)
+    assert json.loads(d["output"])["ProcessingJobStatus"] == "Completed"
+    tags = quern.client("sagemaker").list_tags(ResourceArn=json.loads(d["output"])["ProcessingJobArn"])["Tags"]
+    assert tags == [{"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}]
+    failed = run(quern, sfn, {"J": processing_job(quern, "raise SystemExit(4)")})
+    assert failed["error"] == "States.TaskFailed" and json.loads(failed["cause"])["ProcessingJobStatus"] == "Failed"
+
+
+def test_processing_job_is_stopped_with_its_state(quern, sfn):
+    arn = begin(sfn, machine(quern, sfn, {"J": processing_job(quern, "import time; time.sleep(600)")}))
+    name = arn.rsplit(":", 1)[1]
+    sagemaker = quern.client("sagemaker")
+    reached(quern, sfn, arn, "TaskSubmitted")
+    sfn.stop_execution(executionArn=arn)
+    assert quern.wait(lambda: (lambda s: s if s not in ("InProgress", "Stopping") else None)(sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"])) == "Stopped"
+
+
+@pytest.mark.parametrize("resource,named", [
+    ("sagemaker:startPipelineExecution.sync", "startPipelineExecution"), ("ecs:stopTask.sync", "stopTask"), ("sagemaker:createTransformJob.sync", "CreateTransformJob"), ("glue:startJobRun.sync", "startJobRun"), ("dynamodb:putItem", "dynamodb"), ("batch:submitJob.sync", "submitJob"), ("aws-sdk:dynamodb:putItem", "dynamodb"), ("aws-sdk:sfn:noSuchThing", "NoSuchThing"),
+])
+def test_what_is_not_built_fails_by_name(quern, sfn, resource, named):
+    parameters = {"PipelineName": "p", "TransformJobName": "t", "ModelName": "m", "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/k"}}},
+                  "TransformOutput": {"S3OutputPath": "s3://b/k"}, "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1}} if "sagemaker" in resource else {}
+    d = run(quern, sfn, {"T": {"Type": "Task", "Resource": f"arn:aws:states:::{resource}", "Parameters": parameters, "End": True}})
+    assert d["status"] == "FAILED" and named in d["cause"], d
+
+
+@pytest.mark.parametrize("resource", ["lambda:invoke.sync", "ecs:runTask.sync:2", "aws-sdk:sfn:startExecution.sync"])
+def test_what_aws_has_not_is_refused_by_name(quern, sfn, resource):
+    with pytest.raises(ClientError) as info:
+        machine(quern, sfn, {"T": {"Type": "Task", "Resource": f"arn:aws:states:::{resource}", "Parameters": {}, "End": True}})
+    assert info.value.response["Error"]["Code"] == "InvalidDefinition" and resource in str(info.value)
+
+
+# ---- calls that wait ----
+
+GATE = """
+import boto3, time
+def handler(event, context):
+    s3 = boto3.client("s3")
+    while True:
+        if s3.list_objects_v2(Bucket="my-bucket", Prefix=event["gate"]).get("KeyCount"):
+            return "through"
+        time.sleep(0.1)
+"""
+
+
+def s3_call(key):
+    return {"P": {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:putObject", "Parameters": {"Bucket": "my-bucket", "Key": key, "Body": "x"}, "ResultPath": None, "Next": "G"},
+            "G": {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:getObject", "Parameters": {"Bucket": "my-bucket", "Key": key}, "End": True}}
+
+
+def test_calls_that_wait_hold_up_nobody(quern, sfn):
+    """Fifty executions wait for an answer: two for a Lambda function, the others in GetActivityTask. Another one's S3 calls pass them all."""
+    helpers.make_bucket(quern)
+    gate = f"gate/{uuid.uuid4().hex}"
+    function = create_function(quern, quern.client("lambda"), code=GATE, Timeout=120)
+    activity = sfn.create_activity(name=helpers.unique("a"))["activityArn"]
+    invoking = machine(quern, sfn, {"L": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": function, "Payload": {"gate": gate}}, "End": True}})
+    polling = machine(quern, sfn, {"A": {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:sfn:getActivityTask", "Parameters": {"ActivityArn": activity}, "End": True}})
+    giving = machine(quern, sfn, {"M": {"Type": "Map", "MaxConcurrency": 0, "ItemProcessor": {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": activity, "TimeoutSeconds": 1, "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "E"}], "Next": "E"}, "E": {"Type": "Pass", "End": True}}}, "End": True}})
+    waiting = [begin(sfn, invoking) for _ in range(2)] + [begin(sfn, polling) for _ in range(48)]
+    for one in waiting:
+        reached(quern, sfn, one, "TaskStarted")
+    quick = run(quern, sfn, s3_call(f"{gate}-other"))
+    assert quick["status"] == "SUCCEEDED"
+    assert [sfn.describe_execution(executionArn=one)["status"] for one in waiting] == ["RUNNING"] * 50
+    quern.client("s3").put_object(Bucket="my-bucket", Key=gate, Body=b"")
+    begin(sfn, giving, list(range(48)))
+    ends = [ended(quern, sfn, one) for one in waiting]
+    assert [d["status"] for d in ends] == ["SUCCEEDED"] * 50, [d for d in ends if d["status"] != "SUCCEEDED"][:1]
+    assert json.loads(ends[0]["output"])["Payload"] == "through" and "TaskToken" in json.loads(ends[9]["output"])
+    assert quick["stopDate"] < min(d["stopDate"] for d in ends)
