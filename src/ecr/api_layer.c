@@ -117,7 +117,11 @@ static int add_part(struct layer_call *l, json_t *in, struct error *err)
 				 "The layer part size is not valid, or the first byte specified is not consecutive to "
 				 "the last byte of a previous layer part upload");
 	CLEANUP_FD int fd = blob_draft_open(l->e->o.blobs, l->upload.blob, err);
-	return fd < 0 ? -1 : ecr_upload_write(&l->upload, l->hash, fd, bytes, (size_t)n, err);
+	int rc = fd < 0 ? -1 : ecr_upload_write(&l->upload, l->hash, fd, bytes, (size_t)n, err);
+	if (rc == 0)
+		rc = ecr_upload_flush(&l->upload, l->hash, fd, err);
+	buf_release(&l->upload.piece);
+	return rc;
 }
 
 /* Takes the upload for this request and reads its size again. */

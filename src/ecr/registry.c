@@ -98,6 +98,7 @@ void rcall_release(struct rcall *c)
 		ecr_upload_unlock(c->e, c->upload.id, c->finish);
 	c->locked = false;
 	buf_release(&c->body);
+	buf_release(&c->upload.piece);
 	error_release(&c->problem);
 }
 
@@ -333,7 +334,10 @@ static int raw_body(struct wire_request *r, void *ctx, const void *p, size_t n)
 static void raw_end(struct wire_request *r, void *ctx)
 {
 	struct rcall *c = wire_state(r);
-	c->op->run(c);
+	if (c->fd >= 0 && ecr_upload_flush(&c->upload, c->hash, c->fd, &c->problem) < 0)
+		rcall_fail(c, &c->problem);
+	else
+		c->op->run(c);
 }
 
 static void raw_abort(struct wire_request *r, void *ctx)

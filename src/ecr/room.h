@@ -102,6 +102,9 @@ struct upload_hash {
 struct ecr_upload {
 	const char *id, *repo, *blob; /* arena */
 	int64_t size_bytes;
+	/* of the request that writes */
+	struct buf piece; /* the last bytes, not in the file yet; its owner releases it */
+	int64_t begun_bytes;
 };
 /* In a turn: a new upload whose draft file was made before. */
 int ecr_upload_insert(struct turn *t, const struct ecr_upload *u, struct error *err);
@@ -115,8 +118,9 @@ void ecr_upload_unlock(struct ecr *e, const char *id, bool forget);
 /* The upload's row is gone: so is its digest. */
 void ecr_upload_forget(struct ecr *e, const char *id);
 bool ecr_upload_busy(struct ecr *e, const char *id);
-/* Appends to the draft (fd) at u->size_bytes and to the running digest. */
+/* Appends to the draft (fd) at u->size_bytes and to the running digest; the end of it only with the flush. */
 int ecr_upload_write(struct ecr_upload *u, struct upload_hash *h, int fd, const void *p, size_t n, struct error *err);
+int ecr_upload_flush(struct ecr_upload *u, struct upload_hash *h, int fd, struct error *err);
 /* Blocking: is the whole draft of this digest? Seals it. err code "DigestInvalid". */
 int ecr_upload_seal(struct ecr *e, struct ecr_upload *u, struct upload_hash *h, struct str digest, struct error *err);
 
