@@ -319,7 +319,12 @@ static int on_task_stopped(struct job_turn *jt, const json_t *event, struct erro
 	json_set_bool(outcome, "timeout", o.timeout);
 	json_object_del(jt->state, "start");
 	json_object_set_new(jt->state, "outcome", outcome);
-	json_object_set_new(jt->state, "uploads", job_uploads(jt->a, jt->job, event, &o));
+	json_t *uploads = job_uploads(jt->a, jt->job, event, &o);
+	json_object_set_new(jt->state, "uploads", uploads);
+	if (jt->type->kind == JOB_PROCESSING && json_array_size(uploads) == 0) { /* nothing to upload, no metrics */
+		ask_clean(jt);
+		return end_job(jt, &o, err);
+	}
 	json_set_int(jt->state, "at", 0);
 	json_set_text(jt->state, "phase", "uploading");
 	job_transition(jt->job, "Uploading", "Uploading generated training model", jt->now_ms);

@@ -57,12 +57,11 @@ static void set_threads(json_t *container, double cpus)
 /* Thread pools of the size of the quota that the container really gets. */
 static void size_threads(struct sagemaker *s, json_t *spec)
 {
-	CLEANUP_JSON json_t *machine = task_machine(s->o.tasks, NULL);
-	double cpus = json_get_real(machine, "cpus", 1 << 20);
+	double cpus = task_cpus(s->o.tasks);
 	size_t i;
 	json_t *c;
 	json_array_foreach (json_get(spec, "containers"), i, c)
-		set_threads(c, cpus < 1 ? 1 : cpus);
+		set_threads(c, cpus == 0 ? 1 << 20 : cpus < 1 ? 1 : cpus);
 }
 
 static int touch_logs(const json_t *spec, struct error *err)

@@ -46,6 +46,7 @@ struct task_client {
 	struct request *first, **last;
 	struct map posted; /* ids whose "stopped" is with the engine or being forgotten; value: the client */
 	int waiters, posts;
+	double cpus; /* of the last hello */
 	task_image find_image;
 	void *find_image_ctx;
 	int64_t next_n, resync_at; /* monotonic ms; 0 = no */
@@ -161,6 +162,7 @@ static void on_reply(struct task_client *c, json_t *message)
 {
 	int64_t n = json_get_int(message, "re", 0);
 	pthread_mutex_lock(&c->lock);
+	c->cpus = json_get_real(json_get(message, "machine"), "cpus", c->cpus);
 	for (struct request *r = c->first; r; r = r->next) {
 		if (r->n != n)
 			continue;
@@ -481,6 +483,14 @@ json_t *task_collect_layers(struct task_client *c, const json_t *request, struct
 json_t *task_list(struct task_client *c, struct error *err)
 {
 	return ask(c, "list", NULL, "tasks", err);
+}
+
+double task_cpus(struct task_client *c)
+{
+	pthread_mutex_lock(&c->lock);
+	double cpus = c->cpus;
+	pthread_mutex_unlock(&c->lock);
+	return cpus;
 }
 
 json_t *task_machine(struct task_client *c, struct error *err)

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -461,6 +462,7 @@ void exec_forget(struct executor *x, const char *id)
 	map_remove(&x->tasks, str_from(id));
 	if (fork() == 0) { /* a stage may hold very many links */
 		close(x->lock_fd);
+		setpriority(PRIO_PROCESS, 0, 10); /* the next task may be waiting for the processor */
 		exec_remove_leftovers(x, id);
 		_exit(0);
 	}

@@ -61,6 +61,12 @@ struct server {
 		char id[129];
 	} acks[256]; /* starts to be answered when their files are on disk */
 	size_t nacks;
+	struct {
+		struct client *client;
+		int64_t n;
+		char id[129];
+	} forgets[64]; /* done when nobody waits for a start */
+	size_t nforgets;
 };
 
 static void client_close(struct server *v, struct client *c)
@@ -68,6 +74,9 @@ static void client_close(struct server *v, struct client *c)
 	for (size_t i = 0; i < v->nacks; i++)
 		if (v->acks[i].client == c)
 			v->acks[i].client = NULL;
+	for (size_t i = 0; i < v->nforgets; i++)
+		if (v->forgets[i].client == c)
+			v->forgets[i].client = NULL;
 	if (c->fd >= 0)
 		close(c->fd);
 	buf_release(&c->in);
@@ -145,6 +154,25 @@ static void send_acks(struct server *v)
 	v->nacks = 0;
 }
 
+static void do_forgets(struct server *v)
+{
+	for (size_t i = 0; i < v->nforgets; i++) {
+		exec_forget(&v->x, v->forgets[i].id);
+		if (v->forgets[i].client)
+			reply(v, v->forgets[i].client, v->forgets[i].n, "ok", json_true(), NULL);
+	}
+	v->nforgets = 0;
+}
+
+static void on_forget(struct server *v, struct client *c, int64_t n, const char *task)
+{
+	if (v->nforgets == sizeof(v->forgets) / sizeof(*v->forgets))
+		do_forgets(v);
+	v->forgets[v->nforgets].client = c->fd < 0 ? NULL : c;
+	v->forgets[v->nforgets].n = n;
+	snprintf(v->forgets[v->nforgets++].id, 129, "%s", task);
+}
+
 static void on_start(struct server *v, struct client *c, int64_t n, const json_t *message)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -197,8 +225,7 @@ static void on_message(struct server *v, struct client *c, const json_t *message
 		exec_stop(&v->x, task);
 		reply(v, c, n, "ok", json_true(), NULL);
 	} else if (op && task && spec_id_ok(task) && !strcmp(op, "forget")) {
-		exec_forget(&v->x, task);
-		reply(v, c, n, "ok", json_true(), NULL);
+		on_forget(v, c, n, task);
 	} else {
 		CLEANUP_ERROR struct error err = ERROR_INIT;
 		error_aws(&err, "ValidationException", "unknown request `%.40s`", op ? op : "");
@@ -372,6 +399,7 @@ static void run_loop(struct server *v)
 		for (int i = 0; i < n; i++)
 			dispatch(v, &events[i]);
 		send_acks(v);
+		do_forgets(v);
 	}
 }
 

@@ -93,6 +93,8 @@ json_t *task_collect_layers(struct task_client *c, const json_t *request, struct
 json_t *task_list(struct task_client *c, struct error *err);
 /* What the containers of a live task use now: {container: statistics as Docker shows them, "restarts"}; owned. */
 json_t *task_stats(struct task_client *c, const char *task_id, struct error *err);
+/* The machine's CPUs, as the executor said when the daemon connected to it; 0 = it never did. */
+double task_cpus(struct task_client *c);
 /* The machine as the executor sees it: {"cpus","memory","gpus":[names],"runtime","cgroup_mode","rootless","notes":[…]};
  * owned. */
 json_t *task_machine(struct task_client *c, struct error *err);

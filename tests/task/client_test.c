@@ -318,6 +318,7 @@ static void list_machine_stop_queue(void **state)
 	for (int i = 0; i < 15 && !machine; i++) /* two seconds each: the executor makes its skeleton first */
 		machine = task_machine(client, NULL);
 	assert_true(json_get_real(machine, "cpus", 0) >= 1);
+	assert_true(task_cpus(client) == json_get_real(machine, "cpus", 0));
 	run("job-1", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done", 1e4);
 	wait_count(&started, 1);
 	run("job-2", "exit 8", 0.5);
