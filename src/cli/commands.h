@@ -8,7 +8,8 @@
 struct command {
 	const char *name, *usage, *summary;
 	int (*run)(struct config *c, int argc, char **argv);
-	bool hidden; /* not in the help: roles that other commands start */
+	bool hidden;      /* not in the help: roles that other commands start */
+	const char *more; /* of its own help; may be NULL */
 };
 extern const struct command commands[]; /* ends with a NULL name */
 
@@ -24,6 +25,7 @@ int cli_logs(struct config *c, int argc, char **argv);
 int cli_doctor(struct config *c, int argc, char **argv);
 int cli_api(struct config *c, int argc, char **argv);
 int cli_exec(struct config *c, int argc, char **argv);
+int cli_debug(struct config *c, int argc, char **argv);
 int cli_images(struct config *c, int argc, char **argv);
 int cli_completion(struct config *c, int argc, char **argv);
 

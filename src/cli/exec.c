@@ -14,7 +14,9 @@
 
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/find.h"
 #include "task/cgroup.h"
+#include "task/terminal.h"
 
 struct target {
 	const char *task, *container; /* container NULL: the first */
@@ -26,28 +28,10 @@ struct target {
 	enum cgroup_mode cgroup;
 };
 
-static json_t *read_json(struct config *c, const char *task, const char *name)
-{
-	return json_load_file(config_path(c, arena_printf(&c->arena, "tasks/%s/exec/%s", task, name)), 0, NULL);
-}
-
-/* An ARN, an ECS task id, or the name of a task's directory. */
-static bool find_task(struct config *c, const char *arg, struct target *out)
-{
-	const char *slash = strrchr(arg, '/'), *id = slash ? slash + 1 : arg;
-	const char *const names[] = { id, arena_printf(&c->arena, "ecs-%s", id) };
-	for (size_t i = 0; *id && i < 2; i++)
-		if (access(config_path(c, arena_printf(&c->arena, "tasks/%s/exec", names[i])), F_OK) == 0) {
-			out->task = names[i];
-			return true;
-		}
-	return false;
-}
-
 static int read_target(struct config *c, const char *wanted, struct target *out)
 {
-	CLEANUP_JSON json_t *task = read_json(c, out->task, "task.json"),
-			    *state = read_json(c, out->task, "state.json");
+	CLEANUP_JSON json_t *task = find_task_file(c, out->task, "task.json"),
+			    *state = find_task_file(c, out->task, "state.json");
 	const json_t *options = json_get(task, "options"), *containers = json_get(state, "containers"), *one;
 	const char *runtime = json_get_text(options, "runtime"), *phase = json_get_text(state, "phase"),
 		   *cgroup = json_get_text(options, "cgroup");
@@ -87,15 +71,18 @@ static int enter(const char *kind, int64_t pid, int flag)
 static int run(struct config *c, const struct target *t, char **command)
 {
 	const char *group = arena_printf(&c->arena, "/quern/%s/%s", t->task, t->container);
+	const char *priv =
+		t->rootless ? config_path(c, arena_printf(&c->arena, "tasks/%s/exec/m", t->task)) : "/run/quern";
+	const char *socket = arena_printf(&c->arena, "tty-%d", (int)getpid());
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 	size_t n = 0, k = 0;
 	while (command[n])
 		n++;
-	char **argv = ARENA_ARRAY(&c->arena, char *, n + 16);
+	char **argv = ARENA_ARRAY(&c->arena, char *, n + 20);
 	argv[k++] = (char *)t->runtime;
 	argv[k++] = "--root";
-	argv[k++] = arena_printf(&c->arena, "%s/rt",
-				 t->rootless ? config_path(c, arena_printf(&c->arena, "tasks/%s/exec/m", t->task))
-					     : "/run/quern");
+	argv[k++] = arena_printf(&c->arena, "%s/rt", priv);
 	/* We enter the container's control groups ourselves where the supervisor made them. */
 	bool v1 = t->cgroup == CGROUP_LEGACY || t->cgroup == CGROUP_HYBRID;
 	if (t->crun && (v1 || t->cgroup == CGROUP_NONE))
@@ -105,16 +92,24 @@ static int run(struct config *c, const struct target *t, char **command)
 	argv[k++] = "exec";
 	argv[k++] = "--user";
 	argv[k++] = arena_printf(&c->arena, "%lld:%lld", (long long)t->uid, (long long)t->gid);
-	if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+	if (tty)
 		argv[k++] = "--tty";
+	if (tty && t->crun) {
+		argv[k++] = "--console-socket";
+		argv[k++] = (char *)socket;
+	}
 	argv[k++] = arena_printf(&c->arena, "c%zu", t->index);
 	for (size_t i = 0; i < n; i++)
 		argv[k++] = command[i];
 	if ((t->rootless && enter("user", t->supervisor, CLONE_NEWUSER) < 0) ||
 	    enter("mnt", t->supervisor, CLONE_NEWNS) < 0)
 		return fail("sudo quern exec …", "enter the namespace of task %s: %s", t->task, strerror(errno));
-	if (chdir("/") < 0)
-		return fail(NULL, "change to /: %s", strerror(errno));
+	if (chdir(priv) < 0)
+		return fail(NULL, "change to %s: %s", priv, strerror(errno));
+	if (tty && t->crun) {
+		int rc = terminal_run(argv, socket, &err);
+		return rc < 0 ? fail(NULL, "%s", error_text(&err)) : rc;
+	}
 	execv(argv[0], argv);
 	return fail(NULL, "run %s: %s", argv[0], strerror(errno));
 }
@@ -140,7 +135,8 @@ int cli_exec(struct config *c, int argc, char **argv)
 	}
 	if (optind < argc && !strcmp(argv[optind], "--"))
 		optind++;
-	if (!find_task(c, arg, &t))
+	t.task = find_task(c, arg);
+	if (!t.task)
 		return fail("aws ecs list-tasks", "no task %s runs here", arg);
 	int rc = read_target(c, container, &t);
 	return rc ? rc : run(c, &t, optind < argc ? argv + optind : (char **)shell);

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/find.h"
 
 struct stream {
 	const char *group, *name, *step;
@@ -25,57 +26,6 @@ struct follow {
 };
 
 enum { POLL_US = 500000 };
-
-/* The execution whose id (or ARN) the user gave: its ARN in the arena. */
-static const char *find_execution(struct follow *f, const char *wanted, struct error *err)
-{
-	if (strncmp(wanted, "arn:", 4) == 0)
-		return wanted;
-	CLEANUP_JSON json_t *pipelines = client_call(f->client, "sagemaker", "SageMaker.ListPipelines",
-						     json_pack("{s:i}", "MaxResults", 100), err);
-	json_t *pipeline, *execution;
-	size_t i, j;
-	if (!pipelines)
-		return NULL;
-	json_array_foreach (json_get(pipelines, "PipelineSummaries"), i, pipeline) {
-		json_t *in =
-			json_pack("{s:O, s:i}", "PipelineName", json_get(pipeline, "PipelineName"), "MaxResults", 100);
-		CLEANUP_JSON json_t *list =
-			client_call(f->client, "sagemaker", "SageMaker.ListPipelineExecutions", in, err);
-		if (!list)
-			return NULL;
-		json_array_foreach (json_get(list, "PipelineExecutionSummaries"), j, execution) {
-			struct str arn = json_get_str(execution, "PipelineExecutionArn");
-			char tail[128];
-			snprintf(tail, sizeof(tail), "/%s", wanted);
-			if (str_ends(arn, str_from(tail)))
-				return arena_strdup(&f->config->arena, arn);
-		}
-	}
-	error_set(err, "there is no execution `%s`", wanted);
-	return NULL;
-}
-
-/* The log group of a step's job and the job's name, or false for a step that runs no container. */
-static bool step_job(json_t *step, const char **group, const char **job)
-{
-	static const char *const kinds[][2] = {
-		{ "TrainingJob", "/aws/sagemaker/TrainingJobs" },
-		{ "ProcessingJob", "/aws/sagemaker/ProcessingJobs" },
-		{ "TransformJob", "/aws/sagemaker/TransformJobs" },
-	};
-	json_t *metadata = json_get(step, "Metadata");
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
-		const char *arn = json_get_text(json_get(metadata, kinds[i][0]), "Arn"),
-			   *slash = arn ? strrchr(arn, '/') : NULL;
-		if (slash) {
-			*group = kinds[i][1];
-			*job = slash + 1;
-			return true;
-		}
-	}
-	return false;
-}
 
 static struct stream *find_stream(struct follow *f, const char *name)
 {
@@ -125,7 +75,7 @@ static int find_streams(struct follow *f, bool *step_found, struct error *err)
 		if (f->step && strcmp(f->step, name) != 0)
 			continue;
 		*step_found = true;
-		if (step_job(step, &group, &job) && add_streams(f, name, group, job, err) < 0)
+		if (find_step_job(step, &group, &job) && add_streams(f, name, group, job, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -208,7 +158,7 @@ int cli_logs(struct config *c, int argc, char **argv)
 	int rc = 0;
 	if (client_new(c, &f.client, &err) < 0)
 		rc = fail("quern up", "%s", error_text(&err));
-	else if (!(f.arn = find_execution(&f, execution, &err)) || follow(&f, keep_on, &err) < 0)
+	else if (!(f.arn = find_pipeline_execution(f.client, c, execution, &err)) || follow(&f, keep_on, &err) < 0)
 		rc = fail("quern ps -a", "%s", error_text(&err));
 	client_free(f.client);
 	return rc;

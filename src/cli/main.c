@@ -16,7 +16,24 @@ const struct command commands[] = {
 	{ "ps", "ps [-a] [--json]", "list running pipeline executions (-a: all)", cli_ps },
 	{ "logs", "logs [-f] EXECUTION [STEP]", "print the output of an execution's steps (-f: follow)", cli_logs },
 	{ "exec", "exec TASK [-c CONTAINER] [-- COMMAND...]",
-	  "run a command (a shell) inside a container of a running task", cli_exec },
+	  "run a command (a shell) inside a container of a running task", cli_exec, false,
+	  "TASK is an ECS task (id or ARN) or a SageMaker job (name or ARN). With a terminal on both ends the command "
+	  "has\n"
+	  "one too, of the same size; its exit status is quern's. Without COMMAND: /bin/sh. The command has the\n"
+	  "container's user, environment and limits. For a task that has ended with a failure: quern debug." },
+	{ "debug",
+	  "debug | debug TASK [-c CONTAINER] [-- COMMAND...] | debug EXECUTION STEP [-c CONTAINER] [-- COMMAND...]",
+	  "open a shell in what a failed task or step left; without arguments: list them", cli_debug, false,
+	  "TASK is an ECS task (id or ARN) or a SageMaker job (name or ARN); EXECUTION STEP a step of a pipeline, or "
+	  "a\n"
+	  "state of a Step Functions execution (name or ARN). The shell sees the container's image with everything "
+	  "that\n"
+	  "the container wrote, its volumes, environment, user and directory. It does not see: running processes, the\n"
+	  "network, memory file systems, and a job's input channels (their directories are empty). What you write is "
+	  "gone\n"
+	  "when the shell ends. The eight newest failures of the last 24 hours are kept, as long as the disk has "
+	  "room.\n"
+	  "Without -c: the container that failed." },
 	{ "images",
 	  "images list [--json] | images prune [--all] [--dry-run] [--json] | images build NAME[:TAG] [--packages "
 	  "A,B...]... [--without PACKAGE]... [--add "
@@ -106,6 +123,8 @@ int main(int argc, char **argv)
 		return fail("quern --help", "there is no command `%s`", argv[at]) + 1;
 	if (at + 1 < argc && (strcmp(argv[at + 1], "--help") == 0 || strcmp(argv[at + 1], "-h") == 0)) {
 		printf("usage: quern %s\n\n%s\n", c->usage, c->summary);
+		if (c->more)
+			printf("\n%s\n", c->more);
 		return 0;
 	}
 	CLEANUP_ERROR struct error err = ERROR_INIT;

@@ -399,6 +399,7 @@ static void add_network(struct plan *p)
 	json_set_bool(p->spec, "one_network", p->vpc);
 	json_set_bool(p->spec, "endpoints", true);
 	json_set_bool(p->spec, "report", true);
+	json_set_bool(p->spec, "keep_failed", true);
 }
 
 /* Namespaces that containers would share with each other or the machine. */

@@ -90,6 +90,12 @@ json_t *exec_gpus_list(const struct executor *x);
  * has stopped. */
 void exec_gpus_assign(const struct executor *x, struct exec_task *t);
 
+/* exec_kept.c */
+/* Is what is left of task `id` kept? */
+bool exec_is_kept(struct executor *x, const char *id);
+/* Lets go of what is too old, too much, or in the way of a disk that is nearly full. In a child process. */
+void exec_limit_kept(struct executor *x);
+
 /* exec_disk.c: the same on disk. */
 int exec_open_task(struct executor *x, const char *id, bool make, struct error *err); /* fd of exec/ */
 bool exec_is_forgotten(struct executor *x, const char *id);

@@ -169,15 +169,18 @@ json_t *exec_write_lost(struct executor *x, const char *id, int exec_fd, const j
 	return event;
 }
 
-/* All of a forgotten task but out/, which the daemon takes files from; out/ too when it is empty. */
+/* All of a forgotten task but out/, which the daemon takes files from; out/ too when it is empty. Of one that is kept,
+ * exec/ stays. */
 void exec_remove_leftovers(struct executor *x, const char *id)
 {
 	CLEANUP_FD int dir = path_open_beneath(x->tasks_fd, id, O_RDONLY | O_DIRECTORY, 0, NULL);
 	DIR *d = dir < 0 ? NULL : fdopendir(dup(dir));
+	bool kept = exec_is_kept(x, id);
 	if (!d)
 		return;
 	for (struct dirent *entry; (entry = readdir(d));)
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && strcmp(entry->d_name, "out"))
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && strcmp(entry->d_name, "out") &&
+		    !(kept && !strcmp(entry->d_name, "exec")))
 			path_remove_tree(dir, entry->d_name, NULL);
 	closedir(d);
 	/* Directories of out/ that the daemon has emptied. */
@@ -197,6 +200,7 @@ static void prune(struct executor *x)
 	CLEANUP_FD int dir = openat(x->own_fd, "forgotten", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *d = dir < 0 ? NULL : fdopendir(dup(dir));
 	time_t now = time(NULL);
+	exec_limit_kept(x);
 	for (struct dirent *entry; d && (entry = readdir(d));) {
 		struct stat st;
 		if (!spec_id_ok(entry->d_name) || fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)

@@ -464,6 +464,8 @@ void exec_forget(struct executor *x, const char *id)
 		close(x->lock_fd);
 		setpriority(PRIO_PROCESS, 0, 10); /* the next task may be waiting for the processor */
 		exec_remove_leftovers(x, id);
+		if (exec_is_kept(x, id))
+			exec_limit_kept(x);
 		_exit(0);
 	}
 	task_free(t);

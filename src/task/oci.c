@@ -150,7 +150,7 @@ static int make_process(struct sup_container *c, json_t *config, struct error *e
 {
 	json_t *process = json_object(), *user = json_object(), *args = json_array();
 	json_object_set_new(config, "process", process);
-	json_set_bool(process, "terminal", false);
+	json_set_bool(process, "terminal", c->sup->terminal);
 	json_set_int(user, "uid", c->uid);
 	json_set_int(user, "gid", c->gid);
 	json_object_set_new(process, "user", user);

@@ -93,6 +93,14 @@ static int make_upper(struct sup_container *c, const char *base, int n, mode_t m
 	return 0;
 }
 
+/* debug.c: the layer that the container wrote goes on top of what is below it, to be read only. */
+static const char *with_kept(const struct sup_container *c, const char *lowers, int n)
+{
+	struct arena *a = &c->sup->arena;
+	const char *kept = arena_printf(a, "%s/x/u/%zu-%d/u", c->sup->priv, c->index, n);
+	return c->sup->kept && access(kept, F_OK) == 0 ? arena_printf(a, "%s:%s", kept, lowers) : lowers;
+}
+
 /* An overlay of `lowers` ("/proc/self/fd/5:...") with a scratch layer on top. When the data directory's file system
  * cannot hold one (it is an overlay itself), the layer goes to memory. */
 static int mount_overlay(struct sup_container *c, const char *lowers, int n, mode_t mode, const char *target,
@@ -103,6 +111,7 @@ static int mount_overlay(struct sup_container *c, const char *lowers, int n, mod
 	const char *const bases[] = { arena_printf(&s->arena, "%s/x/u", s->priv),
 				      arena_printf(&s->arena, "%s/u", s->priv) };
 	int rc = -1, e = 0;
+	lowers = with_kept(c, lowers, n);
 	for (int i = s->upper_in_memory ? 1 : 0; i < 2 && rc < 0; i++) {
 		if (i == 1 && !s->upper_in_memory) {
 			if ((mkdir(bases[1], 0700) < 0 && errno != EEXIST) ||
@@ -219,6 +228,17 @@ static int make_scratch(struct sup_container *c, const struct spec_mount *m, str
 	return fd;
 }
 
+/* debug.c: writes go to memory. */
+static int cover_scratch(struct sup_container *c, const struct spec_mount *m, int fd, int n, struct error *err)
+{
+	struct arena *a = &c->sup->arena;
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return error_errno(err, errno, "look at scratch directory `%s`", m->name);
+	return mount_overlay(c, arena_printf(a, "/proc/self/fd/%d", fd), n, st.st_mode & 07777,
+			     arena_printf(a, "%s/x/s/%s", c->sup->priv, m->name), err);
+}
+
 /* A stage or bind source, mounted at m<k> of the bundle. Returns the fd where its files can be written, -1 = nowhere.
  */
 static int make_source(struct sup_container *c, size_t k, struct error *err)
@@ -228,6 +248,11 @@ static int make_source(struct sup_container *c, size_t k, struct error *err)
 	const char *target = arena_printf(&s->arena, "%s/m%zu", c->dir, k);
 	struct stat st;
 	CLEANUP_FD int fd = path_open_beneath(s->data_fd, m->source, O_PATH, 0, err);
+	if (fd < 0 && s->kept) { /* the input has gone meanwhile */
+		error_release(err);
+		*err = ERROR_INIT;
+		fd = open(arena_printf(&s->arena, "%s/empty", s->priv), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
 	if (fd < 0)
 		return error_wrap(err, "mount `%s`", m->target);
 	if (fstat(fd, &st) < 0 || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
@@ -255,7 +280,8 @@ static int make_mounts(struct sup_container *c, struct error *err)
 		if (m->kind == SPEC_TMPFS)
 			continue;
 		if (m->kind == SPEC_SCRATCH) {
-			if ((c->mount_fds[k] = make_scratch(c, m, err)) < 0)
+			if ((c->mount_fds[k] = make_scratch(c, m, err)) < 0 ||
+			    (c->sup->kept && cover_scratch(c, m, c->mount_fds[k], 200 + (int)k, err) < 0))
 				return -1;
 			continue;
 		}
@@ -405,9 +431,11 @@ static int find_user(struct sup_container *c, struct error *err)
 
 static int prepare(struct sup_container *c, struct error *err)
 {
-	if (mount_root(c, err) < 0 || find_user(c, err) < 0 || make_mounts(c, err) < 0 || put_etc(c, err) < 0)
+	if (mount_root(c, err) < 0 || find_user(c, err) < 0 || make_mounts(c, err) < 0)
 		return -1;
-	for (size_t i = 0; i < c->spec->nfiles; i++) {
+	if (!c->sup->kept && put_etc(c, err) < 0)
+		return -1;
+	for (size_t i = 0; i < c->spec->nfiles && !c->sup->kept; i++) {
 		const struct spec_file *f = &c->spec->files[i];
 		if (put_file(c, f->path, f->text, f->mode, err) < 0)
 			return -1;

@@ -647,6 +647,7 @@ int spec_parse(struct arena *a, const json_t *json, const char *data_dir, struct
 	out->one_network = json_get_bool(json, "one_network", false);
 	out->endpoints = json_get_bool(json, "endpoints", false);
 	out->report = json_get_bool(json, "report", false);
+	out->keep_failed = json_get_bool(json, "keep_failed", false);
 	const json_t *resources = json_get(json, "resources");
 	struct spec_at in = at;
 	in.where = "resources.";

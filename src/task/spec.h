@@ -108,7 +108,8 @@ struct task_spec {
 	struct spec_container *containers;
 	size_t ncontainers;
 	enum spec_network network;
-	bool report; /* "changed" events are wanted */
+	bool report;      /* "changed" events are wanted */
+	bool keep_failed; /* when it fails, what its containers left is kept for a while (exec_kept.c) */
 	bool one_network,
 		endpoints;      /* private: one namespace for all containers; port 80 of 169.254.170.2 is the API too */
 	int64_t max_runtime_ms; /* 0 = none */

@@ -103,9 +103,18 @@ struct sup {
 	size_t output_files;
 	json_t *event;        /* the "stopped" event, when it is over */
 	bool upper_in_memory; /* see mount_overlay */
+	bool kept;            /* debug.c: the roots are shown as the containers left them, nothing is written to them */
+	bool terminal;        /* of kept: the command gets one */
 	struct net *net;
 	int64_t changes; /* counts what "changed" events tell; 0 = nothing yet */
 };
+
+/* sup_open.c */
+void sup_init(struct sup *s);
+/* Reads task.json and state of `task_dir`; s->containers is there afterwards. */
+int sup_read(struct sup *s, const char *task_dir, struct error *err);
+/* Its own mount namespace, with the task's directories open in it. */
+int sup_open(struct sup *s, struct error *err);
 
 /* gpu.c: what the devices that the executor has assigned ask for; before runtime_launch. */
 int sup_read_gpus(struct sup_container *c, struct error *err);

@@ -46,104 +46,6 @@ static int64_t mono_ms(void)
 
 /* ---- start ---- */
 
-static int read_task(struct sup *s, const char *task_dir, struct error *err)
-{
-	CLEANUP_BUF struct buf text = BUF_INIT;
-	struct stat st;
-	s->task_fd = open(task_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	s->exec_fd = s->task_fd < 0 ? -1 : openat(s->task_fd, "exec", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (s->exec_fd < 0 || fstat(s->exec_fd, &st) < 0)
-		return error_errno(err, errno, "open `%s/exec`", task_dir);
-	if (st.st_uid != geteuid() || (st.st_mode & 077))
-		return error_set(err, "`%s/exec` is not ours alone", task_dir);
-	if (path_read(s->exec_fd, "task.json", 2 * FRAME_MAX_BYTES, &text, err) < 0)
-		return -1;
-	s->task_bytes = text.len;
-	s->task = json_parse(buf_str(&text), err);
-	return s->task ? 0 : error_wrap(err, "task.json");
-}
-
-static int read_options(struct sup *s, struct error *err)
-{
-	const json_t *o = json_get(s->task, "options");
-	s->data_dir = json_get_text(o, "data_dir");
-	s->images_dir = json_get_text(o, "images_dir");
-	s->runtime_path = json_get_text(o, "runtime");
-	s->crun = json_get_bool(o, "crun", false);
-	s->rootless = json_get_bool(o, "rootless", false);
-	s->cgroup = cgroup_mode_of(json_get_text(o, "cgroup"));
-	s->daemon_uid = (uid_t)json_get_int(o, "daemon_uid", geteuid());
-	s->daemon_gid = (gid_t)json_get_int(o, "daemon_gid", getegid());
-	s->api_port = (uint16_t)json_get_int(o, "api_port", 0);
-	s->notes = json_array();
-	json_array_extend(s->notes, json_get(s->task, "notes"));
-	if (!s->data_dir || !s->images_dir)
-		return error_set(err, "task.json has no options");
-	return spec_parse(&s->arena, json_get(s->task, "spec"), s->data_dir, &s->spec, err);
-}
-
-/* Opens all again inside the new mount namespace (a mount is made only from there). Everything after this is reached by
- * descriptor or through the private tmpfs: x = exec, e = the executor's directory. */
-static int open_dirs(struct sup *s, struct error *err)
-{
-	close(s->exec_fd);
-	close(s->task_fd);
-	s->exec_fd = s->task_fd = -1;
-	const char *task = arena_printf(&s->arena, "tasks/%s", s->spec.id);
-	char source[64];
-	s->data_fd = open(s->data_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (s->data_fd < 0)
-		return error_errno(err, errno, "open `%s`", s->data_dir);
-	if ((s->task_fd = path_open_beneath(s->data_fd, task, O_RDONLY | O_DIRECTORY, 0, err)) < 0 ||
-	    (s->exec_fd = path_open_beneath(s->task_fd, "exec", O_RDONLY | O_DIRECTORY, 0, err)) < 0 ||
-	    (s->cache_fd = path_open_beneath(s->data_fd, "tasks/.exec", O_RDONLY | O_DIRECTORY, 0, err)) < 0)
-		return -1;
-	const struct {
-		const char *name;
-		int fd;
-	} binds[] = { { "x", s->exec_fd }, { "e", s->cache_fd } };
-	for (size_t i = 0; i < 2; i++) {
-		struct stat st;
-		const char *target = arena_printf(&s->arena, "%s/%s", s->priv, binds[i].name);
-		snprintf(source, sizeof(source), "/proc/self/fd/%d", binds[i].fd);
-		if (fstat(binds[i].fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 077))
-			return error_set(err, "a directory of the executor is not ours alone");
-		if (mkdir(target, 0700) < 0 || mount(source, target, NULL, MS_BIND, NULL) < 0)
-			return error_errno(err, errno, "bind to `%s`", target);
-	}
-	if (mkdirat(s->exec_fd, "s", 0755) < 0 && errno != EEXIST)
-		return error_errno(err, errno, "make the scratch directories");
-	return 0;
-}
-
-static void read_seccomp(struct sup *s)
-{
-	CLEANUP_BUF struct buf text = BUF_INIT;
-	if (s->crun && path_read(s->cache_fd, "seccomp.bpf", 1 << 20, &text, NULL) == 0 && text.len)
-		s->seccomp_bpf = arena_strdup(&s->arena, buf_str(&text));
-}
-
-static void init_containers(struct sup *s)
-{
-	s->containers = ARENA_ARRAY(&s->arena, struct sup_container, s->spec.ncontainers);
-	for (size_t i = 0; i < s->spec.ncontainers; i++) {
-		struct sup_container *c = &s->containers[i];
-		*c = (struct sup_container){ .sup = s,
-					     .spec = &s->spec.containers[i],
-					     .index = i,
-					     .root = -1,
-					     .netns = -1,
-					     .pidfd = -1,
-					     .go = -1,
-					     .log = LOGPUMP_INIT,
-					     .exit_code = -1,
-					     .signal = -1 };
-		c->usage = (struct cgroup_usage){ .cpu_ms = -1, .memory_peak_bytes = -1 };
-		c->dir = arena_printf(&s->arena, "%s/c%zu", s->priv, i);
-		c->group = arena_printf(&s->arena, "/quern/%s/%s", s->spec.id, c->spec->name);
-	}
-}
-
 static int watch(struct sup *s, int fd, uint64_t tag, struct error *err)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = tag };
@@ -588,6 +490,21 @@ static void give_up(struct sup *s, const struct error *why)
 	}
 }
 
+/* Is there something to look at, and is it wanted? Then it is marked before the executor hears of the end. */
+static bool keep_failed(struct sup *s)
+{
+	bool failed = s->reason && !strcmp(s->reason, "timeout");
+	if (!s->spec.keep_failed || s->upper_in_memory)
+		return false;
+	for (size_t i = 0; i < s->spec.ncontainers; i++) {
+		const struct sup_container *c = &s->containers[i];
+		failed |= c->root >= 0 && (c->error || (c->exit_code > 0 && !c->asked));
+	}
+	CLEANUP_FD int mark =
+		failed ? openat(s->exec_fd, "kept", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
+	return mark >= 0;
+}
+
 static void finish(struct sup *s)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -599,6 +516,8 @@ static void finish(struct sup *s)
 		log_error("task", "%s: %s", s->spec.id, error_text(&err));
 		json_set_text(event, "error", error_text(&err));
 	}
+	if (keep_failed(s))
+		json_set_bool(event, "kept", true);
 	json_object_set(event, "notes", s->notes);
 	s->event = event;
 	error_release(&err);
@@ -622,8 +541,10 @@ static void clean_up(struct sup *s)
 	cgroup_remove(s->cgroup, arena_printf(&s->arena, "/quern/%s", s->spec.id));
 	net_teardown(s);
 	umount2(s->priv, MNT_DETACH);
-	path_remove_tree(s->exec_fd, "u", NULL);
-	path_remove_tree(s->exec_fd, "s", NULL);
+	if (!json_get_bool(s->event, "kept", false)) {
+		path_remove_tree(s->exec_fd, "u", NULL);
+		path_remove_tree(s->exec_fd, "s", NULL);
+	}
 	sup_peers_close(s);
 }
 
@@ -641,32 +562,16 @@ static void log_to_file(const char *task_dir)
 
 static int start_up(struct sup *s, const char *task_dir, struct error *err)
 {
-	if (read_task(s, task_dir, err) < 0 || read_options(s, err) < 0)
+	if (sup_read(s, task_dir, err) < 0 || init_loop(s, err) < 0)
 		return -1;
-	s->priv = s->rootless ? arena_printf(&s->arena, "%s/exec/m", task_dir) : "/run/quern";
-	init_containers(s);
-	if (init_loop(s, err) < 0 || sup_private_mounts(s, err) < 0 || open_dirs(s, err) < 0)
-		return -1;
-	if (!s->runtime_path)
-		return error_set(err, "CannotStartContainerError: no OCI runtime (crun or runc) on this machine");
-	read_seccomp(s);
-	return 0;
+	return sup_open(s, err);
 }
 
 int supervisor_main(const char *task_dir)
 {
-	struct sup s = { .runtime_fd = -1,
-			 .data_fd = -1,
-			 .task_fd = -1,
-			 .exec_fd = -1,
-			 .cache_fd = -1,
-			 .epoll = -1,
-			 .signals = -1,
-			 .listener = -1,
-			 .synced = -1 };
+	struct sup s;
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	for (int i = 0; i < SUP_PEERS; i++)
-		s.peers[i].fd = -1;
+	sup_init(&s);
 	umask(022);
 	log_to_file(task_dir);
 	if (start_up(&s, task_dir, &err) < 0) {

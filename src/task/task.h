@@ -31,6 +31,7 @@
  * free) "capabilities": {"add":[],"drop":[]}, "ulimits": [{"name":"nofile","soft":n,"hard":n}], "stop_timeout_ms":
  * 30000, "stop_signal": "SIGTERM", "log": "<host path of the log file to append to>"|null } ], "network":
  * "host"|"none"|"private",   private: own namespace per container, names resolve, API proxied at 169.254.170.2
+ *   "keep_failed": false,                 what its containers left when it fails is kept for `quern debug`
  *   "one_network": false,                 private: one namespace for all containers, who then meet on 127.0.0.1
  *   "endpoints": false,                   private: 169.254.170.2 is outside of the containers' namespaces (no port of
  * theirs is taken), port 80 is the API too "max_runtime_ms": n|null,             then stopped with reason "timeout"
@@ -120,6 +121,11 @@ struct executor_options {
 int executor_main(const struct executor_options *options);
 /* `quern task <dir>`: the supervisor of one task. */
 int supervisor_main(const char *task_dir);
+/* Becomes the OCI runtime with `command` (NULL-ended) in what a container of a failed task left (spec member
+ * "keep_failed"; see debug.c), or waits for it when that needs a terminal; `container` NULL: the one that failed. Its
+ * exit status, or < 0. Needs the executor's rights. */
+int task_debug(const char *data_dir, const char *task_id, const char *container, const char **command,
+	       struct error *err);
 /* Checks for `quern doctor`: array of {"check","ok","detail","fix"}; owned. data_dir need not be there yet. */
 json_t *task_doctor(const char *data_dir, const char *cdi_dirs);
 

@@ -1,0 +1,112 @@
+/* debug.c - a shell in what a container of a failed task left.
+ *
+ * DESIGN: the supervisor's own steps once more on what exec_kept.c kept: the same image, the layer that the container
+ * wrote on top of it, the same volumes, environment, user and directory. Only the command is another, there is no
+ * network, no log, no limit and no GPU, and everything that is written goes to memory that ends with the shell. Inputs
+ * that the daemon had staged are gone: their directories are empty. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "task/path.h"
+#include "task/sup.h"
+#include "task/task.h"
+#include "task/terminal.h"
+
+/* By name; without one the first that failed, else the first. */
+static struct sup_container *choose(struct sup *s, const char *name, struct error *err)
+{
+	CLEANUP_BUF struct buf text = BUF_INIT;
+	CLEANUP_JSON json_t *state = path_read(s->exec_fd, "state.json", 64 << 20, &text, NULL) == 0
+					     ? json_parse(buf_str(&text), NULL)
+					     : NULL;
+	const json_t *results = json_get_path(state, "event.containers");
+	for (size_t i = 0; i < s->spec.ncontainers; i++) {
+		const json_t *r = json_array_get(results, i);
+		if (name ? !strcmp(s->spec.containers[i].name, name)
+			 : json_get_int(r, "exit_code", 0) > 0 || json_get_text(r, "error"))
+			return &s->containers[i];
+	}
+	if (!name)
+		return &s->containers[0];
+	error_set(err, "the task has no container `%s`", name);
+	return NULL;
+}
+
+static void change_spec(struct sup *s, struct sup_container *c, const char **command)
+{
+	static const char *none[] = { NULL };
+	struct spec_container *spec = &s->spec.containers[c->index];
+	s->kept = true;
+	s->terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+	s->cgroup = CGROUP_NONE;
+	s->spec.network = NETWORK_NONE;
+	spec->entrypoint = command;
+	spec->command = none;
+	spec->init = spec->readonly_root = false;
+	spec->nsysctls = 0;
+}
+
+static int make_place(struct sup *s, const struct sup_container *c, struct error *err)
+{
+	const char *upper = arena_printf(&s->arena, "%s/u", s->priv),
+		   *empty = arena_printf(&s->arena, "%s/empty", s->priv);
+	if (mkdir(c->dir, 0700) < 0 || mkdir(empty, 0755) < 0 || mkdir(upper, 0700) < 0 || mount("quern", upper, "tmpfs", 0, "mode=0700") < 0)
+		return error_errno(err, errno, "make room for what is written");
+	s->upper_in_memory = true;
+	return 0;
+}
+
+static int run(struct sup *s, struct sup_container *c, struct error *err)
+{
+	struct arena *a = &s->arena;
+	char **argv = ARENA_ARRAY(a, char *, 16);
+	size_t n = 0;
+	bool joined = s->crun && s->terminal;
+	argv[n++] = (char *)s->runtime_path;
+	argv[n++] = "--root";
+	argv[n++] = arena_printf(a, "%s/rt", s->priv);
+	if (s->crun)
+		argv[n++] = "--cgroup-manager=disabled";
+	argv[n++] = "run";
+	argv[n++] = "--bundle";
+	argv[n++] = (char *)c->dir;
+	if (joined) {
+		argv[n++] = "--console-socket";
+		argv[n++] = "tty";
+	}
+	argv[n++] = arena_printf(a, "quern-debug-%d", (int)getpid());
+	if (chdir(c->dir) < 0)
+		return error_errno(err, errno, "change to `%s`", c->dir);
+	if (joined)
+		return terminal_run(argv, "tty", err);
+	execv(argv[0], argv);
+	return error_errno(err, errno, "run `%s`", argv[0]);
+}
+
+int task_debug(const char *data_dir, const char *task_id, const char *container, const char **command,
+	       struct error *err)
+{
+	struct sup s;
+	sup_init(&s);
+	const char *dir = arena_printf(&s.arena, "%s/tasks/%s", data_dir, task_id);
+	if (sup_read(&s, dir, err) < 0)
+		return -1;
+	if (faccessat(s.exec_fd, "kept", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return error_set(err, "nothing is kept of task `%s`", task_id);
+	struct sup_container *c = choose(&s, container, err);
+	if (!c)
+		return -1;
+	change_spec(&s, c, command);
+	if (sup_open(&s, err) < 0 || make_place(&s, c, err) < 0 || sup_prepare_container(c, err) < 0)
+		return -1;
+	CLEANUP_FD int bundle = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (bundle < 0 || path_write_atomic(bundle, "config.json", c->config, 0600, false, err) < 0)
+		return error_wrap(err, "write the configuration");
+	return run(&s, c, err);
+}

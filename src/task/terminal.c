@@ -1,0 +1,182 @@
+/* terminal.c - see terminal.h. */
+#include "task/terminal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "task/path.h"
+
+struct terminal {
+	int listener, signals, master; /* master -1: not there yet, or closed */
+	pid_t pid;
+	int status; /* of wait(2); -1 while it runs */
+	bool input_ended;
+	char pending[4096]; /* typed, not taken yet */
+	size_t npending;
+};
+
+static int listen_here(const char *name, struct error *err)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", name);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return error_errno(err, errno, "make a socket");
+	unlink(name);
+	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 1) < 0) {
+		int e = errno;
+		close(fd);
+		return error_errno(err, e, "listen at `%s`", name);
+	}
+	return fd;
+}
+
+static void copy_size(const struct terminal *t)
+{
+	struct winsize size;
+	if (t->master >= 0 && ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0)
+		ioctl(t->master, TIOCSWINSZ, &size);
+}
+
+static void take_master(struct terminal *t)
+{
+	char byte[64], control[CMSG_SPACE(sizeof(int))];
+	struct iovec io = { byte, sizeof(byte) };
+	struct msghdr message = {
+		.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
+	CLEANUP_FD int fd = accept4(t->listener, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0 || recvmsg(fd, &message, MSG_CMSG_CLOEXEC) <= 0)
+		return;
+	const struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+	if (!c || c->cmsg_type != SCM_RIGHTS)
+		return;
+	memcpy(&t->master, CMSG_DATA(c), sizeof(int));
+	fcntl(t->master, F_SETFL, O_NONBLOCK);
+	copy_size(t);
+}
+
+static void on_signals(struct terminal *t)
+{
+	struct signalfd_siginfo info;
+	while (read(t->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGWINCH)
+			copy_size(t);
+		else if (info.ssi_signo == SIGCHLD)
+			(void)(waitpid(t->pid, &t->status, WNOHANG) == t->pid || (t->status = -1));
+		else
+			kill(t->pid, (int)info.ssi_signo);
+	}
+}
+
+/* What the container wrote. false: there is nothing (more). */
+static bool show_output(struct terminal *t)
+{
+	char text[16384];
+	ssize_t n = t->master < 0 ? -1 : read(t->master, text, sizeof(text));
+	if (n > 0)
+		return fd_write_all(STDOUT_FILENO, text, (size_t)n) == 0;
+	if (t->master >= 0 && (n == 0 || (errno != EAGAIN && errno != EINTR))) { /* nobody has the other side open */
+		close(t->master);
+		t->master = -1;
+	}
+	return false;
+}
+
+static void take_input(struct terminal *t)
+{
+	ssize_t n = read(STDIN_FILENO, t->pending, sizeof(t->pending));
+	t->input_ended = n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
+	t->npending = n > 0 ? (size_t)n : 0;
+}
+
+static void give_input(struct terminal *t)
+{
+	ssize_t n = write(t->master, t->pending, t->npending);
+	if (n <= 0)
+		return;
+	t->npending -= (size_t)n;
+	memmove(t->pending, t->pending + n, t->npending);
+}
+
+static void join(struct terminal *t)
+{
+	while (t->status < 0) {
+		bool typed = t->master >= 0 && !t->npending && !t->input_ended;
+		struct pollfd fds[] = { { t->signals, POLLIN, 0 },
+					{ t->master < 0 ? t->listener : -1, POLLIN, 0 },
+					{ t->master, (short)(POLLIN | (t->npending ? POLLOUT : 0)), 0 },
+					{ typed ? STDIN_FILENO : -1, POLLIN, 0 } };
+		if (poll(fds, 4, -1) < 0)
+			continue;
+		if (fds[3].revents)
+			take_input(t);
+		if (fds[2].revents & POLLOUT)
+			give_input(t);
+		if (fds[2].revents & (POLLIN | POLLHUP | POLLERR))
+			show_output(t);
+		if (fds[1].revents)
+			take_master(t);
+		if (fds[0].revents)
+			on_signals(t);
+	}
+	while (show_output(t))
+		;
+}
+
+static _Noreturn void child(char *const *argv)
+{
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv(argv[0], argv);
+	fprintf(stderr, "run %s: %s\n", argv[0], strerror(errno));
+	_exit(127);
+}
+
+int terminal_run(char *const *argv, const char *name, struct error *err)
+{
+	struct terminal t = { .master = -1, .status = -1 };
+	struct termios before, raw;
+	sigset_t set;
+	CLEANUP_FD int listener = listen_here(name, err);
+	if (listener < 0)
+		return -1;
+	sigemptyset(&set);
+	const int caught[] = { SIGWINCH, SIGCHLD, SIGTERM, SIGHUP, SIGINT, SIGQUIT };
+	for (size_t i = 0; i < sizeof(caught) / sizeof(*caught); i++)
+		sigaddset(&set, caught[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	CLEANUP_FD int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals < 0 || tcgetattr(STDIN_FILENO, &before) < 0)
+		return error_errno(err, errno, "use the terminal");
+	t.listener = listener;
+	t.signals = signals;
+	t.pid = fork();
+	if (t.pid < 0)
+		return error_errno(err, errno, "fork");
+	if (t.pid == 0)
+		child(argv);
+	raw = before;
+	cfmakeraw(&raw);
+	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+	join(&t);
+	tcsetattr(STDIN_FILENO, TCSADRAIN, &before);
+	if (t.master >= 0)
+		close(t.master);
+	unlink(name);
+	return WIFSIGNALED(t.status) ? 128 + WTERMSIG(t.status) : WEXITSTATUS(t.status);
+}
