@@ -56,7 +56,8 @@ static int make_place(struct sup *s, const struct sup_container *c, struct error
 {
 	const char *upper = arena_printf(&s->arena, "%s/u", s->priv),
 		   *empty = arena_printf(&s->arena, "%s/empty", s->priv);
-	if (mkdir(c->dir, 0700) < 0 || mkdir(empty, 0755) < 0 || mkdir(upper, 0700) < 0 || mount("quern", upper, "tmpfs", 0, "mode=0700") < 0)
+	if (mkdir(c->dir, 0700) < 0 || mkdir(empty, 0755) < 0 || mkdir(upper, 0700) < 0 ||
+	    mount("quern", upper, "tmpfs", 0, "mode=0700") < 0)
 		return error_errno(err, errno, "make room for what is written");
 	s->upper_in_memory = true;
 	return 0;
