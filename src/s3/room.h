@@ -79,6 +79,11 @@ struct s3_object {
 
 extern const struct store_migration s3_migrations[];
 
+/* An object as other rooms ask for it (rooms.c): 1, or < 0 with NoSuchBucket, NoSuchKey. */
+int s3_room_find(struct db *db, struct arena *a, struct str bucket, struct str key, struct str version,
+		 struct s3_object *out, struct error *err);
+/* A body on disk as s3_commit takes it; owned. */
+json_t *s3_prepared(const char *blob, int64_t size_bytes, const struct digest_result *sums);
 /* 1 found, 0 none, < 0 a fault. */
 int s3_bucket_find(struct db *db, struct arena *a, struct str name, struct s3_bucket *out, struct error *err);
 /* The version `version` (STR_NULL: the current object; a marker is no current object). */

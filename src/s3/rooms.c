@@ -37,6 +37,12 @@ static int find_bucket(struct db *db, struct arena *a, struct str name, struct s
 int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void *ctx, const struct s3_entry *e),
 	    void *ctx, struct error *err)
 {
+	return s3_each_after(db, bucket, prefix, STR(""), fn, ctx, err);
+}
+
+int s3_each_after(struct db *db, struct str bucket, struct str prefix, struct str after,
+		  int (*fn)(void *ctx, const struct s3_entry *e), void *ctx, struct error *err)
+{
 	struct arena a = ARENA_INIT;
 	struct s3_bucket b;
 	int rc = find_bucket(db, &a, bucket, &b, err);
@@ -45,9 +51,9 @@ int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void 
 		return -1;
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (db_query(db, &rows, err,
-		     "SELECT key, size, modified_ms, etag FROM s3_object WHERE bucket=? AND listed=1 AND key>=? ORDER "
-		     "BY key",
-		     "ib", b.id, prefix.ptr ? prefix : STR("")) < 0)
+		     "SELECT key, size, modified_ms, etag FROM s3_object WHERE bucket=? AND listed=1 AND key>=? AND "
+		     "key>? ORDER BY key",
+		     "ibb", b.id, prefix.ptr && str_cmp(prefix, after) > 0 ? prefix : after, after) < 0)
 		return -1;
 	while ((rc = rows_next(&rows, err)) > 0) {
 		const struct s3_entry e = { rows_str(&rows, 0), rows_int(&rows, 1), rows_int(&rows, 2),
@@ -58,13 +64,13 @@ int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void 
 	return rc;
 }
 
-static int find_object(struct db *db, struct arena *a, struct str bucket, struct str key, struct s3_object *out,
-		       struct error *err)
+int s3_room_find(struct db *db, struct arena *a, struct str bucket, struct str key, struct str version,
+		 struct s3_object *out, struct error *err)
 {
 	struct s3_bucket b;
 	if (find_bucket(db, a, bucket, &b, err) < 0)
 		return -1;
-	const int rc = s3_object_find(db, a, b.id, key, STR_NULL, true, out, err);
+	const int rc = s3_object_find(db, a, b.id, key, version, true, out, err);
 	return rc == 0 ? error_http(err, 404, "NoSuchKey", "The object `s3://%.*s/%.*s` does not exist.",
 				    STR_ARG(bucket), STR_ARG(key))
 		       : rc;
@@ -74,7 +80,7 @@ int s3_read(struct s3 *s, struct db *db, struct str bucket, struct str key, int6
 	    struct str *out, struct error *err)
 {
 	struct s3_object o;
-	if (find_object(db, a, bucket, key, &o, err) < 0)
+	if (s3_room_find(db, a, bucket, key, STR_NULL, &o, err) < 0)
 		return -1;
 	if (o.size_bytes > max)
 		return error_http(err, 400, "EntityTooLarge",
@@ -111,7 +117,7 @@ int s3_link(struct s3 *s, struct db *db, struct str bucket, struct str key, cons
 {
 	struct arena a = ARENA_INIT;
 	struct s3_object o;
-	int rc = find_object(db, &a, bucket, key, &o, err);
+	int rc = s3_room_find(db, &a, bucket, key, STR_NULL, &o, err);
 	if (rc >= 0)
 		rc = o.blob.len ? blob_link(s->blobs, o.blob.ptr, path, err) : write_file(path, o.body, err);
 	arena_release(&a);
@@ -134,6 +140,16 @@ static int hash_blob(struct s3 *s, const char *id, int64_t size, struct digest_r
 	return rc;
 }
 
+json_t *s3_prepared(const char *blob, int64_t size_bytes, const struct digest_result *sums)
+{
+	json_t *prepared = json_object();
+	json_set_text(prepared, "blob", blob);
+	json_set_int(prepared, "size", size_bytes);
+	json_set_text(prepared, "etag", sums->md5_hex);
+	json_set_text(prepared, "crc64nvme", sums->sum);
+	return prepared;
+}
+
 json_t *s3_prepare(struct s3 *s, const char *path, struct error *err)
 {
 	char id[BLOB_ID_LEN + 1];
@@ -145,12 +161,7 @@ json_t *s3_prepare(struct s3 *s, const char *path, struct error *err)
 		blob_remove_now(s->blobs, id, NULL);
 		return NULL;
 	}
-	json_t *prepared = json_object();
-	json_set_text(prepared, "blob", id);
-	json_set_int(prepared, "size", size);
-	json_set_text(prepared, "etag", sums.md5_hex);
-	json_set_text(prepared, "crc64nvme", sums.sum);
-	return prepared;
+	return s3_prepared(id, size, &sums);
 }
 
 static struct str type_line(struct turn *t, const char *content_type)

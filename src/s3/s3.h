@@ -39,6 +39,23 @@ int s3_each(struct db *db, struct str bucket, struct str prefix, int (*fn)(void 
  * any thread with a snapshot. */
 int s3_read(struct s3 *s, struct db *db, struct str bucket, struct str key, int64_t max, struct arena *a,
 	    struct str *out, struct error *err);
+/* The same, from behind the key `after` on ("" = from the start), so that a long listing can be taken up again. */
+int s3_each_after(struct db *db, struct str bucket, struct str prefix, struct str after,
+		  int (*fn)(void *ctx, const struct s3_entry *e), void *ctx, struct error *err);
+/* An object's body to read in pieces; what was opened stays readable whatever happens to the object. */
+struct s3_reader {
+	int fd;      /* -1: the body is `bytes` */
+	char *bytes; /* malloc'ed */
+	char etag[80];
+	int64_t size_bytes;
+};
+/* version STR_NULL: the current one. err code NoSuchBucket, NoSuchKey. *out is to be closed (also when it was only
+ * zeroed). */
+int s3_reader_open(struct s3 *s, struct db *db, struct str bucket, struct str key, struct str version,
+		 struct s3_reader *out, struct error *err);
+/* Up to n bytes from offset `at`: how many, 0 at the end, < 0. */
+ptrdiff_t s3_reader_read(const struct s3_reader *b, int64_t at, void *p, size_t n, struct error *err);
+void s3_reader_close(struct s3_reader *b);
 /* Puts a hard link of the object's bytes at host path `path`, which must not exist (writes a file when the object is
  * kept inline). No copy of large data. */
 int s3_link(struct s3 *s, struct db *db, struct str bucket, struct str key, const char *path, struct error *err);
@@ -48,6 +65,14 @@ int s3_link(struct s3 *s, struct db *db, struct str bucket, struct str key, cons
  * to s3_commit; one that is never committed is removed some time after the next start. Blocking. Returns owned, or
  * NULL. */
 json_t *s3_prepare(struct s3 *s, const char *path, struct error *err);
+/* A future body written piece by piece. Blocking. *out is the caller's, for s3_writer_free. */
+struct s3_writer;
+int s3_writer_new(struct s3 *s, struct s3_writer **out, struct error *err);
+int s3_writer_add(struct s3_writer *w, struct str bytes, struct error *err);
+int64_t s3_writer_size(const struct s3_writer *w); /* bytes so far */
+/* The body is on disk: what s3_prepare gives, owned; NULL with err. Nothing may be added after it. */
+json_t *s3_writer_finish(struct s3_writer *w, struct error *err);
+void s3_writer_free(struct s3_writer *w); /* NULL is accepted; an unfinished body goes */
 /* In a turn: the prepared body becomes the object's current version, atomically with the turn. err code NoSuchBucket.
  */
 int s3_commit(struct turn *t, struct str bucket, struct str key, const json_t *prepared, const char *content_type,

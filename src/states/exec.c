@@ -289,24 +289,29 @@ void exec_runtime(struct exec *x, struct frame *f, const char *fmt, ...)
 	exec_asl_fault(x, f, &fault);
 }
 
+void exec_answer(struct exec *x, struct frame *f, struct asl_env *env)
+{
+	CLEANUP_JSON json_t *ask = env->pending, *answer = NULL;
+	json_t *out = NULL;
+	env->pending = NULL;
+	enum jsonata_status st =
+		jsonata_eval(x->s->jsonata, json_get_str(ask, "expression"), json_object_get(ask, "bindings"),
+			     x->random(x->random_ctx), true, &out);
+	answer = json_pack("{s:i,s:o*}", "status", (int)st, "value", out);
+	if (!f->memo)
+		f->memo = json_object();
+	json_object_set(f->memo, json_get_text(ask, "key"), answer);
+}
+
 void exec_pending(struct exec *x, struct frame *f, struct asl_env *env)
 {
-	json_t *ask = env->pending;
-	env->pending = NULL;
-	if (!x->t) { /* in memory: wait for it here */
-		json_t *out = NULL;
-		CLEANUP_JSON json_t *answer = NULL;
-		enum jsonata_status st =
-			jsonata_eval(x->s->jsonata, json_get_str(ask, "expression"), json_object_get(ask, "bindings"),
-				     x->random(x->random_ctx), true, &out);
-		answer = json_pack("{s:i,s:o*}", "status", (int)st, "value", out);
-		if (!f->memo)
-			f->memo = json_object();
-		json_object_set(f->memo, json_get_text(ask, "key"), answer);
-		json_decref(ask);
+	if (!x->t) {
+		exec_answer(x, f, env);
 		exec_ready(x, f);
 		return;
 	}
+	json_t *ask = env->pending;
+	env->pending = NULL;
 	f->pending = true;
 	json_set_int(ask, "frame", f->id);
 	json_set_int(ask, "attempt", ++f->attempt);
@@ -374,6 +379,19 @@ json_t *exec_save(struct exec *x)
 		json_array_append_new(frames, frame_save(x, x->frames[i]));
 	return json_pack("{s:O,s:I,s:I,s:o}", "facts", x->facts, "next_frame", (json_int_t)x->next_frame, "next_event",
 			 (json_int_t)x->next_event, "frames", frames);
+}
+
+json_t *exec_save_line(struct exec *x, const struct frame *f)
+{
+	json_t *frames = json_array();
+	for (const struct frame *p = f; p; p = p->parent) {
+		json_t *o = frame_save(x, p);
+		static const char *const drop[] = { "wo", "re", "rt", "me", "q" };
+		for (size_t k = 0; k < sizeof(drop) / sizeof(*drop); k++)
+			json_object_del(o, drop[k]);
+		json_array_append_new(frames, o);
+	}
+	return json_pack("{s:O,s:o}", "facts", x->facts, "frames", frames);
 }
 
 static struct frame *frame_load(struct exec *x, const json_t *o, struct error *err)

@@ -128,6 +128,8 @@ void exec_fault(struct exec *x, struct frame *f, const char *error, const char *
 void exec_asl_fault(struct exec *x, struct frame *f, struct asl_fault *fault);
 /* States.Runtime that nobody may catch. */
 void exec_runtime(struct exec *x, struct frame *f, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* A pending evaluation of an exec in memory: waits for its answer, which is in f->memo then. */
+void exec_answer(struct exec *x, struct frame *f, struct asl_env *env);
 /* A pending evaluation: asks for its answer. env->pending is taken. */
 void exec_pending(struct exec *x, struct frame *f, struct asl_env *env);
 /* The whole machine ends. */
@@ -136,6 +138,8 @@ void exec_end(struct exec *x, enum exec_status status, json_t *output, const cha
 /* A frame came to the end of its scope with this output (taken). */
 void exec_frame_done(struct exec *x, struct frame *f, json_t *output);
 json_t *exec_save(struct exec *x); /* owned */
+/* The same with f and what is around it only; its items and results are left out. */
+json_t *exec_save_line(struct exec *x, const struct frame *f);
 int exec_load(struct exec *x, const json_t *state, struct error *err);
 
 /* ---- exec_context.c ---- */
@@ -185,6 +189,29 @@ void exec_distributed_event(struct exec *x, struct frame *f, const json_t *event
 void exec_distributed_cancel(struct exec *x, struct frame *f);
 void exec_distributed_fill(struct exec *x, struct frame *f);
 void exec_distributed_items(struct exec *x, struct frame *f, json_t *items);
+/* Facts of child number `index` of a map run with this input; owned. x is the parent. `run`: {"map_run", "label",
+ * "seed", "attempt"}; the name is made of seed and index, so a child made again is the same one. `scope`: where its
+ * states are. */
+json_t *exec_child_facts(struct exec *x, const json_t *run, int64_t frame, int64_t index, int64_t items, json_t *scope,
+			 struct str input);
+/* Have the failures gone beyond what is tolerated? `run` has has_count, count, has_percentage, percentage, items. */
+bool exec_over_threshold(const json_t *run, int64_t failed);
+
+/* ---- exec_feed.c: makes the children, and runs those that never wait, on a worker thread ---- */
+void exec_feed_perform(void *ctx, struct engine *e, const struct effect *fx); /* effect "states.children" */
+void exec_feed_forget(struct states *s, const char *map_run);                 /* the run is over */
+void exec_feeds_release(struct states *s);
+/* The inputs of items that have no child, one after the other: fn returns < 0 to stop. For a run that failed. */
+int exec_feed_rest(struct states *s, const char *map_run, int64_t position, int64_t index,
+		   int (*fn)(void *ctx, struct str input, struct error *err), void *ctx, struct error *err);
+
+/* ---- exec_results.c ---- */
+/* What the children of a run that has ended gave, as the state's result: owned; NULL with err, code "limit" when it is
+ * larger than a payload may be. */
+json_t *exec_results_read(struct exec *x, const char *map_run, const json_t *config, struct error *err);
+void exec_results_perform(void *ctx, struct engine *e, const struct effect *fx); /* effect "states.write" */
+/* In a turn: the written files become objects. Gives the state's result, owned; NULL with err. */
+json_t *exec_results_commit(struct exec *x, const char *map_run, const json_t *event, struct error *err);
 
 /* ---- exec_redrive.c ---- */
 /* Keeps in x->redrive what a redrive goes on from, with the failing frame (may be NULL) to begin again. */
@@ -222,6 +249,10 @@ extern const struct actor_type states_execution_actor;
 extern const struct actor_type states_pollers_actor;
 struct states *exec_actor_room(void);
 void exec_actor_bind(struct states *s);
+/* A child of a distributed Map runs a part of the machine: its facts say which. Changes view->top. */
+int exec_scope(struct exec *x, struct asl_machine *view, struct error *err);
+extern const char *const exec_status_names[];
+uint64_t exec_random_kernel(void *ctx);
 /* Runs a machine that never waits. facts as the actor's; the exec has ended when it returns. */
 void exec_run_whole(struct exec *x);
 bool exec_never_waits(const struct asl_states *scope);
@@ -243,5 +274,7 @@ const char *history_type_name(enum asl_type type);
 /* One stored line as the API shows it; owned. */
 json_t *history_event(const json_t *line, bool include_data);
 void history_log(struct exec *x);
+/* A JSON string literal of the bytes. */
+void history_quote(struct buf *b, struct str s);
 
 #endif

@@ -6,7 +6,7 @@
  * parent_attempt, map_run, index, scope}. Events: start | go                        begin (or go on from a redrive) |
  * more to run timer {kind, frame, attempt}      w wait and retry, t timeout, h heartbeat, x the machine's own
  * timeout jsonata {frame, attempt, key, answer} ecs.stopped | job-ended a job that a `.sync` state waits for; task,
- * ended, token, worker, heartbeat, child-ended, items, written … {frame, attempt} abort {error, cause} */
+ * ended, token, worker, heartbeat, child-ended, children, written … {frame, attempt} abort {error, cause} */
 #include "states/exec.h"
 
 #include <stdlib.h>
@@ -84,9 +84,8 @@ void exec_facts(struct exec *x, json_t *facts)
 	x->record = !x->express || x->logging;
 }
 
-/* A child of a distributed Map runs a part of the machine: its facts name the way there, [state, branch, state, branch
- * …]. */
-static int scope_find(struct exec *x, struct asl_machine *view, struct error *err)
+/* facts.scope: [state, branch, state, branch …] */
+int exec_scope(struct exec *x, struct asl_machine *view, struct error *err)
 {
 	const json_t *path = json_object_get(x->facts, "scope");
 	struct asl_states *scope = view->top;
@@ -103,7 +102,7 @@ static int scope_find(struct exec *x, struct asl_machine *view, struct error *er
 
 /* ---- the end ---- */
 
-static const char *const status_names[] = { "RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED" };
+const char *const exec_status_names[] = { "RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED" };
 
 static void tell_parent(struct exec *x)
 {
@@ -113,8 +112,10 @@ static void tell_parent(struct exec *x)
 	json_t *e = json_pack("{s:s,s:I,s:I,s:s,s:s,s:I,s:I}", "type", "child-ended", "frame",
 			      (json_int_t)json_get_int(x->facts, "parent_frame", 0), "attempt",
 			      (json_int_t)json_get_int(x->facts, "parent_attempt", 0), "arn", x->arn, "status",
-			      status_names[x->status], "index", (json_int_t)json_get_int(x->facts, "index", -1),
+			      exec_status_names[x->status], "index", (json_int_t)json_get_int(x->facts, "index", -1),
 			      "stop_ms", (json_int_t)x->now_ms);
+	int64_t items = json_get_int(x->facts, "item_count", 0);
+	json_set_int(e, "items", items ? items : 1);
 	if (!json_get_text(x->facts, "map_run")) {
 		if (x->output)
 			json_object_set(e, "output", x->output);
@@ -150,7 +151,7 @@ json_t *exec_sync_answer(struct exec *x)
 	json_set_text(o, "name", x->name);
 	json_set_real(o, "startDate", (double)x->start_ms / 1000.0);
 	json_set_real(o, "stopDate", (double)x->now_ms / 1000.0);
-	json_set_text(o, "status", status_names[x->status]);
+	json_set_text(o, "status", exec_status_names[x->status]);
 	json_set_text(o, "error", x->error);
 	json_set_text(o, "cause", x->cause);
 	json_object_set_new(o, "input", json_stringn(x->input_text.ptr, x->input_text.len));
@@ -179,7 +180,8 @@ static int ended(struct exec *x, struct error *err)
 		rc = db_exec(turn_db(t), err,
 			     "UPDATE states_execution SET status=?, output=?, error=?, cause=?, stop_ms=?, "
 			     "redrive_state=? WHERE arn=?",
-			     "sSssiss", status_names[x->status], out, x->error, x->cause, x->now_ms, redrive, x->arn);
+			     "sSssiss", exec_status_names[x->status], out, x->error, x->cause, x->now_ms, redrive,
+			     x->arn);
 	if (rc < 0 || machine_gone(x, err) < 0)
 		return -1;
 	tell_parent(x);
@@ -305,7 +307,7 @@ static int execution_turn(struct turn *t, json_t *state, json_t *event, struct e
 	}
 	view = *m;
 	x.m = &view;
-	int rc = scope_find(&x, &view, err);
+	int rc = exec_scope(&x, &view, err);
 	if (json_object_get(x.facts, "scope"))
 		view.timeout_seconds = 0;
 	if (rc == 0)

@@ -118,6 +118,14 @@ json_t *exec_error_output(struct exec *x, const char *error, const char *cause)
 	return o;
 }
 
+uint64_t exec_random_kernel(void *ctx)
+{
+	uint64_t v;
+	(void)ctx;
+	random_bytes(&v, sizeof(v));
+	return v;
+}
+
 int64_t exec_later(struct exec *x, double seconds)
 {
 	double scale = x->s->o.wait_scale > 0 ? x->s->o.wait_scale : 1;

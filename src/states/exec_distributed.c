@@ -1,14 +1,16 @@
 /* exec_distributed.c - distributed Map: a map run whose children are executions of their own. See exec.h.
  *
- * DESIGN: `work` is the list of the children's inputs (or of the items, when an ItemSelector is evaluated as they
- * start) until all have started; what they gave stays in their own rows and is read at the end, so the state stays
- * small. Each child is an actor "states.execution" that runs the item processor and tells this frame of its end. Items
- * are read (states.read) and results written (states.write) by effects. */
+ * DESIGN: children come in pieces of a few hundred from the effect "states.children" (exec_feed.c), which is asked for
+ * the next piece when the last one is used up. Those that never wait have run there already and are written here, many
+ * in one turn. The others are inputs in `work`, and each becomes an actor "states.execution" that tells this frame of
+ * its end. What children gave stays in their rows until the end (exec_results.c). So neither the state nor memory grows
+ * with the number of items. In `task`: the settings, "position" (items that have children), f->next (children made),
+ * "end" (no more items), "asked" (a piece is on its way). */
 #include "states/integ.h"
 
 #include <stdlib.h>
 
-enum { STARTS_AT_ONCE = 500 };
+enum { STARTS_AT_ONCE = 500, AHEAD = 32, ASK_MAX = 500 };
 
 static void take(json_t **slot, json_t *value)
 {
@@ -95,9 +97,10 @@ static bool open_run(struct exec *x, struct frame *f, size_t length)
 	f->prev = history_add(x, "MapRunStarted", f->prev, "mapRunStartedEventDetails",
 			      json_pack("{s:s}", "mapRunArn", arn));
 	f->attempt++;
-	take(&f->task, json_pack("{s:s,s:s,s:I,s:f,s:b,s:f,s:b,s:I}", "map_run", arn, "label", label, "concurrency",
-				 (json_int_t)w.concurrency, "count", w.count, "has_count", w.has_count, "percentage",
-				 w.percentage, "has_percentage", w.has_percentage, "attempt", (json_int_t)f->attempt));
+	take(&f->task, json_pack("{s:s,s:s,s:s,s:I,s:f,s:b,s:f,s:b,s:I}", "map_run", arn, "label", label, "seed",
+				 turn_uuid(x->t), "concurrency", (json_int_t)w.concurrency, "count", w.count,
+				 "has_count", w.has_count, "percentage", w.percentage, "has_percentage",
+				 w.has_percentage, "attempt", (json_int_t)f->attempt));
 	take(&f->memo, NULL);
 	f->next = f->running = f->done = 0;
 	return true;
@@ -107,10 +110,11 @@ static void close_run(struct exec *x, struct frame *f, const char *status)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	const char *arn = json_get_text(f->task, "map_run");
-	if (arn && x->t)
-		db_exec(turn_db(x->t), &err,
-			"UPDATE states_map_run SET status=?, stop_ms=? WHERE arn=? AND status='RUNNING'", "sis", status,
-			x->now_ms, arn);
+	if (!arn || !x->t)
+		return;
+	db_exec(turn_db(x->t), &err, "UPDATE states_map_run SET status=?, stop_ms=? WHERE arn=? AND status='RUNNING'",
+		"sis", status, x->now_ms, arn);
+	exec_feed_forget(x->s, arn);
 }
 
 /* The state's exit follows MapRunStarted; MapRunSucceeded when the Map is the first state (as recorded on AWS). */
@@ -134,7 +138,88 @@ static void run_failed(struct exec *x, struct frame *f, const char *error, const
 	exec_fault(x, f, error, cause);
 }
 
-/* ---- reading ---- */
+static int64_t task_int(const struct frame *f, const char *key)
+{
+	return json_get_int(f->task, key, 0);
+}
+
+/* ---- the source of the items ---- */
+
+/* The way from the machine to this Map's item processor, as facts.scope tells it. */
+static json_t *scope_path(struct exec *x, struct frame *f)
+{
+	json_t *path = json_array(), *outer = json_object_get(x->facts, "scope");
+	for (struct frame *p = f; p; p = p->parent) {
+		bool parallel = p != f && p->state->type == ASL_PARALLEL;
+		int64_t branch = 0;
+		if (parallel)
+			for (struct frame *q = f; q; q = q->parent)
+				if (q->parent == p)
+					branch = q->index;
+		json_array_insert_new(path, 0, json_integer(branch));
+		json_array_insert_new(path, 0, json_string(p->state->name));
+	}
+	json_t *all = outer ? json_copy(outer) : json_array();
+	json_array_extend(all, path);
+	json_decref(path);
+	return all;
+}
+
+/* Asks for the next piece. */
+static void ask(struct exec *x, struct frame *f)
+{
+	static const char *const same[] = { "map_run",    "has_count", "count", "has_percentage",
+					    "percentage", "failed",    "items", "attempt" };
+	int64_t most = task_int(f, "concurrency");
+	if (most <= 0 || most > states_quota.map_children)
+		most = states_quota.map_children;
+	int64_t room = most - f->running, pieces = task_int(f, "pieces") + 1;
+	json_t *p = json_object();
+	for (size_t i = 0; i < sizeof(same) / sizeof(*same); i++)
+		json_copy_key(p, f->task, same[i]);
+	json_set_int(p, "frame", f->id);
+	json_set_int(p, "attempt", f->attempt);
+	json_set_int(p, "position", task_int(f, "position"));
+	json_set_int(p, "index", f->next);
+	json_set_int(p, "want", room < AHEAD ? AHEAD : room > ASK_MAX ? ASK_MAX : room);
+	if (f->phase == PHASE_READ)
+		json_set_bool(p, "count_only", true);
+	json_set_int(f->task, "pieces", pieces);
+	json_set_bool(f->task, "asked", true);
+	turn_effect(x->t, "states.children",
+		    arena_printf(x->a, "%s/%lld/%lld/%lld", x->arn, (long long)f->id, (long long)f->attempt,
+				 (long long)pieces),
+		    p);
+}
+
+/* The run is open: its source (taken) and what else makes its children become the run's feed. items < 0: not known. */
+static void begin_feed(struct exec *x, struct frame *f, json_t *source, int64_t items)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	json_t *run = json_object(), *scope = scope_path(x, f);
+	static const char *const same[] = { "map_run", "label", "seed", "attempt" };
+	for (size_t i = 0; i < sizeof(same) / sizeof(*same); i++)
+		json_copy_key(run, f->task, same[i]);
+	CLEANUP_JSON json_t *feed = json_pack("{s:o,s:I,s:o,s:o,s:o}", "state", exec_save_line(x, f), "frame",
+					      (json_int_t)f->id, "source", source, "run", run, "scope", scope);
+	CLEANUP_FREE char *text = json_text_dup(feed);
+	if (db_exec(turn_db(x->t), &err, "UPDATE states_map_run SET feed=?, items=?, batched=? WHERE arn=?", "siis",
+		    text, items < 0 ? (int64_t)0 : items,
+		    (int64_t)(json_object_get(f->state->doc, "ItemBatcher") != NULL),
+		    json_get_text(f->task, "map_run")) < 0) {
+		run_failed(x, f, "States.Runtime", error_text(&err));
+		return;
+	}
+	take(&f->work, json_array());
+	if (items >= 0) {
+		json_set_int(f->task, "items", items);
+		json_set_bool(f->task, "counted", true);
+	}
+	/* a percentage is of all items: they are counted before the first child starts */
+	bool counts = items < 0 && json_get_bool(f->task, "has_percentage", false);
+	f->phase = counts ? PHASE_READ : PHASE_CHILDREN;
+	ask(x, f);
+}
 
 void exec_distributed_begin(struct exec *x, struct frame *f)
 {
@@ -160,237 +245,105 @@ void exec_distributed_begin(struct exec *x, struct frame *f)
 	exec_env_done(&env);
 	if (!open_run(x, f, 0))
 		return;
+	if (has_most && most == 0 && json_object_get(config, "MaxItems"))
+		has_most = false; /* written so, it is no limit (recorded on AWS) */
 	if (has_most && most <= 0) {
 		run_failed(x, f, "States.ItemReaderFailed", "field MaxItems must be positive");
 		return;
 	}
-	f->phase = PHASE_READ;
-	json_t *p = json_pack("{s:I,s:I,s:s?,s:O*,s:O*}", "frame", (json_int_t)f->id, "attempt", (json_int_t)f->attempt,
-			      "resource", json_get_text(reader, "Resource"), "params", params, "config", config);
+	json_t *source = json_pack("{s:s?,s:O*,s:O*}", "resource", json_get_text(reader, "Resource"), "params", params,
+				   "config", config);
 	if (has_most)
-		json_set_int(p, "most", (int64_t)most);
-	turn_effect(x->t, "states.read",
-		    arena_printf(x->a, "%s/%lld/%lld", x->arn, (long long)f->id, (long long)f->attempt), p);
-}
-
-/* ---- items, batches ---- */
-
-/* What a child of one item gets. Memo is dropped after each. */
-static bool item_input(struct exec *x, struct frame *f, int64_t i, json_t *value, json_t **out)
-{
-	struct asl_fault fault = ASL_FAULT_INIT;
-	struct asl_env env;
-	json_t *context = NULL;
-	int rc = exec_map_item(x, f, i, value, &context, out, &env, &fault);
-	json_decref(context);
-	if (!exec_handle(x, f, &env, rc, &fault))
-		return false;
-	exec_env_done(&env);
-	take(&f->memo, NULL);
-	return true;
-}
-
-static int batch_limits(struct exec *x, struct frame *f, struct asl_env *env, const json_t *batcher, double *items,
-			double *bytes, json_t **input, struct asl_fault *fault)
-{
-	bool j = f->state->jsonata, has_items = false, has_bytes = false;
-	json_t *template = json_object_get(batcher, "BatchInput");
-	int rc = asl_number(env, batcher, "MaxItemsPerBatch", j, true, &has_items, items, fault);
-	if (rc == ASL_OK)
-		rc = asl_number(env, batcher, "MaxInputBytesPerBatch", j, true, &has_bytes, bytes, fault);
-	if (rc == ASL_OK && template)
-		rc = j ? asl_jsonata(env, template, "BatchInput", input, fault)
-		       : asl_payload(env, template, "BatchInput", input, fault);
-	if (!has_items || *items < 1)
-		*items = 1e9;
-	if (!has_bytes || *bytes < 1 || *bytes > (double)states_quota.payload_bytes)
-		*bytes = (double)states_quota.payload_bytes;
-	return rc;
-}
-
-/* Items become batches {"BatchInput","Items"}; `sizes` says how many each has. Taken: items. NULL after a fault. */
-static json_t *make_batches(struct exec *x, struct frame *f, json_t *items, json_t **sizes)
-{
-	struct asl_fault fault = ASL_FAULT_INIT;
-	const json_t *batcher = json_object_get(f->state->doc, "ItemBatcher");
-	CLEANUP_JSON json_t *input = NULL, *owned = items;
-	double most = 0, bytes = 0;
-	size_t i, used = 0;
-	json_t *value, *batches = json_array(), *batch = NULL;
-	struct asl_env env = exec_env(x, f, f->input);
-	int rc = batch_limits(x, f, &env, batcher, &most, &bytes, &input, &fault);
-	if (!exec_handle(x, f, &env, rc, &fault)) {
-		json_decref(batches);
-		return NULL;
-	}
-	exec_env_done(&env);
-	*sizes = json_array();
-	json_array_foreach (items, i, value) {
-		json_t *made = NULL;
-		if (!item_input(x, f, (int64_t)i, value, &made)) {
-			json_decref(batches);
-			return NULL;
-		}
-		size_t size = asl_size_bytes(made);
-		if (!batch || (double)json_array_size(batch) >= most || (double)(used + size) > bytes) {
-			json_t *o = json_object();
-			if (input)
-				json_object_set(o, "BatchInput", input);
-			batch = json_array();
-			json_object_set_new(o, "Items", batch);
-			json_array_append_new(batches, o);
-			json_array_append_new(*sizes, json_integer(0));
-			used = asl_size_bytes(o);
-		}
-		json_array_append_new(batch, made);
-		json_array_set_new(*sizes, json_array_size(*sizes) - 1,
-				   json_integer((json_int_t)json_array_size(batch)));
-		used += size + 1;
-	}
-	return batches;
-}
-
-/* All items are known (taken): batches, then children. */
-static void run_items(struct exec *x, struct frame *f, json_t *items)
-{
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	size_t n = json_array_size(items);
-	bool batched = json_object_get(f->state->doc, "ItemBatcher") != NULL;
-	if (batched) {
-		json_t *sizes = NULL;
-		items = make_batches(x, f, items, &sizes);
-		if (!items) {
-			json_decref(sizes);
-			return;
-		}
-		json_object_set_new(f->task, "sizes", sizes);
-	}
-	db_exec(turn_db(x->t), &err, "UPDATE states_map_run SET items=?, batched=? WHERE arn=?", "iis", (int64_t)n,
-		(int64_t)batched, json_get_text(f->task, "map_run"));
-	json_set_int(f->task, "items", (int64_t)n);
-	take(&f->work, items);
-	json_set_int(f->task, "children", (int64_t)json_array_size(items));
-	f->phase = PHASE_CHILDREN;
-	exec_distributed_fill(x, f);
+		json_set_int(source, "most", (int64_t)most);
+	begin_feed(x, f, source, -1);
 }
 
 void exec_distributed_items(struct exec *x, struct frame *f, json_t *items)
 {
 	if (open_run(x, f, json_array_size(items)))
-		run_items(x, f, items);
-	else
-		json_decref(items);
+		begin_feed(x, f, json_pack("{s:O}", "items", items), (int64_t)json_array_size(items));
+	json_decref(items);
 }
 
 /* ---- children ---- */
 
-/* The way from the machine to this Map's item processor, as facts.scope tells it. */
-static json_t *scope_path(struct exec *x, struct frame *f)
+/* A UUID of version 7 whose order is that of the children: the run's time and random bits, then the index. */
+static const char *child_name(struct arena *a, const char *seed, int64_t start_ms, int64_t index)
 {
-	json_t *path = json_array(), *outer = json_object_get(x->facts, "scope");
-	for (struct frame *p = f; p; p = p->parent) {
-		bool parallel = p != f && p->state->type == ASL_PARALLEL;
-		int64_t branch = 0;
-		if (parallel)
-			for (struct frame *q = f; q; q = q->parent)
-				if (q->parent == p)
-					branch = q->index;
-		json_array_insert_new(path, 0, json_integer(branch));
-		json_array_insert_new(path, 0, json_string(p->state->name));
-	}
-	json_t *all = outer ? json_copy(outer) : json_array();
-	json_array_extend(all, path);
-	json_decref(path);
-	return all;
+	char hex[33];
+	size_t n = 0;
+	for (const char *p = seed; *p && n < 32; p++)
+		if (*p != '-')
+			hex[n++] = *p;
+	hex[n] = 0;
+	return arena_printf(a, "%08llx-%04llx-7%.3s-8%.3s-%.4s%08llx",
+			    (unsigned long long)(start_ms >> 16) & 0xffffffff, (unsigned long long)start_ms & 0xffff,
+			    hex, hex + 3, hex + 6, (unsigned long long)index & 0xffffffff);
 }
 
-static int64_t child_size(const struct frame *f, int64_t i)
+json_t *exec_child_facts(struct exec *x, const json_t *run, int64_t frame, int64_t index, int64_t items, json_t *scope,
+			 struct str input)
 {
-	const json_t *sizes = json_object_get(f->task, "sizes");
-	return sizes ? json_integer_value(json_array_get(sizes, (size_t)i)) : 1;
-}
-
-static int child_start(struct exec *x, struct frame *f, int64_t i, json_t *input, struct error *err)
-{
-	const json_t *config = json_object_get(json_object_get(f->state->doc, "ItemProcessor"), "ProcessorConfig");
-	const char *type = json_get_text(config, "ExecutionType"), *label = json_get_text(f->task, "label"),
-		   *name = turn_uuid(x->t);
+	static const char *const same[] = { "role", "hash", "logging", "revision" };
+	const json_t *config =
+		json_object_get(json_object_get(exec_frame(x, frame)->state->doc, "ItemProcessor"), "ProcessorConfig");
+	const char *type = json_get_text(config, "ExecutionType"), *label = json_get_text(run, "label"),
+		   *name = child_name(x->a, json_get_text(run, "seed"), x->start_ms, index);
 	bool express = type && strcmp(type, "EXPRESS") == 0;
 	const char *machine = arena_printf(x->a, "%s/%s", x->machine_name, label);
-	const char *rest = express ? arena_printf(x->a, "%s:%s:%s", machine, name, turn_uuid(x->t))
+	const char *rest = express ? arena_printf(x->a, "%s:%s:%s", machine, name, name)
 				   : arena_printf(x->a, "%s:%s", machine, name);
-	const char *arn = states_arn(x->s, x->a, express ? "express" : "execution", rest);
-	struct str text = asl_text(x->a, input);
-	json_t *facts = json_copy(x->facts);
-	static const char *const drop[] = {
-		"parent", "sync", "redrive_count", "redrive_ms", "version", "alias", "trace"
-	};
-	for (size_t k = 0; k < sizeof(drop) / sizeof(*drop); k++)
-		json_object_del(facts, drop[k]);
-	json_set_text(facts, "arn", arn);
+	json_t *facts = json_object();
+	for (size_t k = 0; k < sizeof(same) / sizeof(*same); k++)
+		json_copy_key(facts, x->facts, same[k]);
+	json_set_text(facts, "arn", states_arn(x->s, x->a, express ? "express" : "execution", rest));
 	json_set_text(facts, "name", name);
 	json_set_text(facts, "machine", states_arn(x->s, x->a, "stateMachine", machine));
 	json_set_text(facts, "machine_name", machine);
 	json_set_text(facts, "type", express ? "EXPRESS" : "STANDARD");
-	json_object_set_new(facts, "input", json_stringn(text.ptr, text.len));
+	json_object_set_new(facts, "input", json_stringn(input.ptr, input.len));
 	json_set_int(facts, "start_ms", x->now_ms);
-	json_set_text(facts, "map_run", json_get_text(f->task, "map_run"));
+	json_set_text(facts, "map_run", json_get_text(run, "map_run"));
 	json_set_text(facts, "label", label);
-	json_set_int(facts, "index", i);
-	json_set_int(facts, "item_count", json_object_get(f->task, "sizes") ? child_size(f, i) : 0);
-	json_object_set_new(facts, "scope", scope_path(x, f));
+	json_set_int(facts, "index", index);
+	json_set_int(facts, "item_count", items);
+	json_object_set(facts, "scope", scope);
 	json_set_text(facts, "parent", x->arn);
-	json_set_int(facts, "parent_frame", f->id);
-	json_set_int(facts, "parent_attempt", json_get_int(f->task, "attempt", 0));
+	json_set_int(facts, "parent_frame", frame);
+	json_set_int(facts, "parent_attempt", json_get_int(run, "attempt", 0));
+	return facts;
+}
+
+/* Starts one of `work` as an actor. */
+static int child_start(struct exec *x, struct frame *f, const json_t *one, struct error *err)
+{
+	CLEANUP_JSON json_t *scope = scope_path(x, f);
+	json_t *facts = exec_child_facts(x, f->task, f->id, json_get_int(one, "i", 0), json_get_int(one, "n", 0), scope,
+					 json_get_str(one, "in"));
 	if (execution_insert(x->t, facts, err) < 0) {
 		json_decref(facts);
 		return -1;
 	}
+	const char *arn = arena_strdup(x->a, json_get_str(facts, "arn"));
 	return turn_spawn(x->t, "states.execution", arn, json_pack("{s:o}", "facts", facts), err);
 }
 
-static bool over_threshold(const struct frame *f)
+bool exec_over_threshold(const json_t *run, int64_t failed)
 {
-	int64_t failed = json_get_int(f->task, "failed", 0), items = json_get_int(f->task, "items", 0);
-	bool has_count = json_get_bool(f->task, "has_count", false),
-	     has_percentage = json_get_bool(f->task, "has_percentage", false);
-	if (has_count && (double)failed > json_get_real(f->task, "count", 0))
+	int64_t items = json_get_int(run, "items", 0);
+	bool has_count = json_get_bool(run, "has_count", false),
+	     has_percentage = json_get_bool(run, "has_percentage", false);
+	if (has_count && (double)failed > json_get_real(run, "count", 0))
 		return true;
-	if (has_percentage && items && (double)failed * 100.0 / (double)items > json_get_real(f->task, "percentage", 0))
+	if (has_percentage && items && (double)failed * 100.0 / (double)items > json_get_real(run, "percentage", 0))
 		return true;
 	return !has_count && !has_percentage && failed > 0;
 }
 
-/* What the children gave, in the order of their items: {"arn","status","output"|"error","cause","input"}; owned, NULL
- * on a fault. */
-static json_t *results_read(struct exec *x, struct frame *f, struct error *err)
-{
-	CLEANUP_ROWS struct rows rows = { 0 };
-	bool inputs = json_object_get(f->state->doc, "ResultWriter") != NULL;
-	json_t *list = json_array();
-	int rc = db_query(
-		turn_db(x->t), &rows, err,
-		"SELECT arn, status, error, cause, output, input FROM states_execution WHERE map_run=? ORDER BY num",
-		"s", json_get_text(f->task, "map_run"));
-	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
-		static const char *const keys[] = { "arn", "status", "error", "cause" };
-		json_t *o = json_object();
-		for (int i = 0; i < 4; i++)
-			json_set_text(o, keys[i], rows_str(&rows, i).ptr);
-		if (!rows_null(&rows, 4))
-			json_object_set_new(o, "output", asl_read_json(x->a, rows_str(&rows, 4), false, NULL));
-		if (inputs)
-			json_object_set_new(o, "input", asl_read_json(x->a, rows_str(&rows, 5), false, NULL));
-		json_array_append_new(list, o);
-	}
-	if (rc < 0) {
-		json_decref(list);
-		return NULL;
-	}
-	return list;
-}
+/* ---- the end ---- */
 
-static void results_write(struct exec *x, struct frame *f, json_t *results)
+/* `fails`: the run has failed; what was not begun is written too. */
+static void results_write(struct exec *x, struct frame *f, bool fails)
 {
 	const json_t *writer = json_object_get(f->state->doc, "ResultWriter");
 	bool j = f->state->jsonata;
@@ -404,79 +357,114 @@ static void results_write(struct exec *x, struct frame *f, json_t *results)
 		return;
 	exec_env_done(&env);
 	f->phase = PHASE_WRITE;
-	json_t *p = json_pack("{s:I,s:I,s:s,s:O,s:O,s:O*}", "frame", (json_int_t)f->id, "attempt",
+	json_t *p = json_pack("{s:I,s:I,s:s,s:O,s:O*,s:I,s:I,s:b}", "frame", (json_int_t)f->id, "attempt",
 			      (json_int_t)f->attempt, "map_run", json_get_text(f->task, "map_run"), "params", params,
-			      "results", results, "config", json_object_get(writer, "WriterConfig"));
+			      "config", json_object_get(writer, "WriterConfig"), "position",
+			      (json_int_t)task_int(f, "position"), "index", (json_int_t)f->next, "rest",
+			      fails && !json_get_bool(f->task, "end", false));
+	json_set_text(p, "machine",
+		      states_arn(x->s, x->a, "stateMachine",
+				 arena_printf(x->a, "%s/%s", x->machine_name, json_get_text(f->task, "label"))));
+	if (fails)
+		json_object_set(p, "queued", f->work);
 	turn_effect(x->t, "states.write",
 		    arena_printf(x->a, "%s/%lld/%lld/w", x->arn, (long long)f->id, (long long)f->attempt), p);
+}
+
+static bool has_writer(const struct frame *f)
+{
+	const json_t *writer = json_object_get(f->state->doc, "ResultWriter");
+	return json_object_get(writer, f->state->jsonata ? "Arguments" : "Parameters") != NULL;
+}
+
+/* As exec_fault for a fault of the language, with the run closed before. */
+static void run_asl_fault(struct exec *x, struct frame *f, struct asl_fault *fault)
+{
+	close_run(x, f, "FAILED");
+	exec_distributed_cancel(x, f);
+	f->phase = PHASE_BEGIN;
+	exec_asl_fault(x, f, fault);
 }
 
 static void run_done(struct exec *x, struct frame *f)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	CLEANUP_JSON json_t *results = results_read(x, f, &err);
-	const json_t *writer = json_object_get(f->state->doc, "ResultWriter");
-	size_t i;
-	json_t *one;
-	if (!results) {
+	if (has_writer(f)) {
+		results_write(x, f, false);
+		return;
+	}
+	json_t *result = exec_results_read(
+		x, json_get_text(f->task, "map_run"),
+		json_object_get(json_object_get(f->state->doc, "ResultWriter"), "WriterConfig"), &err);
+	if (result)
+		run_succeeded(x, f, result);
+	else if (error_is(&err, "limit"))
+		run_failed(
+			x, f, "States.DataLimitExceeded",
+			arena_printf(x->a,
+				     "The state/task '%s' returned a result with a size exceeding the maximum number "
+				     "of bytes service limit.",
+				     f->state->name));
+	else
 		run_failed(x, f, "States.Runtime", error_text(&err));
+}
+
+static void children_stop(struct exec *x, struct frame *f);
+
+/* Too many have failed: the others are stopped, and a ResultWriter still writes what there is. */
+static void run_exceeded(struct exec *x, struct frame *f)
+{
+	static const char error[] = "States.ExceedToleratedFailureThreshold",
+			  cause[] = "The specified tolerated failure threshold was exceeded";
+	if (!has_writer(f)) {
+		run_failed(x, f, error, cause);
 		return;
 	}
-	if (json_object_get(writer, f->state->jsonata ? "Arguments" : "Parameters")) {
-		results_write(x, f, results);
-		return;
-	}
-	json_t *out = json_array();
-	json_array_foreach (results, i, one) {
-		json_t *output = json_object_get(one, "output");
-		if (output)
-			json_array_append(out, output);
-		else
-			json_array_append_new(
-				out, exec_error_output(x, json_get_text(one, "error"), json_get_text(one, "cause")));
-	}
-	run_succeeded(x, f, out);
+	children_stop(x, f);
+	json_set_text(f->task, "error", error);
+	json_set_text(f->task, "cause", cause);
+	results_write(x, f, true);
 }
 
 void exec_distributed_fill(struct exec *x, struct frame *f)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	int64_t n = json_get_int(f->task, "children", 0), most = json_get_int(f->task, "concurrency", 0), started = 0;
-	bool batched = json_object_get(f->task, "sizes") != NULL;
+	int64_t most = task_int(f, "concurrency"), started = 0;
 	if (f->phase != PHASE_CHILDREN)
 		return;
+	if (json_get_text(f->task, "error")) { /* it has failed, and its writer's arguments took a while */
+		results_write(x, f, true);
+		return;
+	}
 	if (most <= 0 || most > states_quota.map_children)
 		most = states_quota.map_children;
 	int more = exec_distributed_redrive(x, f, most, &err);
-	if (more < 0) {
+	if (more < 0)
 		run_failed(x, f, "States.Runtime", error_text(&err));
-		return;
-	}
 	if (more)
 		return;
-	while (f->running < most && f->next < n) {
-		json_t *value = json_array_get(f->work, (size_t)f->next), *input = NULL;
+	while (f->running < most && json_array_size(f->work)) {
 		if (started++ == STARTS_AT_ONCE) {
 			exec_ready(x, f);
 			return;
 		}
-		if (batched)
-			input = json_incref(value);
-		else if (!item_input(x, f, f->next, value, &input))
-			return;
-		int rc = child_start(x, f, f->next, input, &err);
-		json_decref(input);
-		if (rc < 0) {
+		if (child_start(x, f, json_array_get(f->work, 0), &err) < 0) {
 			run_failed(x, f, "States.Runtime", error_text(&err));
 			return;
 		}
-		f->next++;
+		json_array_remove(f->work, 0);
 		f->running++;
 	}
-	if (f->next == n)
-		take(&f->work, NULL);
-	if (f->running == 0 && f->next == n)
+	bool end = json_get_bool(f->task, "end", false), asked = json_get_bool(f->task, "asked", false);
+	if (!end && !asked && json_array_size(f->work) == 0)
+		ask(x, f);
+	else if (end && !asked && f->running == 0 && json_array_size(f->work) == 0)
 		run_done(x, f);
+}
+
+static void count_failed(struct frame *f, int64_t items)
+{
+	json_set_int(f->task, "failed", task_int(f, "failed") + items);
 }
 
 static void child_ended(struct exec *x, struct frame *f, const json_t *event)
@@ -485,58 +473,151 @@ static void child_ended(struct exec *x, struct frame *f, const json_t *event)
 		return;
 	f->running--;
 	f->done++;
+	if (json_get_text(f->task, "error"))
+		return;
 	if (strcmp(json_get_text(event, "status"), "SUCCEEDED") != 0) {
-		json_set_int(f->task, "failed",
-			     json_get_int(f->task, "failed", 0) + child_size(f, json_get_int(event, "index", 0)));
-		if (over_threshold(f)) {
-			run_failed(x, f, "States.ExceedToleratedFailureThreshold",
-				   "The specified tolerated failure threshold was exceeded");
+		count_failed(f, json_get_int(event, "items", 1));
+		if (exec_over_threshold(f->task, task_int(f, "failed"))) {
+			run_exceeded(x, f);
 			return;
 		}
 	}
 	exec_distributed_fill(x, f);
 }
 
+/* ---- pieces ---- */
+
+static int write_done(struct exec *x, struct frame *f, json_t *done, struct error *err)
+{
+	json_t *one;
+	size_t i;
+	json_array_foreach (done, i, one) {
+		int64_t items = json_get_int(json_object_get(one, "facts"), "item_count", 0);
+		if (execution_insert_ended(x->t, one, err) < 0)
+			return -1;
+		f->done++;
+		if (strcmp(json_get_text(one, "st"), "SUCCEEDED") != 0)
+			count_failed(f, items ? items : 1);
+	}
+	return 0;
+}
+
+/* True: the event tells of a fault, which was dealt with. */
+static bool piece_fault(struct exec *x, struct frame *f, const json_t *event)
+{
+	const json_t *why = json_object_get(event, "fault");
+	const char *error = json_get_text(why, "error"), *cause = json_get_text(why, "cause"),
+		   *location = json_get_text(why, "location");
+	if (!why)
+		return false;
+	if (json_get_bool(why, "whole", false)) {
+		run_failed(x, f, error, cause);
+		return true;
+	}
+	struct asl_fault fault = ASL_FAULT_INIT;
+	asl_fault_set(&fault, error, "%s", cause ? cause : "");
+	fault.location = location ? mem_strdup(location) : NULL;
+	run_asl_fault(x, f, &fault);
+	return true;
+}
+
+/* The items were counted, or a part of them. */
+static void piece_counted(struct exec *x, struct frame *f, bool end)
+{
+	if (end) {
+		json_set_int(f->task, "items", task_int(f, "position"));
+		json_set_bool(f->task, "counted", true);
+		json_set_int(f->task, "position", 0);
+		f->phase = PHASE_CHILDREN;
+	}
+	ask(x, f);
+}
+
+static void piece_came(struct exec *x, struct frame *f, const json_t *event)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	bool end = json_get_bool(event, "end", false);
+	json_set_bool(f->task, "asked", false);
+	json_object_set(f->task, "position", json_object_get(event, "position"));
+	if (f->phase == PHASE_READ) {
+		if (!piece_fault(x, f, event))
+			piece_counted(x, f, end);
+		return;
+	}
+	if (f->phase != PHASE_CHILDREN)
+		return;
+	f->next = json_get_int(event, "index", f->next);
+	json_set_bool(f->task, "end", end);
+	if (!json_get_bool(f->task, "counted", false))
+		json_set_int(f->task, "items", task_int(f, "position"));
+	json_array_extend(f->work, json_object_get(event, "inputs"));
+	if (write_done(x, f, json_object_get(event, "done"), &err) < 0 ||
+	    db_exec(turn_db(x->t), &err, "UPDATE states_map_run SET items=? WHERE arn=?", "is", task_int(f, "items"),
+		    json_get_text(f->task, "map_run")) < 0) {
+		run_failed(x, f, "States.Runtime", error_text(&err));
+		return;
+	}
+	if (piece_fault(x, f, event))
+		return;
+	if (task_int(f, "failed") && exec_over_threshold(f->task, task_int(f, "failed")))
+		run_exceeded(x, f);
+	else
+		exec_distributed_fill(x, f);
+}
+
+static void results_written(struct exec *x, struct frame *f, const json_t *event)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	const char *error = json_get_text(f->task, "error");
+	json_t *result = exec_results_commit(x, json_get_text(f->task, "map_run"), event, &err);
+	if (!result)
+		run_failed(x, f, "States.ResultWriterFailed", error_text(&err));
+	else if (error)
+		run_failed(x, f, error, json_get_text(f->task, "cause"));
+	else
+		run_succeeded(x, f, json_incref(result));
+	json_decref(result);
+}
+
 void exec_distributed_event(struct exec *x, struct frame *f, const json_t *event)
 {
 	const char *type = json_get_text(event, "type");
-	json_t *items = json_object_get(event, "items"), *result = json_object_get(event, "result");
 	if (strcmp(type, "child-ended") == 0) {
 		child_ended(x, f, event);
-	} else if (strcmp(type, "items") == 0 && f->phase == PHASE_READ) {
-		if (items)
-			run_items(x, f, json_incref(items));
-		else
-			run_failed(x, f, "States.ItemReaderFailed", json_get_text(event, "cause"));
+	} else if (strcmp(type, "children") == 0) {
+		piece_came(x, f, event);
 	} else if (strcmp(type, "written") == 0 && f->phase == PHASE_WRITE) {
-		if (!result) {
-			run_failed(x, f, "States.ResultWriterFailed", json_get_text(event, "cause"));
-			return;
-		}
-		run_succeeded(x, f, json_incref(result));
+		results_written(x, f, event);
 	} else if (strcmp(type, "map-update") == 0 && f->phase == PHASE_CHILDREN) {
 		json_object_set(f->task, "concurrency", json_object_get(event, "concurrency"));
 		json_set_real(f->task, "count", (double)json_get_int(event, "tolerated_count", 0));
 		json_object_set(f->task, "percentage", json_object_get(event, "tolerated_percentage"));
+		if (json_get_int(event, "tolerated_count", 0) > 0)
+			json_set_bool(f->task, "has_count", true);
+		if (json_get_real(event, "tolerated_percentage", 0) > 0)
+			json_set_bool(f->task, "has_percentage", true);
 		exec_ready(x, f);
 	}
 }
 
-void exec_distributed_cancel(struct exec *x, struct frame *f)
+/* Stops the children that run. */
+static void children_stop(struct exec *x, struct frame *f)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	CLEANUP_ROWS struct rows rows = { 0 };
-	const char *arn = json_get_text(f->task, "map_run");
+	const char *arn = json_get_text(f->task, "map_run"), *running[1024],
+		   *machine = states_arn(x->s, x->a, "stateMachine",
+					 arena_printf(x->a, "%s/%s", x->machine_name, json_get_text(f->task, "label")));
 	int64_t stop_ms;
-	if (!arn || !x->t)
-		return;
-	const char *running[1024];
 	size_t n;
 	do {
 		n = 0;
+		/* by the index on what runs: the run itself may have a million children */
 		if (db_query(turn_db(x->t), &rows, &err,
-			     "SELECT arn FROM states_execution WHERE map_run=? AND status='RUNNING' LIMIT 1024", "s",
-			     arn) < 0)
+			     "SELECT arn FROM states_execution WHERE machine=? AND status='RUNNING' AND +map_run=? "
+			     "LIMIT "
+			     "1024",
+			     "ss", machine, arn) < 0)
 			return;
 		while (n < 1024 && rows_next(&rows, &err) > 0)
 			running[n++] = arena_strdup(x->a, rows_str(&rows, 0));
@@ -545,5 +626,12 @@ void exec_distributed_cancel(struct exec *x, struct frame *f)
 			if (execution_stop(x->s, x->t, running[i], NULL, NULL, &stop_ms, &err) < 0)
 				return;
 	} while (n == 1024);
+}
+
+void exec_distributed_cancel(struct exec *x, struct frame *f)
+{
+	if (!json_get_text(f->task, "map_run") || !x->t)
+		return;
+	children_stop(x, f);
 	close_run(x, f, "ABORTED");
 }

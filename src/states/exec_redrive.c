@@ -20,7 +20,7 @@ static bool keeps_run(const json_t *o, bool failing)
 	const json_t *task = json_object_get(o, "ta");
 	int64_t phase = json_get_int(o, "ph", 0);
 	bool among = phase == PHASE_CHILDREN || phase == PHASE_WRITE || (failing && phase == PHASE_BEGIN);
-	return among && json_get_text(task, "map_run") && json_object_get(task, "children");
+	return among && json_get_text(task, "map_run") && json_get_int(o, "nx", 0) > 0;
 }
 
 static void frame_snapshot(struct exec *x, json_t *o, bool failing)
@@ -64,7 +64,7 @@ void exec_snapshot(struct exec *x, struct frame *failing)
 {
 	json_t *o;
 	size_t i;
-	if (!x->t || (x->express && !json_get_text(x->facts, "map_run")))
+	if ((!x->t || x->express) && !json_get_text(x->facts, "map_run"))
 		return;
 	json_decref(x->redrive);
 	if (x->express) {
@@ -134,8 +134,11 @@ static int run_open(struct exec *x, struct frame *f, const char *arn, struct err
 	f->running = 0;
 	json_set_int(f->task, "attempt", f->attempt);
 	json_set_int(f->task, "failed", 0);
-	json_set_int(f->task, "redriven", 0); /* number of the last row that was looked at */
-	json_object_del(f->task, "redrive");
+	json_set_int(f->task, "redriven", 0);   /* number of the last row that was looked at */
+	json_set_bool(f->task, "asked", false); /* what was on its way has another attempt's number */
+	static const char *const over[] = { "redrive", "error", "cause" };
+	for (size_t i = 0; i < sizeof(over) / sizeof(*over); i++)
+		json_object_del(f->task, over[i]);
 	return 0;
 }
 

@@ -20,8 +20,7 @@ static void add_json(struct exec *x, struct buf *b, const json_t *value)
 	free(text);
 }
 
-/* A JSON string literal of the bytes. */
-static void add_quoted(struct buf *b, struct str s)
+void history_quote(struct buf *b, struct str s)
 {
 	static const char hex[] = "0123456789abcdef";
 	buf_reserve(b, s.len + 2);
@@ -80,9 +79,9 @@ int64_t history_state_entered(struct exec *x, struct frame *f)
 	if (!x->record)
 		return id;
 	buf_addz(&x->lines, ",\"stateEnteredEventDetails\":{\"name\":");
-	add_quoted(&x->lines, str_from(f->state->name));
+	history_quote(&x->lines, str_from(f->state->name));
 	buf_addz(&x->lines, ",\"input\":");
-	add_quoted(&x->lines, exec_text(x, f->input));
+	history_quote(&x->lines, exec_text(x, f->input));
 	buf_add_char(&x->lines, '}');
 	close_line(x);
 	return id;
@@ -97,16 +96,16 @@ int64_t history_state_exited(struct exec *x, struct frame *f, json_t *output, js
 	if (!x->record)
 		return id;
 	buf_addz(&x->lines, ",\"stateExitedEventDetails\":{\"name\":");
-	add_quoted(&x->lines, str_from(f->state->name));
+	history_quote(&x->lines, str_from(f->state->name));
 	buf_addz(&x->lines, ",\"output\":");
-	add_quoted(&x->lines, exec_text(x, output));
+	history_quote(&x->lines, exec_text(x, output));
 	if (json_object_size(assigned)) {
 		buf_addz(&x->lines, ",\"assignedVariables\":{");
 		json_object_foreach (assigned, key, value) {
 			buf_addz(&x->lines, sep);
-			add_quoted(&x->lines, str_from(key));
+			history_quote(&x->lines, str_from(key));
 			buf_add_char(&x->lines, ':');
-			add_quoted(&x->lines, exec_text(x, value));
+			history_quote(&x->lines, exec_text(x, value));
 			sep = ",";
 		}
 		buf_add_char(&x->lines, '}');

@@ -1,4 +1,4 @@
-/* integ.c - the effects of Task and distributed Map states: call, read items, write results, log. See integ.h. */
+/* integ.c - the effects of Task and distributed Map states: call, log; the table of all. See integ.h. */
 #include "states/integ.h"
 
 #include <stdatomic.h>
@@ -85,36 +85,6 @@ void integ_in_turn(struct exec *x, struct frame *f, const struct resource *r)
 	integ_event(x, f, k.event);
 }
 
-/* ---- items ---- */
-
-static void perform_read(void *ctx, struct engine *e, const struct effect *fx)
-{
-	struct arena a = ARENA_INIT;
-	const char *why = NULL;
-	json_t *event = event_new(fx, "items");
-	json_t *items = integ_items(ctx, &a, fx->payload, &why);
-	if (items)
-		json_object_set_new(event, "items", items);
-	else
-		json_set_text(event, "cause", why);
-	engine_effect_done(e, fx->seq, event);
-	arena_release(&a);
-}
-
-static void perform_write(void *ctx, struct engine *e, const struct effect *fx)
-{
-	struct arena a = ARENA_INIT;
-	const char *why = NULL;
-	json_t *event = event_new(fx, "written");
-	json_t *result = integ_results(ctx, &a, fx->payload, &why);
-	if (result)
-		json_object_set_new(event, "result", result);
-	else
-		json_set_text(event, "cause", why);
-	engine_effect_done(e, fx->seq, event);
-	arena_release(&a);
-}
-
 /* ---- logs ---- */
 
 static void perform_log(void *ctx, struct engine *e, const struct effect *fx)
@@ -139,8 +109,8 @@ int integ_effects_init(struct states *s)
 {
 	const struct effect_type types[] = {
 		{ .name = "states.task", .perform = perform_task, .ctx = s, .blocking = true },
-		{ .name = "states.read", .perform = perform_read, .ctx = s, .blocking = true },
-		{ .name = "states.write", .perform = perform_write, .ctx = s, .blocking = true },
+		{ .name = "states.children", .perform = exec_feed_perform, .ctx = s, .blocking = true },
+		{ .name = "states.write", .perform = exec_results_perform, .ctx = s, .blocking = true },
 		{ .name = "states.log", .perform = perform_log, .ctx = s, .blocking = true },
 	};
 	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)

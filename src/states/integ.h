@@ -85,10 +85,6 @@ void integ_add_metadata(struct arena *a, json_t *output, const char *request_id,
 /* The same from an object of headers. */
 void integ_add_headers(json_t *output, json_t *headers, const char *request_id, int status);
 
-/* The items an ItemReader names (effect thread): owned list, or NULL with *why. payload: see exec_distributed.c. */
-json_t *integ_items(struct states *s, struct arena *a, json_t *payload, const char **why);
-/* Writes what a map run gave: owned {"MapRunArn","ResultWriterDetails"}, or NULL with *why. */
-json_t *integ_results(struct states *s, struct arena *a, json_t *payload, const char **why);
 int integ_effects_init(struct states *s);
 extern struct wire_server *integ_wire;
 

@@ -32,15 +32,18 @@ struct states_quota {
 	int64_t map_inline;   /* parallel iterations of an inline Map */
 	int64_t map_children; /* parallel children of a distributed Map */
 	int64_t express_ms;   /* an express execution's life */
+	int64_t result_bytes; /* of one file of a ResultWriter; Quern's own number */
 };
 extern struct states_quota states_quota;
 
 struct waiter;
+struct feed;
 struct states {
 	struct states_options o;
 	struct jsonata *jsonata;
-	pthread_mutex_t lock;   /* guards `machines` */
+	pthread_mutex_t lock;   /* guards `machines` and `feeds` */
 	struct map machines;    /* hash -> struct machine_pool: parsed definitions not in use */
+	struct feed *feeds;     /* of map runs, between two of their effects (exec_feed.c) */
 	struct waiter *waiters; /* core thread: clients waiting for an activity's task or an express execution's end */
 	_Atomic bool stopping;  /* states_stop was called */
 };
@@ -148,6 +151,9 @@ json_t *execution_facts(const struct start_target *g, const char *arn, const cha
 int execution_insert(struct turn *t, const json_t *facts, struct error *err);
 /* Sets redriveCount, redriveDate, redriveStatus and redriveStatusReason of a description. */
 void execution_show_redrive(struct arena *a, json_t *o, const struct execution_row *x, int64_t now_ms);
+/* The same for one that has ended already: its row and its history. done: {"facts", "st", "ms", "out", "er", "ca", "h",
+ * "ev", "rs"} as exec_feed.c makes it. */
+int execution_insert_ended(struct turn *t, const json_t *done, struct error *err);
 /* Marks it ABORTED and tells the actor. */
 int execution_stop(struct states *s, struct turn *t, const char *arn, const char *error, const char *cause,
 		   int64_t *stop_ms, struct error *err);

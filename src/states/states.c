@@ -62,6 +62,7 @@ void states_free(struct states *s)
 {
 	if (!s)
 		return;
+	exec_feeds_release(s);
 	for (size_t i = 0; i < s->machines.count; i++) {
 		struct machine_pool *p = s->machines.entries[i].value;
 		while (p->count)

@@ -398,14 +398,6 @@ static void sync_done(void *arg, int rc, struct error *err)
 		wire_answer(y->c, rc, NULL, err);
 }
 
-static uint64_t random_kernel(void *ctx)
-{
-	uint64_t v;
-	(void)ctx;
-	random_bytes(&v, sizeof(v));
-	return v;
-}
-
 /* An express execution that never waits runs here and now. 1 done, 0 it may wait, < 0. */
 static int sync_in_memory(struct call *c, struct states *s, const json_t *in, const struct start_target *g,
 			  struct db *db, json_t **out, struct error *err)
@@ -428,7 +420,7 @@ static int sync_in_memory(struct call *c, struct states *s, const json_t *in, co
 	struct str input = json_get_str(in, "input");
 	exec_init(&x, s, c->arena);
 	x.now_ms = clock_now_ms();
-	x.random = random_kernel;
+	x.random = exec_random_kernel;
 	x.m = m;
 	exec_facts(&x, execution_facts(g, arn, name, input.ptr ? input : STR("{}"), x.now_ms));
 	json_set_text(x.facts, "trace", json_get_text(in, "traceHeader"));
@@ -449,7 +441,7 @@ ASYNC(api_execution_sync)
 	const char *name = json_get_text(in, "name");
 	json_t *out = NULL;
 	struct db *db = store_read_begin(engine_store(c->engine), &err);
-	int rc = db ? start_target_find(s, db, c->arena, json_get_text(in, "stateMachineArn"), random_kernel(NULL), &g,
+	int rc = db ? start_target_find(s, db, c->arena, json_get_text(in, "stateMachineArn"), exec_random_kernel(NULL), &g,
 					&err)
 		    : -1;
 	if (rc == 0 && !g.machine.express)

@@ -14,7 +14,8 @@ struct states_quota states_quota = { .payload_bytes = 262144,
 				     .aliases = 100,
 				     .map_inline = 40,
 				     .map_children = 10000,
-				     .express_ms = 300000 };
+				     .express_ms = 300000,
+				     .result_bytes = 128 << 20 };
 
 const struct store_migration states_migrations[] = {
 	{ "states", 1,
@@ -62,6 +63,7 @@ const struct store_migration states_migrations[] = {
 	  "NULL, items INTEGER NOT NULL, batched INTEGER NOT NULL, redrive_count INTEGER NOT NULL, redrive_ms INTEGER "
 	  "NOT NULL, written INTEGER NOT NULL);"
 	  "CREATE INDEX states_map_run_execution ON states_map_run(execution, arn);" },
+	{ "states", 2, "ALTER TABLE states_map_run ADD COLUMN feed TEXT;" },
 	{ 0 },
 };
 
