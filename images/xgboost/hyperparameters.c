@@ -312,9 +312,12 @@ static int read_real(const char *s, double *out)
 
 static void split_items(const char *s, struct hyperparameter *v)
 {
+	size_t most = 1;
+	for (const char *p = s; *p; p++)
+		most += *p == ',';
+	v->items = mem_need(calloc(most, sizeof *v->items));
 	for (;;) {
 		size_t n = strcspn(s, ",");
-		v->items = mem_need(realloc(v->items, (v->item_count + 1) * sizeof *v->items));
 		v->items[v->item_count++] = mem_need(strndup(s, n));
 		if (!s[n])
 			return;

@@ -45,5 +45,12 @@ void mem_cleanup_free(void *pptr);
 #define CLEANUP_FREE __attribute__((cleanup(mem_cleanup_free)))
 void fd_cleanup_close(int *fd);
 #define CLEANUP_FD __attribute__((cleanup(fd_cleanup_close)))
+/* The descriptor, which the caller now owns: the variable no longer closes it. */
+static inline int fd_take(int *fd)
+{
+	int taken = *fd;
+	*fd = -1;
+	return taken;
+}
 
 #endif

@@ -7,6 +7,13 @@
 
 #include "base/log.h"
 
+#undef error_set
+#undef error_errno
+#undef error_aws
+#undef error_http
+#undef error_wrap
+#undef error_move
+
 static void put(struct error *err, int status, const char *code, char *message)
 {
 	if (!err) {

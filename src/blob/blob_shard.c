@@ -39,8 +39,7 @@ static int shard_new(struct blob_store *bs, struct blob_shard **out, struct erro
 	if (make_dir(bs->root_fd, upper, &up, err) < 0 || make_dir(up, lower, &fd, err) < 0)
 		return -1;
 	struct blob_shard *shard = mem_calloc(1, sizeof(*shard));
-	shard->fd = fd;
-	fd = -1;
+	shard->fd = fd_take(&fd);
 	memcpy(shard->prefix, prefix, sizeof(prefix));
 	shard->next = bs->shards;
 	bs->shards = shard;

@@ -41,7 +41,7 @@ static int read_target(struct config *c, const char *wanted, struct target *out)
 	if (!phase || !strcmp(phase, "stopped"))
 		return fail(NULL, "task %s is %s", out->task, phase ? phase : "unknown");
 	out->supervisor = json_get_int(state, "pid", 0);
-	out->runtime = arena_strdup(&c->arena, str_from(runtime));
+	out->runtime = runtime ? arena_strdup(&c->arena, str_from(runtime)) : NULL;
 	out->crun = json_get_bool(options, "crun", false);
 	out->rootless = json_get_bool(options, "rootless", false);
 	out->cgroup = cgroup_mode_of(cgroup ? cgroup : "none");
@@ -77,6 +77,8 @@ static int run(struct config *c, const struct target *t, char **command)
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 	size_t n = 0, k = 0;
+	if (!t->runtime)
+		return fail(NULL, "task %s does not say which OCI runtime it has", t->task);
 	while (command[n])
 		n++;
 	char **argv = ARENA_ARRAY(&c->arena, char *, n + 20);

@@ -73,7 +73,7 @@ static int list_images(struct call *c, struct db *db, json_t *in, json_t **out, 
 		if (!wanted(in, !rows_null(&rows, 1)) || at++ < skip)
 			continue;
 		if ((int64_t)json_array_size(ids) == limit) {
-			json_object_set_new(*out, "nextToken", json_sprintf("%lld", (long long)(skip + limit)));
+			json_object_set_new(*out, "nextToken", json_sprintf("%lld", (long long)skip + limit));
 			return 0;
 		}
 		json_t *id = json_pack("{s:s}", "imageDigest", rows_str(&rows, 0).ptr);

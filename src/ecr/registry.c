@@ -303,8 +303,12 @@ static void raw_begin(struct wire_request *r, void *ctx)
 	c->op = find_op(rops_blob, c->method, target);
 	if (!c->op)
 		c->op = find_op(rops_manifest, c->method, target);
-	int rc = c->op ? (target == ROP_PRUNE ? 0 : find_repository(c, &err))
-		       : registry_error(&err, "UNSUPPORTED", "the method %.*s is not allowed here", STR_ARG(c->method));
+	if (!c->op) {
+		registry_error(&err, "UNSUPPORTED", "the method %.*s is not allowed here", STR_ARG(c->method));
+		rcall_fail(c, &err);
+		return;
+	}
+	int rc = target == ROP_PRUNE ? 0 : find_repository(c, &err);
 	if (rc == 0 && c->op->begin)
 		rc = c->op->begin(c, &err);
 	if (rc < 0)

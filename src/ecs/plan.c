@@ -175,7 +175,7 @@ static void add_mounts(struct plan *p, const json_t *c, json_t *out)
 	json_array_foreach (json_get_path(c, "linuxParameters.tmpfs"), i, one)
 		json_array_append_new(mounts, json_pack("{s:s,s:s,s:I}", "type", "tmpfs", "target",
 							json_get_text(one, "containerPath"), "size",
-							(json_int_t)(json_get_int(one, "size", 1) * MIB)));
+							(json_int_t)json_get_int(one, "size", 1) * MIB));
 	json_object_set_new(out, "mounts", mounts);
 }
 

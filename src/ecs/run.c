@@ -348,7 +348,7 @@ static int start_all(struct run *r)
 				ecs_arn(r->e, r->a, "container-instance",
 					arena_printf(r->a, "%s/%s", r->cluster, ecs_instance_id(r->a, r->cluster)));
 			json_array_append_new(r->failures, json_pack("{s:s,s:s}", "arn", arn, "reason", why));
-			if (strcmp(r->launch, "FARGATE")) /* one instance, one failure */
+			if (str_eqz(str_from(r->launch), "EC2")) /* one instance, one failure */
 				break;
 		} else if (start_one(r, n) < 0) {
 			return -1;

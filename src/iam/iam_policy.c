@@ -143,7 +143,7 @@ int iam_op_list_inline(struct call *c, struct db *db, json_t *in, json_t **out, 
 
 static json_t *policy_json(struct rows *rows)
 {
-	double created = (double)(rows_int(rows, 5) / 1000);
+	double created = iam_seconds(rows_int(rows, 5));
 	json_t *p = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:b, s:f, s:f}", "PolicyName", rows_str(rows, 1).ptr,
 			      "PolicyId", rows_str(rows, 3).ptr, "Arn", rows_str(rows, 0).ptr, "Path",
 			      rows_str(rows, 2).ptr, "DefaultVersionId", "v1", "AttachmentCount",
@@ -245,7 +245,7 @@ int iam_op_get_policy_version(struct call *c, struct db *db, json_t *in, json_t 
 				 STR_ARG(arn), STR_ARG(version));
 	*out = json_pack("{s:{s:s, s:s, s:b, s:f}}", "PolicyVersion", "Document",
 			 iam_encode_document(c->arena, rows_str(&rows, 0)), "VersionId", "v1", "IsDefaultVersion", 1,
-			 "CreateDate", (double)(rows_int(&rows, 1) / 1000));
+			 "CreateDate", iam_seconds(rows_int(&rows, 1)));
 	return 0;
 }
 

@@ -47,7 +47,7 @@ int iam_need_role(struct iam *i, struct db *db, struct arena *a, struct str name
 static json_t *role_json(struct arena *a, const struct iam_role *r, bool whole)
 {
 	json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:f, s:s}", "Path", r->path.ptr, "RoleName", r->name.ptr,
-				"RoleId", r->id.ptr, "Arn", r->arn, "CreateDate", (double)(r->created_ms / 1000),
+				"RoleId", r->id.ptr, "Arn", r->arn, "CreateDate", iam_seconds(r->created_ms),
 				"AssumeRolePolicyDocument", iam_encode_document(a, r->document));
 	json_set_text(out, "Description", r->description.ptr);
 	json_set_int(out, "MaxSessionDuration", r->max_session_s);

@@ -14,7 +14,7 @@ static json_t *user_json(struct iam *i, struct arena *a, struct rows *rows, bool
 	json_t *u = json_pack("{s:s, s:s, s:s, s:s, s:f}", "Path", rows_str(rows, 1).ptr, "UserName",
 			      rows_str(rows, 0).ptr, "UserId", rows_str(rows, 2).ptr, "Arn",
 			      iam_arn(i, a, "user", rows_str(rows, 1), rows_str(rows, 0)), "CreateDate",
-			      (double)(rows_int(rows, 3) / 1000));
+			      iam_seconds(rows_int(rows, 3)));
 	if (whole && !rows_null(rows, 4))
 		json_object_set_new(u, "Tags", iam_tag_list(rows_str(rows, 4)));
 	return u;
@@ -133,8 +133,7 @@ int iam_op_create_key(struct call *c, struct turn *t, json_t *in, json_t **out, 
 		    key, user, secret, turn_now_ms(t)) < 0)
 		return -1;
 	*out = json_pack("{s:{s:s%, s:s, s:s, s:s, s:f}}", "AccessKey", "UserName", user.ptr, user.len, "AccessKeyId",
-			 key, "Status", "Active", "SecretAccessKey", secret, "CreateDate",
-			 (double)(turn_now_ms(t) / 1000));
+			 key, "Status", "Active", "SecretAccessKey", secret, "CreateDate", iam_seconds(turn_now_ms(t)));
 	return 0;
 }
 
@@ -182,7 +181,7 @@ int iam_op_list_keys(struct call *c, struct db *db, json_t *in, json_t **out, st
 		json_array_append_new(list, json_pack("{s:s%, s:s, s:s, s:f}", "UserName", user.ptr, user.len,
 						      "AccessKeyId", rows_str(&rows, 0).ptr, "Status",
 						      rows_int(&rows, 1) ? "Active" : "Inactive", "CreateDate",
-						      (double)(rows_int(&rows, 2) / 1000)));
+						      iam_seconds(rows_int(&rows, 2))));
 	*out = json_pack("{s:o, s:b}", "AccessKeyMetadata", list, "IsTruncated", 0);
 	return rc;
 }

@@ -79,6 +79,12 @@ struct iam_page {
 	int64_t limit;
 };
 struct iam_page iam_page_of(const json_t *in);
+/* A time as IAM gives it: whole seconds. */
+static inline double iam_seconds(int64_t ms)
+{
+	int64_t whole = ms / 1000;
+	return (double)whole;
+}
 /* Ends a page: IsTruncated and Marker; `list` has at most limit + 1 elements, `key` names the member that Marker
  * repeats. */
 json_t *iam_page_out(const struct iam_page *page, const char *member, json_t *list, const char *key);

@@ -68,7 +68,7 @@ int iam_new_session(struct iam *i, struct turn *t, const char *role, const char 
 static json_t *credentials_json(const struct iam_session *s)
 {
 	return json_pack("{s:s, s:s, s:s, s:f}", "AccessKeyId", s->access_key, "SecretAccessKey", s->secret_key,
-			 "SessionToken", s->token, "Expiration", (double)(s->expires_ms / 1000));
+			 "SessionToken", s->token, "Expiration", iam_seconds(s->expires_ms));
 }
 
 static int op_assume_role(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)

@@ -1,31 +1,5 @@
 /* name.c - how clients name functions, and the errors that have the name in them. */
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "lambda/room.h"
-
-int lambda_invalid(struct error *err, const char *fmt, ...)
-{
-	va_list ap;
-	va_start(ap, fmt);
-	CLEANUP_FREE char *text = NULL;
-	if (vasprintf(&text, fmt, ap) < 0)
-		BUG("out of memory");
-	va_end(ap);
-	return error_http(err, 400, "InvalidParameterValueException", "%s", text);
-}
-
-int lambda_conflict(struct error *err, const char *fmt, ...)
-{
-	va_list ap;
-	va_start(ap, fmt);
-	CLEANUP_FREE char *text = NULL;
-	if (vasprintf(&text, fmt, ap) < 0)
-		BUG("out of memory");
-	va_end(ap);
-	return error_http(err, 409, "ResourceConflictException", "%s", text);
-}
 
 int lambda_name_read(struct arena *a, json_t *in, const char *member, struct lambda_name *out, struct error *err)
 {

@@ -225,7 +225,7 @@ static void send_invocation(struct worker *w, struct invocation *i)
 	enter_state(w, WORKER_BUSY);
 	if (w->own_report)
 		lambda_log(w->log_path, "START RequestId: %s Version: %s", i->id, p->version);
-	snprintf(deadline, sizeof(deadline), "%lld", (long long)(clock_now_ms() + p->timeout_ms));
+	snprintf(deadline, sizeof(deadline), "%lld", (long long)clock_now_ms() + p->timeout_ms);
 	wire_set_header(r, "Content-Type", "application/json");
 	wire_set_header(r, "Lambda-Runtime-Aws-Request-Id", i->id);
 	wire_set_header(r, "Lambda-Runtime-Deadline-Ms", deadline);

@@ -67,8 +67,8 @@ struct lambda_name {
 int lambda_name_read(struct arena *a, json_t *in, const char *member, struct lambda_name *out, struct error *err);
 const char *lambda_arn(struct lambda *l, struct arena *a, const char *name, const char *qualifier);
 int lambda_not_found(struct lambda *l, struct arena *a, const struct lambda_name *n, struct error *err);
-int lambda_invalid(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-int lambda_conflict(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+#define lambda_invalid(err, ...) error_http(err, 400, "InvalidParameterValueException", __VA_ARGS__)
+#define lambda_conflict(err, ...) error_http(err, 409, "ResourceConflictException", __VA_ARGS__)
 
 /* ---- rows.c ---- */
 struct lambda_version {

@@ -88,7 +88,7 @@ static int build_index(struct search *s, struct cursor *c)
 static int cursor_read_index(struct search *s, struct cursor *c)
 {
 	struct str line;
-	if (c->index_at == c->nindex) {
+	if (!c->index || c->index_at == c->nindex) {
 		cursor_end(c);
 		return 0;
 	}

@@ -29,7 +29,9 @@ static size_t sequence(const unsigned char *p, size_t n)
 json_t *log_text_json(struct str text, size_t *size_bytes)
 {
 	*size_bytes = text.len;
-	json_t *plain = json_stringn(text.ptr ? text.ptr : "", text.len);
+	if (!text.ptr)
+		return json_string("");
+	json_t *plain = json_stringn(text.ptr, text.len);
 	if (plain)
 		return plain;
 	CLEANUP_BUF struct buf b = BUF_INIT;

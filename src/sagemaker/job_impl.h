@@ -105,6 +105,9 @@ int job_plan_hosts(struct job_plan *p, const json_t *config, struct error *err);
 /* Starts each host's container: image, entrypoint, command, quotas, environment, log. */
 int job_plan_containers(struct job_plan *p, const char *image, const json_t *entrypoint, const json_t *command,
 			struct error *err);
+/* The hosts' names (of one group, or of all when it is NULL) in order, as toolkits expect: "algo-10" before "algo-2".
+ * Owned. */
+json_t *job_plan_host_names(const struct job_plan *p, const char *group);
 void job_plan_env(struct job_plan *p, const char *key, const char *value);
 void job_plan_file(struct job_host *h, const char *path, const json_t *content);
 void job_plan_scratch(struct job_plan *p, const char *name, const char *target);

@@ -17,6 +17,25 @@ static int add_host(struct job_plan *p, const char *instance, const char *group)
 	return h->shape ? 0 : -1;
 }
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+json_t *job_plan_host_names(const struct job_plan *p, const char *group)
+{
+	const char *names[JOB_HOSTS_MAX];
+	size_t n = 0;
+	for (size_t i = 0; i < p->nhosts; i++)
+		if (!group || (p->hosts[i].group && strcmp(p->hosts[i].group, group) == 0))
+			names[n++] = p->hosts[i].name;
+	qsort(names, n, sizeof(names[0]), by_name);
+	json_t *list = json_array();
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, json_string(names[i]));
+	return list;
+}
+
 int job_plan_hosts(struct job_plan *p, const json_t *config, struct error *err)
 {
 	json_t *groups = json_get(config, "InstanceGroups"), *group;

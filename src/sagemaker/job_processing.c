@@ -131,22 +131,6 @@ static int check(struct sagemaker *s, struct turn *t, const json_t *request, str
 
 /* ---- the plan ---- */
 
-static json_t *host_names(const struct job_plan *p)
-{
-	json_t *list = json_array();
-	/* "algo-10" sorts before "algo-2" */
-	for (size_t rank = 0; rank < p->nhosts; rank++) {
-		const char *best = NULL, *last = json_string_value(json_array_get(list, rank - 1));
-		for (size_t i = 0; i < p->nhosts; i++) {
-			const char *name = p->hosts[i].name;
-			if ((!last || strcmp(name, last) > 0) && (!best || strcmp(name, best) < 0))
-				best = name;
-		}
-		json_array_append_new(list, json_string(best));
-	}
-	return list;
-}
-
 /* processingjobconfig.json: the request with its ARN. */
 static json_t *job_config(const struct job_plan *p)
 {
@@ -160,7 +144,7 @@ static json_t *job_config(const struct job_plan *p)
 
 static void add_config_files(struct job_plan *p)
 {
-	CLEANUP_JSON json_t *config = job_config(p), *names = host_names(p);
+	CLEANUP_JSON json_t *config = job_config(p), *names = job_plan_host_names(p, NULL);
 	for (size_t i = 0; i < p->nhosts; i++) {
 		struct job_host *h = &p->hosts[i];
 		CLEANUP_JSON json_t *resources = json_object();

@@ -157,32 +157,12 @@ static json_t *input_config(const struct job_plan *p)
 	return config;
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* Host names in order, as toolkits expect ("algo-10" before "algo-2"). */
-static json_t *host_names(const struct job_plan *p, const char *group)
-{
-	const char *names[JOB_HOSTS_MAX];
-	size_t n = 0;
-	for (size_t i = 0; i < p->nhosts; i++)
-		if (!group || (p->hosts[i].group && strcmp(p->hosts[i].group, group) == 0))
-			names[n++] = p->hosts[i].name;
-	qsort(names, n, sizeof(names[0]), by_name);
-	json_t *list = json_array();
-	for (size_t i = 0; i < n; i++)
-		json_array_append_new(list, json_string(names[i]));
-	return list;
-}
-
 static json_t *group_json(const struct job_plan *p, const char *name, const char *instance, const char *only)
 {
 	json_t *g = json_object();
 	json_set_text(g, "instance_group_name", name);
 	json_set_text(g, "instance_type", instance);
-	json_object_set_new(g, "hosts", host_names(p, only));
+	json_object_set_new(g, "hosts", job_plan_host_names(p, only));
 	return g;
 }
 
@@ -193,7 +173,7 @@ static json_t *resource_config(const struct job_plan *p, const struct job_host *
 	json_set_text(o, "current_host", h->name);
 	json_set_text(o, "current_instance_type", h->instance);
 	json_set_text(o, "current_group_name", h->group ? h->group : "homogeneousCluster");
-	json_object_set_new(o, "hosts", host_names(p, NULL));
+	json_object_set_new(o, "hosts", job_plan_host_names(p, NULL));
 	json_array_foreach (json_get_path(p->doc, "ResourceConfig.InstanceGroups"), i, group) {
 		const char *name = json_get_text(group, "InstanceGroupName");
 		json_array_append_new(groups, group_json(p, name, json_get_text(group, "InstanceType"), name));

@@ -55,7 +55,7 @@ json_t *registry_describe_group(struct sagemaker *s, struct db *db, const char *
 int registry_op_create_group(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	CLEANUP_JSON json_t *by = registry_user(c);
-	const char *arn;
+	const char *arn = NULL;
 	if (registry_create_group(c->service_ctx, t, in, by, &arn, err) < 0)
 		return -1;
 	*out = json_object();

@@ -106,7 +106,7 @@ json_t *registry_describe_model(struct sagemaker *s, struct db *db, const char *
 
 int registry_op_create_model(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
-	const char *arn;
+	const char *arn = NULL;
 	if (registry_create_model(c->service_ctx, t, in, &arn, err) < 0)
 		return -1;
 	*out = json_object();

@@ -164,7 +164,7 @@ json_t *exec_sync_answer(struct exec *x)
 	json_set_text(o, "traceHeader", json_get_text(x->facts, "trace"));
 	json_object_set_new(o, "billingDetails",
 			    json_pack("{s:I,s:I}", "billedMemoryUsedInMB", (json_int_t)64,
-				      "billedDurationInMilliseconds", (json_int_t)((ms / 100 + 1) * 100)));
+				      "billedDurationInMilliseconds", ((json_int_t)ms / 100 + 1) * 100));
 	return o;
 }
 

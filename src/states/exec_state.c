@@ -230,7 +230,7 @@ void exec_caught(struct exec *x, struct frame *f)
 	CLEANUP_JSON json_t *assigned = NULL;
 	json_t *output = NULL, *path = json_object_get(rule, "ResultPath");
 	int rc = assign_eval(x, f, &env, rule, &assigned, &fault);
-	if (rc == ASL_OK && path && json_is_null(path))
+	if (rc == ASL_OK && json_is_null(path))
 		output = json_incref(f->input);
 	else if (rc == ASL_OK && path)
 		rc = asl_put(f->input, json_str(path), error, &output, &fault);

@@ -67,10 +67,8 @@ static int wanted_read(struct states *s, struct arena *a, const json_t *in, bool
 			      .encryption = dup_json(a, json_get(in, "encryptionConfiguration")) };
 	if (logging_check(s, a, json_get(in, "loggingConfiguration"), err) < 0)
 		return -1;
-	struct states_arn role;
 	if (w->role && !str_starts(str_from(w->role), STR("arn:aws")))
 		return error_aws(err, "InvalidArn", "Invalid Role Arn: '%s'", w->role);
-	(void)role;
 	if (!w->definition.ptr)
 		return 0;
 	struct asl_machine *m = NULL;
@@ -157,7 +155,7 @@ static int create_again(struct call *c, struct turn *t, const json_t *in, const 
 	bool publish = json_get_bool(in, "publish", false);
 	if (strcmp(m->status, "DELETING") == 0)
 		return error_aws(err, "StateMachineDeleting", "State Machine Deleting: '%s'", m->arn);
-	if (strcmp(m->hash, w->hash) != 0 || strcmp(m->type, type ? type : "STANDARD") != 0 ||
+	if (!same_text(m->hash, w->hash) || strcmp(m->type, type ? type : "STANDARD") != 0 ||
 	    !same_text(m->logging, w->logging) || !same_text(m->tracing, w->tracing) ||
 	    !same_text(m->encryption, w->encryption) || publish != (m->version > 0))
 		return error_aws(err, "StateMachineAlreadyExists", "State Machine Already Exists: '%s'", m->arn);

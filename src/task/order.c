@@ -152,7 +152,7 @@ static char **check_argv(struct sup_container *c)
 	argv[k++] = "--user"; /* crun takes root otherwise */
 	argv[k++] = arena_printf(a, "%u:%u", (unsigned)c->uid, (unsigned)c->gid);
 	argv[k++] = arena_printf(a, "c%zu", c->index);
-	if (!strcmp(command[0], "CMD-SHELL")) {
+	if (n && !strcmp(command[0], "CMD-SHELL")) {
 		argv[k++] = "/bin/sh";
 		argv[k++] = "-c";
 	}

@@ -84,8 +84,7 @@ static int open_log(struct sup_container *c, int *out, struct error *err)
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_errno(err, errno, "make a pipe");
-	logpump_open(&c->log, ends[0], file);
-	file = -1;
+	logpump_open(&c->log, ends[0], fd_take(&file));
 	*out = ends[1];
 	return 0;
 }

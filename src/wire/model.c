@@ -255,7 +255,7 @@ int codec_encode(struct arena *a, const struct model_service *s, const struct mo
 /* The code as the protocol spells it: query and rest-xml use the query code of the shape, json its name. */
 static const char *wire_code(const struct model_service *s, const struct model_shape *sh, const char *code, bool query)
 {
-	if (!sh)
+	if (!sh || !sh->error || !s->faults)
 		return code;
 	uint32_t other = s->faults[sh->error - 1].code;
 	return query && other ? model_text(s, other) : model_text(s, sh->name);

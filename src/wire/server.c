@@ -103,14 +103,16 @@ static int open_socket(struct wire_server *w, const struct addrinfo *ai, struct 
 		return error_errno(err, errno, "bind to %s port %u", w->bind, w->o.port);
 	if (listen(fd, 1024) < 0)
 		return error_errno(err, errno, "listen on %s port %u", w->bind, w->o.port);
-	struct sockaddr_storage name;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} name = { 0 };
 	socklen_t len = sizeof(name);
-	if (getsockname(fd, (struct sockaddr *)&name, &len) < 0)
+	if (getsockname(fd, &name.any, &len) < 0)
 		return error_errno(err, errno, "name of the socket on %s", w->bind);
-	w->port = ntohs(name.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&name)->sin6_port
-						   : ((struct sockaddr_in *)&name)->sin_port);
-	w->listen_fd = fd;
-	fd = -1;
+	w->port = ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
+	w->listen_fd = fd_take(&fd);
 	return 0;
 }
 

@@ -184,7 +184,8 @@ static bool measure(const struct model_shape *sh, const json_t *value, double *o
 	case MT_BLOB: {
 		struct str t = json_str(value);
 		size_t pad = t.len >= 2 && t.ptr[t.len - 1] == '=' ? (t.ptr[t.len - 2] == '=' ? 2 : 1) : 0;
-		*out = t.len >= 4 ? (double)(t.len / 4 * 3 - pad) : 0;
+		size_t bytes = t.len / 4 * 3 - pad;
+		*out = t.len >= 4 ? (double)bytes : 0;
 		return true;
 	}
 	case MT_LIST:
