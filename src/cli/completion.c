@@ -28,7 +28,9 @@ int cli_completion(struct config *config, int argc, char **argv)
 	if (strcmp(argv[1], "bash") == 0) {
 		printf("_quern() { [ \"$COMP_CWORD\" -eq 1 ] && COMPREPLY=($(compgen -W \"");
 		names();
-		printf("\" -- \"${COMP_WORDS[1]}\")) || COMPREPLY=($(compgen -f -- \"${COMP_WORDS[COMP_CWORD]}\")); "
+		printf("\" -- \"${COMP_WORDS[1]}\")) && return; case ${COMP_WORDS[1]}:$COMP_CWORD in exec:2 | debug:2) "
+		       "COMPREPLY=($(compgen -W \"$(quern ${COMP_WORDS[1]} --names 2>/dev/null)\" -- "
+		       "\"${COMP_WORDS[2]}\"));; *) COMPREPLY=($(compgen -f -- \"${COMP_WORDS[COMP_CWORD]}\"));; esac; "
 		       "}\ncomplete -F _quern quern\n");
 	} else if (strcmp(argv[1], "zsh") == 0) {
 		printf("#compdef quern\n_quern() { local -a c; c=(");
@@ -38,7 +40,10 @@ int cli_completion(struct config *config, int argc, char **argv)
 				quoted(c->summary);
 				printf("' ");
 			}
-		printf("); (( CURRENT == 2 )) && _describe command c || _files; }\ncompdef _quern quern\n");
+		printf("); if (( CURRENT == 2 )); then _describe command c; elif (( CURRENT == 3 )) && [[ $words[2] == "
+		       "(exec|debug) ]]; then compadd -- ${(f)\"$(quern $words[2] --names 2>/dev/null)\"}; else "
+		       "_files; fi; "
+		       "}\ncompdef _quern quern\n");
 	} else if (strcmp(argv[1], "fish") == 0) {
 		for (const struct command *c = commands; c->name; c++)
 			if (!c->hidden) {
@@ -46,6 +51,10 @@ int cli_completion(struct config *config, int argc, char **argv)
 				quoted(c->summary);
 				printf("'\n");
 			}
+		for (int i = 0; i < 2; i++)
+			printf("complete -c quern -n '__fish_seen_subcommand_from %s' -f -a '(quern %s --names "
+			       "2>/dev/null)'\n",
+			       i ? "debug" : "exec", i ? "debug" : "exec");
 	} else {
 		return usage("completion");
 	}

@@ -114,6 +114,8 @@ int cli_debug(struct config *c, int argc, char **argv)
 			container = argv[++i];
 		else if (!strcmp(argv[i], "--json"))
 			c->json = true;
+		else if (!strcmp(argv[i], "--names")) /* for completion */
+			return find_print_tasks(c, true), 0;
 		else if (argv[i][0] == '-' || n == 2)
 			return usage("debug");
 		else

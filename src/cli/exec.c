@@ -122,6 +122,8 @@ int cli_exec(struct config *c, int argc, char **argv)
 	struct target t = { 0 };
 	const char *container = NULL;
 	int option;
+	if (argc == 2 && !strcmp(argv[1], "--names")) /* for completion */
+		return find_print_tasks(c, false), 0;
 	optind = 1;
 	while ((option = getopt(argc, argv, "+c:")) != -1) {
 		if (option != 'c')

@@ -49,6 +49,23 @@ const char *find_task(struct config *c, const char *arg)
 	return find_by_owner(c, id);
 }
 
+void find_print_tasks(struct config *c, bool kept)
+{
+	DIR *d = opendir(config_path(c, "tasks"));
+	for (struct dirent *entry; d && (entry = readdir(d));) {
+		const char *mark = config_path(c, arena_printf(&c->arena, "tasks/%s/exec/kept", entry->d_name));
+		if (entry->d_name[0] == '.' || (kept && access(mark, F_OK) < 0))
+			continue;
+		CLEANUP_JSON json_t *task = find_task_file(c, entry->d_name, "task.json"),
+				    *state = find_task_file(c, entry->d_name, "state.json");
+		const char *owner = json_get_text(task, "owner"), *slash = owner ? strrchr(owner, '/') : NULL;
+		if (slash && (kept || (state && !str_eqz(json_get_str(state, "phase"), "stopped"))))
+			puts(slash + 1);
+	}
+	if (d)
+		closedir(d);
+}
+
 /* ---- pipelines ---- */
 
 const char *find_pipeline_execution(struct client *cl, struct config *c, const char *wanted, struct error *err)

@@ -236,6 +236,45 @@ def test_statistics(quern):
         assert stats["cpu_stats"]["system_cpu_usage"] > stats["cpu_stats"]["cpu_usage"]["total_usage"]
 
 
+def test_volumes(quern):
+    """volumesFrom, volumes that stay (docker scope shared, EFS), and host paths, which are refused."""
+    volumes = [{"name": "own"}, {"name": helpers.unique("kept"), "dockerVolumeConfiguration": {"scope": "shared", "autoprovision": True}}, {"name": "efs", "efsVolumeConfiguration": {"fileSystemId": helpers.unique("fs-1")}}]
+    points = [{"sourceVolume": v["name"], "containerPath": p} for v, p in zip(volumes, ("/own", "/kept", "/efs"))]
+    group = helpers.unique("/ecs/volumes")
+    script = "cat /kept/n /efs/n /own/n 2>/dev/null; for d in /own /kept /efs; do echo here$d > $d/n; done"
+    writer = container(quern, script, logConfiguration=awslogs(group), mountPoints=points)
+    reader = container(quern, "cat /own/n; echo x > /own/n || echo closed", name="reader", essential=False, volumesFrom=[{"sourceContainer": "main", "readOnly": True}],
+                       dependsOn=[{"containerName": "first", "condition": "COMPLETE"}], logConfiguration=awslogs(group))
+    first = container(quern, "echo first > /own/n", name="first", essential=False, volumesFrom=[{"sourceContainer": "main"}])
+    writer["dependsOn"] = [{"containerName": "reader", "condition": "COMPLETE"}]
+    definition = register(quern, writer, reader, first, volumes=volumes)
+    arns = [run(quern, definition)]
+    stopped(quern, arns[0])
+    arns.append(run(quern, definition))
+    stopped(quern, arns[1])
+    assert text_of(quern, group, arns[0], "reader") == ["first", "sh: can't create /own/n: Read-only file system", "closed"]
+    assert [text_of(quern, group, arn) for arn in arns] == [["first"], ["here/kept", "here/efs", "first"]]
+    task = stopped(quern, run(quern, register(quern, container(quern, "true", mountPoints=[{"sourceVolume": "h", "containerPath": "/h"}]), volumes=[{"name": "h", "host": {"sourcePath": "/etc"}}])))
+    assert task["stopCode"] == "TaskFailedToStart" and "must be a path below" in task["stoppedReason"]
+
+
+def test_shared_memory_entry_point_and_refusals(quern):
+    task, text = output(quern, None, container={"entryPoint": ["sh", "-c"], "command": ["busybox df -k /dev/shm | busybox tail -n 1; echo $0"], "linuxParameters": {"sharedMemorySize": 8}})
+    assert text[0].split()[1] == "8192" and text[1] == "sh", task
+    for change, word in (({"privileged": True}, "privileged mode"), ({"linuxParameters": {"devices": [{"hostPath": "/dev/sda"}]}}, "devices of the host"), ({"logConfiguration": {"logDriver": "splunk"}}, "splunk")):
+        code, message = code_of(run, quern, register(quern, container(quern, "true", **change)))
+        assert code == "ClientException" and word in message and "not offered here" in message
+
+
+def test_who_asks_for_credentials(quern):
+    """An id that nobody has is refused in the agent's words; tags are told only when asked for."""
+    ask = "wget -qO- -S http://169.254.170.2/v2/credentials/%s 2>&1 | head -n 1; for p in task taskWithTags; do wget -qO- $ECS_CONTAINER_METADATA_URI_V4/$p; echo; done" % ("0" * 36)
+    task, text = output(quern, ask, definition={"taskRoleArn": ROLE}, tags=[{"key": "team", "value": "ml"}])
+    assert "400" in text[0], text
+    plain, tagged = json.loads(text[-2]), json.loads(text[-1])
+    assert "TaskTags" not in plain and tagged["TaskTags"] == {"team": "ml"} and tagged["TaskARN"] == task["taskArn"]
+
+
 def test_execute_command(quern):
     """The API cannot open a session; it says how to get a shell."""
     ecs = quern.client("ecs")

@@ -136,6 +136,28 @@ def test_debug_names_what_it_cannot(quern):
         assert "debug" in quern.cli("completion", shell).stdout
 
 
+def complete(quern, *words):
+    """What bash offers for the last of the words."""
+    script = quern.cli("completion", "bash").stdout + "COMP_WORDS=(%s); COMP_CWORD=%d; _quern; echo ${COMPREPLY[@]}" % (" ".join("'%s'" % w for w in words), len(words) - 1)
+    path = os.path.dirname(quern.program) + ":" + os.environ["PATH"]
+    return subprocess.run(["bash", "-c", script], env=dict(quern.own, PATH=path), stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+
+
+def test_completion(quern):
+    """Commands, then the tasks that run (exec) or are kept (debug)."""
+    arn = run(quern, register(quern, container(quern, "sleep 600", stopTimeout=1)))
+    running(quern, arn)
+    name = arn.rsplit("/", 1)[1]
+    assert complete(quern, "quern", "de") == ["debug"] and {"exec", "env"} <= set(complete(quern, "quern", "e"))
+    assert complete(quern, "quern", "exec", name[:12]) == [name] and name not in complete(quern, "quern", "debug", "")
+    stop(quern, arn)
+    assert complete(quern, "quern", "exec", name[:12]) == []
+    failed = run(quern, register(quern, container(quern, "exit 3")))
+    stopped(quern, failed)
+    name = failed.rsplit("/", 1)[1]
+    assert complete(quern, "quern", "debug", name[:12]) == [name]
+
+
 def test_debug_of_a_program_that_could_not_start(quern):
     arn = run(quern, register(quern, {**container(quern), "command": ["/no/such/program"]}))
     stopped(quern, arn)
