@@ -10,8 +10,8 @@ import time
 import pytest
 
 from api import helpers
+from api.daemon import Quern, program
 from api.test_ecs import ROLE, VPC, awslogs, code_of, container, describe, lines, output, register, run, running, stopped
-from conftest import Quern, program
 
 # Holds 300 MiB for some seconds: a writer whose reader does not read.
 HOLD = "busybox mkfifo /f; sleep 4 < /f & exec dd if=/dev/zero of=/f bs=300M count=1"

@@ -15,8 +15,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 
-import conftest  # noqa: E402
 from api import helpers  # noqa: E402
+from api.daemon import start_quern  # noqa: E402
 from botocore.exceptions import BotoCoreError, ClientError  # noqa: E402
 
 SCRIPT = """
@@ -97,7 +97,7 @@ def main():
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     args = parser.parse_args()
     rng = random.Random(args.seed)
-    quern = conftest.start_quern()
+    quern = start_quern()
     wrong = done = runs = 0
     try:
         name = helpers.create_pipeline(quern, pipeline(quern, "quiet"), name="quiet")

@@ -378,7 +378,7 @@ def group_of(case):
 
 
 def fresh_quern(wait_scale):
-    from conftest import Quern, program  # needs pytest
+    from api.daemon import Quern, program  # needs pytest
 
     quern = Quern(program())
     quern.up("--wait-scale", wait_scale)

@@ -1,0 +1,101 @@
+"""A Quern of the tests' own: started in a data directory of its own below /tmp, with boto3 clients for it."""
+
+import json
+import os
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Quern:
+    """One running Quern: its data directory, environment and clients."""
+
+    def __init__(self, program):
+        self.program = program
+        self.home = tempfile.mkdtemp(prefix="quern-test-", dir="/tmp")
+        os.chmod(self.home, 0o755)
+        self.port = free_port()
+        self.own = dict(os.environ, QUERN_HOME=self.home, QUERN_PORT=str(self.port), NO_COLOR="1")
+        self.env = {}
+
+    def cli(self, *args, check=True, **kwargs):
+        kwargs.setdefault("env", self.own)
+        result = subprocess.run([self.program, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300, **kwargs)
+        if check and result.returncode != 0:
+            raise AssertionError(f"quern {' '.join(args)}: exit {result.returncode}\n{result.stdout}{result.stderr}")
+        return result
+
+    def up(self, *options):
+        self.cli("up", *options)
+        self.env = json.loads(self.cli("env", "--json").stdout)
+        self.account = "000000000000"
+        self.role = f"arn:aws:iam::{self.account}:role/service-role/QuernExecutionRole"
+
+    def down(self):
+        self.cli("down", check=False)
+
+    def pid(self, role="serve"):
+        with open(os.path.join(self.home, "run", f"{role}.pid"), encoding="ascii") as f:
+            return int(f.read())
+
+    def machine(self):
+        """What the executor says of this machine: {"cgroup_mode", "gpus", "rootless", ...}."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(os.path.join(self.home, "run", "executor.sock"))
+            text = json.dumps({"n": 1, "op": "machine"}).encode()
+            s.sendall(struct.pack(">I", len(text)) + text)
+            stream = s.makefile("rb")
+            return json.loads(stream.read(struct.unpack(">I", stream.read(4))[0]))["machine"]
+
+    @property
+    def endpoint(self):
+        return self.env["AWS_ENDPOINT_URL"]
+
+    def client(self, service, **kwargs):
+        import boto3
+        from botocore.config import Config
+
+        kwargs.setdefault("config", Config(retries={"max_attempts": 1}))
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
+            **kwargs,
+        )
+
+    def wait(self, probe, timeout=120):
+        """Calls probe() until it answers something true, and returns that."""
+        end = time.time() + timeout
+        while time.time() < end:
+            value = probe()
+            if value:
+                return value
+            time.sleep(0.1)
+        raise AssertionError("timed out")
+
+
+def program():
+    path = os.environ.get("QUERN") or os.path.join(ROOT, "build", "dist", "bin", "quern")
+    if not os.path.exists(path):
+        pytest.skip(f"{path} is not built (run make)")
+    return os.path.abspath(path)
+
+
+def start_quern():
+    q = Quern(program())
+    q.up()
+    return q
