@@ -83,9 +83,10 @@ static json_t *read_answer(long status, struct str body, struct error *err)
 	return NULL;
 }
 
-json_t *client_call(struct client *cl, const char *service, const char *target, json_t *in, struct error *err)
+/* The HTTP status, or < 0 with err when there was no answer. */
+static long post(struct client *cl, const char *service, const char *target, json_t *in, struct buf *body,
+		 struct error *err)
 {
-	CLEANUP_BUF struct buf body = BUF_INIT;
 	CLEANUP_JSON json_t *input = in ? in : json_object();
 	CLEANUP_FREE char *text = json_text_dup(input);
 	char header[256], signer[128];
@@ -102,17 +103,34 @@ json_t *client_call(struct client *cl, const char *service, const char *target, 
 	curl_easy_setopt(cl->curl, CURLOPT_USERPWD, cl->userpwd);
 	curl_easy_setopt(cl->curl, CURLOPT_POSTFIELDS, text);
 	curl_easy_setopt(cl->curl, CURLOPT_WRITEFUNCTION, collect);
-	curl_easy_setopt(cl->curl, CURLOPT_WRITEDATA, &body);
+	curl_easy_setopt(cl->curl, CURLOPT_WRITEDATA, body);
+	curl_easy_setopt(cl->curl, CURLOPT_BUFFERSIZE, 256L * 1024);
 	curl_easy_setopt(cl->curl, CURLOPT_TIMEOUT, 60L);
 	CURLcode rc = curl_easy_perform(cl->curl);
 	curl_slist_free_all(headers);
-	if (rc != CURLE_OK) {
-		error_set(err, "%s: %s", cl->endpoint, curl_easy_strerror(rc));
-		return NULL;
-	}
+	if (rc != CURLE_OK)
+		return error_set(err, "%s: %s", cl->endpoint, curl_easy_strerror(rc));
 	long status = 0;
 	curl_easy_getinfo(cl->curl, CURLINFO_RESPONSE_CODE, &status);
-	return read_answer(status, buf_str(&body), err);
+	return status;
+}
+
+json_t *client_call(struct client *cl, const char *service, const char *target, json_t *in, struct error *err)
+{
+	CLEANUP_BUF struct buf body = BUF_INIT;
+	long status = post(cl, service, target, in, &body, err);
+	return status < 0 ? NULL : read_answer(status, buf_str(&body), err);
+}
+
+int client_call_text(struct client *cl, const char *service, const char *target, json_t *in, struct buf *body,
+		     struct error *err)
+{
+	buf_clear(body);
+	long status = post(cl, service, target, in, body, err);
+	if (status < 300)
+		return status < 0 ? -1 : 0;
+	json_decref(read_answer(status, buf_str(body), err));
+	return -1;
 }
 
 json_t *client_get(struct config *c, const char *path, struct error *err)

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "base/buf.h"
 #include "cli/config.h"
 
 struct client;
@@ -13,6 +14,10 @@ void client_free(struct client *cl);
 /* One JSON-protocol call: service is the signing name ("sagemaker"), target the whole X-Amz-Target. Takes `in` (NULL =
  * {}). Returns owned JSON, or NULL with the AWS code and message in err. */
 json_t *client_call(struct client *cl, const char *service, const char *target, json_t *in, struct error *err);
+
+/* The same, but the answer's text is left in `body` (released by the caller) as it came. < 0 with err. */
+int client_call_text(struct client *cl, const char *service, const char *target, json_t *in, struct buf *body,
+		     struct error *err);
 
 /* An unsigned GET of one of the daemon's own pages ("/_quern/..."); owned JSON, or NULL with err. */
 json_t *client_get(struct config *c, const char *path, struct error *err);

@@ -10,6 +10,7 @@
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/find.h"
+#include "cli/log_page.h"
 
 struct stream {
 	const char *group, *name, *step;
@@ -81,32 +82,52 @@ static int find_streams(struct follow *f, bool *step_found, struct error *err)
 	return 0;
 }
 
-/* Prints what is new in one stream; returns the number of lines. */
+struct printer {
+	struct str before; /* each line */
+	struct buf lines;
+};
+
+static void add_line(void *ctx, struct str message)
+{
+	struct printer *p = ctx;
+	buf_add_str(&p->lines, p->before);
+	buf_add_str(&p->lines, message);
+	buf_add_char(&p->lines, '\n');
+}
+
+/* Prints a page. The number of its lines, or < 0. */
+static int64_t print_page(struct follow *f, struct stream *s, struct printer *p, struct buf *page, struct error *err)
+{
+	struct str token;
+	json_t *in =
+		json_pack("{s:s, s:s, s:b}", "logGroupName", s->group, "logStreamName", s->name, "startFromHead", 1);
+	json_set_text(in, "nextToken", s->token);
+	if (client_call_text(f->client, "logs", "Logs_20140328.GetLogEvents", in, page, err) < 0)
+		return -1;
+	buf_clear(&p->lines);
+	int64_t n = log_page_read(buf_str(page), add_line, p, &token, err);
+	if (n < 0)
+		return -1;
+	if (token.ptr && !(s->token && str_eqz(token, s->token)))
+		s->token = arena_strdup(&f->config->arena, token);
+	fwrite(p->lines.ptr, 1, p->lines.len, stdout);
+	return n;
+}
+
+/* Prints what is new in one stream. */
 static int drain(struct follow *f, struct stream *s, struct error *err)
 {
-	int lines = 0;
-	for (;;) {
-		json_t *in = json_pack("{s:s, s:s, s:b}", "logGroupName", s->group, "logStreamName", s->name,
-				       "startFromHead", 1),
-		       *event;
-		json_set_text(in, "nextToken", s->token);
-		CLEANUP_JSON json_t *answer = client_call(f->client, "logs", "Logs_20140328.GetLogEvents", in, err);
-		size_t i;
-		if (!answer)
-			return -1;
-		json_array_foreach (json_get(answer, "events"), i, event) {
-			printf(f->color ? "\033[36m%s\033[0m | %s\n" : "%s | %s\n", s->step,
-			       json_get_text(event, "message"));
-			lines++;
-		}
-		const char *token = json_get_text(answer, "nextForwardToken");
-		if (token)
-			s->token = arena_strdup(&f->config->arena, str_from(token));
-		if (json_array_size(json_get(answer, "events")) == 0)
-			break;
-	}
+	CLEANUP_BUF struct buf page = BUF_INIT;
+	struct printer p = { str_from(arena_printf(&f->config->arena, f->color ? "\033[36m%s\033[0m | " : "%s | ",
+						   s->step)),
+			     BUF_INIT };
+	int64_t n;
+	do
+		n = print_page(f, s, &p, &page, err);
+	while (n > 0);
+	buf_release(&p.lines);
 	fflush(stdout);
-	return lines;
+	return n < 0 ? -1 : 0;
 }
 
 static int ended(struct follow *f, struct error *err)

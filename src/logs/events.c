@@ -2,53 +2,82 @@
  *
  * DESIGN: a token is "f/<offset>" (go on forwards from here) or "b/<offset>" (backwards from here) in the stream's
  * file, the offset of a record's start; at an end the same token comes back, which is how clients know. A page holds at
- * most `limit` events and 1 MiB. Only a window of the file is in memory. */
+ * most `limit` events and 1 MiB. Only a window of the file is in memory. The answer is written as text at once: a tree
+ * of ten thousand objects would cost far more than reading them. */
 #include "logs/room.h"
 #include "logs/text.h"
+
+#include <stdlib.h>
 
 #define PAGE_EVENTS 10000
 #define PAGE_BYTES 1048576
 #define EVENT_OVERHEAD_BYTES 26
+#define HEAD "{\"events\":["
 
 struct page {
 	struct log_file *file;
 	const struct log_stream *stream;
-	struct arena *arena;
 	int64_t from_ms, until_ms; /* [from, until) */
-	int64_t limit;
+	int64_t limit, count;
 	size_t bytes;
-	json_t *events;
+	struct buf text; /* the answer as far as it is made */
+	struct buf ends; /* where each ends: size_t */
 };
 
 static bool full(const struct page *p)
 {
-	return (int64_t)json_array_size(p->events) >= p->limit;
+	return p->count >= p->limit;
 }
 
-static json_t *event_json(struct arena *a, const struct log_record *r, size_t *size)
+static void add_number(struct buf *b, int64_t n)
 {
-	json_t *e = json_object();
-	json_set_int(e, "timestamp", r->at_ms);
-	json_object_set_new(e, "message", log_text_json(log_record_text(a, r), size));
-	json_set_int(e, "ingestionTime", r->ingested_ms);
-	*size += EVENT_OVERHEAD_BYTES;
-	return e;
+	char digits[24], *p = digits + sizeof(digits);
+	uint64_t rest = (uint64_t)n; /* times are not negative */
+	do
+		*--p = (char)('0' + rest % 10);
+	while (rest /= 10);
+	buf_add(b, p, (size_t)(digits + sizeof(digits) - p));
 }
 
 /* Adds the event unless the page would be too large. False: it is full. */
 static bool page_add(struct page *p, const struct log_record *r)
 {
 	struct arena scratch = ARENA_INIT;
-	size_t size;
-	json_t *e = event_json(&scratch, r, &size);
+	size_t size, start = p->text.len;
+	buf_addz(&p->text, p->count ? ",{\"timestamp\":" : "{\"timestamp\":");
+	add_number(&p->text, r->at_ms);
+	buf_addz(&p->text, ",\"message\":");
+	log_text_add(&p->text, log_record_text(&scratch, r), &size);
+	buf_addz(&p->text, ",\"ingestionTime\":");
+	add_number(&p->text, r->ingested_ms);
+	buf_add_char(&p->text, '}');
 	arena_release(&scratch);
-	if (json_array_size(p->events) && p->bytes + size > PAGE_BYTES) {
-		json_decref(e);
+	size += EVENT_OVERHEAD_BYTES;
+	if (p->count && p->bytes + size > PAGE_BYTES) {
+		p->text.len = start;
 		return false;
 	}
 	p->bytes += size;
-	json_array_append_new(p->events, e);
+	p->count++;
+	buf_add(&p->ends, &p->text.len, sizeof(p->text.len));
 	return true;
+}
+
+/* The same, the last event first. */
+static void reverse(struct page *p)
+{
+	const size_t *ends = (const size_t *)p->ends.ptr;
+	struct buf b = BUF_INIT;
+	buf_reserve(&b, p->text.len + 128);
+	buf_addz(&b, HEAD);
+	for (int64_t i = p->count - 1; i >= 0; i--) {
+		size_t start = i ? ends[i - 1] + 1 : sizeof(HEAD) - 1;
+		buf_add(&b, p->text.ptr + start, ends[i] - start);
+		if (i)
+			buf_add_char(&b, ',');
+	}
+	buf_release(&p->text);
+	p->text = b;
 }
 
 /* Reads on from `off`. *next: where the following page starts. */
@@ -73,16 +102,6 @@ static int read_forward(struct page *p, int64_t off, int64_t *next, struct error
 	return 0;
 }
 
-static void reverse(json_t *list)
-{
-	for (size_t i = 0, j = json_array_size(list); i + 1 < j; i++) {
-		j--;
-		json_t *a = json_incref(json_array_get(list, i)), *b = json_incref(json_array_get(list, j));
-		json_array_set_new(list, i, b);
-		json_array_set_new(list, j, a);
-	}
-}
-
 /* Reads back from `off`. *prev: the start of the earliest record taken (or looked at), where the page before this one
  * ends. */
 static int read_backward(struct page *p, int64_t off, int64_t *prev, struct error *err)
@@ -103,7 +122,6 @@ static int read_backward(struct page *p, int64_t off, int64_t *prev, struct erro
 		off = start;
 	}
 	*prev = off;
-	reverse(p->events);
 	return 0;
 }
 
@@ -148,12 +166,7 @@ static int first_offset(struct page *p, bool from_head, int64_t *off, struct err
 	return 0;
 }
 
-static json_t *token_json(char direction, int64_t off)
-{
-	return json_sprintf("%c/%020lld", direction, (long long)off);
-}
-
-static int read_page(struct page *p, json_t *in, json_t **out, struct error *err)
+static int read_page(struct page *p, json_t *in, struct error *err)
 {
 	struct token token;
 	int64_t off, low, high;
@@ -166,10 +179,10 @@ static int read_page(struct page *p, json_t *in, json_t **out, struct error *err
 	low = high = off;
 	if ((backward ? read_backward(p, off, &low, err) : read_forward(p, off, &high, err)) < 0)
 		return -1;
-	*out = json_object();
-	json_object_set(*out, "events", p->events);
-	json_object_set_new(*out, "nextForwardToken", token_json('f', high));
-	json_object_set_new(*out, "nextBackwardToken", token_json('b', low));
+	if (backward)
+		reverse(p);
+	buf_printf(&p->text, "],\"nextForwardToken\":\"f/%020lld\",\"nextBackwardToken\":\"b/%020lld\"}",
+		   (long long)high, (long long)low);
 	return 0;
 }
 
@@ -184,8 +197,7 @@ int logs_op_get_events(struct call *c, struct db *db, json_t *in, json_t **out, 
 	    logs_need_stream(l, db, c->arena, group, json_get_str(in, "logStreamName"), &s, err) < 0 ||
 	    logs_open(&s, &f, err) < 0)
 		return -1;
-	CLEANUP_JSON json_t *events = json_array();
-	struct page p = { .file = &f, .stream = &s, .arena = c->arena, .events = events };
+	struct page p = { .file = &f, .stream = &s };
 	p.from_ms = json_get_int(in, "startTime", 0);
 	p.until_ms = json_get_int(in, "endTime", INT64_MAX);
 	p.limit = json_get_int(in, "limit", PAGE_EVENTS);
@@ -194,5 +206,13 @@ int logs_op_get_events(struct call *c, struct db *db, json_t *in, json_t **out, 
 	int64_t cutoff = logs_cutoff(&g, engine_now_ms(l->engine));
 	if (p.from_ms < cutoff)
 		p.from_ms = cutoff;
-	return read_page(&p, in, out, err);
+	buf_addz(&p.text, HEAD);
+	int rc = read_page(&p, in, err);
+	buf_release(&p.ends);
+	if (rc == 0) {
+		c->out_text = buf_str(&p.text);
+		arena_defer(c->arena, free, buf_detach(&p.text));
+	}
+	buf_release(&p.text);
+	return rc;
 }

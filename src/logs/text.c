@@ -47,3 +47,44 @@ json_t *log_text_json(struct str text, size_t *size_bytes)
 	*size_bytes = b.len;
 	return json_stringn(buf_str(&b).ptr, b.len);
 }
+
+static void add_escape(struct buf *b, unsigned char c)
+{
+	static const char hex[] = "0123456789abcdef";
+	const char *at = c ? strchr("\"\\\nn\rr\tt", c) : NULL;
+	if (c == '"' || c == '\\') {
+		buf_add(b, (char[]){ '\\', (char)c }, 2);
+	} else if (c < 0x20 && at) {
+		buf_add(b, (char[]){ '\\', at[1] }, 2);
+	} else if (c < 0x80) {
+		buf_add(b, (char[]){ '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] }, 6);
+	} else {
+		buf_addz(b, "\xef\xbf\xbd");
+	}
+}
+
+void log_text_add(struct buf *b, struct str text, size_t *size_bytes)
+{
+	const unsigned char *p = (const unsigned char *)text.ptr;
+	size_t from = 0;
+	*size_bytes = text.len;
+	buf_reserve(b, text.len + 2);
+	buf_add_char(b, '"');
+	for (size_t i = 0; i < text.len;) {
+		if (p[i] >= 0x20 && p[i] < 0x7f && p[i] != '"' && p[i] != '\\') {
+			i++;
+			continue;
+		}
+		size_t n = p[i] >= 0x80 ? sequence(p + i, text.len - i) : 0;
+		if (n) {
+			i += n;
+			continue;
+		}
+		buf_add(b, p + from, i - from);
+		add_escape(b, p[i]);
+		*size_bytes += p[i] >= 0x80 ? 2 : 0;
+		from = ++i;
+	}
+	buf_add(b, p + from, text.len - from);
+	buf_add_char(b, '"');
+}

@@ -456,6 +456,12 @@ int codec_json_encode(struct codec *c, const struct model_op *op, const json_t *
 	return 0;
 }
 
+void codec_ready(struct arena *a, const struct model_service *s, struct str text, struct codec_response *rs)
+{
+	const char *type = arena_printf(a, "application/x-amz-json-%s", model_text(s, s->json_version));
+	*rs = (struct codec_response){ .status = 200, .content_type = type, .body = text };
+}
+
 void codec_json_error(struct arena *a, const struct model_service *s, const char *code, const char *message,
 		      struct codec_response *rs)
 {

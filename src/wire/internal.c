@@ -165,6 +165,8 @@ static int perform(struct internal_call *c, struct error *err)
 			return -1;
 		int rc = c->handler->query(&c->call, db, c->in, &c->out, err);
 		store_read_end(store, db);
+		if (rc >= 0 && c->call.out_text.ptr && !(c->out = json_parse(c->call.out_text, err)))
+			rc = -1;
 		return rc;
 	}
 	c->handler->async(&c->call, c->in);

@@ -67,6 +67,8 @@ int model_validate_shape(struct arena *a, const struct model_service *s, const c
 /* `out` borrowed, may be NULL. */
 int codec_encode(struct arena *a, const struct model_service *s, const struct model_op *op, const json_t *out,
 		 const char *request_id, struct codec_response *rs, struct error *err);
+/* The answer of a JSON service whose body is written already (struct call, out_text). */
+void codec_ready(struct arena *a, const struct model_service *s, struct str text, struct codec_response *rs);
 void codec_error(struct arena *a, const struct model_service *s, const struct error *e, const char *request_id,
 		 struct codec_response *rs);
 

@@ -87,6 +87,11 @@ static void encode(struct wire_request *r)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	struct codec_response rs = { 0 };
+	if (r->call.out_text.ptr) {
+		codec_ready(&r->arena, r->model, r->call.out_text, &rs);
+		answer_codec(r, &rs);
+		return;
+	}
 	if (codec_encode(&r->arena, r->model, r->op, r->out, r->id, &rs, &err) < 0) {
 		error_wrap(&err, "encode the answer of %s", r->call.operation);
 		answer_error(r, &err);

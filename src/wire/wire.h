@@ -40,6 +40,9 @@ struct call {
 	struct engine *engine;
 	void *service_ctx;            /* of wire_service */
 	struct wire_request *request; /* headers, host, for the rare handler that needs them */
+	/* A query of a JSON service whose answers are large may leave *out NULL and put the body's text here, in the
+	 * arena, written as the protocol wants it. */
+	struct str out_text;
 };
 
 /* Handlers. `in` is borrowed. *out is returned owned: an object (NULL = empty answer). */

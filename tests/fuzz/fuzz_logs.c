@@ -37,6 +37,12 @@ static void fuzz_file(struct str data)
 			json_t *text = log_text_json(log_record_text(&a, &r), &size);
 			if (!text)
 				abort();
+			CLEANUP_BUF struct buf quoted = BUF_INIT;
+			log_text_add(&quoted, log_record_text(&a, &r), &size);
+			CLEANUP_JSON json_t *again =
+				json_loadb(quoted.ptr, quoted.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+			if (!again || !json_equal(again, text) || size != json_string_length(text))
+				abort();
 			json_decref(text);
 			arena_release(&a);
 		}

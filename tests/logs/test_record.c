@@ -331,9 +331,29 @@ static void test_text_json(void **state)
 	json_decref(nul);
 }
 
+/* Every byte, and pairs and triples around the borders, quoted: a JSON library reads the same text back. */
+static void test_text_quoted(void **state)
+{
+	static const unsigned char some[] = { 0,    1,    '\n', '\r', '\t', 0x1f, ' ',  '"',  '\\', 'n',  0x7e, 0x7f,
+					      0x80, 0xbf, 0xc1, 0xc2, 0xdf, 0xe0, 0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff };
+	const size_t n = sizeof(some);
+	for (size_t i = 0; i < n * n * n; i++) {
+		char bytes[5] = { (char)some[i % n], (char)some[i / n % n], (char)some[i / n / n], 'z',
+				  (char)(i % 256) };
+		CLEANUP_BUF struct buf b = BUF_INIT;
+		size_t quoted, plain;
+		log_text_add(&b, str_of(bytes, 5), &quoted);
+		CLEANUP_JSON json_t *back = json_loadb(b.ptr, b.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL),
+				    *wanted = log_text_json(str_of(bytes, 5), &plain);
+		assert_true(back && json_equal(back, wanted));
+		assert_int_equal(quoted, plain);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_text_quoted),
 		cmocka_unit_test(test_record_parse),
 		cmocka_unit_test(test_record_round_trip),
 		cmocka_unit_test_setup_teardown(test_file_lines_and_torn_end, setup, teardown),
