@@ -21,7 +21,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 os.environ["QUERN"] = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "build", "dist", "bin", "quern")
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import conftest  # noqa: E402
+from budgets import note  # noqa: E402
 from api import helpers  # noqa: E402
 
 
@@ -61,7 +63,9 @@ def bench_start(quern):
     python, _ = timed(lambda: subprocess.run(["python3", "-c", "pass"], check=True), 9)
     up = statistics.median(up_only)
     print(f"start: quern up {up:.1f} ms (min {min(up_only):.1f}), python3 -c pass {python:.1f} ms, ratio {up / python:.2f}; down {statistics.median(down_only):.1f} ms; down+up {both:.1f} ms")
+    note("start to the first answer", 50, up, "ms", beside=f"python3 -c pass {python:.1f} ms, ratio {up / python:.2f}")
     time.sleep(1)
+    note("idle memory of the daemon", 12, memory_kb(quern.pid("serve"), "VmRSS") / 1024, "MiB")
     for role in ("serve", "executor"):
         pid = quern.pid(role)
         print(f"idle memory: {role} {memory_kb(pid, 'VmRSS') / 1024:.1f} MiB resident, of it {memory_kb(pid, 'RssAnon') / 1024:.1f} MiB its own")
@@ -131,7 +135,33 @@ def bench_step(quern):
     step = statistics.median(samples)
     bare = runtime_ms()
     text = f"crun run of true {bare[0]:.1f} ms (min {bare[1]:.1f}), ratio {step / bare[0]:.2f}" if bare else "no bare crun here to compare with"
+    note("a no-op step of a pipeline on crun", 30, step, "ms", beside=text)
     print(f"step: {step:.1f} ms a no-op Processing step in a chain of {n} (min {min(samples):.1f}), {text}")
+
+
+def bench_logs(quern):
+    """`quern logs` of a step that printed 100 MB in lines of 64 bytes: time, and processor time of client and daemon."""
+    step = chain(quern, 1)
+    step[0]["Arguments"]["AppSpecification"]["ContainerEntrypoint"] = ["sh", "-c", "head -c 100000000 /dev/zero | tr '\\0' a | fold -w 63"]
+    execution, _ = helpers.finish(quern, helpers.start(quern, helpers.create_pipeline(quern, step)))
+    assert execution["PipelineExecutionStatus"] == "Succeeded"
+    tick, pid = os.sysconf("SC_CLK_TCK"), quern.pid("serve")
+
+    def daemon_s():
+        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / tick
+
+    best = None
+    for _ in range(3):
+        before, children, begin = daemon_s(), os.times(), time.perf_counter()
+        subprocess.run([quern.program, "logs", execution["PipelineExecutionArn"]], env=quern.own, stdout=subprocess.DEVNULL, check=True)
+        took, after = time.perf_counter() - begin, os.times()
+        client = after.children_user - children.children_user + after.children_system - children.children_system
+        best = min(best or (took,), (took, client, daemon_s() - before))
+    rate, cpu = 101.6 / best[0], f"processor: client {best[1]:.2f} s, daemon {best[2]:.2f} s"
+    note("quern logs of 100 MB, 64 bytes a line", 100, rate, "MB/s", at_least=True, beside=cpu)
+    print(f"logs: {rate:.0f} MB/s, {cpu}")
 
 
 def main():
@@ -139,6 +169,7 @@ def main():
     try:
         bench_start(quern)
         bench_step(quern)
+        bench_logs(quern)
     finally:
         quern.down()
         shutil.rmtree(quern.home, ignore_errors=True)

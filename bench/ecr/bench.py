@@ -8,6 +8,9 @@ is from /proc; peak memory is reset before each push. Quern's push is on disk wh
 """
 import argparse, hashlib, json, os, re, shutil, signal, socket, subprocess, sys, time
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from budgets import note  # noqa: E402
+
 OCI = "application/vnd.oci.image"
 
 
@@ -165,6 +168,9 @@ def main():
         for kind in ("push, bare client", "push, skopeo", "pull, skopeo"):
             rows = [min(best[kind, s.name]) for s in (ours, theirs)]
             texts = [f"{wall:.2f} s, CPU {cpu:.2f} s, {peak:.1f} MiB" for wall, cpu, peak in rows]
+            if kind == "push, bare client":
+                note("image push 200 MiB", 1.0, rows[0][0] * 200 / a.mib, "s", beside=f"docker-registry, no sync: {rows[1][0] * 200 / a.mib:.2f} s, ratio {rows[0][0] / rows[1][0]:.2f}")
+                note("memory of it", 16, rows[0][2], "MiB", beside=f"docker-registry {rows[1][2]:.0f} MiB")
             print(f"{kind:<20}{texts[0]:<34}{texts[1]:<34}{rows[0][0] / rows[1][0]:.2f}, {rows[0][1] / max(rows[1][1], 0.01):.2f}")
     finally:
         subprocess.run([program, "down"], env=env, stdout=subprocess.DEVNULL)

@@ -8,6 +8,9 @@ Every request to S3 is signed (presigned URLs) and every PUT is on disk when it 
 """
 import argparse, hashlib, hmac, os, re, shutil, signal, subprocess, sys, time, urllib.parse
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from budgets import note  # noqa: E402
+
 KEY, SECRET = "QUERNTESTKEY00000001", "quern/test/secret/0000000000000000000001"
 
 
@@ -54,6 +57,12 @@ def curl(args, size):
     return best
 
 
+def cpu_s(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def start_nginx(work, port):
     root = os.path.join(work, "nginx")
     os.makedirs(os.path.join(root, "data"), exist_ok=True)
@@ -96,9 +105,17 @@ def main():
             paths = [presign(method, host, n, now) for n in names]
             os.sync()  # write-back of one phase is not measured in the next
             for c in (1, 32):
+                before, client = cpu_s(server.pid), os.times()
                 ours = wrk(f"http://{host}", method, paths, body, a.seconds, c, a.dir)
+                after, n = os.times(), max(1, ours[0] * a.seconds)
+                client = after.children_user + after.children_system - client.children_user - client.children_system
+                cpu = f"processor a request: server {(cpu_s(server.pid) - before) * 1e6 / n:.0f}, client {client * 1e6 / n:.0f} us"
                 theirs = wrk(f"http://{plain}", method, names, body, a.seconds, c, a.dir)
                 rows.append((f"{method} 4 KiB c={c}", f"{ours[0]:.0f}/s (p99 {ours[1]}, {ours[2]} bad)", f"{theirs[0]:.0f}/s", ours[0] / theirs[0]))
+                print(f"{method} 4 KiB c={c}: {cpu}", flush=True)
+                if c == 32:
+                    note(f"S3 4 KiB {'durable PUT' if body else 'GET'}, 32 connections", 5000 if body else 40000, ours[0], "/s", at_least=True,
+                         beside=f"nginx {theirs[0]:.0f}/s, ratio {ours[0] / theirs[0]:.2f}; {cpu}")
         big = os.path.join(a.dir, "big")
         with open(big, "wb") as f:
             for _ in range(a.mib):
@@ -108,6 +125,10 @@ def main():
             extra = ["-T", big] if method == "PUT" else []
             ours = curl(extra + [f"http://{host}{presign(method, host, '/bench/big', now)}"], size)
             theirs = curl(extra + [f"http://{plain}/bench/big"], size)
+            if method == "PUT":
+                note("S3 256 MiB PUT with MD5", 400, ours, "MB/s", at_least=True, beside=f"nginx {theirs:.0f} MB/s, ratio {ours / theirs:.2f}")
+            else:
+                note("S3 256 MiB GET", 0.9, ours / theirs, "of nginx", at_least=True, beside=f"{ours:.0f} and {theirs:.0f} MB/s")
             rows.append((f"{method} {a.mib} MiB", f"{ours:.0f} MB/s", f"{theirs:.0f} MB/s", ours / theirs))
         print(f"{'':<18}{'S3 (signed, durable)':<40}{'nginx':<16}ratio")
         for name, ours, theirs, ratio in rows:

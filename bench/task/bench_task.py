@@ -13,7 +13,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "task"))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import harness  # noqa: E402
+from budgets import note  # noqa: E402
 
 
 class Bare:
@@ -80,6 +82,9 @@ def steps(x, rounds):
     bare_run.end()
     show("%s run /bin/true, bare" % x.runtime, bare)
     show("task /bin/true: start asked to result told", step, bare)
+    medians = statistics.median(step), statistics.median(bare)
+    note("a no-op task on %s" % x.runtime, 30 if x.runtime == "crun" else 60, medians[0], "ms",
+         beside="%s run %.1f ms, ratio %.2f (fastest %.1f, %.1f)" % (x.runtime, medians[1], medians[0] / medians[1], min(step), min(bare)))
 
 
 def channels(x, rounds):
@@ -102,6 +107,7 @@ def channels(x, rounds):
     show("without a channel", plain)
     show("with a staged 10 GiB channel", big)
     show("with 10,000 links of it (100 TB)", parts)
+    note("staging a channel of 10 GiB", 100, max(0.0, statistics.median(big) - statistics.median(plain)), "ms")
     print("  staging costs %.1f ms (median), %.1f ms (min)" % (statistics.median(big) - statistics.median(plain), min(big) - min(plain)))
 
 
