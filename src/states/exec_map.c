@@ -125,6 +125,7 @@ static void exec_map_test(struct exec *x, struct frame *f, json_t *items)
 	CLEANUP_JSON json_t *filtered = NULL, *owned = items;
 	bool j = f->state->jsonata, present, has_count = false, has_percentage = false;
 	double concurrency = 0, count = 0, percentage = 0;
+	(void)owned;
 	int rc = j ? ASL_OK : asl_in_out_path(&env, f->state->doc, "InputPath", f->input, &filtered, &fault);
 	env.input = filtered ? filtered : f->input;
 	if (rc == ASL_OK)
