@@ -94,8 +94,11 @@ static int find_image(void *ctx, const char *image, json_t **rootfs, struct erro
 		return -1;
 	*rootfs = ecr_resolve(d->ecr, db, image, &why);
 	store_read_end(d->store, db);
-	if (*rootfs || why.code[0]) /* no such image here: it may be a built-in one */
-		return 0;
+	if (*rootfs || error_is(&why, "RepositoryNotFoundException") || error_is(&why, "ImageNotFoundException"))
+		return 0; /* no such image here: it may be a built-in one */
+	if (why.code[0])
+		return error_aws(err, "CannotPullContainerError",
+				 "CannotPullContainerError: failed to pull image %s: %s", image, error_text(&why));
 	return error_move(err, &why);
 }
 

@@ -4,7 +4,7 @@
 
 #include "ecr/room.h"
 
-extern const struct wire_op ecr_repo_ops[], ecr_image_ops[], ecr_layer_ops[];
+extern const struct wire_op ecr_repo_ops[], ecr_lifecycle_ops[], ecr_image_ops[], ecr_layer_ops[];
 
 struct ecr *api_ecr(struct call *c);
 /* The repository that `repositoryName` names, or RepositoryNotFoundException. */

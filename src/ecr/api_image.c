@@ -4,7 +4,7 @@
 
 #include "ecr/api.h"
 
-enum { PAGE = 100 };
+enum { PAGE = 100, REFERRERS_PAGE = 50 };
 
 static json_t *text(struct str s)
 {
@@ -47,9 +47,18 @@ static void add_failure(json_t *failures, const json_t *id, const char *code, co
 
 /* ---- list and describe ---- */
 
+/* All images are ACTIVE: there is no archive. */
+static bool status_wanted(const json_t *filter, const char *key)
+{
+	struct str status = json_get_str(filter, key);
+	return !status.ptr || str_eqz(status, "ANY") || str_eqz(status, "ACTIVE");
+}
+
 static bool wanted(const json_t *in, bool tagged)
 {
 	const char *filter = json_get_text(json_get(in, "filter"), "tagStatus");
+	if (!status_wanted(json_get(in, "filter"), "imageStatus"))
+		return false;
 	return !filter || strcmp(filter, "ANY") == 0 || (strcmp(filter, "TAGGED") == 0) == tagged;
 }
 
@@ -101,6 +110,7 @@ static json_t *detail(struct call *c, struct db *db, const struct ecr_repo *repo
 		json_object_set_new(out, "artifactMediaType", text(image->artifact_type));
 	if (image->subject.len)
 		json_object_set_new(out, "subjectManifestDigest", text(image->subject));
+	json_set_text(out, "imageStatus", "ACTIVE");
 	return out;
 }
 
@@ -244,15 +254,23 @@ static int put_image(struct call *c, struct turn *t, json_t *in, json_t **out, s
 }
 
 static int delete_one(struct turn *t, const struct ecr_repo *repo, const json_t *id, const struct ecr_image *image,
-		      json_t *done, struct error *err)
+		      json_t *done, json_t *failures, struct error *err)
 {
-	struct str tag = json_get_str(id, "imageTag"), name = str_from(repo->name);
+	struct str tag = json_get_str(id, "imageTag"), name = str_from(repo->name), index;
 	CLEANUP_JSON json_t *tags = ecr_image_tags(turn_db(t), name, image->digest, err);
 	json_t *other;
 	size_t i;
-	if (!tags)
+	int referred = tags ? ecr_image_referred(turn_db(t), turn_arena(t), name, image->digest, &index, err) : -1;
+	if (referred < 0)
 		return -1;
-	bool whole = !tag.ptr || json_array_size(tags) == 1; /* the last tag takes the image along */
+	/* The last tag takes the image along, unless an index needs it. */
+	bool whole = !tag.ptr || (json_array_size(tags) == 1 && !referred);
+	if (whole && referred) {
+		const char *why = arena_printf(turn_arena(t), "Requested image referenced by manifest list: [%.*s]",
+					       STR_ARG(index));
+		add_failure(failures, id, "ImageReferencedByManifestList", why);
+		return 0;
+	}
 	if (!tag.ptr && json_array_size(tags) == 0)
 		json_array_append_new(done, json_pack("{s:o}", "imageDigest", text(image->digest)));
 	json_array_foreach (tags, i, other)
@@ -274,7 +292,7 @@ static int batch_delete_image(struct call *c, struct turn *t, json_t *in, json_t
 		struct ecr_image image;
 		const char *code, *why;
 		int rc = find_identified(c, turn_db(t), &repo, id, &image, &code, &why, err);
-		if (rc < 0 || (rc == 1 && delete_one(t, &repo, id, &image, done, err) < 0))
+		if (rc < 0 || (rc == 1 && delete_one(t, &repo, id, &image, done, failures, err) < 0))
 			return -1;
 		if (rc == 0)
 			add_failure(failures, id, code, why);
@@ -284,26 +302,56 @@ static int batch_delete_image(struct call *c, struct turn *t, json_t *in, json_t
 
 /* ---- referrers and scanning ---- */
 
+static bool artifact_wanted(const json_t *filter, struct str type)
+{
+	const json_t *types = json_get(filter, "artifactTypes"), *one;
+	size_t i;
+	if (!status_wanted(filter, "artifactStatus"))
+		return false;
+	json_array_foreach ((json_t *)types, i, one)
+		if (str_eq(json_str(one), type))
+			return true;
+	return json_array_size(types) == 0;
+}
+
+static json_t *referrer(struct rows *rows)
+{
+	json_t *one =
+		json_pack("{s:s, s:s, s:I, s:s}", "digest", rows_str(rows, 0).ptr, "mediaType", rows_str(rows, 1).ptr,
+			  "size", (json_int_t)rows_int(rows, 2), "artifactStatus", "ACTIVE");
+	if (rows_str(rows, 3).len)
+		json_set_text(one, "artifactType", rows_str(rows, 3).ptr);
+	if (rows_str(rows, 4).len)
+		json_object_set_new(one, "annotations", json_parse(rows_str(rows, 4), NULL));
+	return one;
+}
+
 static int list_image_referrers(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 {
 	struct ecr_repo repo;
 	CLEANUP_ROWS struct rows rows = { 0 };
 	json_t *list = json_array();
+	int64_t limit = json_get_int(in, "maxResults", REFERRERS_PAGE), after = 0, last = 0;
 	*out = json_pack("{s:o}", "referrers", list);
+	if (json_get(in, "nextToken") && !str_to_i64(json_get_str(in, "nextToken"), &after))
+		return error_aws(err, "InvalidParameterException",
+				 "Invalid parameter at 'nextToken' failed to satisfy constraint: 'invalid token'");
 	if (api_repo(c, db, in, &repo, err) < 0)
 		return -1;
-	int rc = db_query(db, &rows, err,
-			  "SELECT digest, media_type, length(body), artifact_type, annotations FROM ecr_image WHERE "
-			  "repo=? AND subject=? ORDER BY id",
-			  "sS", repo.name, json_get_str(json_get(in, "subjectId"), "imageDigest"));
+	int rc =
+		db_query(db, &rows, err,
+			 "SELECT digest, media_type, length(body), artifact_type, annotations, id FROM ecr_image WHERE "
+			 "repo=? AND subject=? AND id > ? ORDER BY id",
+			 "sSi", repo.name, json_get_str(json_get(in, "subjectId"), "imageDigest"), after);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
-		json_t *one = json_pack("{s:s, s:s, s:I}", "digest", rows_str(&rows, 0).ptr, "mediaType",
-					rows_str(&rows, 1).ptr, "size", (json_int_t)rows_int(&rows, 2));
-		if (rows_str(&rows, 3).len)
-			json_set_text(one, "artifactType", rows_str(&rows, 3).ptr);
-		if (rows_str(&rows, 4).len)
-			json_object_set_new(one, "annotations", json_parse(rows_str(&rows, 4), NULL));
-		json_array_append_new(list, one);
+		if (!artifact_wanted(json_get(in, "filter"), rows_str(&rows, 3)))
+			continue;
+		if ((int64_t)json_array_size(list) == limit) {
+			json_object_set_new(*out, "nextToken", json_sprintf("%lld", (long long)last));
+			return 0;
+		}
+		last = rows_int(&rows, 5);
+		json_array_append_new(list, referrer(&rows));
 	}
 	return rc;
 }

@@ -1,4 +1,4 @@
-/* api_repo.c - repositories: create, describe, delete, tags, mutability, policies, lifecycle, log-in tokens. */
+/* api_repo.c - repositories: create, describe, delete, tags, mutability, policies, log-in tokens. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,7 +12,37 @@ struct ecr *api_ecr(struct call *c)
 
 int api_repo(struct call *c, struct db *db, json_t *in, struct ecr_repo *out, struct error *err)
 {
-	return ecr_repo_need(api_ecr(c), db, c->arena, json_get_str(in, "repositoryName"), out, err);
+	struct str registry = json_get_str(in, "registryId"), name = json_get_str(in, "repositoryName");
+	if (registry.ptr && !str_eqz(registry, c->account))
+		return error_aws(err, "RepositoryNotFoundException",
+				 "The repository with name '%.*s' does not exist in the registry with id '%.*s'",
+				 STR_ARG(name), STR_ARG(registry));
+	return ecr_repo_need(api_ecr(c), db, c->arena, name, out, err);
+}
+
+/* Exclusion filters belong to the two settings that say so, and to no other. */
+static int check_filters(const char *mutability, const json_t *filters, struct error *err)
+{
+	bool wanted = mutability && str_ends(str_from(mutability), STR("_WITH_EXCLUSION"));
+	json_t *filter;
+	size_t i;
+	if (wanted != (json_array_size(filters) > 0))
+		return error_aws(err, "InvalidParameterException",
+				 "Invalid parameter at 'imageTagMutabilityExclusionFilters' failed to satisfy "
+				 "constraint: '%s'",
+				 wanted ? "filters are required when imageTagMutability ends with _WITH_EXCLUSION"
+					: "filters need an imageTagMutability that ends with _WITH_EXCLUSION");
+	json_array_foreach (filters, i, filter) {
+		struct str text = json_get_str(filter, "filter");
+		int stars = 0;
+		for (size_t k = 0; k < text.len; k++)
+			stars += text.ptr[k] == '*';
+		if (stars > 2)
+			return error_aws(err, "InvalidParameterException",
+					 "Invalid parameter at 'imageTagMutabilityExclusionFilters' failed to satisfy "
+					 "constraint: 'a filter has at most two wildcards'");
+	}
+	return 0;
 }
 
 json_t *api_names(struct call *c, const struct ecr_repo *repo)
@@ -60,6 +90,8 @@ static int create_repository(struct call *c, struct turn *t, json_t *in, json_t 
 	       *encryption = json_get(in, "encryptionConfiguration"),
 	       *filters = json_get(in, "imageTagMutabilityExclusionFilters");
 	struct arena *a = c->arena;
+	if (check_filters(mutability, filters, err) < 0)
+		return -1;
 	if (db_exec(turn_db(t), err,
 		    "INSERT INTO ecr_repo(name, created_ms, mutability, filters, scanning, encryption, tags) "
 		    "VALUES(?,?,?,?,?,?,?)",
@@ -190,13 +222,15 @@ static int put_image_tag_mutability(struct call *c, struct turn *t, json_t *in, 
 	struct ecr_repo repo;
 	json_t *filters = json_get(in, "imageTagMutabilityExclusionFilters");
 	const char *value = json_get_text(in, "imageTagMutability");
-	if (api_repo(c, turn_db(t), in, &repo, err) < 0 ||
+	if (api_repo(c, turn_db(t), in, &repo, err) < 0 || check_filters(value, filters, err) < 0 ||
 	    set_column(t, &repo, "UPDATE ecr_repo SET mutability=? WHERE name=?", value, err) < 0 ||
 	    set_column(t, &repo, "UPDATE ecr_repo SET filters=? WHERE name=?",
 		       filters ? json_text(c->arena, filters).ptr : NULL, err) < 0)
 		return -1;
 	*out = api_names(c, &repo);
 	json_set_text(*out, "imageTagMutability", value);
+	if (filters)
+		json_object_set(*out, "imageTagMutabilityExclusionFilters", filters);
 	return 0;
 }
 
@@ -260,99 +294,6 @@ static int delete_repository_policy(struct call *c, struct turn *t, json_t *in, 
 	*out = api_names(c, &repo);
 	json_set_text(*out, "policyText", repo.policy);
 	return set_column(t, &repo, "UPDATE ecr_repo SET policy=? WHERE name=?", NULL, err);
-}
-
-/* ---- lifecycle ---- */
-
-static int put_lifecycle_policy(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
-{
-	struct ecr_repo repo;
-	struct str text = json_get_str(in, "lifecyclePolicyText");
-	if (api_repo(c, turn_db(t), in, &repo, err) < 0 || ecr_lifecycle_check(text, err) < 0 ||
-	    set_column(t, &repo, "UPDATE ecr_repo SET lifecycle=? WHERE name=?", text.ptr, err) < 0)
-		return -1;
-	*out = api_names(c, &repo);
-	json_set_text(*out, "lifecyclePolicyText", text.ptr);
-	return 0;
-}
-
-static int no_lifecycle(struct call *c, const struct ecr_repo *repo, struct error *err)
-{
-	return error_aws(
-		err, "LifecyclePolicyNotFoundException",
-		"Lifecycle policy does not exist for the repository with name '%s' in the registry with id '%s'",
-		repo->name, c->account);
-}
-
-static int get_lifecycle_policy(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
-{
-	struct ecr_repo repo;
-	if (api_repo(c, db, in, &repo, err) < 0)
-		return -1;
-	if (!repo.lifecycle)
-		return no_lifecycle(c, &repo, err);
-	*out = api_names(c, &repo);
-	json_set_text(*out, "lifecyclePolicyText", repo.lifecycle);
-	return 0;
-}
-
-static int delete_lifecycle_policy(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
-{
-	struct ecr_repo repo;
-	if (api_repo(c, turn_db(t), in, &repo, err) < 0)
-		return -1;
-	if (!repo.lifecycle)
-		return no_lifecycle(c, &repo, err);
-	*out = api_names(c, &repo);
-	json_set_text(*out, "lifecyclePolicyText", repo.lifecycle);
-	return set_column(t, &repo, "UPDATE ecr_repo SET lifecycle=? WHERE name=?", NULL, err);
-}
-
-/* The preview is computed at once and kept for GetLifecyclePolicyPreview. */
-static int start_lifecycle_preview(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
-{
-	struct ecr_repo repo;
-	struct str text = json_get_str(in, "lifecyclePolicyText");
-	if (api_repo(c, turn_db(t), in, &repo, err) < 0)
-		return -1;
-	if (!text.ptr && !repo.lifecycle)
-		return no_lifecycle(c, &repo, err);
-	text = text.ptr ? text : str_from(repo.lifecycle);
-	if (ecr_lifecycle_check(text, err) < 0)
-		return -1;
-	CLEANUP_JSON json_t *result =
-		ecr_lifecycle_apply(turn_db(t), c->arena, str_from(repo.name), text, turn_now_ms(t), err);
-	if (!result || db_exec(turn_db(t), err,
-			       "INSERT INTO ecr_preview(repo, policy, result, at_ms) VALUES(?,?,?,?) ON CONFLICT(repo) "
-			       "DO UPDATE SET policy=excluded.policy, result=excluded.result, at_ms=excluded.at_ms",
-			       "sSsi", repo.name, text, json_text(c->arena, result).ptr, turn_now_ms(t)) < 0)
-		return -1;
-	*out = api_names(c, &repo);
-	json_object_set_new(*out, "lifecyclePolicyText", json_stringn(text.ptr, text.len));
-	json_set_text(*out, "status", "IN_PROGRESS");
-	return 0;
-}
-
-static int get_lifecycle_preview(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
-{
-	struct ecr_repo repo;
-	CLEANUP_ROWS struct rows rows = { 0 };
-	if (api_repo(c, db, in, &repo, err) < 0)
-		return -1;
-	int rc = db_row(db, &rows, err, "SELECT policy, result FROM ecr_preview WHERE repo=?", "s", repo.name);
-	if (rc == 0)
-		return error_aws(err, "LifecyclePolicyPreviewNotFoundException",
-				 "There is no lifecycle policy preview for the repository with name '%s'", repo.name);
-	if (rc < 0)
-		return rc;
-	json_t *result = json_parse(rows_str(&rows, 1), err);
-	*out = api_names(c, &repo);
-	json_set_text(*out, "lifecyclePolicyText", rows_str(&rows, 0).ptr);
-	json_set_text(*out, "status", "COMPLETE");
-	json_object_set_new(*out, "summary",
-			    json_pack("{s:I}", "expiringImageTotalCount", (json_int_t)json_array_size(result)));
-	json_object_set_new(*out, "previewResults", result);
-	return 0;
 }
 
 /* ---- resource tags ---- */
@@ -442,11 +383,6 @@ const struct wire_op ecr_repo_ops[] = {
 	{ .name = "SetRepositoryPolicy", .command = set_repository_policy },
 	{ .name = "GetRepositoryPolicy", .query = get_repository_policy },
 	{ .name = "DeleteRepositoryPolicy", .command = delete_repository_policy },
-	{ .name = "PutLifecyclePolicy", .command = put_lifecycle_policy },
-	{ .name = "GetLifecyclePolicy", .query = get_lifecycle_policy },
-	{ .name = "DeleteLifecyclePolicy", .command = delete_lifecycle_policy },
-	{ .name = "StartLifecyclePolicyPreview", .command = start_lifecycle_preview },
-	{ .name = "GetLifecyclePolicyPreview", .query = get_lifecycle_preview },
 	{ .name = "TagResource", .command = tag_resource },
 	{ .name = "UntagResource", .command = untag_resource },
 	{ .name = "ListTagsForResource", .query = list_tags_for_resource },

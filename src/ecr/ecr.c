@@ -6,15 +6,15 @@
 #include "base/log.h"
 #include "ecr/api.h"
 
-enum { MANIFEST_DEPTH = 4, CONFIG_MAX = 8 << 20 };
+enum { MANIFEST_DEPTH = 4, CONFIG_MAX = 8 << 20, LAYERS_MAX = 127 };
 
 static struct wire_op all_ops[64];
 
 static void gather_ops(void)
 {
-	const struct wire_op *const lists[] = { ecr_repo_ops, ecr_image_ops, ecr_layer_ops };
+	const struct wire_op *const lists[] = { ecr_repo_ops, ecr_lifecycle_ops, ecr_image_ops, ecr_layer_ops };
 	size_t n = 0;
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
 		for (const struct wire_op *op = lists[i]; op->name; op++)
 			all_ops[n++] = *op;
 }
@@ -156,6 +156,12 @@ static json_t *layer_list(struct ecr *e, struct db *db, struct arena *a, struct 
 	return json_incref(layers);
 }
 
+static json_t *bad_image(struct error *err, const char *why)
+{
+	error_aws(err, "InvalidImage", "the image cannot be run: %s", why);
+	return NULL;
+}
+
 static json_t *resolve_manifest(struct ecr *e, struct db *db, struct arena *a, struct str repo,
 				const struct ecr_image *image, const json_t *doc, struct error *err)
 {
@@ -168,15 +174,17 @@ static json_t *resolve_manifest(struct ecr *e, struct db *db, struct arena *a, s
 			  STR_ARG(digest), STR_ARG(repo));
 	if (rc <= 0)
 		return NULL;
-	if (size > CONFIG_MAX) {
-		error_aws(err, "LayersNotFoundException", "The image's configuration is larger than %d bytes",
-			  CONFIG_MAX);
-		return NULL;
-	}
+	if (size > CONFIG_MAX)
+		return bad_image(err, "its configuration is larger than 8 MiB");
+	size_t nlayers = json_array_size(json_get(doc, "layers"));
+	if (nlayers == 0 || nlayers > LAYERS_MAX)
+		return bad_image(err, nlayers ? "it has more than 127 layers" : "it has no layers");
 	if (blob_read(e, blob, size, a, &text, err) < 0)
 		return NULL;
-	CLEANUP_JSON json_t *config = json_parse(text, err);
-	json_t *layers = config ? layer_list(e, db, a, repo, doc, config, err) : NULL;
+	CLEANUP_JSON json_t *config = json_parse(text, NULL);
+	if (!json_is_object(config))
+		return bad_image(err, "its configuration is no JSON object");
+	json_t *layers = layer_list(e, db, a, repo, doc, config, err);
 	return layers ? json_pack("{s:s, s:O, s:o}", "digest", image->digest.ptr, "config", config, "layers", layers)
 		      : NULL;
 }

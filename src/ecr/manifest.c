@@ -6,6 +6,9 @@
 #include "base/id.h"
 #include "ecr/room.h"
 
+#define FOREIGN_MAX ((int64_t)1 << 40)
+enum { REFS_MAX = 4096 };
+
 static bool is_lower_hex(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++)
@@ -98,17 +101,22 @@ static int check_blob(struct db *db, struct arena *a, struct str repo, const jso
 		return error_aws(
 			err, "InvalidParameterException",
 			"Invalid parameter at 'imageManifest' failed to satisfy constraint: 'Invalid JSON syntax'");
-	*total += json_get_int(descriptor, "size", 0);
-	if (is_foreign(descriptor))
+	if (is_foreign(descriptor)) {
+		size = json_get_int(descriptor, "size", 0);
+		*total += size > 0 && size < FOREIGN_MAX ? size : 0;
 		return 0;
+	}
 	int rc = ecr_blob_find(db, a, repo, digest, &blob, &size, err);
+	*total += rc == 1 ? size : 0;
 	if (rc == 0)
 		return error_aws(err, "LayersNotFoundException", "The blob %.*s is not in the repository '%.*s'",
 				 STR_ARG(digest), STR_ARG(repo));
 	return rc < 0 ? rc : 0;
 }
 
-static int check_index(struct db *db, struct arena *a, struct str repo, const json_t *doc, struct error *err)
+/* The size of an index is that of its largest image. */
+static int check_index(struct db *db, struct arena *a, struct str repo, const json_t *doc, int64_t *total,
+		       struct error *err)
 {
 	json_t *child;
 	size_t i;
@@ -122,6 +130,7 @@ static int check_index(struct db *db, struct arena *a, struct str repo, const js
 			return error_aws(err, "ReferencedImagesNotFoundException",
 					 "The image with digest '%.*s' is not in the repository '%.*s'",
 					 STR_ARG(digest), STR_ARG(repo));
+		*total = image.size_bytes > *total ? image.size_bytes : *total;
 	}
 	return 0;
 }
@@ -139,7 +148,7 @@ int ecr_manifest_read(struct db *db, struct arena *a, struct str repo, struct st
 	json_t *layer, *config = json_get(doc, "config"), *layers = json_get(doc, "layers");
 	size_t i;
 	int64_t total = (int64_t)body.len;
-	if (!json_is_object(doc))
+	if (!json_is_object(doc) || json_array_size(layers) + json_array_size(json_get(doc, "manifests")) > REFS_MAX)
 		return malformed(err);
 	struct str stated = json_get_str(doc, "mediaType");
 	if (media_type.ptr && stated.ptr && !str_eq(media_type, stated))
@@ -150,7 +159,7 @@ int ecr_manifest_read(struct db *db, struct arena *a, struct str repo, struct st
 			     : json_get(doc, "manifests") ? STR("application/vnd.oci.image.index.v1+json")
 							  : STR("application/vnd.oci.image.manifest.v1+json");
 	if (json_get(doc, "manifests")) {
-		if (check_index(db, a, repo, doc, err) < 0)
+		if (check_index(db, a, repo, doc, &total, err) < 0)
 			return -1;
 	} else {
 		if (!json_is_object(config) || !json_is_array(layers))

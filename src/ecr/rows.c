@@ -212,12 +212,9 @@ static bool tag_is_fixed(const struct ecr_repo *repo, struct str tag)
 	CLEANUP_JSON json_t *filters = repo->filters ? json_parse(str_from(repo->filters), NULL) : NULL;
 	json_t *filter;
 	size_t i;
-	json_array_foreach (filters, i, filter) {
-		struct str pattern = json_get_str(filter, "filter");
-		bool open = str_ends(pattern, STR("*"));
-		if (open ? str_starts(tag, str_head(pattern, pattern.len - 1)) : str_eq(tag, pattern))
+	json_array_foreach (filters, i, filter)
+		if (str_glob(json_get_str(filter, "filter"), tag, 0))
 			return !immutable;
-	}
 	return immutable;
 }
 

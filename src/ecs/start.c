@@ -206,6 +206,8 @@ static json_t *start(struct start *s, const json_t *payload)
 	}
 	if (error_is(s->err, "ValidationException"))
 		return failed(arena_printf(&s->a, "CannotCreateContainerError: %s", error_text(s->err)), false);
+	if (error_is(s->err, "CannotPullContainerError"))
+		return failed(error_text(s->err), false);
 	if (engine_stopping(s->engine))
 		return NULL;
 	log_warn("ecs", "start of task %s: %s; trying again", json_get_text(payload, "id"), error_text(s->err));

@@ -432,7 +432,7 @@ static int find_images(struct task_client *c, json_t *spec, struct error *err)
 		if (!image || json_get(one, "rootfs"))
 			continue;
 		if (c->find_image(c->find_image_ctx, image, &rootfs, err) < 0)
-			return error_wrap(err, "image `%s`", image);
+			return error_is(err, "CannotPullContainerError") ? -1 : error_wrap(err, "image `%s`", image);
 		if (rootfs)
 			json_object_set_new(one, "rootfs", rootfs);
 	}

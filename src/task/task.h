@@ -78,8 +78,8 @@ int task_client_new(const char *socket_path, struct engine *e, struct task_clien
 /* After engine_stop: the engine's workers may still be in the calls below before that. */
 void task_client_free(struct task_client *c);
 /* Where stored images come from (the registry), asked by task_start for each container; set before the engine starts.
- * find: *rootfs is given owned (spec member "rootfs") or left NULL when there is no such image; < 0 only for a fault.
- * From worker threads. */
+ * find: *rootfs is given owned (spec member "rootfs") or left NULL when there is no such image; < 0 for a fault, or
+ * with code "CannotPullContainerError" for an image that cannot run. From worker threads. */
 typedef int (*task_image)(void *ctx, const char *image, json_t **rootfs, struct error *err);
 void task_client_set_images(struct task_client *c, task_image find, void *ctx);
 /* Starts (idempotent by spec.id). Takes nothing; blocks until the executor has the task on disk. From a worker thread.

@@ -258,3 +258,197 @@ def test_skopeo_push_and_pull(quern, registry, repo, tmp_path):
     pull = subprocess.run(["skopeo", "copy", "--src-tls-verify=false", f"--src-creds=AWS:{registry.password}", where, f"oci:{target}:latest"], env=env, capture_output=True, text=True)
     assert pull.returncode == 0, pull.stderr
     assert sorted(os.listdir(source / "blobs" / "sha256")) == sorted(os.listdir(target / "blobs" / "sha256"))
+
+
+# ---- what ECR's own API says ----
+
+def pull_reason(quern, image):
+    """Why a task of this image did not start."""
+    family = helpers.unique("family")
+    ecs = quern.client("ecs")
+    ecs.register_task_definition(family=family, containerDefinitions=[{"name": "main", "image": image, "memory": 32}])
+    arn = ecs.run_task(taskDefinition=family)["tasks"][0]["taskArn"]
+    task = quern.wait(lambda: next((t for t in ecs.describe_tasks(tasks=[arn])["tasks"] if t["lastStatus"] == "STOPPED"), None), 60)
+    assert task["stopCode"] == "TaskFailedToStart", task
+    return task["stoppedReason"]
+
+
+def put_manifest(registry, repo, tag, layers, config=b"{}"):
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": registry.push_blob(repo, config), "size": len(config)}, "layers": layers}).encode()
+    return registry("PUT", f"/v2/{repo}/manifests/{tag}", manifest, Content_Type=OCI_MANIFEST)
+
+
+def test_manifest_bombs(quern, registry, repo):
+    for body in (b"[" * 200000, b'{"layers":' * 5000, b'{"schemaVersion":2,"config":' + b'{"a":' * 3000 + b"1" + b"}" * 3000 + b',"layers":[]}'):
+        assert registry("PUT", f"/v2/{repo}/manifests/bomb", body, Content_Type=OCI_MANIFEST).status == 400
+    assert registry("PUT", f"/v2/{repo}/manifests/bomb", b'{"a":"' + b"x" * (5 << 20) + b'"}', Content_Type=OCI_MANIFEST).status == 413
+    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": registry.push_blob(repo, b"x"), "size": (1 << 63) - 1}
+    assert put_manifest(registry, repo, "many", [layer] * 5000).status == 400
+    # Sizes are the blobs', whatever a manifest claims.
+    assert put_manifest(registry, repo, "claims", [layer] * 3).status == 201
+    assert quern.client("ecr").describe_images(repositoryName=repo)["imageDetails"][0]["imageSizeInBytes"] < 10000
+    assert registry("GET", "/v2/").status == 200
+
+
+def test_images_that_cannot_run(quern, registry, repo):
+    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": registry.push_blob(repo, b"x" * 1000), "size": 1000}
+    cases = [("nolayers", [], b"{}", "it has no layers"), ("deep", [layer] * 128, b"{}", "more than 127 layers"), ("text", [layer], b"not json", "no JSON object"), ("list", [layer], b"[]", "no JSON object"), ("noise", [layer], b"{}", "failed to extract layer")]
+    for tag, layers, config, why in cases:
+        assert put_manifest(registry, repo, tag, layers, config).status == 201
+        reason = pull_reason(quern, f"{repo}:{tag}")
+        assert reason.startswith("CannotPullContainerError: ") and why in reason, reason
+    assert "not found" in pull_reason(quern, f"{repo}:absent")
+
+
+def test_mutability_with_exclusions(quern, registry, repo):
+    ecr = quern.client("ecr")
+    wildcard = [{"filterType": "WILDCARD", "filter": "dev-*"}, {"filterType": "WILDCARD", "filter": "*-latest"}]
+    for setting, filters in (("IMMUTABLE", wildcard), ("IMMUTABLE_WITH_EXCLUSION", None), ("IMMUTABLE_WITH_EXCLUSION", [{"filterType": "WILDCARD", "filter": "a*b*c*"}])):
+        with pytest.raises(ClientError) as error:
+            ecr.put_image_tag_mutability(repositoryName=repo, imageTagMutability=setting, **({"imageTagMutabilityExclusionFilters": filters} if filters else {}))
+        assert error.value.response["Error"]["Code"] == "InvalidParameterException"
+    assert ecr.put_image_tag_mutability(repositoryName=repo, imageTagMutability="IMMUTABLE_WITH_EXCLUSION", imageTagMutabilityExclusionFilters=wildcard)["imageTagMutabilityExclusionFilters"] == wildcard
+    assert ecr.describe_repositories(repositoryNames=[repo])["repositories"][0]["imageTagMutabilityExclusionFilters"] == wildcard
+
+    def moves(tag):
+        registry.push_image(repo, tag)
+        try:
+            registry.push_image(repo, tag, layers=(os.urandom(10),))
+        except AssertionError as refused:
+            assert "TAG_INVALID" in str(refused)
+            return False
+        return True
+
+    assert [moves(tag) for tag in ("v1", "dev-1", "my-latest", "latest")] == [False, True, True, False]
+    ecr.put_image_tag_mutability(repositoryName=repo, imageTagMutability="MUTABLE_WITH_EXCLUSION", imageTagMutabilityExclusionFilters=wildcard)
+    assert [moves(tag) for tag in ("v2", "dev-2")] == [True, False]
+    # The same tag on the same image is no change.
+    ecr.put_image_tag_mutability(repositoryName=repo, imageTagMutability="IMMUTABLE")
+    registry.push_image(repo, "same")
+    registry.push_image(repo, "same")
+
+
+def test_referrers_of_the_api(quern, registry, repo):
+    subject, text = registry.push_image(repo, "v1")
+    config = registry.push_blob(repo, b"{}")
+    names = []
+    for i in range(5):
+        artifact = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": f"application/x.{'sig' if i % 2 else 'sbom'}", "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2}, "layers": [], "annotations": {"n": str(i)}, "subject": {"mediaType": OCI_MANIFEST, "digest": subject, "size": len(text)}}).encode()
+        names.append(digest(artifact))
+        assert registry("PUT", f"/v2/{repo}/manifests/{names[-1]}", artifact, Content_Type=OCI_MANIFEST).status == 201
+    ecr = quern.client("ecr")
+    ask = {"repositoryName": repo, "subjectId": {"imageDigest": subject}}
+    first = ecr.list_image_referrers(**ask, maxResults=3)
+    rest = ecr.list_image_referrers(**ask, maxResults=3, nextToken=first["nextToken"])
+    assert [r["digest"] for r in first["referrers"] + rest["referrers"]] == names and "nextToken" not in rest
+    assert first["referrers"][1]["annotations"] == {"n": "1"} and first["referrers"][1]["artifactStatus"] == "ACTIVE"
+    signatures = ecr.list_image_referrers(**ask, filter={"artifactTypes": ["application/x.sig"]})["referrers"]
+    assert [r["digest"] for r in signatures] == [names[1], names[3]]
+    assert ecr.list_image_referrers(**ask, filter={"artifactStatus": "ARCHIVED"})["referrers"] == []
+    detail = ecr.describe_images(repositoryName=repo, imageIds=[{"imageDigest": names[0]}])["imageDetails"][0]
+    assert detail["subjectManifestDigest"] == subject and detail["artifactMediaType"] == "application/x.sbom" and detail["imageStatus"] == "ACTIVE"
+
+
+def test_pages_and_batch_errors(quern, registry, repo):
+    ecr = quern.client("ecr")
+    pushed = [registry.push_image(repo, f"t{i}", layers=(f"{i}".encode(),))[0] for i in range(5)]
+    assert [d["imageDigest"] for page in ecr.get_paginator("describe_images").paginate(repositoryName=repo, PaginationConfig={"PageSize": 2}) for d in page["imageDetails"]] == pushed
+    assert [i["imageTag"] for page in ecr.get_paginator("list_images").paginate(repositoryName=repo, PaginationConfig={"PageSize": 2}) for i in page["imageIds"]] == [f"t{i}" for i in range(5)]
+    wrong = [{"imageTag": "none"}, {"imageDigest": "sha256:00"}, {"imageTag": "t0", "imageDigest": pushed[1]}]
+    codes = ["ImageNotFound", "InvalidImageDigest", "ImageTagDoesNotMatchDigest"]
+    for call in (ecr.batch_get_image, ecr.batch_delete_image):
+        assert [f["failureCode"] for f in call(repositoryName=repo, imageIds=wrong)["failures"]] == codes
+    assert len(ecr.list_images(repositoryName=repo)["imageIds"]) == 5
+    with pytest.raises(ClientError) as error:
+        ecr.list_images(repositoryName=repo, registryId="111122223333")
+    assert error.value.response["Error"]["Code"] == "RepositoryNotFoundException" and "111122223333" in str(error.value)
+
+
+# ---- lifecycle: the examples of ECR's documentation ----
+
+def expire(quern, repo, *rules):
+    """The first tags (or digests) that the policy would expire, by rule."""
+    ecr = quern.client("ecr")
+    document = json.dumps({"rules": [{"rulePriority": i + 1, "selection": rule, "action": {"type": "expire"}} for i, rule in enumerate(rules)]})
+    ecr.start_lifecycle_policy_preview(repositoryName=repo, lifecyclePolicyText=document)
+    return sorted((r["appliedRulePriority"], r["imageTags"][0] if r.get("imageTags") else r["imageDigest"]) for r in ecr.get_lifecycle_policy_preview(repositoryName=repo)["previewResults"])
+
+
+def tagged(prefix, count, kind="tagPrefixList"):
+    return {"tagStatus": "tagged", kind: [prefix], "countType": "imageCountMoreThan", "countNumber": count}
+
+
+def push_tags(registry, repo, *images):
+    for tags in images:
+        name, text = registry.push_image(repo, tags[0], layers=(os.urandom(8),))
+        for tag in tags[1:]:
+            assert registry("PUT", f"/v2/{repo}/manifests/{tag}", text, Content_Type=OCI_MANIFEST).status == 201
+        time.sleep(0.002)
+
+
+def test_lifecycle_rules_see_each_other(quern, registry, repo):
+    push_tags(registry, repo, ["beta-1", "prod-1"], ["beta-2", "prod-2"], ["beta-3"])
+    assert expire(quern, repo, tagged("prod", 1), tagged("beta", 1)) == [(1, "beta-1")]
+    assert expire(quern, repo, tagged("beta", 1), tagged("prod", 1)) == [(1, "beta-1"), (1, "beta-2")]
+    assert expire(quern, repo, tagged("*-2", 1, "tagPatternList"), {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 1}) == [(2, "beta-1")]
+    # All prefixes of a list must be there.
+    assert expire(quern, repo, {"tagStatus": "tagged", "tagPrefixList": ["beta", "prod"], "countType": "imageCountMoreThan", "countNumber": 1}) == [(1, "beta-1")]
+
+
+def test_lifecycle_any_after_tags(quern, registry, repo):
+    push_tags(registry, repo, ["alpha-1"], ["beta-1"], ["alpha-2"], ["git-sha1"], ["last"])
+    assert expire(quern, repo, tagged("alpha", 1), {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 1}) == [(1, "alpha-1"), (2, "beta-1"), (2, "git-sha1")]
+
+
+def test_lifecycle_policies_that_are_refused(quern, repo):
+    age = {"countType": "sinceImagePushed", "countUnit": "days", "countNumber": 1}
+    untagged = {"tagStatus": "untagged", **age}
+    bad = [
+        [{"tagStatus": "untagged", "countType": "sinceImagePushed", "countNumber": 1}],
+        [{"tagStatus": "untagged", "countType": "imageCountMoreThan", "countUnit": "days", "countNumber": 1}],
+        [{"tagStatus": "untagged", "tagPrefixList": ["x"], **age}],
+        [{"tagStatus": "tagged", **age}],
+        [{"tagStatus": "tagged", "tagPatternList": ["*a*b*c*d*"], **age}],
+        [{"tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 0}],
+        [untagged, untagged],
+        [tagged("a", 1), tagged("a", 2)],
+        [{"tagStatus": "any", **age}, untagged],
+        [{"tagStatus": "any", "storageClass": "archive", **age}],
+        [{"tagStatus": "any", "countType": "sinceImageTransitioned", "countUnit": "days", "countNumber": 1}],
+    ]
+    for rules in bad:
+        with pytest.raises(ClientError) as error:
+            expire(quern, repo, *rules)
+        assert "Lifecycle policy validation failure" in str(error.value), rules
+    assert expire(quern, repo, tagged("a", 1), untagged, {"tagStatus": "any", "countType": "sinceImagePulled", "countUnit": "days", "countNumber": 1}) == []
+
+
+def test_lifecycle_ages_indexes_and_artifacts(own_quern):
+    """Days pass in the database: what is old goes with its artifacts, what an index needs stays; the keeper does it."""
+    import sqlite3
+
+    quern = own_quern
+    registry, ecr, repo = Registry(quern), own_quern.client("ecr"), "life/cycle"
+    ecr.create_repository(repositoryName=repo)
+    old, text = registry.push_image(repo, "old", layers=(b"old",))
+    config = registry.push_blob(repo, b"{}")
+    artifact = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/x.sig", "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2}, "layers": [], "subject": {"mediaType": OCI_MANIFEST, "digest": old, "size": len(text)}}).encode()
+    registry("PUT", f"/v2/{repo}/manifests/{digest(artifact)}", artifact, Content_Type=OCI_MANIFEST)
+    child, child_text = registry.push_image(repo, "child", layers=(b"child",))
+    index = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [{"mediaType": OCI_MANIFEST, "digest": child, "size": len(child_text)}]}).encode()
+    assert registry("PUT", f"/v2/{repo}/manifests/kept-index", index, Content_Type="application/vnd.oci.image.index.v1+json").status == 201
+    registry.push_image(repo, "pulled", layers=(b"pulled",))
+    assert registry("GET", f"/v2/{repo}/manifests/pulled").status == 200
+    quern.wait(lambda: "lastRecordedPullTime" in ecr.describe_images(repositoryName=repo, imageIds=[{"imageTag": "pulled"}])["imageDetails"][0], 10)
+    policy = {"rules": [{"rulePriority": 1, "selection": tagged("kept", 9), "action": {"type": "expire"}},
+                        {"rulePriority": 2, "selection": {"tagStatus": "any", "countType": "sinceImagePulled", "countUnit": "days", "countNumber": 7}, "action": {"type": "expire"}}]}
+    ecr.put_lifecycle_policy(repositoryName=repo, lifecyclePolicyText=json.dumps(policy))
+    quern.cli("down")
+    with sqlite3.connect(os.path.join(quern.home, "quern.db")) as db:
+        db.execute("UPDATE ecr_image SET pushed_ms = pushed_ms - 8 * 86400000")
+        db.execute("UPDATE engine_timer SET at_ms = 1 WHERE actor IN (SELECT num FROM engine_actor WHERE id = 'ecr/keeper')")
+    db.close()
+    quern.cli("up")
+    quern.wait(lambda: registry("HEAD", f"/v2/{repo}/manifests/old").status == 404, 20)
+    assert registry("HEAD", f"/v2/{repo}/manifests/{digest(artifact)}").status == 404
+    assert {t for d in ecr.describe_images(repositoryName=repo)["imageDetails"] for t in d.get("imageTags", [])} == {"child", "kept-index", "pulled"}
