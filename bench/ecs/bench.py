@@ -102,10 +102,9 @@ def main():
         os.environ["QUERN_BENCH_INSIDE"] = "1"
         os.execvp("unshare", ["unshare", "-m", "sh", "-c", 'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"', "sh", sys.executable, *sys.argv])
     os.environ["QUERN"] = sys.argv[1]
-    import conftest
-    from api import ecs_images
+    from api import daemon, ecs_images
 
-    quern = conftest.start_quern()
+    quern = daemon.start_quern()
     ecs, bare = quern.client("ecs"), None
     try:
         options = {"awslogs-group": "/bench", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p", "awslogs-create-group": "true"}

@@ -226,11 +226,15 @@ static void book(struct executor *x, const struct exec_task *t, int sign)
 		x->cpus_used = 0;
 }
 
+static bool gpus_fit(const struct executor *x, const struct exec_task *t)
+{
+	return !t->gpus_wanted || (int64_t)exec_gpus_count(x, true) >= t->gpus_wanted;
+}
+
 static bool fits(const struct executor *x, const struct exec_task *t)
 {
 	return x->cpus_used + t->cpus <= x->machine.cpus + 1e-6 &&
-	       x->memory_used + t->memory_bytes <= x->machine.memory_bytes &&
-	       (!t->gpus_wanted || (int64_t)exec_gpus_count(x, true) >= t->gpus_wanted);
+	       x->memory_used + t->memory_bytes <= x->machine.memory_bytes && gpus_fit(x, t);
 }
 
 static void stopped(struct executor *x, struct exec_task *t, json_t *event)
@@ -275,20 +279,30 @@ static void launch(struct executor *x, struct exec_task *t, bool write)
 	}
 }
 
-static struct exec_task *first_queued(struct executor *x)
+/* The first in order of arrival of those that want GPUs, or of those that want none. */
+static struct exec_task *first_queued(struct executor *x, bool gpus)
 {
 	struct exec_task *first = NULL;
 	for (size_t i = 0; i < x->tasks.count; i++) {
 		struct exec_task *t = x->tasks.entries[i].value;
-		if (t->phase == EXEC_QUEUED && (!first || t->seq < first->seq))
+		if (t->phase == EXEC_QUEUED && (t->gpus_wanted > 0) == gpus && (!first || t->seq < first->seq))
 			first = t;
 	}
 	return first;
 }
 
+/* Nobody overtakes, but for this: who waits for GPUs holds up only others that want some. */
+static struct exec_task *next_queued(struct executor *x)
+{
+	struct exec_task *with = first_queued(x, true), *without = first_queued(x, false);
+	if (!with || !gpus_fit(x, with))
+		return without;
+	return without && without->seq < with->seq ? without : with;
+}
+
 void exec_schedule(struct executor *x)
 {
-	for (struct exec_task *t; (t = first_queued(x)) && fits(x, t);)
+	for (struct exec_task *t; (t = next_queued(x)) && fits(x, t);)
 		launch(x, t, true);
 }
 
@@ -380,7 +394,7 @@ static int accept_task(struct executor *x, const char *owner, const json_t *spec
 	if (fd < 0)
 		return -1;
 	CLEANUP_JSON json_t *task = make_task(x, owner, spec);
-	bool now = !first_queued(x); /* nobody overtakes */
+	bool now = !next_queued(x) && !(gpus && first_queued(x, true));
 	t = task_add(x, id, fd, task);
 	now = now && fits(x, t);
 	if (now) {

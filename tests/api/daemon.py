@@ -52,8 +52,10 @@ class Quern:
 
     def machine(self):
         """What the executor says of this machine: {"cgroup_mode", "gpus", "rootless", ...}."""
+        path = os.path.join(self.home, "run", "executor.sock")
+        self.wait(lambda: os.path.exists(path))
         with socket.socket(socket.AF_UNIX) as s:
-            s.connect(os.path.join(self.home, "run", "executor.sock"))
+            s.connect(path)
             text = json.dumps({"n": 1, "op": "machine"}).encode()
             s.sendall(struct.pack(">I", len(text)) + text)
             stream = s.makefile("rb")

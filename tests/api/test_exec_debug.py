@@ -164,6 +164,16 @@ def test_debug_of_a_program_that_could_not_start(quern):
     assert quern.cli("debug", arn, "--", "sh", "-c", "ls /bin/sh; ls /no 2>&1", check=False).stdout.startswith("/bin/sh\n")
 
 
+def test_exec_in_a_job(quern):
+    ecs_images.push_busybox(quern)
+    sagemaker, name = quern.client("sagemaker"), helpers.unique("job")
+    sagemaker.create_processing_job(ProcessingJobName=name, RoleArn=quern.role, AppSpecification={"ImageUri": quern.busybox, "ContainerEntrypoint": ["sleep", "600"]},
+                                    ProcessingResources={"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.t3.medium", "VolumeSizeInGB": 1}})
+    inside = quern.wait(lambda: (lambda r: r.stdout if r.returncode == 0 else None)(quern.cli("exec", name, "--", "sh", "-c", "echo $FROM_IMAGE; cat /opt/ml/config/processingjobconfig.json", check=False)))
+    assert inside.startswith("yes\n") and name in inside
+    sagemaker.stop_processing_job(ProcessingJobName=name)
+
+
 def test_debug_of_a_job_and_a_state(quern):
     """The same for a SageMaker job by its name, and for a state of a Step Functions execution."""
     ecs_images.push_busybox(quern)

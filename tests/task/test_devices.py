@@ -77,6 +77,9 @@ def test_each_is_one_tasks_alone(gpus):
     states = [x.submit(s)["state"] for s in specs]
     assert states == ["live", "live", "queued"]
     assert "GPU" in x.client.wait(specs[2]["id"], "queued")["reason"]
+    later = x.spec("true", gpus=1)  # nobody overtakes who wants the same
+    assert x.submit(later)["state"] == "queued"
+    assert x.run("true")["containers"][0]["exit_code"] == 0  # who wants none does not wait for them
     told = [x.client.wait(s["id"], "changed")["containers"][0]["gpus"] for s in specs[:2]]
     assert sorted(sum(told, [])) == ["fake.example/gpu=0", "fake.example/gpu=1"]
     assert x.client.call(op="machine")["machine"]["gpus_free"] == 0
@@ -91,6 +94,7 @@ def test_each_is_one_tasks_alone(gpus):
     for s in specs[1:]:
         go(s)
         assert x.client.wait(s["id"], "stopped")["containers"][0]["exit_code"] == 0
+    assert x.client.wait(later["id"], "stopped")["containers"][0]["exit_code"] == 0
     assert x.client.call(op="machine")["machine"]["gpus_free"] == 2
     both = x.spec("ls /dev | grep -c fakegpu", gpus=2)
     x.run(both)
