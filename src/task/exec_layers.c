@@ -3,7 +3,7 @@
  * DESIGN: a task that must wait for room gets hard links to the archives of its images (exec/l/), which keep the bytes
  * whatever the registry drops meanwhile; they go with the task. Collection: the daemon says which chains its images
  * refer to, the disk says which are in use (flock, see layers.h) and when each was used last. A victim is renamed to
- * .g-<chain> under its locks, which takes no time; a child process then removes the trees. Whatever a crash leaves
+ * .g-<chain>.<n> under its locks, which takes no time; a child process then removes the trees. Whatever a crash leaves
  * (.g-*, half-unpacked .*.n) goes the next time. */
 #include <dirent.h>
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "task/exec.h"
@@ -197,7 +198,7 @@ static void choose(struct collection *c, const json_t *request)
 /* Out of the way of everybody, if nobody uses it. */
 static bool take_away(struct collection *c, const struct layer *l)
 {
-	char lock_name[LAYERS_CHAIN_LEN + 8], name[LAYERS_CHAIN_LEN + 8], trash[LAYERS_CHAIN_LEN + 8];
+	char lock_name[LAYERS_CHAIN_LEN + 8], name[LAYERS_CHAIN_LEN + 8], trash[LAYERS_CHAIN_LEN + 32];
 	lock_name_of(l, lock_name);
 	CLEANUP_FD int lock = openat(c->dir, lock_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0)
@@ -207,13 +208,12 @@ static bool take_away(struct collection *c, const struct layer *l)
 		return false;
 	if (c->dry)
 		return true;
-	snprintf(trash, sizeof(trash), TRASH "%s", l->chain);
-	path_remove_tree(c->dir, trash, NULL);
+	/* Names of their own: an earlier tree of the chain may still be on its way out. */
+	snprintf(trash, sizeof(trash), TRASH "%s.%llx", l->chain, (unsigned long long)clock_monotonic_us());
 	if (fd >= 0 && renameat(c->dir, l->chain, c->dir, trash) < 0)
 		return false;
 	snprintf(name, sizeof(name), ".%s.n", l->chain);
-	snprintf(trash, sizeof(trash), TRASH "%s.n", l->chain);
-	path_remove_tree(c->dir, trash, NULL);
+	snprintf(trash, sizeof(trash), TRASH "%s.%llx.n", l->chain, (unsigned long long)clock_monotonic_us());
 	renameat(c->dir, name, c->dir, trash);
 	unlinkat(c->dir, lock_name, 0);
 	return true;

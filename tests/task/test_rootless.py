@@ -1,7 +1,9 @@
 """The executor as an ordinary user: a user namespace with one user, no limits, and it says so."""
+import gzip
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import time
 
@@ -9,6 +11,7 @@ import pytest
 
 import conftest
 import harness
+import layerkit
 
 UID = 54321
 
@@ -101,3 +104,28 @@ def test_survives_the_executor(x):
     x.kill(9)
     x.start()
     assert x.client.wait(spec["id"], "stopped")["containers"][0]["exit_code"] == 8
+
+
+def test_stored_images(x):
+    """Layers unpack: every file is the one user's, whiteouts and opaque directories count, hostile ones are refused, and the collector works."""
+    images = layerkit.Images(x, owner=UID if os.geteuid() == 0 else None)
+    low = layerkit.tar(layerkit.entry("d/gone", b"1"), layerkit.entry("d/kept", b"2"), layerkit.entry("whole/x", b"3"), layerkit.entry("closed", mode=0o500), layerkit.entry("closed/in", b"in\n", uid=7, gid=8))
+    high = layerkit.tar(layerkit.entry("d/.wh.gone", b""), layerkit.entry("whole/.wh..wh..opq", b""), layerkit.entry("whole/z", b"6"))
+    event, text = images.run([gzip.compress(low), high], "ls d whole; cat closed/in; stat -c %u:%g closed/in; touch /new && echo wrote")
+    assert text.split("\n") == ["d:", "kept", "", "whole:", "z", "in", "0:0", "wrote"], (event, x.log_text())
+    for bad in (layerkit.entry("../x", b"x"), layerkit.entry("node", kind=tarfile.CHRTYPE), layerkit.entry("h", kind=tarfile.LNKTYPE, link="/etc/passwd")):
+        event, _ = images.run([layerkit.tar(bad)], "true")
+        assert event["error"].startswith("CannotPullContainerError: failed to extract layer"), event
+    names = [n for n in os.listdir(os.path.join(x.data, "layers")) if not n.startswith(".")]
+    assert len(names) == 3
+    answer = {}
+    for _ in range(100):  # until the last supervisor has gone
+        answer = x.client.call(op="layers", keep=[], idle_ms=0, max_age_ms=10**12, max_bytes=10**15, dry=False)["layers"]
+        if not answer["kept"]:
+            break
+        time.sleep(0.05)
+    for _ in range(200):
+        if not os.listdir(os.path.join(x.data, "layers")):
+            break
+        time.sleep(0.05)
+    assert answer["kept"] == 0 and os.listdir(os.path.join(x.data, "layers")) == []
