@@ -22,9 +22,8 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 os.environ["QUERN"] = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "build", "dist", "bin", "quern")
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-import conftest  # noqa: E402
 from budgets import note  # noqa: E402
-from api import helpers  # noqa: E402
+from api import daemon, helpers  # noqa: E402
 
 
 def timed(fn, times):
@@ -165,7 +164,7 @@ def bench_logs(quern):
 
 
 def main():
-    quern = conftest.start_quern()
+    quern = daemon.start_quern()
     try:
         bench_start(quern)
         bench_step(quern)

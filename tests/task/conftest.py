@@ -24,6 +24,13 @@ def why_not():
 WHY_NOT = why_not()
 
 
+@pytest.fixture(scope="module")
+def containers():
+    """For tests with an executor of their own: skips where containers cannot run."""
+    if WHY_NOT:
+        pytest.skip(WHY_NOT)
+
+
 @pytest.fixture(scope="module", params=RUNTIMES or ["none"])
 def x(request):
     """An executor on each runtime."""

@@ -7,7 +7,6 @@ import zipfile
 
 import harness
 import pytest
-from conftest import WHY_NOT
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKLEARN = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
@@ -55,9 +54,7 @@ def environment(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def x(images):
-    if WHY_NOT:
-        pytest.skip(WHY_NOT)
+def x(containers, images):
     executor = harness.Executor(images=str(images))
     yield executor
     executor.end()
