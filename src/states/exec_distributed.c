@@ -568,12 +568,18 @@ static void piece_came(struct exec *x, struct frame *f, const json_t *event)
 static void results_written(struct exec *x, struct frame *f, const json_t *event)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	const char *error = json_get_text(f->task, "error");
+	const char *error = json_get_text(f->task, "error"), *cause = json_get_text(f->task, "cause");
 	json_t *result = exec_results_commit(x, json_get_text(f->task, "map_run"), event, &err);
+	if (error) {
+		error = arena_strdup(x->a, str_from(error));
+		cause = arena_strdup(x->a, str_from(cause));
+		json_object_del(f->task, "error"); /* a redrive begins without it */
+		json_object_del(f->task, "cause");
+	}
 	if (!result)
 		run_failed(x, f, "States.ResultWriterFailed", error_text(&err));
 	else if (error)
-		run_failed(x, f, error, json_get_text(f->task, "cause"));
+		run_failed(x, f, error, cause);
 	else
 		run_succeeded(x, f, json_incref(result));
 	json_decref(result);

@@ -136,9 +136,7 @@ static int run_open(struct exec *x, struct frame *f, const char *arn, struct err
 	json_set_int(f->task, "failed", 0);
 	json_set_int(f->task, "redriven", 0);   /* number of the last row that was looked at */
 	json_set_bool(f->task, "asked", false); /* what was on its way has another attempt's number */
-	static const char *const over[] = { "redrive", "error", "cause" };
-	for (size_t i = 0; i < sizeof(over) / sizeof(*over); i++)
-		json_object_del(f->task, over[i]);
+	json_object_del(f->task, "redrive");
 	return 0;
 }
 
