@@ -238,8 +238,10 @@ json_t *exec_collect_layers(struct executor *x, const json_t *request, struct er
 	struct collection c = { .dry = json_get_bool(request, "dry", false) };
 	CLEANUP_FD int dir = openat(x->data_fd, "layers", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	c.dir = dir;
-	if (dir >= 0 && read_layers(&c, json_get(request, "keep"), err) < 0)
+	if (dir >= 0 && read_layers(&c, json_get(request, "keep"), err) < 0) {
+		free(c.layers);
 		return NULL;
+	}
 	choose(&c, request);
 	for (size_t i = 0; i < c.count; i++) {
 		const struct layer *l = &c.layers[i];
