@@ -44,7 +44,7 @@ int db_savepoint(struct db *db, struct error *err);
 int db_savepoint_release(struct db *db, struct error *err);
 void db_savepoint_rollback(struct db *db);
 
-/* A reader with a snapshot of the last commit (taken at its first query), from any thread, used by one thread at a
+/* A reader with a snapshot of the last commit (of now, or of its first query), from any thread, used by one thread at a
  * time; give it back soon, with all its rows done. Never NULL except on a fault (err). It can't write. */
 struct db *store_read_begin(struct store *s, struct error *err);
 void store_read_end(struct store *s, struct db *db);
