@@ -78,21 +78,27 @@ bool cgroup_has(enum cgroup_mode mode, const char *controller)
 	return false;
 }
 
+/* v2: lets the children of a group have the controllers that the machine has. */
+static int switch_on(const char *group, struct error *err)
+{
+	static const char *const on[] = { "+cpu", "+memory", "+pids" };
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), ROOT "%s/cgroup.subtree_control", group);
+	for (size_t i = 0; i < 3; i++) {
+		int rc = cgroup_has(CGROUP_UNIFIED, on[i] + 1) ? path_put(path, on[i]) : 0;
+		if (rc < 0)
+			return error_errno(err, -rc, "switch cgroup controller %s on in %s", on[i] + 1, group);
+	}
+	return 0;
+}
+
 int cgroup_prepare(enum cgroup_mode mode, struct error *err)
 {
 	if (mode != CGROUP_UNIFIED)
 		return 0;
 	if (mkdir(ROOT "/quern", 0755) < 0 && errno != EEXIST)
 		return error_errno(err, errno, "make cgroup /quern");
-	static const char *const on[] = { "+cpu", "+memory", "+pids" };
-	for (size_t i = 0; i < 3; i++) {
-		int rc = path_put(ROOT "/cgroup.subtree_control", on[i]);
-		if (rc == 0)
-			rc = path_put(ROOT "/quern/cgroup.subtree_control", on[i]);
-		if (rc < 0)
-			return error_errno(err, -rc, "switch cgroup controller %s on", on[i] + 1);
-	}
-	return 0;
+	return switch_on("", err) < 0 || switch_on("/quern", err) < 0 ? -1 : 0;
 }
 
 void cgroup_v1_path(const char *controller, const char *group, char *path)
@@ -322,18 +328,11 @@ static int write_settings(enum cgroup_mode mode, const char *group, const struct
 
 static int make_task_v2(const char *group, struct error *err)
 {
-	static const char *const on[] = { "+cpu", "+memory", "+pids" };
 	char path[PATH_MAX];
 	snprintf(path, sizeof(path), ROOT "%s", group);
 	if (mkdir(path, 0755) < 0 && errno != EEXIST)
 		return error_errno(err, errno, "make cgroup %s", group);
-	group_file(CGROUP_UNIFIED, "", group, "cgroup.subtree_control", path);
-	for (size_t i = 0; i < 3; i++) {
-		int rc = path_put(path, on[i]);
-		if (rc < 0)
-			return error_errno(err, -rc, "switch cgroup controller %s on in %s", on[i] + 1, group);
-	}
-	return 0;
+	return switch_on(group, err);
 }
 
 int cgroup_make_task(enum cgroup_mode mode, const char *group, const struct cgroup_limits *limits, struct error *err)

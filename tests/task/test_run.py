@@ -153,6 +153,38 @@ def test_task_limits(x):
     assert not [d for d, _, _ in os.walk("/sys/fs/cgroup") if spec["id"] in d]
 
 
+def test_tree_of_version_2():
+    """As on a machine with v2 alone: groups are made, killed in one write and removed. Where its controllers belong to v1 (a hybrid machine) limits are
+    not enforced, and the executor says so; where they are free, they are."""
+    import shutil
+
+    import harness
+
+    if os.geteuid() != 0 or not shutil.which("runc"):
+        pytest.skip("needs root and runc (crun's device rules need CAP_SYS_RESOURCE there, which containers lack)")
+    prefix = ["unshare", "-m", "sh", "-c", "mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"", "sh"]
+    try:
+        x = harness.Executor(runtime="runc", prefix=prefix)
+    except RuntimeError as e:
+        pytest.skip("no cgroup2 here: %s" % e)
+    try:
+        assert x.client.machine["cgroup_mode"] == "unified"
+        spec = x.spec("(sleep 1000 &); grep -c quern /proc/self/cgroup; ls /sys/fs/cgroup/cgroup.procs; exec sleep 1000", limits={"memory": 100 << 20, "cpus": 0.5}, memory=64 << 20, cpu_quota=0.5, pids=50, stop_timeout_ms=100)
+        x.submit(spec)
+        x.client.wait(spec["id"], "started")
+        with open("/proc/%d/cgroup" % x.state(spec["id"])["containers"][0]["pid"]) as f:
+            assert "0::/quern/%s/main" % spec["id"] in f.read()
+        stats = x.client.call(op="stats", task=spec["id"])["stats"]["main"]
+        assert stats["cpu_stats"]["cpu_usage"]["total_usage"] > 0
+        x.stop(spec["id"])
+        assert only(x.client.wait(spec["id"], "stopped"))["exit_code"] == 137
+        assert "/sys/fs/cgroup/cgroup.procs" in x.text(spec)
+        if not any("controllers are missing" in note for note in x.client.machine["notes"]):
+            assert only(x.run(x.spec(["/usr/bin/python3", "-c", "x = bytearray(300 << 20)"], limits={"memory": 64 << 20})))["oom"]
+    finally:
+        x.end()
+
+
 def test_shares_and_soft_memory(x):
     if x.client.machine["cgroup_mode"] not in ("legacy", "hybrid"):
         pytest.skip("cgroup v1 only")
