@@ -97,8 +97,7 @@ static void frame_cancel(struct exec *x, struct frame *f)
 		exec_task_cancel(x, f);
 	else if (f->phase == PHASE_WAIT || f->phase == PHASE_RETRY)
 		exec_timer(x, f, "w", 0);
-	else if ((f->phase == PHASE_CHILDREN || f->phase == PHASE_READ || f->phase == PHASE_WRITE) &&
-		 f->state->distributed)
+	else if (exec_distributed_runs(f))
 		exec_distributed_cancel(x, f);
 }
 
@@ -179,6 +178,9 @@ void exec_end(struct exec *x, enum exec_status status, json_t *output, const cha
 	if (x->status != EXEC_RUNNING)
 		return;
 	x->status = status;
+	for (size_t i = 0; i < x->nframes; i++)
+		if (exec_distributed_runs(x->frames[i]))
+			prev = history_add(x, "MapRunAborted", x->frames[i]->prev, NULL, NULL);
 	json_t *d;
 	if (status == EXEC_SUCCEEDED) {
 		x->output = output;

@@ -187,6 +187,7 @@ int exec_map_item(struct exec *x, struct frame *f, int64_t i, json_t *value, jso
 void exec_distributed_begin(struct exec *x, struct frame *f);
 void exec_distributed_event(struct exec *x, struct frame *f, const json_t *event);
 void exec_distributed_cancel(struct exec *x, struct frame *f);
+bool exec_distributed_runs(const struct frame *f); /* it has a map run that has not ended */
 void exec_distributed_fill(struct exec *x, struct frame *f);
 void exec_distributed_items(struct exec *x, struct frame *f, json_t *items);
 /* Facts of child number `index` of a map run with this input; owned. x is the parent. `run`: {"map_run", "label",

@@ -606,6 +606,12 @@ void exec_distributed_event(struct exec *x, struct frame *f, const json_t *event
 	}
 }
 
+bool exec_distributed_runs(const struct frame *f)
+{
+	return f->state->distributed &&
+	       (f->phase == PHASE_CHILDREN || f->phase == PHASE_READ || f->phase == PHASE_WRITE);
+}
+
 /* Stops the children that run. */
 static void children_stop(struct exec *x, struct frame *f)
 {

@@ -312,20 +312,37 @@ void exec_child_done(struct exec *x, struct frame *f, struct frame *child, json_
 	}
 }
 
-/* `last` is the failed line's last event: what is aborted because of it follows it (as recorded on AWS). */
-static void abort_child(struct exec *x, struct frame *f, struct frame *child, int64_t last)
+/* The child with the lowest number above `after`. */
+static struct frame *next_child(struct exec *x, const struct frame *f, int64_t after)
 {
+	struct frame *found = NULL;
 	for (size_t i = 0; i < x->nframes; i++) {
 		struct frame *w = x->frames[i];
-		const char *type = w->phase == PHASE_WAIT                              ? "WaitStateAborted"
-				   : w->phase == PHASE_TASK || w->phase == PHASE_RETRY ? "TaskStateAborted"
-										       : NULL;
-		if (w == child && type && (w->phase != PHASE_RETRY || w->state->type == ASL_TASK))
-			history_add(x, type, last, NULL, NULL);
+		if (w->parent == f && w->id > after && (!found || w->id < found->id))
+			found = w;
 	}
-	if (f->state->type == ASL_MAP)
+	return found;
+}
+
+/* Events of a line of states that ends because another one failed. All follow `last`, the failed line's last event (as
+ * recorded on AWS). */
+static void abort_line(struct exec *x, struct frame *w, int64_t last)
+{
+	enum asl_type type = w->state->type;
+	if (w->phase == PHASE_WAIT) {
+		history_add(x, "WaitStateAborted", last, NULL, NULL);
+	} else if (type == ASL_TASK && (w->phase == PHASE_TASK || w->phase == PHASE_RETRY)) {
+		history_add(x, "TaskStateAborted", last, NULL, NULL);
+	} else if ((type == ASL_MAP || type == ASL_PARALLEL) && w->phase != PHASE_ENTER && w->phase != PHASE_BEGIN) {
+		for (struct frame *c = next_child(x, w, 0); c; c = next_child(x, w, c->id))
+			abort_line(x, c, last);
+		if (exec_distributed_runs(w))
+			history_add(x, "MapRunAborted", last, NULL, NULL);
+		history_add(x, type == ASL_MAP ? "MapStateAborted" : "ParallelStateAborted", last, NULL, NULL);
+	}
+	if (w->parent->state->type == ASL_MAP)
 		history_add(x, "MapIterationAborted", last, "mapIterationAbortedEventDetails",
-			    iteration(f, child->index));
+			    iteration(w->parent, w->index));
 }
 
 void exec_child_failed(struct exec *x, struct frame *f, struct frame *child, const char *error, const char *cause)
@@ -335,12 +352,10 @@ void exec_child_failed(struct exec *x, struct frame *f, struct frame *child, con
 		history_add(x, "MapIterationFailed", last, "mapIterationFailedEventDetails",
 			    iteration(f, child->index));
 	exec_frame_drop(x, child);
-	for (size_t i = x->nframes; i-- > 0;) {
-		if (i < x->nframes && x->frames[i]->parent == f) {
-			abort_child(x, f, x->frames[i], last);
-			exec_frame_drop(x, x->frames[i]);
-		}
-	}
+	for (struct frame *w = next_child(x, f, 0); w; w = next_child(x, f, w->id))
+		abort_line(x, w, last);
+	for (struct frame *w; (w = next_child(x, f, 0));)
+		exec_frame_drop(x, w);
 	f->prev = last;
 	f->running = 0;
 	exec_fault(x, f, error, cause);

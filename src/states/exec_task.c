@@ -188,6 +188,34 @@ static bool activity_exists(struct exec *x, struct frame *f, const char *arn)
 	return false;
 }
 
+/* An activity or a function of another region or account: it can't be scheduled. */
+static bool elsewhere(struct exec *x, const struct resource *r, const char **error, const char **cause)
+{
+	struct str rest = str_from(r->arn), part[5];
+	if (r->kind != TASK_ACTIVITY && r->kind != TASK_LAMBDA_ARN)
+		return false;
+	for (int i = 0; i < 5; i++)
+		str_split(&rest, ':', &part[i]);
+	if (str_eqz(part[3], x->s->o.region) && str_eqz(part[4], x->s->o.account))
+		return false;
+	*error = r->kind == TASK_ACTIVITY ? "ActivityDoesNotExist" : "Lambda.ResourceNotFoundException";
+	*cause = arena_printf(x->a, "Account %.*s in %.*s can't be reached from here: %s", STR_ARG(part[4]),
+			      STR_ARG(part[3]), r->arn);
+	return true;
+}
+
+/* The task ends before it began. */
+static void not_started(struct exec *x, struct frame *f, const struct resource *r, const char *what, const char *error,
+			const char *cause)
+{
+	json_t *d = details_of(r);
+	json_set_text(d, "error", error);
+	json_set_text(d, "cause", cause);
+	task_event(x, f, r, what, d);
+	f->phase = PHASE_BEGIN;
+	exec_fault(x, f, error, cause);
+}
+
 /* ECS tells in StartedBy who started the task, unless the definition says it. */
 static void add_started_by(const struct resource *r, json_t **params)
 {
@@ -197,6 +225,13 @@ static void add_started_by(const struct resource *r, json_t **params)
 	json_set_text(with, "StartedBy", "AWS Step Functions");
 	json_decref(*params);
 	*params = with;
+}
+
+/* Nobody here does what the resource names. */
+static bool absent(struct exec *x, const struct resource *r)
+{
+	bool nested = r->kind == TASK_SERVICE && strcmp(r->service, "states") == 0;
+	return r->kind == TASK_SERVICE && !nested && integ_way(x->a, r) == WIRE_ABSENT;
 }
 
 static void start(struct exec *x, struct frame *f, const struct resource *r, const struct limits *l,
@@ -215,6 +250,10 @@ static void start(struct exec *x, struct frame *f, const struct resource *r, con
 		exec_timer(x, f, "h", exec_later(x, l->heartbeat));
 	if (r->kind == TASK_ACTIVITY) {
 		activity_begin(x, f, r);
+		return;
+	}
+	if (r->kind == TASK_LAMBDA_ARN || absent(x, r)) { /* Started: when the function was taken */
+		request_begin(x, f, r);
 		return;
 	}
 	task_event(x, f, r, "Started", details_of(r));
@@ -280,6 +319,11 @@ void exec_task_begin(struct exec *x, struct frame *f)
 		json_decref(f->work);
 		f->work = json_incref(params);
 		test_work(x, f);
+		return;
+	}
+	const char *error, *cause;
+	if (elsewhere(x, &r, &error, &cause)) {
+		not_started(x, f, &r, "ScheduleFailed", error, cause);
 		return;
 	}
 	if (r.kind == TASK_ACTIVITY && !activity_exists(x, f, r.arn))
@@ -377,10 +421,23 @@ static void submitted(struct exec *x, struct frame *f, const struct resource *r,
 	}
 }
 
+static void function_started(struct exec *x, struct frame *f, const struct resource *r)
+{
+	if (r->kind != TASK_LAMBDA_ARN || json_get_bool(f->task, "started", false))
+		return;
+	json_set_bool(f->task, "started", true);
+	task_event(x, f, r, "Started", details_of(r));
+}
+
 static void on_answer(struct exec *x, struct frame *f, const struct resource *r, const json_t *event)
 {
 	json_t *output = json_object_get(event, "output");
-	if (!output)
+	bool refused = json_get_bool(event, "refused", false);
+	if (!refused)
+		function_started(x, f, r);
+	if (refused && (r->kind == TASK_LAMBDA_ARN || absent(x, r)))
+		failed(x, f, r, "StartFailed", json_get_text(event, "error"), json_get_text(event, "cause"));
+	else if (!output)
 		failed(x, f, r, r->pattern == TASK_REQUEST ? "Failed" : "SubmitFailed", json_get_text(event, "error"),
 		       json_get_text(event, "cause"));
 	else if (r->pattern == TASK_REQUEST)
@@ -416,6 +473,8 @@ void exec_task_event(struct exec *x, struct frame *f, const json_t *event)
 		return;
 	if (strcmp(type, "task") == 0)
 		on_answer(x, f, &r, event);
+	else if (strcmp(type, "started") == 0)
+		function_started(x, f, &r);
 	else if (strcmp(type, "token") == 0)
 		on_token(x, f, &r, event);
 	else if (strcmp(type, "ended") == 0)

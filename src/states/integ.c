@@ -15,6 +15,8 @@ static json_t *event_new(const struct effect *fx, const char *type)
 /* The answer (taken) as an event. */
 static json_t *answer_event(json_t *event, struct answer *w)
 {
+	if (w->refused)
+		json_set_bool(event, "refused", true);
 	if (w->output)
 		json_object_set_new(event, "output", w->output);
 	else
@@ -29,33 +31,47 @@ struct task {
 	struct integ_request q; /* first: found from it */
 	struct engine *engine;
 	int64_t seq;
-	json_t *event; /* to be filled with the answer */
+	json_t *event;    /* to be filled with the answer */
+	_Atomic int refs; /* who makes the call, and its answer */
+	_Atomic bool answered;
 };
+
+static void task_unref(struct task *k)
+{
+	if (atomic_fetch_sub(&k->refs, 1) > 1)
+		return;
+	json_decref(k->q.params);
+	arena_release(&k->q.arena);
+	free(k);
+}
 
 static void task_answered(struct integ_request *q, struct answer *w)
 {
 	struct task *k = (struct task *)q;
+	atomic_store(&k->answered, true);
 	answer_event(k->event, w);
 	/* Refused because the daemon stops: the effect stays and is performed again at the next start. */
 	if (atomic_load(&q->s->stopping) && !w->output)
 		json_decref(k->event);
 	else
 		engine_effect_done(k->engine, k->seq, k->event);
-	json_decref(q->params);
-	arena_release(&q->arena);
-	free(k);
+	task_unref(k);
 }
 
 static void perform_task(void *ctx, struct engine *e, const struct effect *fx)
 {
 	struct task *k = mem_calloc(1, sizeof(*k));
-	*k = (struct task){ .q = { .s = ctx, .arena = ARENA_INIT, .done = task_answered },
-			    .engine = e,
-			    .seq = fx->seq };
+	*k = (struct task){
+		.q = { .s = ctx, .arena = ARENA_INIT, .done = task_answered }, .engine = e, .seq = fx->seq, .refs = 2
+	};
 	k->event = event_new(fx, "task");
 	resource_parse(&k->q.arena, arena_strdup(&k->q.arena, json_get_str(fx->payload, "resource")), &k->q.r);
 	k->q.params = json_incref(json_object_get(fx->payload, "params"));
 	integ_call(&k->q);
+	/* A function that was taken runs: LambdaFunctionStarted. */
+	if (k->q.r.kind == TASK_LAMBDA_ARN && !atomic_load(&k->answered))
+		engine_post(e, fx->actor, event_new(fx, "started"), NULL, NULL);
+	task_unref(k);
 }
 
 /* ---- within the turn ---- */

@@ -28,6 +28,7 @@ bool resource_parse(struct arena *a, const char *arn, struct resource *out);
 struct answer {
 	json_t *output;            /* owned; NULL: failed */
 	const char *error, *cause; /* in the arena */
+	bool refused;              /* the service did not take the call */
 };
 /* A request under way. Filled by who makes it, and released by `done`, which is called once, on any thread. */
 struct integ_request {

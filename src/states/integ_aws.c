@@ -115,6 +115,7 @@ static void sdk_error(struct arena *a, const char *service, const struct error *
 {
 	const struct sdk_service *s = service_of(service);
 	const char *name = s ? s->errors : service;
+	out->refused = true;
 	const char *code = err->code[0] ? err->code : "InternalFailure";
 	bool plain = strcmp(code, "ValidationException") == 0;
 	out->error = plain ? arena_printf(a, "%s.%sException", name, name)
@@ -128,6 +129,7 @@ void integ_optimized_error(struct arena *a, const char *name, const char *servic
 			   struct answer *out)
 {
 	const char *code = err->code[0] ? err->code : "InternalFailure";
+	out->refused = true;
 	out->error = arena_printf(a, "%s.%s", name, with_exception(a, code));
 	out->cause = arena_printf(a, "%s (Service: %s; Status Code: %d; Error Code: %s; Request ID: %s; Proxy: null)",
 				  error_text(err), service, err->status ? err->status : 400, code, integ_request_id(a));
@@ -315,8 +317,9 @@ void integ_call(struct integ_request *q)
 	} else if (service_of(service)) {
 		optimized_call(q, &w);
 	} else {
-		w.error = "States.Runtime";
-		w.cause = arena_printf(&q->arena, "Quern has no integration for '%s' yet.", r->arn);
+		CLEANUP_ERROR struct error err = ERROR_INIT;
+		error_http(&err, 501, "NotImplementedException", "Quern has no integration for '%s' yet.", r->arn);
+		integ_optimized_error(&q->arena, service, service, &err, &w);
 	}
 	q->done(q, &w);
 }

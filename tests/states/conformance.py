@@ -98,6 +98,8 @@ class Context:
             return f"arn:aws:states:us-east-1:{ACCOUNT}:execution:TargetStateMachine:TestStartTarget"
         if "json_path.extract_json" in place:
             return self.pairs.pop(0)
+        if ".LogType." in place:
+            return "Tail"
         name, steps = re.match(r"(\w*)(.*)", place).groups()
         if steps.startswith(":") and name in self.named:
             return self.named[name]
