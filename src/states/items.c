@@ -42,6 +42,8 @@ static void close_part(struct items *r)
 		csv_close(&r->csv);
 	}
 	r->open = false;
+	if (r->doc)
+		buf_release(&r->doc->text);
 	free(r->doc);
 	r->doc = NULL;
 	arena_release(&r->a);
