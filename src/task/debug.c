@@ -6,10 +6,13 @@
  * that the daemon had staged are gone: their directories are empty. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -63,6 +66,26 @@ static int make_place(struct sup *s, const struct sup_container *c, struct error
 	return 0;
 }
 
+/* We stay until it ends: our descriptors hold the layers against collection. */
+static int run_and_wait(char *const *argv, struct error *err)
+{
+	int status = 0;
+	pid_t parent = getpid(), pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		if (getppid() == parent)
+			execv(argv[0], argv);
+		_exit(127);
+	}
+	signal(SIGINT, SIG_IGN); /* the command's, which has it too */
+	while (pid > 0 && waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			pid = -1;
+	if (pid < 0)
+		return error_errno(err, errno, "run `%s`", argv[0]);
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
 static int run(struct sup *s, struct sup_container *c, struct error *err)
 {
 	struct arena *a = &s->arena;
@@ -84,10 +107,7 @@ static int run(struct sup *s, struct sup_container *c, struct error *err)
 	argv[n++] = arena_printf(a, "quern-debug-%d", (int)getpid());
 	if (chdir(c->dir) < 0)
 		return error_errno(err, errno, "change to `%s`", c->dir);
-	if (joined)
-		return terminal_run(argv, "tty", err);
-	execv(argv[0], argv);
-	return error_errno(err, errno, "run `%s`", argv[0]);
+	return joined ? terminal_run(argv, "tty", err) : run_and_wait(argv, err);
 }
 
 int task_debug(const char *data_dir, const char *task_id, const char *container, const char **command,

@@ -121,8 +121,8 @@ struct executor_options {
 int executor_main(const struct executor_options *options);
 /* `quern task <dir>`: the supervisor of one task. */
 int supervisor_main(const char *task_dir);
-/* Becomes the OCI runtime with `command` (NULL-ended) in what a container of a failed task left (spec member
- * "keep_failed"; see debug.c), or waits for it when that needs a terminal; `container` NULL: the one that failed. Its
+/* Runs `command` (NULL-ended) in what a container of a failed task left (spec member
+ * "keep_failed"; see debug.c), on our terminal when there is one; `container` NULL: the one that failed. Its
  * exit status, or < 0. Needs the executor's rights. */
 int task_debug(const char *data_dir, const char *task_id, const char *container, const char **command,
 	       struct error *err);
