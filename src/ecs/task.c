@@ -146,9 +146,9 @@ static int finish(struct life *l, const char *reason, const char *error, const j
 		const json_t *result = result_of(json_get(event, "containers"), c);
 		finish_container(c, result);
 	}
-	set_reason(l, reason, error);
 	set_time(l->doc, "pullStoppedAt", json_get_int(event, "pulled_at", 0));
 	set_time(l->doc, "startedAt", json_get_int(event, "started_at", 0));
+	set_reason(l, reason, error);
 	set_time(l->doc, "stoppingAt", now);
 	set_time(l->doc, "executionStoppedAt", json_get_int(event, "at", now));
 	set_time(l->doc, "stoppedAt", now);
@@ -243,6 +243,22 @@ static void send_stop(struct life *l)
 	turn_effect(l->t, "ecs.stop", arena_printf(l->a, "%s/stop", id), json_pack("{s:s}", "id", id));
 }
 
+static int finish_ended(struct life *l, const json_t *event)
+{
+	const char *reason = json_get_text(event, "reason");
+	json_object_del(l->state, "ended");
+	return finish(l, reason ? reason : "exited", json_get_text(event, "error"), event);
+}
+
+/* After a crash a task may have ended before the answer to its start is known, which has the images' digests. */
+static int on_ended(struct life *l, json_t *event)
+{
+	if (json_get_bool(l->state, "accepted", false))
+		return finish_ended(l, event);
+	json_object_set(l->state, "ended", event);
+	return 0;
+}
+
 /* The executor has it. */
 static int on_accepted(struct life *l, const json_t *event)
 {
@@ -252,6 +268,9 @@ static int on_accepted(struct life *l, const json_t *event)
 	json_object_del(l->state, "plan");
 	json_array_foreach (json_get(l->doc, "containers"), i, c)
 		json_set_text(c, "imageDigest", json_get_text(json_get(event, "digests"), json_get_text(c, "name")));
+	CLEANUP_JSON json_t *ended = json_incref(json_get(l->state, "ended"));
+	if (ended)
+		return finish_ended(l, ended);
 	if (wants_stop(l))
 		send_stop(l);
 	return save(l);
@@ -347,7 +366,7 @@ static int on_changed(struct life *l, const json_t *event)
 	return save(l);
 }
 
-static int on_task(struct life *l, const json_t *event)
+static int on_task(struct life *l, json_t *event)
 {
 	const char *type = json_get_text(event, "type");
 	if (!type)
@@ -357,8 +376,7 @@ static int on_task(struct life *l, const json_t *event)
 	if (!strcmp(type, "changed"))
 		return on_changed(l, event);
 	if (!strcmp(type, "stopped"))
-		return finish(l, json_get_text(event, "reason") ? json_get_text(event, "reason") : "exited",
-			      json_get_text(event, "error"), event);
+		return on_ended(l, event);
 	return 0; /* queued: it stays PENDING */
 }
 
@@ -384,6 +402,8 @@ int ecs_task_turn(struct turn *t, json_t *state, json_t *event, struct error *er
 	if (!strcmp(type, "start"))
 		return on_start(&l);
 	if (!strcmp(type, "accepted"))
+		return on_accepted(&l, event);
+	if (!strcmp(type, "start-failed") && json_get(state, "ended"))
 		return on_accepted(&l, event);
 	if (!strcmp(type, "start-failed"))
 		return finish(&l, json_get_bool(event, "stopped", false) ? "stop" : "start-failed",

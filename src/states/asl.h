@@ -120,7 +120,7 @@ struct asl_env {
 	void *random_ctx;
 	struct jsonata *jsonata; /* evaluator, NULL: JSONata faults */
 	json_t *memo;            /* answers of earlier pending evaluations by key, or NULL */
-	json_t *pending;         /* out, with ASL_PENDING: {"key","expression","bindings"} owned by the caller */
+	json_t *pending;         /* out, with ASL_PENDING: {"key","expression","bindings","slow"} owned by the caller */
 	const struct asl_machine *machine; /* keeps parsed paths between evaluations; NULL: none kept */
 	const char *field; /* asl_choice: what the rule is called in fault texts ("Choices[0]"); NULL: "Choices" */
 };
@@ -164,7 +164,15 @@ int asl_choice(struct asl_env *env, const json_t *rule, bool jsonata, bool *matc
 bool asl_timestamp(struct str text, int64_t *ms);
 /* Does a Retry/Catch rule's ErrorEquals match this error name? (States.ALL, States.TaskFailed rules included.) */
 bool asl_error_matches(const json_t *error_equals, const char *error);
-/* UTF-8 size in bytes of the compact text, for the 262,144 limit. */
+/* UTF-8 size in bytes of the compact text. */
 size_t asl_size_bytes(const json_t *value);
+/* Whether the compact text has at most `limit` bytes. It looks no further: a value whose parts are shared may be small
+ * in memory and endless as text. */
+bool asl_fits(const json_t *value, size_t limit);
+/* Nodes visited by this thread's evaluations; an expression of JSONata counts as ASL_WORK_JSONATA. For bounds on a
+ * turn.
+ */
+extern _Thread_local int64_t asl_work;
+enum { ASL_WORK_JSONATA = 20000 };
 
 #endif

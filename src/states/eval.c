@@ -14,6 +14,8 @@
 
 enum { MAX_CACHED_PATHS = 20000 };
 
+_Thread_local int64_t asl_work;
+
 void asl_fault_release(struct asl_fault *f)
 {
 	free(f->cause);
@@ -293,12 +295,13 @@ static int eval_expression(struct asl_env *env, struct str expression, const cha
 	char *key = arena_printf(env->arena, "%s\n%.*s", field, STR_ARG(expression));
 	json_t *kept = json_object_get(env->memo, key);
 	uint64_t seed = env->random ? env->random(env->random_ctx) : 0;
-	CLEANUP_JSON json_t *bindings = kept ? NULL : bindings_of(env);
+	status = (enum jsonata_status)json_get_int(kept, "status", JSONATA_ERROR);
+	CLEANUP_JSON json_t *bindings = kept && status != JSONATA_PENDING ? NULL : bindings_of(env);
 	if (kept) {
-		status = (enum jsonata_status)json_get_int(kept, "status", JSONATA_ERROR);
 		answer = json_incref(json_object_get(kept, "value"));
 	} else {
-		status = jsonata_eval(env->jsonata, expression, bindings, seed, false, &answer);
+		asl_work += ASL_WORK_JSONATA;
+		status = jsonata_eval(env->jsonata, expression, bindings, seed, JSONATA_TRY, &answer);
 	}
 	switch (status) {
 	case JSONATA_VALUE:
@@ -309,13 +312,12 @@ static int eval_expression(struct asl_env *env, struct str expression, const cha
 	case JSONATA_ERROR:
 		return evaluation_error(env, f, expression, field, answer);
 	case JSONATA_PENDING:
+	case JSONATA_BUSY:
 		break;
 	}
-	if (kept)
-		return query_fault(f, expression, field, "could not be evaluated.");
-	env->pending = json_pack("{s:s, s:o, s:O, s:I}", "key", key, "expression",
+	env->pending = json_pack("{s:s, s:o, s:O, s:I, s:b}", "key", key, "expression",
 				 json_stringn(expression.ptr, expression.len), "bindings", bindings, "seed",
-				 (json_int_t)(seed & 0xffffffff));
+				 (json_int_t)(seed & 0xffffffff), "slow", status == JSONATA_PENDING);
 	return ASL_PENDING;
 }
 

@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-enum { STEPS_PER_TURN = 20000 };
+enum { STEPS_PER_TURN = 4000, WORK_A_STEP = 100 };
 
 void exec_init(struct exec *x, struct states *s, struct arena *a)
 {
@@ -39,6 +39,7 @@ void exec_release(struct exec *x)
 	for (size_t i = 0; i < sizeof(x->texts) / sizeof(*x->texts); i++)
 		json_decref(x->texts[i].value);
 	free(x->frames);
+	free(x->buckets);
 	free(x->queue);
 	json_decref(x->facts);
 	json_decref(x->input);
@@ -52,6 +53,41 @@ void exec_release(struct exec *x)
 
 /* ---- frames ---- */
 
+/* cap is a power of two. */
+static struct frame **bucket_of(struct exec *x, int64_t id)
+{
+	return &x->buckets[(size_t)id & (x->cap - 1)];
+}
+
+static void bucket_add(struct exec *x, struct frame *f)
+{
+	struct frame **bucket = bucket_of(x, f->id);
+	f->same_bucket = *bucket;
+	*bucket = f;
+}
+
+static void frames_grow(struct exec *x)
+{
+	x->cap = x->cap ? x->cap * 2 : 8;
+	x->frames = mem_realloc(x->frames, x->cap * sizeof(*x->frames));
+	free(x->buckets);
+	x->buckets = mem_calloc(x->cap, sizeof(*x->buckets));
+	for (size_t i = 0; i < x->nframes; i++)
+		bucket_add(x, x->frames[i]);
+}
+
+static void frame_remove(struct exec *x, struct frame *f)
+{
+	struct frame **at = bucket_of(x, f->id);
+	while (*at != f)
+		at = &(*at)->same_bucket;
+	*at = f->same_bucket;
+	x->frames[f->slot] = x->frames[--x->nframes];
+	x->frames[f->slot]->slot = f->slot;
+	if (f->parent)
+		f->parent->children--;
+}
+
 static struct frame *frame_add(struct exec *x, struct frame *parent, int64_t id, int64_t index,
 			       const struct asl_states *scope)
 {
@@ -61,11 +97,12 @@ static struct frame *frame_add(struct exec *x, struct frame *parent, int64_t id,
 	f->index = index;
 	f->scope = scope;
 	f->slot = x->nframes;
-	if (x->nframes == x->cap) {
-		x->cap = x->cap ? x->cap * 2 : 8;
-		x->frames = mem_realloc(x->frames, x->cap * sizeof(*x->frames));
-	}
+	if (x->nframes == x->cap)
+		frames_grow(x);
 	x->frames[x->nframes++] = f;
+	bucket_add(x, f);
+	if (parent)
+		parent->children++;
 	return f;
 }
 
@@ -85,10 +122,10 @@ struct frame *exec_frame_new(struct exec *x, struct frame *parent, int64_t index
 
 struct frame *exec_frame(struct exec *x, int64_t id)
 {
-	for (size_t i = 0; i < x->nframes; i++)
-		if (x->frames[i]->id == id)
-			return x->frames[i];
-	return NULL;
+	struct frame *f = x->cap ? *bucket_of(x, id) : NULL;
+	while (f && f->id != id)
+		f = f->same_bucket;
+	return f;
 }
 
 static void frame_cancel(struct exec *x, struct frame *f)
@@ -103,7 +140,7 @@ static void frame_cancel(struct exec *x, struct frame *f)
 
 void exec_frame_drop(struct exec *x, struct frame *f)
 {
-	for (size_t i = x->nframes; i-- > 0;) {
+	for (size_t i = x->nframes; f->children && i-- > 0;) {
 		if (i < x->nframes && x->frames[i]->parent == f)
 			exec_frame_drop(x, x->frames[i]);
 	}
@@ -111,8 +148,7 @@ void exec_frame_drop(struct exec *x, struct frame *f)
 		return;
 	frame_cancel(x, f);
 	f->gone = true;
-	x->frames[f->slot] = x->frames[--x->nframes];
-	x->frames[f->slot]->slot = f->slot;
+	frame_remove(x, f);
 	frame_clear(f);
 }
 
@@ -133,10 +169,19 @@ void exec_ready(struct exec *x, struct frame *f)
 	x->queue[x->tail++] = f;
 }
 
+bool exec_tired(struct exec *x)
+{
+	x->budget -= (int)((asl_work - x->work) / WORK_A_STEP);
+	x->work = asl_work;
+	return x->budget <= 0;
+}
+
 bool exec_run(struct exec *x)
 {
+	x->work = asl_work;
 	while (x->head != x->tail && x->status == EXEC_RUNNING) {
-		if (x->budget-- <= 0)
+		x->budget--;
+		if (exec_tired(x))
 			return true;
 		struct frame *f = x->queue[x->head++];
 		if (x->head == x->tail)
@@ -151,7 +196,7 @@ bool exec_run(struct exec *x)
 		}
 		exec_step(x, f);
 	}
-	return false;
+	return x->too_long;
 }
 
 /* ---- begin and end ---- */
@@ -298,7 +343,7 @@ void exec_answer(struct exec *x, struct frame *f, struct asl_env *env)
 	env->pending = NULL;
 	enum jsonata_status st =
 		jsonata_eval(x->s->jsonata, json_get_str(ask, "expression"), json_object_get(ask, "bindings"),
-			     x->random(x->random_ctx), true, &out);
+			     x->random(x->random_ctx), JSONATA_FULL, &out);
 	answer = json_pack("{s:i,s:o*}", "status", (int)st, "value", out);
 	if (!f->memo)
 		f->memo = json_object();
@@ -307,7 +352,13 @@ void exec_answer(struct exec *x, struct frame *f, struct asl_env *env)
 
 void exec_pending(struct exec *x, struct frame *f, struct asl_env *env)
 {
-	if (!x->t) {
+	if (!x->t && !x->test) {
+		x->too_long = true;
+		json_decref(env->pending);
+		env->pending = NULL;
+		return;
+	}
+	if (!x->t) { /* TestState: wait for it here */
 		exec_answer(x, f, env);
 		exec_ready(x, f);
 		return;
@@ -317,7 +368,7 @@ void exec_pending(struct exec *x, struct frame *f, struct asl_env *env)
 	f->pending = true;
 	json_set_int(ask, "frame", f->id);
 	json_set_int(ask, "attempt", ++f->attempt);
-	turn_effect(x->t, "states.jsonata",
+	turn_effect(x->t, json_get_bool(ask, "slow", false) ? "states.jsonata-slow" : "states.jsonata",
 		    arena_printf(x->a, "%s/%lld/%lld", x->arn, (long long)f->id, (long long)f->attempt), ask);
 }
 

@@ -48,6 +48,8 @@ struct frame {
 	json_t *memo;
 	int64_t next, running, done; /* Parallel, Map */
 	size_t slot;                 /* in exec.frames */
+	size_t children;             /* frames that have this one as parent */
+	struct frame *same_bucket;   /* in exec.buckets */
 };
 
 /* TestState: one state runs in memory with its work mocked; what happened to the data is noted. */
@@ -88,6 +90,7 @@ struct exec {
 	/* frames */
 	struct frame **frames;
 	size_t nframes, cap;
+	struct frame **buckets; /* cap of them, by id */
 	struct frame **queue;
 	size_t head, tail, queue_cap;
 	int64_t next_frame, next_event, first_event; /* first_event: of this turn */
@@ -99,6 +102,8 @@ struct exec {
 	int ntexts;
 	json_t *context_base; /* owned: Execution and StateMachine of the context object */
 	int budget;
+	int64_t work;  /* of this thread, at the last look */
+	bool too_long; /* in memory: it is to be run as an actor */
 	/* end */
 	enum exec_status status;
 	json_t *output; /* owned */
@@ -119,6 +124,8 @@ void exec_ready(struct exec *x, struct frame *f);
 void exec_begin(struct exec *x);
 /* Runs until everything waits, the end, or the budget is used up: returns true when there is more to run now. */
 bool exec_run(struct exec *x);
+/* Takes the evaluations since the last call off the budget; true: it is used up. */
+bool exec_tired(struct exec *x);
 /* The work of the state gave this (taken): go on with its output. */
 void exec_result(struct exec *x, struct frame *f, json_t *result);
 /* The state failed: retry, catch, or fail upwards. cause may be NULL. */
@@ -150,6 +157,8 @@ struct str exec_text(struct exec *x,
 		     json_t *value); /* compact text, or the raw text when it is the execution's input */
 /* False after a DataLimitExceeded fault. */
 bool exec_size_check(struct exec *x, struct frame *f, const char *what, json_t *value);
+/* The same for what a state, branch or iteration is given. */
+int exec_input_check(struct frame *f, const json_t *value, struct asl_fault *fault);
 json_t *exec_error_output(struct exec *x, const char *error, const char *cause); /* owned {"Error","Cause"} */
 
 /* ---- exec_state.c ---- */
@@ -254,8 +263,8 @@ void exec_actor_bind(struct states *s);
 int exec_scope(struct exec *x, struct asl_machine *view, struct error *err);
 extern const char *const exec_status_names[];
 uint64_t exec_random_kernel(void *ctx);
-/* Runs a machine that never waits. facts as the actor's; the exec has ended when it returns. */
-void exec_run_whole(struct exec *x);
+/* Runs a machine that never waits. facts as the actor's; false: it takes too long for the caller's thread. */
+bool exec_run_whole(struct exec *x);
 bool exec_never_waits(const struct asl_states *scope);
 void exec_inputs_release(void);
 void exec_facts(struct exec *x, json_t *facts); /* takes facts */

@@ -98,7 +98,7 @@ struct str exec_text(struct exec *x, json_t *value)
 
 bool exec_size_check(struct exec *x, struct frame *f, const char *what, json_t *value)
 {
-	if ((int64_t)exec_text(x, value).len <= states_quota.payload_bytes)
+	if (asl_fits(value, (size_t)states_quota.payload_bytes))
 		return true;
 	exec_fault(x, f, "States.DataLimitExceeded",
 		   arena_printf(x->a,
@@ -106,6 +106,18 @@ bool exec_size_check(struct exec *x, struct frame *f, const char *what, json_t *
 				"bytes service limit.",
 				what));
 	return false;
+}
+
+int exec_input_check(struct frame *f, const json_t *value, struct asl_fault *fault)
+{
+	if (asl_fits(value, (size_t)states_quota.payload_bytes))
+		return ASL_OK;
+	asl_fault_set(fault, "States.DataLimitExceeded",
+		      "The state/task '%s' was given an input with a size exceeding the maximum number of bytes "
+		      "service limit.",
+		      f->state->name);
+	fault->whole = true;
+	return ASL_FAULT;
 }
 
 json_t *exec_error_output(struct exec *x, const char *error, const char *cause)

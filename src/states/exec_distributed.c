@@ -444,7 +444,7 @@ void exec_distributed_fill(struct exec *x, struct frame *f)
 	if (more)
 		return;
 	while (f->running < most && json_array_size(f->work)) {
-		if (started++ == STARTS_AT_ONCE) {
+		if (started++ == STARTS_AT_ONCE || exec_tired(x)) {
 			exec_ready(x, f);
 			return;
 		}

@@ -229,14 +229,16 @@ int exec_map_item(struct exec *x, struct frame *f, int64_t i, json_t *value, jso
 	}
 	*env = exec_env(x, f, f->input);
 	json_object_set(env->context, "Map", *context);
-	if (f->state->jsonata)
-		return asl_jsonata(env, selector, "ItemSelector", input, fault);
+	if (f->state->jsonata) {
+		rc = asl_jsonata(env, selector, "ItemSelector", input, fault);
+		return rc == ASL_OK ? exec_input_check(f, *input, fault) : rc;
+	}
 	rc = asl_in_out_path(env, doc, "InputPath", f->input, &filtered, fault);
 	if (rc == ASL_OK) {
 		env->input = filtered;
 		rc = asl_payload(env, selector, "ItemSelector", input, fault);
 	}
-	return rc;
+	return rc == ASL_OK ? exec_input_check(f, *input, fault) : rc;
 }
 
 static json_t *iteration(const struct frame *f, int64_t index)
@@ -262,6 +264,10 @@ void exec_map_fill(struct exec *x, struct frame *f)
 	if (f->state->type != ASL_MAP)
 		return;
 	while (f->running < most && f->next < n) {
+		if (exec_tired(x)) { /* later, in another turn */
+			exec_ready(x, f);
+			return;
+		}
 		struct asl_fault fault = ASL_FAULT_INIT;
 		struct asl_env env;
 		json_t *context = NULL, *input = NULL;

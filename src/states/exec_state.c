@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+enum { ALL_VARIABLES = 10 << 20 };
+
 bool exec_handle(struct exec *x, struct frame *f, struct asl_env *env, int rc, struct asl_fault *fault)
 {
 	if (rc == ASL_OK)
@@ -39,6 +41,8 @@ int exec_input(struct exec *x, struct frame *f, struct asl_env *env, json_t **fi
 			return ASL_OK;
 		}
 		int got = asl_jsonata(env, arguments, "Arguments", out, fault);
+		if (got == ASL_OK)
+			got = exec_input_check(f, *out, fault);
 		if (got == ASL_OK && f->state->type == ASL_TASK)
 			test_note(x, "afterArguments", *out);
 		return got;
@@ -56,6 +60,8 @@ int exec_input(struct exec *x, struct frame *f, struct asl_env *env, json_t **fi
 		*out = json_incref(*filtered);
 	else
 		rc = asl_payload(env, parameters, "Parameters", out, fault);
+	if (rc == ASL_OK && parameters)
+		rc = exec_input_check(f, *out, fault);
 	if (rc == ASL_OK && !replaced)
 		test_note(x, "afterParameters", *out);
 	return rc;
@@ -102,6 +108,20 @@ static void leave(struct exec *x, struct frame *f, json_t *output, json_t *assig
 	exec_ready(x, f);
 }
 
+/* What one Assign sets, and all variables together, are limited as a payload is. */
+static int assign_check(struct frame *f, const json_t *assigned, struct asl_fault *fault)
+{
+	CLEANUP_JSON json_t *all = f->vars ? json_copy(f->vars) : json_object();
+	json_object_update(all, (json_t *)assigned);
+	if (asl_fits(assigned, (size_t)states_quota.payload_bytes) && asl_fits(all, ALL_VARIABLES))
+		return ASL_OK;
+	asl_fault_set(fault, "States.DataLimitExceeded",
+		      "The variables assigned in the state '%s' exceed the maximum number of bytes service limit.",
+		      f->state->name);
+	fault->whole = true;
+	return ASL_FAULT;
+}
+
 static int assign_eval(struct exec *x, struct frame *f, struct asl_env *env, const json_t *doc, json_t **out,
 		       struct asl_fault *fault)
 {
@@ -109,8 +129,9 @@ static int assign_eval(struct exec *x, struct frame *f, struct asl_env *env, con
 	*out = NULL;
 	if (!template)
 		return ASL_OK;
-	return f->state->jsonata ? asl_jsonata(env, template, "Assign", out, fault)
-				 : asl_payload(env, template, "Assign", out, fault);
+	int rc = f->state->jsonata ? asl_jsonata(env, template, "Assign", out, fault)
+				   : asl_payload(env, template, "Assign", out, fault);
+	return rc == ASL_OK ? assign_check(f, *out, fault) : rc;
 }
 
 static void output_jsonata(struct exec *x, struct frame *f, const json_t *doc, json_t *result, json_t *fallback,

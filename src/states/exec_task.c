@@ -374,7 +374,7 @@ static void succeeded(struct exec *x, struct frame *f, const struct resource *r,
 	const char *what = r->kind == TASK_SERVICE ? r->action : r->arn;
 	if (r->kind == TASK_SERVICE && strcmp(r->service, "lambda") == 0)
 		what = "lambda";
-	if ((int64_t)exec_text(x, output).len > states_quota.payload_bytes) {
+	if (!asl_fits(output, (size_t)states_quota.payload_bytes)) {
 		const char *cause = arena_printf(x->a,
 						 "The state/task '%s' returned a result with a size exceeding the "
 						 "maximum number of bytes service limit.",

@@ -8,14 +8,23 @@
 #include <ctype.h>
 #include <math.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
 #include "base/id.h"
 #include "base/json.h"
+#include "base/map.h"
 #include "states/asl_impl.h"
 
-enum { MAX_DEPTH = 10, MAX_ARGUMENTS = 64, MAX_HASH_INPUT = 10000, MAX_CODED = 10000, MAX_RANGE = 1000 };
+enum {
+	MAX_DEPTH = 10,
+	MAX_ARGUMENTS = 64,
+	MAX_HASH_INPUT = 10000,
+	MAX_CODED = 10000,
+	MAX_RANGE = 1000,
+	MAX_MADE = 1 << 20
+};
 
 struct call {
 	struct asl_env *env;
@@ -111,6 +120,8 @@ static int fn_format(struct call *c, json_t **args, size_t n, json_t **out)
 			if (used >= n)
 				return refuse(c, "The number of arguments of States.Format does not match the "
 						 "occurrences of {}");
+			if (b.len > MAX_MADE || !asl_fits(args[used], MAX_MADE))
+				return refuse(c, "States.Format makes at most %d bytes", MAX_MADE);
 			add_plain(&b, args[used++]);
 			i++;
 		} else {
@@ -134,6 +145,8 @@ static int fn_string_to_json(struct call *c, json_t **args, size_t n, json_t **o
 
 static int fn_json_to_string(struct call *c, json_t **args, size_t n, json_t **out)
 {
+	if (!asl_fits(args[0], MAX_MADE))
+		return refuse(c, "States.JsonToString makes at most %d bytes", MAX_MADE);
 	struct str text = asl_text(c->env->arena, args[0]);
 	*out = json_stringn(text.ptr, text.len);
 	return ASL_OK;
@@ -176,6 +189,8 @@ static int fn_array_contains(struct call *c, json_t **args, size_t n, json_t **o
 	bool found = false;
 	if (!json_is_array(args[0]))
 		return refuse(c, "The first argument of States.ArrayContains must be an array");
+	if (!asl_fits(args[0], MAX_MADE) || !asl_fits(args[1], MAX_MADE))
+		return refuse(c, "States.ArrayContains looks at most at %d bytes", MAX_MADE);
 	json_array_foreach (args[0], i, item)
 		found = found || same(item, args[1]);
 	*out = json_boolean(found);
@@ -221,20 +236,32 @@ static int fn_array_length(struct call *c, json_t **args, size_t n, json_t **out
 	return ASL_OK;
 }
 
+/* A text that values which are the same have in common. */
+static char *same_text(const json_t *v)
+{
+	char number[40];
+	if (!json_is_number(v))
+		return json_dumps(v, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+	snprintf(number, sizeof(number), "%.17g", json_number_value(v));
+	return mem_strdup(number);
+}
+
 static int fn_array_unique(struct call *c, json_t **args, size_t n, json_t **out)
 {
-	json_t *item, *kept;
-	size_t i, j;
+	json_t *item;
+	size_t i;
+	struct map seen = MAP_INIT;
 	if (!json_is_array(args[0]))
 		return refuse(c, "States.ArrayUnique takes an array");
+	if (!asl_fits(args[0], MAX_MADE))
+		return refuse(c, "States.ArrayUnique looks at most at %d bytes", MAX_MADE);
 	*out = json_array();
 	json_array_foreach (args[0], i, item) {
-		bool seen = false;
-		json_array_foreach (*out, j, kept)
-			seen = seen || same(kept, item);
-		if (!seen)
+		CLEANUP_FREE char *text = same_text(item);
+		if (!map_set(&seen, str_from(text), item))
 			json_array_append(*out, item);
 	}
+	map_release(&seen);
 	return ASL_OK;
 }
 
@@ -269,6 +296,8 @@ static int fn_hash(struct call *c, json_t **args, size_t n, json_t **out)
 	char hex[2 * EVP_MAX_MD_SIZE + 1];
 	unsigned size = 0;
 	CLEANUP_BUF struct buf data = BUF_INIT;
+	if (!asl_fits(args[0], MAX_MADE))
+		return refuse(c, "States.Hash takes at most %d characters", MAX_HASH_INPUT);
 	if (json_is_string(args[0]))
 		buf_add_str(&data, json_str(args[0]));
 	else

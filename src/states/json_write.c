@@ -204,3 +204,33 @@ size_t asl_size_bytes(const json_t *v)
 		return json_is_false(v) ? 5 : 4;
 	}
 }
+
+/* Takes the value's size off *left; false when it does not fit. */
+static bool take_size(const json_t *v, int64_t *left)
+{
+	const char *key;
+	json_t *member;
+	size_t i;
+	if (!json_is_object(v) && !json_is_array(v)) {
+		*left -= (int64_t)asl_size_bytes(v);
+		return *left >= 0;
+	}
+	*left -= json_object_size(v) + json_array_size(v) ? 1 : 2;
+	json_object_foreach ((json_t *)v, key, member) {
+		*left -= (int64_t)text_size(str_from(key)) + 2;
+		if (*left < 0 || !take_size(member, left))
+			return false;
+	}
+	json_array_foreach (v, i, member) {
+		*left -= 1;
+		if (!take_size(member, left))
+			return false;
+	}
+	return *left >= 0;
+}
+
+bool asl_fits(const json_t *value, size_t limit)
+{
+	int64_t left = (int64_t)limit;
+	return !value || take_size(value, &left);
+}

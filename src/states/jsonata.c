@@ -2,7 +2,7 @@
  *
  * DESIGN: a worker is one child on a socket pair. A caller takes an idle worker, sends, and waits up to its limit. When
  * it gives up early the worker is "abandoned": whoever looks for a worker next reads and drops its late answer, or
- * kills it when its hard limit is over. */
+ * kills it when it had its moment. The pool's first half serves TRY and QUICK, the second FULL. */
 #include "states/jsonata.h"
 
 #include <errno.h>
@@ -22,19 +22,20 @@
 #include "base/clock.h"
 #include "base/json.h"
 
-enum { MAX_WORKERS = 16, START_MS = 5000, MAX_FRAME = 64 << 20 };
+enum { MAX_WORKERS = 16, START_MS = 5000, MOMENT_MS = 300, WAIT_MS = 60000, MAX_FRAME = 64 << 20 };
 enum worker_state { WORKER_NONE, WORKER_IDLE, WORKER_BUSY, WORKER_ABANDONED };
 
 struct worker {
 	enum worker_state state;
 	pid_t pid;
 	int fd;
-	int64_t kill_at_us; /* abandoned: when its hard limit ends */
+	bool warm;          /* has answered: its start is not counted as the expression's time */
+	int64_t kill_at_us; /* abandoned: when its time is over */
 };
 
 struct jsonata {
 	char *program, *directory;
-	int workers, soft_ms, hard_ms;
+	int workers, soft_ms, hard_ms; /* workers: of each half */
 	int64_t memory_bytes;
 	pthread_mutex_t lock;
 	pthread_cond_t freed;
@@ -51,7 +52,7 @@ int jsonata_new(const struct jsonata_options *o, struct jsonata **out, struct er
 	if (asprintf(&j->directory, "%.*s/jsonata", slash ? (int)(slash - o->program) : 1, slash ? o->program : ".") <
 	    0)
 		BUG("out of memory");
-	j->workers = o->workers > 0 && o->workers <= MAX_WORKERS ? o->workers : 2;
+	j->workers = o->workers > 0 && o->workers <= MAX_WORKERS / 2 ? o->workers : 2;
 	j->soft_ms = o->soft_ms > 0 ? o->soft_ms : 5;
 	j->hard_ms = o->hard_ms > 0 ? o->hard_ms : 2000;
 	j->memory_bytes = o->memory_bytes > 0 ? o->memory_bytes : 512 << 20;
@@ -75,7 +76,7 @@ void jsonata_free(struct jsonata *j)
 {
 	if (!j)
 		return;
-	for (int i = 0; i < j->workers; i++)
+	for (int i = 0; i < 2 * j->workers; i++)
 		worker_stop(&j->pool[i]);
 	pthread_mutex_destroy(&j->lock);
 	pthread_cond_destroy(&j->freed);
@@ -178,33 +179,36 @@ static int send_frame(int fd, struct str text)
 static void collect_abandoned(struct jsonata *j)
 {
 	CLEANUP_BUF struct buf drop = BUF_INIT;
-	for (int i = 0; i < j->workers; i++) {
+	for (int i = 0; i < 2 * j->workers; i++) {
 		struct worker *w = &j->pool[i];
 		if (w->state != WORKER_ABANDONED)
 			continue;
 		int rc = receive_frame(w->fd, &drop, 0, clock_monotonic_us() + 1000000);
-		if (rc == 0)
+		if (rc == 0) {
 			w->state = WORKER_IDLE;
-		else if (rc < 0 || clock_monotonic_us() > w->kill_at_us)
+			w->warm = true;
+		} else if (rc < 0 || clock_monotonic_us() > w->kill_at_us) {
 			worker_stop(w);
+		}
 	}
 }
 
-/* A worker marked busy, or NULL when none came free by end_us or none can be started. */
-static struct worker *take_worker(struct jsonata *j, int64_t end_us)
+/* A worker of that half marked busy, or NULL when none came free by end_us or none can be started. */
+static struct worker *take_worker(struct jsonata *j, bool slow, int64_t end_us)
 {
+	struct worker *half = j->pool + (slow ? j->workers : 0);
 	pthread_mutex_lock(&j->lock);
 	for (;;) {
 		struct worker *free_slot = NULL;
 		collect_abandoned(j);
 		for (int i = 0; i < j->workers; i++) {
-			if (j->pool[i].state == WORKER_IDLE) {
-				j->pool[i].state = WORKER_BUSY;
+			if (half[i].state == WORKER_IDLE) {
+				half[i].state = WORKER_BUSY;
 				pthread_mutex_unlock(&j->lock);
-				return &j->pool[i];
+				return &half[i];
 			}
-			if (j->pool[i].state == WORKER_NONE)
-				free_slot = &j->pool[i];
+			if (half[i].state == WORKER_NONE)
+				free_slot = &half[i];
 		}
 		if (free_slot) {
 			bool started = worker_start(j, free_slot) == 0;
@@ -237,7 +241,7 @@ static void give_back(struct jsonata *j, struct worker *w, enum worker_state sta
 		w->state = WORKER_BUSY;
 		worker_stop(w);
 	}
-	pthread_cond_signal(&j->freed);
+	pthread_cond_broadcast(&j->freed);
 	pthread_mutex_unlock(&j->lock);
 }
 
@@ -263,28 +267,35 @@ static enum jsonata_status read_answer(struct str text, json_t **out)
 	return *out ? JSONATA_ERROR : fault(out, "D0000", "The JSONata worker gave no answer");
 }
 
-static enum jsonata_status exchange(struct jsonata *j, json_t *request, bool wait, json_t **out)
+static enum jsonata_status exchange(struct jsonata *j, json_t *request, enum jsonata_mode mode, json_t **out)
 {
 	CLEANUP_BUF struct buf answer = BUF_INIT;
 	CLEANUP_FREE char *text = json_text_dup(request);
-	int64_t now = clock_monotonic_us(), hard_us = now + (int64_t)j->hard_ms * 1000;
-	struct worker *w = take_worker(j, wait ? hard_us + (int64_t)START_MS * 1000 : now);
+	int64_t now = clock_monotonic_us();
+	struct worker *w =
+		take_worker(j, mode == JSONATA_FULL, mode == JSONATA_TRY ? now : now + (int64_t)WAIT_MS * 1000);
 	if (!w)
-		return wait ? fault(out, "D0000", "No JSONata worker could be started") : JSONATA_PENDING;
+		return mode == JSONATA_TRY ? JSONATA_BUSY : fault(out, "D0000", "No JSONata worker could be started");
+	bool warm = w->warm;
 	now = clock_monotonic_us();
-	hard_us = now + (int64_t)j->hard_ms * 1000;
+	int64_t start_us = now + (warm ? 0 : (int64_t)START_MS * 1000), hard_us = start_us + (int64_t)j->hard_ms * 1000,
+		moment_us = start_us + (int64_t)MOMENT_MS * 1000;
 	if (send_frame(w->fd, str_from(text)) < 0) {
 		give_back(j, w, WORKER_NONE, 0);
 		return fault(out, "D0000", "The JSONata worker ended");
 	}
-	int rc = receive_frame(w->fd, &answer, wait ? hard_us : now + (int64_t)j->soft_ms * 1000, hard_us);
+	int64_t first_us = mode == JSONATA_FULL    ? hard_us
+			   : mode == JSONATA_QUICK ? moment_us
+						   : now + (int64_t)j->soft_ms * 1000;
+	int rc = receive_frame(w->fd, &answer, first_us, hard_us);
 	if (rc == 0) {
+		w->warm = true;
 		give_back(j, w, WORKER_IDLE, 0);
 		return read_answer(buf_str(&answer), out);
 	}
-	if (rc == 1 && !wait) {
-		give_back(j, w, WORKER_ABANDONED, hard_us);
-		return JSONATA_PENDING;
+	if (rc == 1 && mode != JSONATA_FULL) {
+		give_back(j, w, WORKER_ABANDONED, moment_us);
+		return warm || mode == JSONATA_QUICK ? JSONATA_PENDING : JSONATA_BUSY;
 	}
 	give_back(j, w, WORKER_NONE, 0);
 	return fault(out, JSONATA_LIMIT,
@@ -293,7 +304,7 @@ static enum jsonata_status exchange(struct jsonata *j, json_t *request, bool wai
 }
 
 enum jsonata_status jsonata_eval(struct jsonata *j, struct str expression, const json_t *bindings, uint64_t seed,
-				 bool wait, json_t **out)
+				 enum jsonata_mode mode, json_t **out)
 {
 	*out = NULL;
 	CLEANUP_JSON json_t *request = json_object();
@@ -303,7 +314,7 @@ enum jsonata_status jsonata_eval(struct jsonata *j, struct str expression, const
 	json_set_int(request, "limit",
 		     (int64_t)j->hard_ms * 3 /
 			     4); /* where the language can stop itself, the worker need not be killed */
-	return exchange(j, request, wait, out);
+	return exchange(j, request, mode, out);
 }
 
 json_t *jsonata_inspect(struct jsonata *j, struct str expression)
@@ -311,7 +322,10 @@ json_t *jsonata_inspect(struct jsonata *j, struct str expression)
 	CLEANUP_JSON json_t *request = json_pack("{s:b}", "check", 1);
 	json_t *out = NULL;
 	json_object_set_new(request, "expression", json_stringn(expression.ptr, expression.len));
-	if (exchange(j, request, true, &out) == JSONATA_VALUE)
+	enum jsonata_status status = exchange(j, request, JSONATA_QUICK, &out);
+	if (status == JSONATA_PENDING)
+		status = exchange(j, request, JSONATA_FULL, &out);
+	if (status == JSONATA_VALUE)
 		return out;
 	return json_pack("{s:o}", "error", out ? out : json_object());
 }

@@ -565,7 +565,9 @@ enum path_status path_eval(struct arena *a, const struct path *p, json_t *root, 
 	}
 	matches = json_array();
 	struct walk w = { a, root, matches, &visits };
-	if (eval(&w, p, out) == PATH_FOUND)
+	enum path_status status = eval(&w, p, out);
+	asl_work += PATH_MAX_VISITS - visits;
+	if (status == PATH_FOUND)
 		return PATH_FOUND;
 	if (why)
 		*why = visits < 0 ? "The path visits too many nodes" : explain(a, p, root);

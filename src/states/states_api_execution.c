@@ -112,17 +112,17 @@ int execution_insert_ended(struct turn *t, const json_t *done, struct error *err
 	const json_t *facts = json_object_get(done, "facts"), *state = json_get(done, "rs");
 	CLEANUP_FREE char *redrive = state ? json_text_dup(state) : NULL;
 	struct str out = json_get_str(done, "out"), lines = json_get_str(done, "h");
-	int rc = db_exec(turn_db(t), err,
-			 "INSERT INTO states_execution(arn, machine, name, hash, role, type, status, input, output, "
-			 "error, cause, start_ms, stop_ms, redrive_count, redrive_ms, redrive_state, map_run, item_count, "
-			 "revision, label) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?)",
-			 "sssssssSSssiississ", json_get_text(facts, "arn"), json_get_text(facts, "machine"),
-			 json_get_text(facts, "name"), json_get_text(facts, "hash"), json_get_text(facts, "role"),
-			 json_get_text(facts, "type"), json_get_text(done, "st"), json_get_str(facts, "input"), out,
-			 json_get_text(done, "er"), json_get_text(done, "ca"), json_get_int(facts, "start_ms", 0),
-			 json_get_int(done, "ms", 0), redrive, json_get_text(facts, "map_run"),
-			 json_get_int(facts, "item_count", 0), json_get_text(facts, "revision"),
-			 json_get_text(facts, "label"));
+	int rc = db_exec(
+		turn_db(t), err,
+		"INSERT INTO states_execution(arn, machine, name, hash, role, type, status, input, output, "
+		"error, cause, start_ms, stop_ms, redrive_count, redrive_ms, redrive_state, map_run, item_count, "
+		"revision, label) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?)",
+		"sssssssSSssiississ", json_get_text(facts, "arn"), json_get_text(facts, "machine"),
+		json_get_text(facts, "name"), json_get_text(facts, "hash"), json_get_text(facts, "role"),
+		json_get_text(facts, "type"), json_get_text(done, "st"), json_get_str(facts, "input"), out,
+		json_get_text(done, "er"), json_get_text(done, "ca"), json_get_int(facts, "start_ms", 0),
+		json_get_int(done, "ms", 0), redrive, json_get_text(facts, "map_run"),
+		json_get_int(facts, "item_count", 0), json_get_text(facts, "revision"), json_get_text(facts, "label"));
 	if (rc < 0 || !lines.ptr)
 		return rc < 0 ? -1 : 0;
 	rc = db_exec(turn_db(t), err, "INSERT INTO states_history(execution, first, count, lines) VALUES(?, 1, ?, ?)",

@@ -424,12 +424,13 @@ static int sync_in_memory(struct call *c, struct states *s, const json_t *in, co
 	x.m = m;
 	exec_facts(&x, execution_facts(g, arn, name, input.ptr ? input : STR("{}"), x.now_ms));
 	json_set_text(x.facts, "trace", json_get_text(in, "traceHeader"));
-	exec_run_whole(&x);
+	bool whole = exec_run_whole(&x); /* it has done nothing yet that would count twice */
 	x.now_ms = clock_now_ms();
-	*out = exec_sync_answer(&x);
+	if (whole)
+		*out = exec_sync_answer(&x);
 	exec_release(&x);
 	machine_give(s, g->hash, m);
-	return 1;
+	return whole;
 }
 
 ASYNC(api_execution_sync)
@@ -441,8 +442,8 @@ ASYNC(api_execution_sync)
 	const char *name = json_get_text(in, "name");
 	json_t *out = NULL;
 	struct db *db = store_read_begin(engine_store(c->engine), &err);
-	int rc = db ? start_target_find(s, db, c->arena, json_get_text(in, "stateMachineArn"), exec_random_kernel(NULL), &g,
-					&err)
+	int rc = db ? start_target_find(s, db, c->arena, json_get_text(in, "stateMachineArn"), exec_random_kernel(NULL),
+					&g, &err)
 		    : -1;
 	if (rc == 0 && !g.machine.express)
 		rc = error_aws(&err, "StateMachineTypeNotSupported",

@@ -2,6 +2,9 @@
 first is told by the histories, never by a clock of the test."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 import uuid
 
@@ -219,3 +222,137 @@ def test_calls_that_wait_hold_up_nobody(quern, sfn):
     assert [d["status"] for d in ends] == ["SUCCEEDED"] * 50, [d for d in ends if d["status"] != "SUCCEEDED"][:1]
     assert json.loads(ends[0]["output"])["Payload"] == "through" and "TaskToken" in json.loads(ends[9]["output"])
     assert quick["stopDate"] < min(d["stopDate"] for d in ends)
+
+
+# ---- crashes ----
+
+def test_histories_survive_kills(quern):
+    """A small share of the soak: the daemon is killed three times under executions of every kind."""
+    program = os.path.join(helpers.ROOT, "tests", "soak", "state_kills.py")
+    done = subprocess.run([sys.executable, program, "--kills", "3", "--at-once", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, env=dict(os.environ, QUERN=quern.program))
+    assert done.returncode == 0 and "ok soak of state machines: 3 kills" in done.stdout, done.stdout[-4000:]
+
+
+# ---- what runs away ----
+
+def pass_(**more):
+    return {"P": {"Type": "Pass", "End": True, **more}}
+
+
+EVIL = "/^(a+)+$/"
+BIG = "x" * 200000
+
+
+@pytest.mark.parametrize("state,value,error,cause", [
+    (pass_(Parameters={"x.$": f"$.items[?(@.s =~ {EVIL})]"}), {"items": [{"s": "a" * 28 + "b"}] * 1000}, "States.Runtime", "x.$"),
+    (pass_(Parameters={f"k{i}.$": "$.x" for i in range(5000)}), {"x": BIG}, "States.DataLimitExceeded", "input"),
+    (pass_(Parameters={"k.$": "States.Format('" + "{}" * 60 + "'" + ",$.x" * 60 + ")"}), {"x": BIG}, "States.IntrinsicFailure", "States.Format"),
+    (pass_(Parameters={"k.$": "States.JsonToString(" * 9 + "$.x" + ")" * 9}), {"x": '"\\' * 60000}, "States.IntrinsicFailure", "States.JsonToString"),
+    (pass_(Assign={f"k{i}.$": "$.x" for i in range(100)}), {"x": BIG}, "States.DataLimitExceeded", "variables"),
+    (pass_(Parameters={"a.$": "$.x", "b.$": "$.x"}), {"x": BIG}, "States.DataLimitExceeded", "P"),
+    (pass_(Parameters={"a.$": "$.x"}, ResultPath="$.y"), {"x": BIG}, "States.DataLimitExceeded", "P"),
+    ({"M": {"Type": "Map", "ItemsPath": "$.n", "ItemSelector": {f"k{i}.$": "$.x" for i in range(100)}, "ItemProcessor": {"StartAt": "P", "States": pass_()}, "End": True}}, {"n": [1, 2], "x": BIG[:100000]}, "States.DataLimitExceeded", "M"),
+    ({"M": {"Type": "Map", "ItemsPath": "$.n", "ItemSelector": {"x.$": "$.x"}, "ItemProcessor": {"StartAt": "P", "States": pass_()}, "End": True}}, {"n": [1, 2, 3], "x": BIG[:100000]}, "States.DataLimitExceeded", "M"),
+    ({"A": {"Type": "Parallel", "Branches": [{"StartAt": n, "States": {n: pass_()["P"]}} for n in "BCD"], "End": True}}, {"x": BIG}, "States.DataLimitExceeded", "A"),
+    ({"T": {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:putObject", "Parameters": {"Bucket": "my-bucket", "Key.$": "$.x", "Body.$": "$.x"}, "End": True}}, {"x": BIG}, "States.DataLimitExceeded", "T"),
+], ids=["regex", "references", "Format", "JsonToString", "Assign", "Parameters", "ResultPath", "ItemSelector", "Map", "Parallel", "task"])
+def test_limits_of_evaluation(quern, sfn, state, value, error, cause):
+    arn = begin(sfn, machine(quern, sfn, state), value)
+    d = ended(quern, sfn, arn)
+    assert (d["status"], d["error"]) == ("FAILED", error) and cause in d["cause"], (d["error"], d["cause"][:300])
+    assert run(quern, sfn, pass_())["status"] == "SUCCEEDED"
+
+
+def test_array_unique_of_many(quern, sfn):
+    d = ended(quern, sfn, begin(sfn, machine(quern, sfn, pass_(Parameters={"n.$": "States.ArrayLength(States.ArrayUnique($.x))"})), {"x": [i % 20000 for i in range(38000)]}))
+    assert json.loads(d["output"]) == {"n": 20000}
+
+
+def nested_maps(depth):
+    if not depth:
+        return {"StartAt": "P", "States": pass_()}
+    name = f"M{depth}"
+    return {"StartAt": name, "States": {name: {"Type": "Map", "ItemsPath": "$.n", "ItemSelector": {"n.$": "$.n"}, "ItemProcessor": nested_maps(depth - 1), "End": True}}}
+
+
+@pytest.mark.parametrize("name", ["maps in maps", "a loop"])
+def test_an_execution_ends_at_25000_events(quern, sfn, name):
+    again = {"C": {"Type": "Choice", "Choices": [{"Variable": "$.never", "IsPresent": True, "Next": "P"}], "Default": "C2"}, "C2": {"Type": "Pass", "Next": "C"}, **pass_()}
+    arn = machine(quern, sfn, nested_maps(5)["States"] if name == "maps in maps" else again)
+    endless = begin(sfn, arn, {"n": list(range(30))})
+    assert run(quern, sfn, pass_())["status"] == "SUCCEEDED"
+    d = ended(quern, sfn, endless)
+    assert d["status"] == "FAILED" and d["error"] == "States.Runtime" and "25000" in d["cause"]
+    last = sfn.get_execution_history(executionArn=endless, maxResults=1, reverseOrder=True)["events"][0]
+    assert last["type"] == "ExecutionFailed" and 25000 <= last["id"] < 25100
+
+
+JSONATA = {"QueryLanguage": "JSONata"}
+FOREVER = "{% ($f := function($x){ $f($x + 1) }; $f(0)) %}"
+
+
+@pytest.mark.parametrize("expression", [FOREVER, "{% ($f := function($x){ $f($x + 1) + 1 }; $f(0)) %}", "{% [1..9999999999] %}", "{% ($f := function($s){ $f($s & $s) }; $f('aaaaaaaaaaaaaaaa')) %}", "{% $sum([1..9999999]) %}",
+                                        "{% $match('" + "a" * 28 + "b', /^(a+)+$/) %}"], ids=["endless", "recursion", "range", "strings", "sum", "regex"])
+def test_jsonata_is_stopped(quern, sfn, expression):
+    d = run(quern, sfn, pass_(Output=expression), **JSONATA)
+    assert d["status"] == "SUCCEEDED" and expression.startswith("{% $match") or d["error"] == "States.QueryEvaluationError", d
+    if d["status"] == "FAILED":
+        assert types(sfn, d["executionArn"])[-2:] == ["EvaluationFailed", "ExecutionFailed"]
+
+
+def test_endless_expressions_hold_up_nobody(quern, sfn):
+    """Twenty executions evaluate an expression without end; others, JSONata too, pass them."""
+    endless = machine(quern, sfn, pass_(Output=FOREVER), **JSONATA)
+    bad = [begin(sfn, endless) for _ in range(20)]
+    good = [run(quern, sfn, pass_(Output="{% $sum([1..$states.input.n]) %}"), {"n": n}, **JSONATA) for n in range(1, 4)] + [run(quern, sfn, pass_())]
+    assert [d["status"] for d in good] == ["SUCCEEDED"] * 4 and good[2]["output"] == "6"
+    ends = [ended(quern, sfn, one) for one in bad]
+    assert {d["error"] for d in ends} == {"States.QueryEvaluationError"} and max(d["stopDate"] for d in good) < max(d["stopDate"] for d in ends)
+
+
+def test_a_synchronous_execution_without_end(quern, sfn):
+    arn = sfn.create_state_machine(name=helpers.unique("x"), type="EXPRESS", roleArn=quern.role, definition=json.dumps({"StartAt": "P", "States": pass_(Output=FOREVER), **JSONATA}))["stateMachineArn"]
+    sync = quern.client("stepfunctions", config=Config(inject_host_prefix=False, retries={"max_attempts": 1}))
+    assert sync.start_sync_execution(stateMachineArn=arn)["error"] == "States.QueryEvaluationError"
+
+
+# ---- oversize payloads ----
+
+def refused(code, call, **arguments):
+    with pytest.raises(ClientError) as info:
+        call(**arguments)
+    assert info.value.response["Error"]["Code"] == code, info.value
+    assert info.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_oversize_requests(quern, sfn):
+    arn = machine(quern, sfn, pass_())
+    long = json.dumps("x" * 262144)
+    sfn_raw = quern.client("stepfunctions", config=Config(retries={"max_attempts": 1}, parameter_validation=False, inject_host_prefix=False))
+    for call, arguments in [
+        (sfn_raw.start_execution, {"stateMachineArn": arn, "input": long}), (sfn_raw.start_sync_execution, {"stateMachineArn": arn, "input": long}),
+        (sfn_raw.create_state_machine, {"name": "too-long", "roleArn": quern.role, "definition": json.dumps({"StartAt": "P", "Comment": "x" * 1048576, "States": pass_()})}),
+        (sfn_raw.send_task_success, {"taskToken": "t", "output": long}), (sfn_raw.send_task_failure, {"taskToken": "t", "error": "x" * 257}), (sfn_raw.send_task_failure, {"taskToken": "t", "cause": "x" * 32769}),
+        (sfn_raw.test_state, {"definition": json.dumps(pass_()["P"]), "roleArn": quern.role, "input": long}), (sfn_raw.send_task_heartbeat, {"taskToken": "t" * 2049}),
+        (sfn_raw.create_activity, {"name": "n" * 81}), (sfn_raw.stop_execution, {"executionArn": arn, "cause": "x" * 32769}),
+    ]:
+        refused("ValidationException", call, **arguments)
+    assert sfn.list_executions(stateMachineArn=arn)["executions"] == []
+
+
+def test_oversize_answer_of_an_activity(quern, sfn):
+    """A result that is as long as may be sent, but too long with what it is put into."""
+    activity = sfn.create_activity(name=helpers.unique("a"))["activityArn"]
+    arn = begin(sfn, machine(quern, sfn, {"A": {"Type": "Task", "Resource": activity, "ResultPath": "$.result", "End": True}}), {"x": "y" * 1000})
+    token = sfn.get_activity_task(activityArn=activity)["taskToken"]
+    sfn.send_task_success(taskToken=token, output=json.dumps("x" * 262000))
+    d = ended(quern, sfn, arn)
+    assert d["error"] == "States.DataLimitExceeded" and types(sfn, arn)[-2:] == ["ActivitySucceeded", "ExecutionFailed"]
+
+
+def test_oversize_answer_of_a_function(quern, sfn):
+    function = create_function(quern, quern.client("lambda"), code="def handler(event, context):\n    return 'x' * 300000\n")
+    caught = {"ErrorEquals": ["States.DataLimitExceeded"], "Next": "P"}
+    arn = begin(sfn, machine(quern, sfn, {"L": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": function}, "Catch": [caught], "End": True}, **pass_()}))
+    assert ended(quern, sfn, arn)["status"] == "SUCCEEDED"
+    assert "TaskFailed" in types(sfn, arn)

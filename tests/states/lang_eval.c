@@ -113,7 +113,7 @@ static int jsonata_field(struct asl_env *env, const json_t *v, const char *field
 		enum jsonata_status status =
 			jsonata_eval(env->jsonata, json_get_str(env->pending, "expression"),
 				     json_object_get(env->pending, "bindings"),
-				     (uint64_t)json_get_int(env->pending, "seed", 0), true, &value);
+				     (uint64_t)json_get_int(env->pending, "seed", 0), JSONATA_FULL, &value);
 		if (!env->memo)
 			env->memo = json_object();
 		json_object_set_new(env->memo, json_get_text(env->pending, "key"),
