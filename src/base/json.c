@@ -71,20 +71,6 @@ json_t *json_parse(struct str text, struct error *err)
 	return v;
 }
 
-char *json_text_dup(const json_t *value)
-{
-	char *z = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-	if (!z)
-		BUG("json_dumps failed");
-	return z;
-}
-
-struct str json_text(struct arena *a, const json_t *value)
-{
-	CLEANUP_FREE char *z = json_text_dup(value);
-	return arena_str(a, str_from(z));
-}
-
 void json_set_text(json_t *obj, const char *key, const char *text)
 {
 	if (text)

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/error.h"
 
 /* Borrowed NUL-terminated text of member `key`, or NULL when absent, null or not a string. */
@@ -20,7 +21,13 @@ json_t *json_get_path(const json_t *obj, const char *path);
 struct str json_str(const json_t *value);
 /* Parses; depth-limited; returns owned or NULL with err ("line L column C: why"). */
 json_t *json_parse(struct str text, struct error *err);
-/* Compact, key order kept, any top-level type. Owned by the arena. */
+/* Appends the compact text: key order kept, any top-level type, doubles in the fewest digits that read back the same.
+ * An error: deeper than depth_max, not UTF-8, not a number JSON has. */
+int json_write(struct buf *out, const json_t *value, int depth_max, struct error *err);
+enum { JSON_REAL_TEXT_MAX = 40 };
+/* A finite double as json_write has it: "0.1", "1.0", "1e+300". */
+void json_real_text(double value, char text[JSON_REAL_TEXT_MAX]);
+/* The text as json_write has it; the value is one that can be written. Owned by the arena. */
 struct str json_text(struct arena *a, const json_t *value);
 /* The same malloc'ed; caller frees. */
 char *json_text_dup(const json_t *value);

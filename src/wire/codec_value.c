@@ -38,15 +38,9 @@ json_t *codec_time_new(int64_t ms)
 
 void codec_add_double(struct buf *b, double d)
 {
-	char text[40];
-	for (int digits = 15; digits <= 17; digits++) {
-		snprintf(text, sizeof(text), "%.*g", digits, d);
-		if (strtod(text, NULL) == d)
-			break;
-	}
+	char text[JSON_REAL_TEXT_MAX];
+	json_real_text(d, text);
 	buf_addz(b, text);
-	if (!strpbrk(text, ".eEni"))
-		buf_add(b, ".0", 2);
 }
 
 /* ---- reading ---- */

@@ -211,6 +211,13 @@ static void test_json(void **state)
 	assert_true(json_get_bool(v, "t", false));
 	struct arena a = ARENA_INIT;
 	assert_string_equal(json_text(&a, v).ptr, "{\"a\":{\"b\":[1,2.0,\"x\"]},\"n\":null,\"t\":true,\"f\":3.0}");
+	/* doubles: the fewest digits that read back the same */
+	const char *reals = "[0.1,1.0,-0.0,0.30000000000000004,1e+300,5e-324,123456789012345.0,1e+16]";
+	CLEANUP_JSON json_t *numbers = json_parse(str_from(reals), &err);
+	assert_string_equal(json_text(&a, numbers).ptr, reals);
+	const char *text = "[\"\\\"\\\\\\n\\t\\u0001\xc3\xa4/\",-9223372036854775808]";
+	CLEANUP_JSON json_t *strings = json_parse(str_from(text), &err);
+	assert_string_equal(json_text(&a, strings).ptr, text);
 	arena_release(&a);
 	assert_null(json_parse(STR("{"), &err));
 	assert_non_null(strstr(error_text(&err), "line 1"));
