@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "secrets/filter.h"
 
 struct secrets {
 	const char *account, *region;
@@ -238,22 +239,29 @@ static int list_secrets(struct call *c, struct db *db, json_t *in, json_t **out,
 	json_t *list = json_array();
 	struct str token = json_get_str(in, "NextToken");
 	int64_t limit = json_get_int(in, "MaxResults", PAGE);
-	if (json_array_size(json_get(in, "Filters")))
-		return error_aws(err, "InvalidParameterException", "Quern does not filter ListSecrets yet");
+	json_t *filters = json_get(in, "Filters"), *filter;
+	size_t i;
+	json_array_foreach (filters, i, filter)
+		if (!json_get(filter, "Key") || !json_array_size(json_get(filter, "Values")))
+			return error_aws(err, "InvalidParameterException",
+					 "Invalid filter: it must have a key and at least one value.");
 	*out = json_pack("{s:o}", "SecretList", list);
 	int rc = db_query(db, &rows, err,
-			  "SELECT name FROM secret WHERE name > ? AND deleted_ms IS NULL ORDER BY name LIMIT ?", "Si",
-			  token.ptr ? token : STR(""), limit + 1);
+			  "SELECT name FROM secret WHERE name > ? AND (deleted_ms IS NULL OR ?) ORDER BY name", "Si",
+			  token.ptr ? token : STR(""), (int64_t)json_get_bool(in, "IncludePlannedDeletion", false));
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
-		struct secret s;
+		struct secret s = { 0 };
+		if (find(db, c->arena, arena_str(c->arena, rows_str(&rows, 0)), &s, err) < 0)
+			return -1;
+		CLEANUP_JSON json_t *one = description(&s);
+		if (!secrets_filters_pass(filters, s.name, s.description, json_get(one, "Tags")))
+			continue;
 		if ((int64_t)json_array_size(list) == limit) {
 			json_object_set(*out, "NextToken",
 					json_object_get(json_array_get(list, (size_t)limit - 1), "Name"));
 			return 0;
 		}
-		if (find(db, c->arena, arena_str(c->arena, rows_str(&rows, 0)), &s, err) < 0)
-			return -1;
-		json_array_append_new(list, description(&s));
+		json_array_append(list, one);
 	}
 	return rc;
 }

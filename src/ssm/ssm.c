@@ -4,6 +4,8 @@
  * ones too: encryption at rest is the disk's. Source: SSM API reference; limits from the service model. */
 #include "ssm/ssm.h"
 
+#include "ssm/filter.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,6 +23,7 @@ const struct store_migration ssm_migrations[] = {
 	  "CREATE TABLE ssm_parameter(name TEXT NOT NULL, version INTEGER NOT NULL, type TEXT NOT NULL, value TEXT NOT "
 	  "NULL, description TEXT, key_id TEXT, pattern TEXT, tier TEXT,"
 	  " data_type TEXT, modified_ms INTEGER NOT NULL, user TEXT, PRIMARY KEY(name, version)) WITHOUT ROWID;" },
+	{ "ssm", 2, "ALTER TABLE ssm_parameter ADD COLUMN tags TEXT" },
 	{ 0 },
 };
 
@@ -49,7 +52,7 @@ static struct str split_name(struct str name, int64_t *version)
 }
 
 static const char *columns = "SELECT p.name, p.version, p.type, p.value, p.modified_ms, p.data_type, p.description, "
-			     "p.tier, p.user FROM ssm_parameter p WHERE ";
+			     "p.tier, p.user, p.key_id, p.tags FROM ssm_parameter p WHERE ";
 
 static int find(struct db *db, struct arena *a, struct str wanted, struct rows *rows, struct error *err)
 {
@@ -86,6 +89,7 @@ static int put_parameter(struct call *c, struct turn *t, json_t *in, json_t **ou
 	CLEANUP_ROWS struct rows rows = { 0 };
 	struct str name = json_get_str(in, "Name"), value = json_get_str(in, "Value");
 	const char *type = json_get_text(in, "Type"), *tier = json_get_text(in, "Tier");
+	json_t *tags = json_get(in, "Tags");
 	int rc = find(turn_db(t), c->arena, name, &rows, err);
 	if (rc < 0)
 		return rc;
@@ -94,6 +98,15 @@ static int put_parameter(struct call *c, struct turn *t, json_t *in, json_t **ou
 		return error_aws(err, "ParameterAlreadyExists",
 				 "The parameter already exists. To overwrite this value, set the overwrite option in "
 				 "the request to true.");
+	if (rc && json_array_size(tags))
+		return error_aws(
+			err, "ValidationException",
+			"Invalid request: tags and overwrite can't be used together. To create a parameter with "
+			"tags, please remove overwrite flag. To update tags for an existing parameter, please use "
+			"AddTagsToResource or RemoveTagsFromResource.");
+	const char *kept = tags ? json_text(c->arena, tags).ptr : NULL;
+	if (rc && !rows_null(&rows, 10))
+		kept = arena_strdup(c->arena, rows_str(&rows, 10));
 	if (rc && !type)
 		type = arena_strdup(c->arena, rows_str(&rows, 2));
 	rows_done(&rows);
@@ -109,10 +122,10 @@ static int put_parameter(struct call *c, struct turn *t, json_t *in, json_t **ou
 			VALUE_MAX);
 	if (db_exec(turn_db(t), err,
 		    "INSERT INTO ssm_parameter(name, version, type, value, description, key_id, pattern, tier, "
-		    "data_type, modified_ms, user) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
-		    "SisSsssssis", name, version, type, value, json_get_text(in, "Description"),
+		    "data_type, modified_ms, user, tags) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+		    "SisSsssssiss", name, version, type, value, json_get_text(in, "Description"),
 		    json_get_text(in, "KeyId"), json_get_text(in, "AllowedPattern"), tier,
-		    json_get_text(in, "DataType"), turn_now_ms(t), c->who->arn) < 0)
+		    json_get_text(in, "DataType"), turn_now_ms(t), c->who->arn, kept) < 0)
 		return -1;
 	*out = json_pack("{s:I, s:s}", "Version", (json_int_t)version, "Tier", advanced ? "Advanced" : "Standard");
 	return 0;
@@ -147,7 +160,29 @@ static int get_parameters(struct call *c, struct db *db, json_t *in, json_t **ou
 	return 0;
 }
 
-/* Rows after the token (a name) into `list`; the token of the next page into out. */
+/* The key of a SecureString; STR_NULL for other types. */
+static struct str key_of(struct rows *rows)
+{
+	if (!str_eqz(rows_str(rows, 2), "SecureString"))
+		return STR_NULL;
+	return rows_null(rows, 9) ? STR("alias/aws/ssm") : rows_str(rows, 9);
+}
+
+static bool wanted(json_t *in, struct rows *rows)
+{
+	CLEANUP_JSON json_t *tags = rows_null(rows, 10) ? NULL : json_parse(rows_str(rows, 10), NULL);
+	const struct ssm_facts facts = {
+		.name = rows_str(rows, 0),
+		.type = rows_str(rows, 2),
+		.key_id = key_of(rows),
+		.tier = rows_null(rows, 7) ? STR("Standard") : rows_str(rows, 7),
+		.data_type = rows_null(rows, 5) ? STR("text") : rows_str(rows, 5),
+		.tags = tags,
+	};
+	return ssm_filters_pass(in, &facts);
+}
+
+/* Rows after the token (a name) into `list`; the token of the next page into out. Path: STR_NULL for all. */
 static int page(struct call *c, struct db *db, json_t *in, json_t *out, json_t *list, struct str path, bool recursive,
 		json_t *(*make)(struct ssm *, struct rows *), struct error *err)
 {
@@ -159,9 +194,7 @@ static int page(struct call *c, struct db *db, json_t *in, json_t *out, json_t *
 			  token.ptr ? token : STR(""));
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		struct str name = rows_str(&rows, 0);
-		struct str rest = str_skip(name, path.len);
-		if (!str_starts(name, path) ||
-		    (path.len && !recursive && str_find_char(str_skip(rest, rest.len && rest.ptr[0] == '/'), '/') >= 0))
+		if ((path.ptr && (name.ptr[0] != '/' || !ssm_path_holds(path, recursive, name))) || !wanted(in, &rows))
 			continue;
 		if ((int64_t)json_array_size(list) == limit) {
 			json_object_set_new(out, "NextToken", json_stringn(last.ptr, last.len));
@@ -182,8 +215,8 @@ static int get_parameters_by_path(struct call *c, struct db *db, json_t *in, jso
 		return error_aws(err, "ValidationException",
 				 "The parameter doesn't meet the parameter name requirements. The parameter name must "
 				 "begin with a forward slash \"/\".");
-	if (path.len > 1 && path.ptr[path.len - 1] != '/')
-		path = str_from(arena_printf(c->arena, "%.*s/", STR_ARG(path)));
+	if (ssm_filters_check(in, true, err) < 0)
+		return -1;
 	return page(c, db, in, *out, list, path, json_get_bool(in, "Recursive", false), parameter, err);
 }
 
@@ -194,16 +227,17 @@ static json_t *metadata(struct ssm *s, struct rows *rows)
 	json_set_text(one, "Description", rows_str(rows, 6).ptr);
 	json_set_text(one, "Tier", rows_null(rows, 7) ? "Standard" : rows_str(rows, 7).ptr);
 	json_set_text(one, "LastModifiedUser", rows_str(rows, 8).ptr);
+	json_set_text(one, "KeyId", key_of(rows).ptr);
 	return one;
 }
 
 static int describe_parameters(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 {
 	json_t *list = json_array();
-	if (json_array_size(json_get(in, "Filters")) || json_array_size(json_get(in, "ParameterFilters")))
-		return error_aws(err, "ValidationException", "Quern does not filter DescribeParameters yet");
+	if (ssm_filters_check(in, false, err) < 0)
+		return -1;
 	*out = json_pack("{s:o}", "Parameters", list);
-	return page(c, db, in, *out, list, STR(""), true, metadata, err);
+	return page(c, db, in, *out, list, STR_NULL, true, metadata, err);
 }
 
 static int delete_parameter(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
