@@ -125,6 +125,7 @@ int cli_exec(struct config *c, int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "--names")) /* for completion */
 		return find_print_tasks(c, false), 0;
 	optind = 1;
+	opterr = 0; /* usage() says it */
 	while ((option = getopt(argc, argv, "+c:")) != -1) {
 		if (option != 'c')
 			return usage("exec");

@@ -13,8 +13,10 @@ const struct command commands[] = {
 	{ "env", "env [--json] [--fish]", "print the environment for AWS tools: eval \"$(quern env)\"", cli_env },
 	{ "run", "run [--python PYTHON] SCRIPT [ARGUMENT...]", "run a Python script that uses the stock sagemaker SDK",
 	  cli_run },
-	{ "ps", "ps [-a] [--json]", "list running pipeline executions (-a: all)", cli_ps },
-	{ "logs", "logs [-f] EXECUTION [STEP]", "print the output of an execution's steps (-f: follow)", cli_logs },
+	{ "ps", "ps [-a] [--json]", "list running pipelines, state machines and ECS tasks (-a: ended ones too)",
+	  cli_ps },
+	{ "logs", "logs [-f] EXECUTION [STEP] | logs [-f] TASK [CONTAINER]",
+	  "print the output of a pipeline execution's steps or an ECS task's containers (-f: follow)", cli_logs },
 	{ "exec", "exec TASK [-c CONTAINER] [-- COMMAND...]",
 	  "run a command (a shell) inside a container of a running task", cli_exec, false,
 	  "TASK is an ECS task (id or ARN) or a SageMaker job (name or ARN). With a terminal on both ends the command "

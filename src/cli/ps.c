@@ -1,32 +1,77 @@
-/* ps.c - lists pipeline executions. */
+/* ps.c - lists what runs: pipeline executions, executions of state machines, ECS tasks. */
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/json.h"
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/table.h"
 
-/* Appends every page of a List call's array `member` to `all`. */
-static int list_pages(struct client *cl, const char *target, const char *key, const char *value, const char *member,
-		      json_t *all, struct error *err)
+struct list {
+	struct config *config;
+	struct client *client;
+	struct table table;
+	json_t *objects; /* as the API gave them, with "Kind" */
+	bool all;
+	int hidden; /* that ended */
+};
+
+/* A List or Describe call that is asked page by page. */
+struct call {
+	const char *service, *target;
+	const char *member, *token; /* of the answer */
+};
+
+#define SAGEMAKER(name, member)                                                                                        \
+	{                                                                                                              \
+		"sagemaker", "SageMaker." name, member, "NextToken"                                                    \
+	}
+#define STATES(name, member)                                                                                           \
+	{                                                                                                              \
+		"states", "AWSStepFunctions." name, member, "nextToken"                                                \
+	}
+#define ECS(name, member)                                                                                              \
+	{                                                                                                              \
+		"ecs", "AmazonEC2ContainerServiceV20141113." name, member, "nextToken"                                 \
+	}
+
+/* All pages' items, owned; takes `in`. NULL with err. */
+static json_t *items_of(struct list *l, struct call call, json_t *in, struct error *err)
 {
-	CLEANUP_JSON json_t *token = NULL;
+	CLEANUP_JSON json_t *request = in ? in : json_object();
+	json_t *all = json_array(), *token;
 	do {
-		json_t *in = json_object();
-		json_set_text(in, key, value);
+		CLEANUP_JSON json_t *page =
+			client_call(l->client, call.service, call.target, json_incref(request), err);
+		if (!page) {
+			json_decref(all);
+			return NULL;
+		}
+		json_array_extend(all, json_get(page, call.member));
+		token = json_get(page, call.token);
 		if (token)
-			json_object_set(in, "NextToken", token);
-		CLEANUP_JSON json_t *page = client_call(cl, "sagemaker", target, in, err);
-		if (!page)
-			return -1;
-		json_array_extend(all, json_get(page, member));
-		json_decref(token);
-		token = json_incref(json_get(page, "NextToken"));
+			json_object_set(request, call.token, token);
 	} while (token);
-	return 0;
+	return all;
 }
+
+static const char *last_piece(const char *arn)
+{
+	const char *at = arn ? strpbrk(arn, "/") ? strrchr(arn, '/') : strrchr(arn, ':') : NULL;
+	return at ? at + 1 : arn;
+}
+
+static void add(struct list *l, json_t *object, const char *kind, const char *const row[6])
+{
+	const char *cells[6] = { 0 };
+	for (int i = 0; i < 6; i++)
+		cells[i] = row[i] ? arena_strdup(&l->config->arena, str_from(row[i])) : NULL;
+	table_row(&l->table, cells);
+	json_set_text(object, "Kind", kind);
+	json_array_append(l->objects, object);
+}
+
+/* ---- pipelines ---- */
 
 static bool is_running(const char *status)
 {
@@ -34,96 +79,174 @@ static bool is_running(const char *status)
 }
 
 /* Names of the steps at work, with commas. */
-static const char *current_steps(struct client *cl, struct arena *a, const char *arn, struct error *err)
+static const char *current_steps(struct list *l, const char *arn, struct error *err)
 {
-	CLEANUP_JSON json_t *steps = json_array();
 	const char *names = NULL;
 	json_t *step;
 	size_t i;
-	if (list_pages(cl, "SageMaker.ListPipelineExecutionSteps", "PipelineExecutionArn", arn,
-		       "PipelineExecutionSteps", steps, err) < 0)
+	CLEANUP_JSON json_t *steps =
+		items_of(l, (struct call)SAGEMAKER("ListPipelineExecutionSteps", "PipelineExecutionSteps"),
+			 json_pack("{s:s}", "PipelineExecutionArn", arn), err);
+	if (!steps)
 		return NULL;
 	json_array_foreach (steps, i, step) {
 		const char *status = json_get_text(step, "StepStatus");
 		if (is_running(status) || (status && strcmp(status, "Starting") == 0))
-			names = arena_printf(a, "%s%s%s", names ? names : "", names ? "," : "",
+			names = arena_printf(&l->config->arena, "%s%s%s", names ? names : "", names ? "," : "",
 					     json_get_text(step, "StepName"));
 	}
 	return names ? names : "";
 }
 
-static int collect(struct client *cl, json_t *executions, bool all, int *hidden, struct error *err)
+static int add_pipeline(struct list *l, const char *name, struct error *err)
 {
-	CLEANUP_JSON json_t *pipelines = json_array();
-	json_t *pipeline, *execution;
-	size_t i, j;
-	if (list_pages(cl, "SageMaker.ListPipelines", NULL, NULL, "PipelineSummaries", pipelines, err) < 0)
+	json_t *execution;
+	size_t i;
+	CLEANUP_JSON json_t *executions =
+		items_of(l, (struct call)SAGEMAKER("ListPipelineExecutions", "PipelineExecutionSummaries"),
+			 json_pack("{s:s}", "PipelineName", name), err);
+	if (!executions)
 		return -1;
-	json_array_foreach (pipelines, i, pipeline) {
-		CLEANUP_JSON json_t *list = json_array();
-		const char *name = json_get_text(pipeline, "PipelineName");
-		if (list_pages(cl, "SageMaker.ListPipelineExecutions", "PipelineName", name,
-			       "PipelineExecutionSummaries", list, err) < 0)
-			return -1;
-		json_array_foreach (list, j, execution) {
-			if (!all && !is_running(json_get_text(execution, "PipelineExecutionStatus"))) {
-				(*hidden)++;
-				continue;
-			}
-			json_set_text(execution, "PipelineName", name);
-			json_array_append(executions, execution);
+	json_array_foreach (executions, i, execution) {
+		const char *arn = json_get_text(execution, "PipelineExecutionArn"), *steps = "",
+			   *status = json_get_text(execution, "PipelineExecutionStatus");
+		if (!l->all && !is_running(status)) {
+			l->hidden++;
+			continue;
 		}
+		if (is_running(status) && !(steps = current_steps(l, arn, err)))
+			return -1;
+		json_set_text(execution, "PipelineName", name);
+		add(l, execution, "pipeline",
+		    (const char *[]){ last_piece(arn), "pipeline", name, table_status(&l->table, status),
+				      table_ago(&l->config->arena, json_get_real(execution, "StartTime", 0)), steps });
 	}
 	return 0;
 }
 
-static int print_table(struct config *c, struct client *cl, json_t *executions, struct error *err)
+static int add_pipelines(struct list *l, struct error *err)
 {
-	static const char *const headings[] = { "EXECUTION", "PIPELINE", "STATUS", "STARTED", "RUNNING STEPS", NULL };
-	struct table t;
-	json_t *execution;
+	json_t *pipeline;
 	size_t i;
-	table_init(&t, &c->arena, c->color, headings);
-	json_array_foreach (executions, i, execution) {
-		const char *arn = json_get_text(execution, "PipelineExecutionArn"),
-			   *status = json_get_text(execution, "PipelineExecutionStatus");
-		const char *slash = arn ? strrchr(arn, '/') : NULL, *steps = "";
-		if (is_running(status) && !(steps = current_steps(cl, &c->arena, arn, err)))
+	CLEANUP_JSON json_t *pipelines =
+		items_of(l, (struct call)SAGEMAKER("ListPipelines", "PipelineSummaries"), NULL, err);
+	json_array_foreach (pipelines, i, pipeline)
+		if (add_pipeline(l, json_get_text(pipeline, "PipelineName"), err) < 0)
 			return -1;
-		const char *row[] = { slash ? slash + 1 : arn, json_get_text(execution, "PipelineName"),
-				      table_status(&t, status),
-				      table_ago(&c->arena, json_get_real(execution, "StartTime", 0)), steps };
-		table_row(&t, row);
+	return pipelines ? 0 : -1;
+}
+
+/* ---- state machines ---- */
+
+static int add_machine(struct list *l, const json_t *machine, struct error *err)
+{
+	json_t *in = json_pack("{s:O}", "stateMachineArn", json_get(machine, "stateMachineArn")), *execution;
+	size_t i;
+	if (!l->all)
+		json_set_text(in, "statusFilter", "RUNNING");
+	CLEANUP_JSON json_t *executions = items_of(l, (struct call)STATES("ListExecutions", "executions"), in, err);
+	json_array_foreach (executions, i, execution)
+		add(l, execution, "state machine",
+		    (const char *[]){ json_get_text(execution, "name"), "state machine", json_get_text(machine, "name"),
+				      table_status(&l->table, json_get_text(execution, "status")),
+				      table_ago(&l->config->arena, json_get_real(execution, "startDate", 0)), "" });
+	return executions ? 0 : -1;
+}
+
+static int add_machines(struct list *l, struct error *err)
+{
+	json_t *machine;
+	size_t i;
+	CLEANUP_JSON json_t *machines =
+		items_of(l, (struct call)STATES("ListStateMachines", "stateMachines"), NULL, err);
+	json_array_foreach (machines, i, machine)
+		if (str_eqz(json_get_str(machine, "type"), "STANDARD") && add_machine(l, machine, err) < 0)
+			return -1;
+	return machines ? 0 : -1;
+}
+
+/* ---- ECS ---- */
+
+enum { DESCRIBE_MAX = 100 };
+
+static void add_task(struct list *l, json_t *task)
+{
+	struct arena *a = &l->config->arena;
+	const char *names = NULL;
+	json_t *one;
+	size_t i;
+	json_array_foreach (json_get(task, "containers"), i, one)
+		names = arena_printf(a, "%s%s%s", names ? names : "", names ? "," : "", json_get_text(one, "name"));
+	add(l, task, "task",
+	    (const char *[]){ last_piece(json_get_text(task, "taskArn")), "task",
+			      last_piece(json_get_text(task, "taskDefinitionArn")),
+			      table_status(&l->table, json_get_text(task, "lastStatus")),
+			      table_ago(a, json_get_real(task, "createdAt", 0)), names });
+}
+
+static int add_cluster(struct list *l, const char *cluster, const char *desired, struct error *err)
+{
+	CLEANUP_JSON json_t *arns =
+		items_of(l, (struct call)ECS("ListTasks", "taskArns"),
+			 json_pack("{s:s, s:s}", "cluster", cluster, "desiredStatus", desired), err);
+	if (!arns)
+		return -1;
+	for (size_t from = 0; from < json_array_size(arns); from += DESCRIBE_MAX) {
+		json_t *some = json_array(), *task;
+		size_t i;
+		for (i = from; i < from + DESCRIBE_MAX; i++)
+			json_array_append(some, json_array_get(arns, i));
+		CLEANUP_JSON json_t *tasks = items_of(l, (struct call)ECS("DescribeTasks", "tasks"),
+						      json_pack("{s:s, s:o}", "cluster", cluster, "tasks", some), err);
+		if (!tasks)
+			return -1;
+		json_array_foreach (tasks, i, task)
+			add_task(l, task);
 	}
-	table_print(&t, stdout);
 	return 0;
 }
+
+static int add_tasks(struct list *l, struct error *err)
+{
+	json_t *cluster;
+	size_t i;
+	CLEANUP_JSON json_t *clusters = items_of(l, (struct call)ECS("ListClusters", "clusterArns"), NULL, err);
+	json_array_foreach (clusters, i, cluster)
+		if (add_cluster(l, json_string_value(cluster), "RUNNING", err) < 0 ||
+		    (l->all && add_cluster(l, json_string_value(cluster), "STOPPED", err) < 0))
+			return -1;
+	return clusters ? 0 : -1;
+}
+
+/* ---- the command ---- */
 
 int cli_ps(struct config *c, int argc, char **argv)
 {
+	static const char *const headings[] = { "ID", "KIND", "OF", "STATUS", "STARTED", "AT WORK", NULL };
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct client *cl = NULL;
-	bool all = false;
-	int hidden = 0, rc = 0;
+	CLEANUP_JSON json_t *objects = json_array();
+	struct list l = { .config = c, .objects = objects };
+	int rc = 0;
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "-a") == 0 || strcmp(argv[i], "--all") == 0)
-			all = true;
+			l.all = true;
 		else if (strcmp(argv[i], "--json") == 0)
 			c->json = true;
 		else
 			return usage("ps");
 	}
-	CLEANUP_JSON json_t *executions = json_array();
-	if (client_new(c, &cl, &err) < 0 || collect(cl, executions, all, &hidden, &err) < 0) {
+	table_init(&l.table, &c->arena, c->color, headings);
+	if (client_new(c, &l.client, &err) < 0 || add_pipelines(&l, &err) < 0 || add_machines(&l, &err) < 0 ||
+	    add_tasks(&l, &err) < 0) {
 		rc = fail("quern up", "%s", error_text(&err));
 	} else if (c->json) {
-		json_dumpf(executions, stdout, JSON_INDENT(2));
+		json_dumpf(objects, stdout, JSON_INDENT(2));
 		putchar('\n');
-	} else if (print_table(c, cl, executions, &err) < 0) {
-		rc = fail(NULL, "%s", error_text(&err));
+	} else {
+		table_print(&l.table, stdout);
 	}
-	if (rc == 0 && hidden > 0 && !c->json)
-		fprintf(stderr, "%d ended: quern ps -a\n", hidden);
-	client_free(cl);
+	if (rc == 0 && l.hidden > 0 && !c->json)
+		fprintf(stderr, "%d ended: quern ps -a\n", l.hidden);
+	client_free(l.client);
 	return rc;
 }

@@ -2,6 +2,7 @@
 #include "cli/table.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 
@@ -84,8 +85,8 @@ const char *table_status(const struct table *t, const char *status)
 {
 	if (!t->color || !status)
 		return status;
-	int code = strcmp(status, "Succeeded") == 0 || strcmp(status, "Completed") == 0 ? 32
-		   : strcmp(status, "Failed") == 0                                      ? 31
-											: 33;
+	int code = strcasecmp(status, "Succeeded") == 0 || strcmp(status, "Completed") == 0 ? 32
+		   : strcasecmp(status, "Failed") == 0 || strcmp(status, "TIMED_OUT") == 0  ? 31
+											    : 33;
 	return arena_printf(t->arena, "\033[%dm%s\033[0m", code, status);
 }

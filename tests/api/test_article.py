@@ -124,7 +124,7 @@ def test_cli_shows_it(quern, from_json):
     identifier = from_json.rsplit("/", 1)[1]
     listed = quern.cli("ps", "-a").stdout
     assert identifier in listed and "Succeeded" in listed
-    assert any(e["PipelineExecutionArn"] == from_json for e in json.loads(quern.cli("ps", "-a", "--json").stdout))
+    assert any(e.get("PipelineExecutionArn") == from_json for e in json.loads(quern.cli("ps", "-a", "--json").stdout))
     text = quern.cli("logs", identifier, "TrainModel").stdout
     assert "[49]" in text and "validation-rmse" in text and "TrainModel | " in text
     assert "features" in quern.cli("logs", identifier).stdout
