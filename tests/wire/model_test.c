@@ -138,7 +138,7 @@ static void test_limits(void **state)
 	refuse(f, "stepfunctions", "ListExecutions", "{\"statusFilter\":\"succeeded\"}", "ValidationException",
 	       "1 validation error detected: Value 'succeeded' at 'statusFilter' failed to satisfy constraint: Member "
 	       "must satisfy enum value "
-	       "set: [RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, PENDING_REDRIVE]");
+	       "set: [SUCCEEDED, TIMED_OUT, PENDING_REDRIVE, ABORTED, FAILED, RUNNING]");
 	char name[82];
 	memset(name, 'x', 81);
 	name[81] = 0;
