@@ -25,7 +25,7 @@ demo: build
 
 # Everything. TESTS="unit api" runs some of the groups.
 test: build
-	@scripts/install-packages test
+	@scripts/install-packages test lint
 	@scripts/test $(QUERN) $(TESTS)
 
 # kill -9 at random moments, long simulations, long fuzzing. SOAK_SHARE=0.01 does a hundredth.
@@ -46,8 +46,9 @@ fmt-check:
 	@scripts/install-packages lint
 	@clang-format --dry-run -Werror $(SOURCES)
 
-lint: fmt-check $(BUILD)/build.ninja
-	@clang-tidy -p $(BUILD) --quiet $(filter src/%.c,$(SOURCES))
+lint: $(BUILD)/build.ninja
+	@scripts/install-packages lint
+	@scripts/lint
 
 clean:
 	rm -rf build build-*

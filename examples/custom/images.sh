@@ -5,7 +5,7 @@ quern=$1
 here=$(cd "$(dirname "$0")" && pwd)
 built_in=$(cd "$(dirname "$quern")/../libexec/quern/images" && pwd)
 if [ -d "$built_in/python/packages" ]; then
-	sdk= add=$built_in/python/packages # the current AWS SDK
+	sdk="" add=$built_in/python/packages # the current AWS SDK
 else
 	sdk=python3-boto3 add=$built_in/python/endpoint_shim # Debian's, made to read AWS_ENDPOINT_URL
 fi

@@ -1,12 +1,10 @@
 """Small images for ECS tests, pushed to the Quern's own registry with the ECR API: busybox and layers made here."""
 
-import base64
 import gzip
 import hashlib
 import io
 import json
 import os
-import shutil
 import tarfile
 import urllib.request
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import sqlite3
-import time
 
 import pytest
 

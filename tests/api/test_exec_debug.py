@@ -10,10 +10,8 @@ import subprocess
 import termios
 import time
 
-import pytest
-
 from api import ecs_images, helpers
-from api.test_ecs import awslogs, container, output, register, run, running, stopped
+from api.test_ecs import container, output, register, run, running, stopped
 
 
 class Terminal:

@@ -16,8 +16,6 @@ A third figure leaves out fields that AWS added to an answer after the case was 
 """
 import argparse
 import collections
-import datetime
-import importlib
 import json
 import os
 import re

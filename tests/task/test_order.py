@@ -2,8 +2,6 @@
 import os
 import time
 
-import harness
-
 
 def task(x, *containers, **more):
     """Containers as (name, command, extra members); all share /s and log to one file each."""
