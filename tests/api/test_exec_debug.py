@@ -198,6 +198,22 @@ def test_debug_of_a_job_and_a_state(quern):
     assert "has not entered state" in quern.cli("debug", execution, "Nowhere", check=False).stderr
 
 
+def test_debug_of_a_pipelines_step(quern):
+    """By the execution's id or ARN and the step's name."""
+    ecs_images.push_busybox(quern)
+    sagemaker, name = quern.client("sagemaker"), helpers.unique("pipeline")
+    arguments = {"ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.t3.medium", "InstanceCount": 1, "VolumeSizeInGB": 1}}, "RoleArn": quern.role,
+                 "AppSpecification": {"ImageUri": quern.busybox, "ContainerEntrypoint": ["sh", "-c", "echo from the step > /left; exit 4"]}}
+    definition = {"Version": "2020-12-01", "Metadata": {}, "Parameters": [], "Steps": [{"Name": "Prepare", "Type": "Processing", "Arguments": arguments}]}
+    sagemaker.create_pipeline(PipelineName=name, PipelineDefinition=json.dumps(definition), RoleArn=quern.role, ClientRequestToken="t" * 32)
+    execution = sagemaker.start_pipeline_execution(PipelineName=name)["PipelineExecutionArn"]
+    done = quern.wait(lambda: (lambda d: d if d["PipelineExecutionStatus"] not in ("Executing", "Stopping") else None)(sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)))
+    assert done["PipelineExecutionStatus"] == "Failed"
+    for which in (execution, execution.rsplit("/", 1)[1]):
+        assert quern.cli("debug", which, "Prepare", "--", "cat", "/left").stdout == "from the step\n"
+    assert "has no step `Other`" in quern.cli("debug", execution, "Other", check=False).stderr
+
+
 def test_only_the_newest_are_kept(own_quern):
     quern = own_quern
     definition = register(quern, container(quern, "exit 1"))
