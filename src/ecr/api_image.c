@@ -222,6 +222,12 @@ static int batch_get_image(struct call *c, struct db *db, json_t *in, json_t **o
 	return 0;
 }
 
+static bool says_media_type(struct str manifest)
+{
+	CLEANUP_JSON json_t *doc = ecr_manifest_json(manifest);
+	return json_get_str(doc, "mediaType").len > 0;
+}
+
 static int put_image(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct ecr_repo repo;
@@ -234,6 +240,9 @@ static int put_image(struct call *c, struct turn *t, json_t *in, json_t **out, s
 	if (ecr_manifest_read(turn_db(t), c->arena, str_from(repo.name), json_get_str(in, "imageManifestMediaType"),
 			      body, &image, err) < 0)
 		return -1;
+	if (!json_get(in, "imageManifestMediaType") && !says_media_type(body))
+		return error_aws(err, "InvalidParameterException",
+				 "image manifest mediatype not provided in manifest or parameter");
 	image.digest = str_from(ecr_digest(c->arena, body, digest.ptr ? digest : STR("")));
 	if (digest.ptr && !str_eq(digest, image.digest))
 		return error_aws(err, "ImageDigestDoesNotMatchException",

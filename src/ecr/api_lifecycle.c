@@ -8,8 +8,10 @@ enum { PAGE = 100 };
 
 static int set_policy(struct turn *t, const struct ecr_repo *repo, const char *text, struct error *err)
 {
-	return db_exec(turn_db(t), err, "UPDATE ecr_repo SET lifecycle=? WHERE name=?", "ss", text, repo->name) < 0 ? -1
-														    : 0;
+	return db_exec(turn_db(t), err, "UPDATE ecr_repo SET lifecycle=?, evaluated_ms=0 WHERE name=?", "ss", text,
+		       repo->name) < 0
+		       ? -1
+		       : 0;
 }
 
 static int put_lifecycle_policy(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -32,6 +34,15 @@ static int no_lifecycle(struct call *c, const struct ecr_repo *repo, struct erro
 		repo->name, c->account);
 }
 
+/* The time is that of the epoch before the first evaluation. */
+static json_t *policy_json(struct call *c, const struct ecr_repo *repo)
+{
+	json_t *out = api_names(c, repo);
+	json_set_text(out, "lifecyclePolicyText", repo->lifecycle);
+	json_set_real(out, "lastEvaluatedAt", (double)repo->evaluated_ms / 1000);
+	return out;
+}
+
 static int get_lifecycle_policy(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 {
 	struct ecr_repo repo;
@@ -39,8 +50,7 @@ static int get_lifecycle_policy(struct call *c, struct db *db, json_t *in, json_
 		return -1;
 	if (!repo.lifecycle)
 		return no_lifecycle(c, &repo, err);
-	*out = api_names(c, &repo);
-	json_set_text(*out, "lifecyclePolicyText", repo.lifecycle);
+	*out = policy_json(c, &repo);
 	return 0;
 }
 
@@ -51,8 +61,7 @@ static int delete_lifecycle_policy(struct call *c, struct turn *t, json_t *in, j
 		return -1;
 	if (!repo.lifecycle)
 		return no_lifecycle(c, &repo, err);
-	*out = api_names(c, &repo);
-	json_set_text(*out, "lifecyclePolicyText", repo.lifecycle);
+	*out = policy_json(c, &repo);
 	return set_policy(t, &repo, NULL, err);
 }
 

@@ -247,12 +247,31 @@ static int put_image_scanning(struct call *c, struct turn *t, json_t *in, json_t
 	return 0;
 }
 
+static bool is_statement(const json_t *s)
+{
+	struct str effect = json_get_str(s, "Effect");
+	return (str_eqz(effect, "Allow") || str_eqz(effect, "Deny")) &&
+	       (json_get(s, "Principal") || json_get(s, "NotPrincipal")) &&
+	       (json_get(s, "Action") || json_get(s, "NotAction"));
+}
+
+/* Has the shape of a resource policy; nothing evaluates it. */
+static bool is_policy(const json_t *doc)
+{
+	const json_t *statements = json_get(doc, "Statement"), *one;
+	size_t i;
+	json_array_foreach ((json_t *)statements, i, one)
+		if (!is_statement(one))
+			return false;
+	return json_is_array(statements) ? json_array_size(statements) > 0 : is_statement(statements);
+}
+
 static int set_repository_policy(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct ecr_repo repo;
 	const char *text = json_get_text(in, "policyText");
 	CLEANUP_JSON json_t *doc = json_parse(str_from(text), NULL);
-	if (!json_is_object(doc))
+	if (!is_policy(doc))
 		return error_aws(err, "InvalidParameterException",
 				 "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository "
 				 "policy provided'");

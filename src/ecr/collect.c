@@ -53,7 +53,10 @@ static int expire_repository(struct turn *t, struct str repo, struct str policy,
 	json_array_foreach (expired, i, image)
 		if (expire_image(t, repo, json_get_str(image, "imageDigest"), 0, err) < 0)
 			return -1;
-	return 0;
+	return db_exec(turn_db(t), err, "UPDATE ecr_repo SET evaluated_ms=? WHERE name=?", "iS", turn_now_ms(t), repo) <
+			       0
+		       ? -1
+		       : 0;
 }
 
 static int expire_images(struct turn *t, struct error *err)

@@ -30,8 +30,8 @@ struct ecr {
 
 struct ecr_repo {
 	const char *name, *arn, *uri, *mutability, *policy, *lifecycle, *scanning, *encryption,
-		*filters; /* in an arena; NULL when unset */
-	int64_t created_ms;
+		*filters;                 /* in an arena; NULL when unset */
+	int64_t created_ms, evaluated_ms; /* evaluated: the lifecycle policy, by the keeper; 0: not yet */
 };
 /* 1 found, 0 none, < 0 a fault. */
 int ecr_repo_find(struct ecr *e, struct db *db, struct arena *a, struct str name, struct ecr_repo *out,

@@ -41,6 +41,7 @@ const struct store_migration ecr_migrations[] = {
 	  "INSERT OR IGNORE INTO ecr_ref SELECT i.repo, json_extract(d.value, '$.digest'), i.digest FROM ecr_image i, "
 	  "json_tree(CAST(i.body AS TEXT)) d WHERE d.type = 'object' AND (d.fullkey = '$.config' OR d.path IN "
 	  "('$.layers', '$.manifests')) AND json_extract(d.value, '$.digest') IS NOT NULL;" },
+	{ "ecr", 3, "ALTER TABLE ecr_repo ADD COLUMN evaluated_ms INTEGER NOT NULL DEFAULT 0;" },
 	{ 0 },
 };
 
@@ -54,8 +55,8 @@ int ecr_repo_find(struct ecr *e, struct db *db, struct arena *a, struct str name
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_row(db, &rows, err,
-			"SELECT created_ms, mutability, filters, policy, lifecycle, scanning, encryption FROM ecr_repo "
-			"WHERE name=?",
+			"SELECT created_ms, mutability, filters, policy, lifecycle, scanning, encryption, evaluated_ms "
+			"FROM ecr_repo WHERE name=?",
 			"S", name);
 	if (rc <= 0)
 		return rc;
@@ -71,6 +72,7 @@ int ecr_repo_find(struct ecr *e, struct db *db, struct arena *a, struct str name
 		.lifecycle = text_or_null(a, &rows, 4),
 		.scanning = text_or_null(a, &rows, 5),
 		.encryption = text_or_null(a, &rows, 6),
+		.evaluated_ms = rows_int(&rows, 7),
 	};
 	return 1;
 }

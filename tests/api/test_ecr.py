@@ -364,6 +364,24 @@ def test_pages_and_batch_errors(quern, registry, repo):
     assert error.value.response["Error"]["Code"] == "RepositoryNotFoundException" and "111122223333" in str(error.value)
 
 
+def test_what_the_model_does_not_say(quern, registry, repo):
+    ecr = quern.client("ecr")
+    config = registry.push_blob(repo, b"{}")
+    manifest = {"schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2}, "layers": []}
+    with pytest.raises(ClientError) as error:
+        ecr.put_image(repositoryName=repo, imageManifest=json.dumps(manifest), imageTag="v1")
+    assert "image manifest mediatype not provided in manifest or parameter" in str(error.value)
+    ecr.put_image(repositoryName=repo, imageManifest=json.dumps(manifest), imageManifestMediaType=OCI_MANIFEST, imageTag="v1")
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage"}
+    for bad in ({}, {"Statement": []}, {"Statement": [{"Effect": "Allow"}]}, {"Statement": [dict(statement, Effect="Maybe")]}):
+        with pytest.raises(ClientError) as error:
+            ecr.set_repository_policy(repositoryName=repo, policyText=json.dumps(bad))
+        assert "Invalid repository policy provided" in str(error.value)
+    text = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    ecr.set_repository_policy(repositoryName=repo, policyText=text)
+    assert ecr.get_repository_policy(repositoryName=repo)["policyText"] == text
+
+
 # ---- lifecycle: the examples of ECR's documentation ----
 
 def expire(quern, repo, *rules):
@@ -420,6 +438,10 @@ def test_lifecycle_policies_that_are_refused(quern, repo):
         with pytest.raises(ClientError) as error:
             expire(quern, repo, *rules)
         assert "Lifecycle policy validation failure" in str(error.value), rules
+    policy = json.dumps({"rules": [{"rulePriority": 1, "selection": untagged, "action": {"type": "expire"}}]})
+    quern.client("ecr").put_lifecycle_policy(repositoryName=repo, lifecyclePolicyText=policy)
+    got = quern.client("ecr").get_lifecycle_policy(repositoryName=repo)
+    assert got["lifecyclePolicyText"] == policy and got["lastEvaluatedAt"].timestamp() == 0
     assert expire(quern, repo, tagged("a", 1), untagged, {"tagStatus": "any", "countType": "sinceImagePulled", "countUnit": "days", "countNumber": 1}) == []
 
 
@@ -451,4 +473,5 @@ def test_lifecycle_ages_indexes_and_artifacts(own_quern):
     quern.cli("up")
     quern.wait(lambda: registry("HEAD", f"/v2/{repo}/manifests/old").status == 404, 20)
     assert registry("HEAD", f"/v2/{repo}/manifests/{digest(artifact)}").status == 404
+    assert ecr.get_lifecycle_policy(repositoryName=repo)["lastEvaluatedAt"].timestamp() > 1e9
     assert {t for d in ecr.describe_images(repositoryName=repo)["imageDetails"] for t in d.get("imageTags", [])} == {"child", "kept-index", "pulled"}
