@@ -182,6 +182,10 @@ static int ended(struct exec *x, struct error *err)
 			     "redrive_state=? WHERE arn=?",
 			     "sSssiss", exec_status_names[x->status], out, x->error, x->cause, x->now_ms, redrive,
 			     x->arn);
+	const char *map_run = json_get_text(x->facts, "map_run");
+	int64_t items = json_get_int(x->facts, "item_count", 0);
+	if (rc >= 0 && map_run && x->status == EXEC_SUCCEEDED)
+		rc = map_run_count(turn_db(t), map_run, 1, items ? items : 1, err);
 	if (rc < 0 || machine_gone(x, err) < 0)
 		return -1;
 	tell_parent(x);

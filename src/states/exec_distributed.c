@@ -491,15 +491,20 @@ static int write_done(struct exec *x, struct frame *f, json_t *done, struct erro
 {
 	json_t *one;
 	size_t i;
+	int64_t good = 0, good_items = 0;
 	json_array_foreach (done, i, one) {
 		int64_t items = json_get_int(json_object_get(one, "facts"), "item_count", 0);
+		bool succeeded = strcmp(json_get_text(one, "st"), "SUCCEEDED") == 0;
+		items = items ? items : 1;
 		if (execution_insert_ended(x->t, one, err) < 0)
 			return -1;
 		f->done++;
-		if (strcmp(json_get_text(one, "st"), "SUCCEEDED") != 0)
-			count_failed(f, items ? items : 1);
+		good += succeeded;
+		good_items += succeeded ? items : 0;
+		if (!succeeded)
+			count_failed(f, items);
 	}
-	return 0;
+	return good ? map_run_count(turn_db(x->t), json_get_text(f->task, "map_run"), good, good_items, err) : 0;
 }
 
 /* True: the event tells of a fault, which was dealt with. */

@@ -170,8 +170,8 @@ int exec_distributed_redrive(struct exec *x, struct frame *f, int64_t most, stru
 			return 1;
 		}
 		int rc = db_row(turn_db(x->t), &rows, err,
-				"SELECT arn, num, redrive_state FROM states_execution WHERE map_run=? AND num>? AND "
-				"redrive_token='pending' ORDER BY num LIMIT 1",
+				"SELECT arn, num, redrive_state FROM states_execution WHERE map_run=? AND "
+				"status<>'SUCCEEDED' AND num>? AND redrive_token='pending' ORDER BY num LIMIT 1",
 				"si", arn, json_get_int(f->task, "redriven", 0));
 		if (rc < 0)
 			return -1;

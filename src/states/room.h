@@ -94,6 +94,8 @@ int execution_find(struct db *db, struct arena *a, const char *arn, struct execu
 /* The same, and an absent one is an error answer ("ExecutionDoesNotExist"). */
 int machine_get(struct db *db, struct arena *a, const char *arn, struct machine_row *out, struct error *err);
 int execution_get(struct db *db, struct arena *a, const char *arn, struct execution_row *out, struct error *err);
+/* So many more children of a map run, with so many items, have succeeded. */
+int map_run_count(struct db *db, const char *arn, int64_t good, int64_t good_items, struct error *err);
 /* Removes a machine with its versions, aliases and tags. */
 int machine_erase(struct db *db, const char *arn, struct error *err);
 int definition_put(struct db *db, const char *hash, struct str text, struct error *err);

@@ -51,7 +51,7 @@ QUERY(api_map_run_describe)
 	int rc = db_row(db, &r, err,
 			"SELECT execution, status, start_ms, stop_ms, concurrency, tolerated_count, "
 			"tolerated_percentage, items, batched, redrive_count, "
-			"redrive_ms, written FROM states_map_run WHERE arn=?",
+			"redrive_ms, written, good, good_items FROM states_map_run WHERE arn=?",
 			"s", arn);
 	if (rc <= 0)
 		return rc < 0 ? -1 : map_run_missing(arn, err);
@@ -70,10 +70,13 @@ QUERY(api_map_run_describe)
 		json_set_real(o, "redriveDate", (double)rows_int(&r, 10) / 1000.0);
 	int64_t items = rows_int(&r, 7), written = rows_int(&r, 11), size = 0;
 	struct counts children = { 0 }, of_items = { 0 };
+	add(&children, STR("SUCCEEDED"), false, false, rows_int(&r, 12));
+	add(&of_items, STR("SUCCEEDED"), false, false, rows_int(&r, 13));
+	size = rows_int(&r, 13);
 	if (db_query(db, &k, err,
 		     "SELECT status, COUNT(*), SUM(CASE item_count WHEN 0 THEN 1 ELSE item_count END), redrive_token "
-		     "IS NOT NULL, redrive_state IS NOT NULL AND stop_ms>? FROM states_execution WHERE map_run=? GROUP "
-		     "BY status, 4, 5",
+		     "IS NOT NULL, redrive_state IS NOT NULL AND stop_ms>? FROM states_execution WHERE map_run=? AND "
+		     "status<>'SUCCEEDED' GROUP BY status, 4, 5",
 		     "is", clock_now_ms() - STATES_REDRIVE_MS, arn) < 0)
 		return -1;
 	while ((rc = rows_next(&k, err)) > 0) {

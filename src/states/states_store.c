@@ -64,6 +64,17 @@ const struct store_migration states_migrations[] = {
 	  "NOT NULL, written INTEGER NOT NULL);"
 	  "CREATE INDEX states_map_run_execution ON states_map_run(execution, arn);" },
 	{ "states", 2, "ALTER TABLE states_map_run ADD COLUMN feed TEXT;" },
+	/* what succeeded is counted as it ends: a run may have a million children, and is asked for often */
+	{ "states", 3,
+	  "ALTER TABLE states_map_run ADD COLUMN good INTEGER NOT NULL DEFAULT 0;"
+	  "ALTER TABLE states_map_run ADD COLUMN good_items INTEGER NOT NULL DEFAULT 0;"
+	  "UPDATE states_map_run SET good=(SELECT COUNT(*) FROM states_execution x WHERE x.map_run=states_map_run.arn "
+	  "AND "
+	  "x.status='SUCCEEDED'), good_items=(SELECT COALESCE(SUM(CASE item_count WHEN 0 THEN 1 ELSE item_count END), "
+	  "0) "
+	  "FROM states_execution x WHERE x.map_run=states_map_run.arn AND x.status='SUCCEEDED');"
+	  "CREATE INDEX states_execution_map_open ON states_execution(map_run, num) WHERE map_run IS NOT NULL AND "
+	  "status<>'SUCCEEDED';" },
 	{ 0 },
 };
 
@@ -174,6 +185,13 @@ int execution_get(struct db *db, struct arena *a, const char *arn, struct execut
 	return rc == 0  ? error_aws(err, "ExecutionDoesNotExist", "Execution Does Not Exist: '%s'", arn)
 	       : rc < 0 ? -1
 			: 0;
+}
+
+int map_run_count(struct db *db, const char *arn, int64_t good, int64_t good_items, struct error *err)
+{
+	int rc = db_exec(db, err, "UPDATE states_map_run SET good=good+?, good_items=good_items+? WHERE arn=?", "iis",
+			 good, good_items, arn);
+	return rc < 0 ? -1 : 0;
 }
 
 int machine_erase(struct db *db, const char *arn, struct error *err)
