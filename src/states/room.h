@@ -46,6 +46,7 @@ struct states {
 	struct feed *feeds;     /* of map runs, between two of their effects (exec_feed.c) */
 	struct waiter *waiters; /* core thread: clients waiting for an activity's task or an express execution's end */
 	_Atomic bool stopping;  /* states_stop was called */
+	_Atomic int tests;      /* threads of TestState */
 };
 
 enum { STATES_WORDS = 1024 };
@@ -213,7 +214,7 @@ ASYNC(api_activity_task);
 COMMAND(api_token_success);
 COMMAND(api_token_failure);
 COMMAND(api_token_heartbeat);
-QUERY(api_test_state);
+ASYNC(api_test_state);
 
 /* Ends the wait of clients for an express execution (sync) or an activity's tasks. Core thread. */
 void waiters_execution_ended(struct states *s, struct turn *t, const char *arn, json_t *out);

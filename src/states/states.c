@@ -4,6 +4,7 @@
 
 #include <openssl/evp.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/log.h"
 
@@ -70,6 +71,8 @@ void states_free(struct states *s)
 		free(p);
 	}
 	map_release(&s->machines);
+	while (s->tests) /* each ends within its limits */
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	exec_inputs_release();
 	jsonata_free(s->jsonata);
 	pthread_mutex_destroy(&s->lock);
@@ -181,7 +184,7 @@ const struct wire_op states_ops[] = {
 	{ .name = "SendTaskSuccess", .command = api_token_success },
 	{ .name = "SendTaskFailure", .command = api_token_failure },
 	{ .name = "SendTaskHeartbeat", .command = api_token_heartbeat },
-	{ .name = "TestState", .query = api_test_state },
+	{ .name = "TestState", .async = api_test_state },
 	{ .name = NULL },
 };
 
