@@ -284,7 +284,8 @@ void exec_fault(struct exec *x, struct frame *f, const char *error, const char *
 	error = error ? arena_strdup(x->a, str_from(error)) : NULL;
 	cause = cause ? arena_strdup(x->a, str_from(cause)) : NULL;
 	bool runtime = error && strcmp(error, "States.Runtime") == 0;
-	bool rules = !runtime && f->state->type != ASL_FAIL;
+	bool again = f->phase == PHASE_CAUGHT; /* within the catcher: it does not catch its own faults */
+	bool rules = !runtime && f->state->type != ASL_FAIL && !again;
 	if (test_fault(x, f, error, cause))
 		return;
 	frame_cancel(x, f);
@@ -292,7 +293,7 @@ void exec_fault(struct exec *x, struct frame *f, const char *error, const char *
 		handled(x);
 		return;
 	}
-	if (!runtime && (f->state->type == ASL_PARALLEL || f->state->type == ASL_MAP))
+	if (!runtime && !again && (f->state->type == ASL_PARALLEL || f->state->type == ASL_MAP))
 		f->prev = history_add(x, f->state->type == ASL_MAP ? "MapStateFailed" : "ParallelStateFailed", f->prev,
 				      NULL, NULL);
 	if (rules && exec_catch(x, f, error, cause)) {

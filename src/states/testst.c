@@ -47,7 +47,7 @@ bool test_fault(struct exec *x, struct frame *f, const char *error, const char *
 		return false;
 	const json_t *retriers = json_object_get(f->state->doc, "Retry");
 	const char *name = error ? error : "";
-	bool rules = strcmp(name, "States.Runtime") != 0 && f->state->type != ASL_FAIL;
+	bool rules = strcmp(name, "States.Runtime") != 0 && f->state->type != ASL_FAIL && f->phase != PHASE_CAUGHT;
 	int i = rules ? exec_match(retriers, name) : -1;
 	test->out_error = error;
 	test->out_cause = cause;

@@ -392,9 +392,10 @@ class Run:
     def __init__(self, way, text=""):
         self.passed, self.missed, self.unrun, self.cases = {}, {}, [], {}
         cases = self.read(text)
-        slow = [case for case in cases if "create_lambda_function" in case["needs"]]
+        slow = [case for case in cases if "create_lambda_function" in case["needs"] and way != "plain"]
         self.some(way, [case for case in cases if case not in slow], "0.05")
-        self.some(way, slow, "0.2")  # a function's time is not scaled
+        if slow:
+            self.some(way, slow, "0.2")  # a function's time is not scaled
 
     def some(self, way, cases, wait_scale):
         quern = fresh_quern(wait_scale)

@@ -51,6 +51,11 @@ static const struct story stories[] = {
 					       ",'Catch':[{'ErrorEquals':['E'],'Next':'C','ResultPath':'$.why'}],'End':"
 					       "true") ",'C':{'Type':'Pass','OutputPath':'$.why.Error','End':true}}}",
 	  "{}", "SUCCEEDED", NULL, false },
+	{ "the catcher itself fails",
+	  "{'StartAt':'T','States':{'T':" TASK("{'fail':99}",
+					       ",'Retry':[{'ErrorEquals':['States.ALL']}],'Catch':[{'ErrorEquals':['"
+					       "States.ALL'],'Next':'T','ResultPath':'$.why'}],'End':true") "}}",
+	  "1", "FAILED", "States.ResultPathMatchFailure", false },
 	{ "task's time is over",
 	  "{'StartAt':'T','States':{'T':" TASK("{'never':true}", ",'TimeoutSeconds':7,'End':true") "}}", "{}", "FAILED",
 	  "States.Timeout", false },
