@@ -135,6 +135,7 @@ int config_load(struct config *c, const char *data_dir_flag, struct error *err)
 	c->region = "us-east-1";
 	c->account = "000000000000";
 	c->wait_scale = 1;
+	c->execution_days = 90;
 	c->uid = c->gid = -1;
 	if (geteuid() == 0) {
 		const struct passwd *pw = getpwnam("quern");

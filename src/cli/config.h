@@ -23,6 +23,7 @@ struct config {
 	const char *
 		cdi_dirs; /* QUERN_CDI_DIRS: where GPUs are described, separated by ':'; NULL = /etc/cdi:/var/run/cdi */
 	int uid, gid;     /* of the daemon when started by root; -1: do not change */
+	double execution_days; /* ended executions of state machines are kept for so long (quern up --execution-days) */
 	double wait_scale; /* Wait states and pauses of state machines are multiplied by it (quern up --wait-scale); 1
 			    */
 	bool json, color;  /* output: --json; colour when stdout is a terminal and NO_COLOR is unset */

@@ -7,8 +7,8 @@
 #include "cli/commands.h"
 
 const struct command commands[] = {
-	{ "up", "up [--port N] [--bind ADDRESS] [--wait-scale FACTOR] [--foreground]", "start Quern in the background",
-	  cli_up },
+	{ "up", "up [--port N] [--bind ADDRESS] [--wait-scale FACTOR] [--execution-days DAYS] [--foreground]",
+	  "start Quern in the background", cli_up },
 	{ "down", "down", "stop it (running tasks go on, and are found again by the next up)", cli_down },
 	{ "env", "env [--json] [--fish]", "print the environment for AWS tools: eval \"$(quern env)\"", cli_env },
 	{ "run", "run [--python PYTHON] SCRIPT [ARGUMENT...]", "run a Python script that uses the stock sagemaker SDK",

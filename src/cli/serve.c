@@ -145,6 +145,7 @@ static int open_services(struct daemon *d, struct error *err)
 		.region = c->region,
 		.data_dir = c->data_dir,
 		.api_port = c->port,
+		.wait_scale = c->wait_scale,
 	};
 	if (lambda_new(&functions, &d->lambda, err) < 0)
 		return -1;
@@ -156,6 +157,7 @@ static int open_services(struct daemon *d, struct error *err)
 		.region = c->region,
 		.jsonata_program = arena_printf(&c->arena, "%s/quern-jsonata", c->libexec),
 		.wait_scale = c->wait_scale,
+		.retention_ms = (int64_t)(c->execution_days * 24 * 3600 * 1000),
 		.watch = watch,
 	};
 	if (states_new(&machines, &d->states, err) < 0)
@@ -241,6 +243,8 @@ static int start(struct daemon *d, struct error *err)
 	if (engine_start(d->engine, err) < 0)
 		return -1;
 	ecs_begin(d->ecs);
+	if (states_begin(d->states, err) < 0)
+		return -1;
 	if (wire_start(d->wire, err) < 0)
 		return -1;
 	return announce(d, err);

@@ -182,6 +182,10 @@ static int parse_up(struct config *c, int argc, char **argv, bool *foreground)
 		} else if (strcmp(argv[i], "--wait-scale") == 0 && i + 1 < argc) {
 			if (!str_to_double(str_from(argv[++i]), &c->wait_scale) || c->wait_scale <= 0)
 				return fail(NULL, "--wait-scale %s: a positive number is expected", argv[i]) + 1;
+		} else if (strcmp(argv[i], "--execution-days") == 0 && i + 1 < argc) {
+			if (!str_to_double(str_from(argv[++i]), &c->execution_days) || c->execution_days <= 0 ||
+			    c->execution_days > 36500)
+				return fail(NULL, "--execution-days %s: days up to 36500 are expected", argv[i]) + 1;
 		} else if (strcmp(argv[i], "--bind") == 0 && i + 1 < argc) {
 			c->bind = argv[++i];
 		} else {

@@ -86,6 +86,12 @@ static bool filled(json_t *value)
 				      : json_object_size(value) > 0;
 }
 
+double lambda_cpus(int64_t memory_mb)
+{
+	double cpus = (double)memory_mb / 1769;
+	return cpus < 0.5 ? 0.5 : cpus;
+}
+
 int lambda_check(json_t *in, struct error *err)
 {
 	static const char *const not_built[] = { "Layers",

@@ -92,6 +92,7 @@ static void add_event(struct invoke *v, const struct lambda_name *n)
 	json_set_text(v->state, "qualifier", n->qualifier);
 	json_object_set_new(v->state, "payload", json_stringn(v->payload.ptr, v->payload.len));
 	json_set_text(v->state, "context", v->context);
+	json_set_real(v->state, "scale", v->l->o.wait_scale > 0 ? v->l->o.wait_scale : 1);
 	engine_submit(v->l->o.engine, spawn_event, event_spawned, v);
 }
 
@@ -168,7 +169,8 @@ static void on_invoked(struct turn *t, json_t *state, const json_t *event)
 		wait_ms = faults < 9 ? 1000LL << faults : BACKOFF_MAX_MS;
 		json_set_int(state, "faults", faults + 1);
 	}
-	turn_timer(t, "retry", turn_now_ms(t) + (wait_ms < BACKOFF_MAX_MS ? wait_ms : BACKOFF_MAX_MS),
+	wait_ms = wait_ms < BACKOFF_MAX_MS ? wait_ms : BACKOFF_MAX_MS;
+	turn_timer(t, "retry", turn_now_ms(t) + (int64_t)((double)wait_ms * json_get_real(state, "scale", 1)),
 		   json_pack("{s:s}", "type", "retry"));
 }
 

@@ -20,6 +20,7 @@ struct lambda_options {
 	struct task_client *tasks; /* may be NULL: functions are kept but do not run */
 	const char *account, *region;
 	const char *data_dir; /* unpacked code is kept below lambda/ */
+	double wait_scale;    /* pauses before an event's retries are multiplied by it; 0 = 1 */
 	uint16_t api_port;    /* where workers find the runtime interface and AWS_ENDPOINT_URL */
 };
 /* Before engine_start. *out owned by the caller. */

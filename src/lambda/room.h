@@ -112,6 +112,9 @@ int lambda_code_init(struct lambda *l, struct error *err);
 /* ---- check.c: a function's configuration ---- */
 /* 0, or InvalidParameterValueException for what can not be run here. */
 int lambda_check(json_t *in, struct error *err);
+/* CPUs of a function by its memory: 1,769 MB make one (AWS Lambda developer guide, "Configure memory"), but not less
+ * than half of one: a function's start is not excepted here, as it is at AWS. */
+double lambda_cpus(int64_t memory_mb);
 /* "python", "nodejs" or "provided"; NULL when the runtime can not be run. */
 const char *lambda_runtime_kind(struct str runtime);
 /* Whether the bytes are one JSON value; why is a static text when not. */

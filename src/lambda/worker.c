@@ -115,6 +115,7 @@ static json_t *spec_of(struct start *s, const char *code, const char *kind)
 				      "/var/task", "readonly", 1, "type", "scratch", "name", "tmp", "target", "/tmp"));
 	json_object_set_new(c, "capabilities", json_pack("{s:[],s:[s]}", "add", "drop", "ALL"));
 	json_set_int(c, "memory", memory);
+	json_set_real(c, "cpu_quota", lambda_cpus(memory >> 20));
 	json_set_text(c, "log", s->w->log_path);
 	return json_pack("{s:s, s:[o], s:s, s:[]}", "id", s->w->task, "containers", c, "network", "host", "outputs");
 }

@@ -257,6 +257,7 @@ int64_t exec_later(struct exec *x, double seconds);                             
 /* ---- exec_actor.c ---- */
 extern const struct actor_type states_execution_actor;
 extern const struct actor_type states_pollers_actor;
+extern const struct actor_type states_retention_actor;
 struct states *exec_actor_room(void);
 void exec_actor_bind(struct states *s);
 /* A child of a distributed Map runs a part of the machine: its facts say which. Changes view->top. */

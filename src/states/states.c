@@ -23,6 +23,8 @@ int states_new(const struct states_options *o, struct states **out, struct error
 	CLEANUP_ERROR struct error why = ERROR_INIT;
 	struct states *s = mem_calloc(1, sizeof(*s));
 	s->o = *o;
+	if (s->o.retention_ms <= 0)
+		s->o.retention_ms = 90 * 24 * 3600 * 1000LL;
 	pthread_mutex_init(&s->lock, NULL);
 	if (o->jsonata_program) {
 		const struct jsonata_options jo = { .program = o->jsonata_program };
@@ -32,6 +34,7 @@ int states_new(const struct states_options *o, struct states **out, struct error
 	exec_actor_bind(s);
 	engine_add_actor(o->engine, &states_execution_actor);
 	engine_add_actor(o->engine, &states_pollers_actor);
+	engine_add_actor(o->engine, &states_retention_actor);
 	exec_effects_init(s);
 	integ_effects_init(s);
 	*out = s;

@@ -19,12 +19,15 @@ struct states_options {
 	 * task or SageMaker job of this ARN has ended. 1 it will, 0 nobody would tell it. NULL: 0 for all. */
 	int (*watch)(void *ctx, struct turn *t, const char *arn, const char *actor, struct error *err);
 	void *watch_ctx;
-	double wait_scale; /* Wait states, retry pauses and timeouts are multiplied by it; 0 = 1 */
+	int64_t retention_ms; /* how long ended executions are kept; 0 = 90 days */
+	double wait_scale;    /* Wait states, retry pauses and timeouts are multiplied by it; 0 = 1 */
 };
 /* Registers actor and effect types with the engine (before engine_start). */
 int states_new(const struct states_options *options, struct states **out, struct error *err);
 /* The server whose services Task states may call. Before engine_start, which goes on with what was under way. */
 void states_set_wire(struct states *s, struct wire_server *w);
+/* After engine_start: begins to forget old executions. */
+int states_begin(struct states *s, struct error *err);
 /* Before the stop of the other rooms and of the engine: waiting clients are answered; tasks whose calls are refused
  * from now on are performed again at the next start. NULL is accepted. */
 void states_stop(struct states *s);

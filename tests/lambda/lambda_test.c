@@ -81,6 +81,14 @@ static void runtimes_are_known(void **state)
 	assert_null(lambda_runtime_kind(STR("provided")));
 }
 
+static void cpus_follow_memory(void **state)
+{
+	assert_float_equal(lambda_cpus(1769), 1, 1e-9);
+	assert_float_equal(lambda_cpus(3538), 2, 1e-9);
+	assert_float_equal(lambda_cpus(10240), 10240.0 / 1769, 1e-9);
+	assert_float_equal(lambda_cpus(128), 0.5, 1e-9);
+}
+
 static void count_one(void *arg)
 {
 	__atomic_add_fetch((int *)arg, 1, __ATOMIC_SEQ_CST);
@@ -102,9 +110,8 @@ static void work_is_done_before_the_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names_are_taken_apart),
-		cmocka_unit_test(payloads_are_json),
-		cmocka_unit_test(runtimes_are_known),
+		cmocka_unit_test(names_are_taken_apart),       cmocka_unit_test(payloads_are_json),
+		cmocka_unit_test(runtimes_are_known),          cmocka_unit_test(cpus_follow_memory),
 		cmocka_unit_test(work_is_done_before_the_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

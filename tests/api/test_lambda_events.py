@@ -1,0 +1,75 @@
+"""Lambda's asynchronous invocations: their retries, what is refused around them; CPUs by memory."""
+
+import re
+import time
+
+import pytest
+from api.test_lambda import create, invoke, refused
+
+FAILS = "def handler(e, c):\n    raise ValueError('no')\n"
+
+
+def attempts(quern, name):
+    """The request ids of the function's runs, in their order, and when each began."""
+    logs = quern.client("logs")
+    try:
+        events = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern="START")["events"]
+    except logs.exceptions.ResourceNotFoundException:
+        return []
+    found = [(re.match(r"START RequestId: (\S+)", e["message"]), e["timestamp"]) for e in events]
+    return [(m[1], at) for m, at in found if m]
+
+
+@pytest.fixture
+def quick_quern(own_quern):
+    """Pauses are a hundredth."""
+    own_quern.down()
+    own_quern.up("--wait-scale", "0.01")
+    return own_quern
+
+
+def test_event_is_tried_three_times(quick_quern):
+    """Twice more after a function's error, after one and two minutes, each under the same request id; then it is dropped."""
+    client = quick_quern.client("lambda")
+    name = create(quick_quern, client, FAILS)
+    assert client.invoke(FunctionName=name, InvocationType="Event", Payload="{}")["StatusCode"] == 202
+    runs = quick_quern.wait(lambda: (lambda r: len(r) == 3 and r)(attempts(quick_quern, name)), 30)
+    assert len({run for run, _ in runs}) == 1
+    assert runs[1][1] - runs[0][1] >= 600 and runs[2][1] - runs[1][1] >= 1200
+    time.sleep(2)  # longer than any pause before another one
+    assert len(attempts(quick_quern, name)) == 3
+
+
+def test_event_that_succeeds_runs_once(quick_quern):
+    client = quick_quern.client("lambda")
+    name = create(quick_quern, client)
+    client.invoke(FunctionName=name, InvocationType="Event", Payload="{}")
+    quick_quern.wait(lambda: attempts(quick_quern, name), 30)
+    time.sleep(1)
+    assert len(attempts(quick_quern, name)) == 1
+
+
+def test_destinations_are_refused(quern):
+    """Where failed events would go is not built: said so, in the function's configuration and as an operation."""
+    client = quern.client("lambda")
+    message = refused("InvalidParameterValueException", 400, create, quern=quern, client=client, DeadLetterConfig={"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"})
+    assert message == "Quern does not support DeadLetterConfig.TargetArn of a function yet"
+    name = create(quern, client)
+    refused("NotImplementedException", 501, client.put_function_event_invoke_config, FunctionName=name,
+            DestinationConfig={"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:q"}})
+
+
+@pytest.mark.parametrize("field, value", [("FileSystemConfigs", [{"Arn": "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-0123456789abcdef0", "LocalMountPath": "/mnt/x"}]), ("KMSKeyArn", "arn:aws:kms:us-east-1:000000000000:key/x"), ("CodeSigningConfigArn", "arn:aws:lambda:us-east-1:000000000000:code-signing-config:csc-01234567890abcdef")])
+def test_unsupported_fields(quern, field, value):
+    message = refused("InvalidParameterValueException", 400, create, quern=quern, client=quern.client("lambda"), **{field: value})
+    assert message == f"Quern does not support {field} of a function yet"
+
+
+def test_cpu_limit(quern):
+    """1,769 MB are one CPU. Where the machine has no control groups for tasks, nothing limits them."""
+    code = "import glob\ndef handler(e, c):\n    p = glob.glob('/sys/fs/cgroup/cpu.max')\n    return open(p[0]).read().split() if p else None\n"
+    client = quern.client("lambda")
+    limit = invoke(client, create(quern, client, code, MemorySize=3538))[1]
+    if not limit or limit[0] == "max":
+        pytest.skip("tasks have no control groups with CPU limits here")
+    assert abs(int(limit[0]) / int(limit[1]) - 2) < 0.01
