@@ -84,6 +84,8 @@ static int scan_value(struct bytes *b, struct buf *out, struct error *err)
 			b->pos++;
 			if (keep(out, c, err) < 0)
 				return -1;
+		} else if (c == 0) {
+			return broken(b, err, "a control character was not expected.");
 		} else {
 			for (; !ends_scalar(c); c = bytes_peek(b)) {
 				b->pos++;

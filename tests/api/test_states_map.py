@@ -83,12 +83,14 @@ def test_json(quern, sfn, s3, bucket):
 def test_hostile_json(quern, sfn, s3, bucket):
     """Broken documents fail the state, whatever was read before; nothing is taken for an item that is none."""
     bodies = [b"[1, 2", b"[1 2]", b"[1,,2]", b"[1,]", b'["a\nb"]', b"[tru]", b"[01]", b"[1]]", b"[1] x", b'["\xff\xfe"]', b'{"a" 1}', b'{"a": [1}]', b"[1, {]]",
-              b"[" * 5000, b"[" + b"[" * 1500 + b"]" * 1500 + b"]", b'["' + b"x" * (9 << 20) + b'"]', b'{"a": [1], "a": ', b"[NaN]", b""]
+              b"[" * 5000, b"[" + b"[" * 1500 + b"]" * 1500 + b"]", b'["' + b"x" * (9 << 20) + b'"]', b'{"a": [1], "a": ', b"[NaN]", b"", b"[[\0]]", b"[1\0]"]
     for body in bodies:
         answer = of_object(quern, sfn, s3, bucket, body, {"InputType": "JSON"})
         assert answer[0] == "States.ItemReaderFailed" and answer[1], body[:60]
     pointed = b'{"x": [1}, "items": [1, 2]}'
     assert of_object(quern, sfn, s3, bucket, pointed, {"InputType": "JSON", "ItemsPointer": "/items"})[0] == "States.ItemReaderFailed"
+    for nul in (b'{"x": [\0], "items": [1]}', b'{"x": [1\0], "items": [1]}', b'{"items": [1], "x": [[\0]]}'):
+        assert of_object(quern, sfn, s3, bucket, nul, {"InputType": "JSON", "ItemsPointer": "/items"})[0] == "States.ItemReaderFailed"
     behind = b'{"items": [1, 2], "x": [1}}'
     assert of_object(quern, sfn, s3, bucket, behind, {"InputType": "JSON", "ItemsPointer": "/items"})[0] == "States.ItemReaderFailed"
 

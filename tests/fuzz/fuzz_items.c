@@ -76,8 +76,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size < 2)
 		return 0;
-	long read = count(data, size, false);
-	if (read >= 0 && count(data, size, true) != read)
+	long read = count(data, size, false), passed = count(data, size, true);
+	if (read >= 0 && passed != read)
 		abort();
 	return 0;
 }
