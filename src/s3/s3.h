@@ -52,7 +52,7 @@ struct s3_reader {
 /* version STR_NULL: the current one. err code NoSuchBucket, NoSuchKey. *out is to be closed (also when it was only
  * zeroed). */
 int s3_reader_open(struct s3 *s, struct db *db, struct str bucket, struct str key, struct str version,
-		 struct s3_reader *out, struct error *err);
+		   struct s3_reader *out, struct error *err);
 /* Up to n bytes from offset `at`: how many, 0 at the end, < 0. */
 ptrdiff_t s3_reader_read(const struct s3_reader *b, int64_t at, void *p, size_t n, struct error *err);
 void s3_reader_close(struct s3_reader *b);

@@ -11,7 +11,7 @@
 /* ---- reading ---- */
 
 int s3_reader_open(struct s3 *s, struct db *db, struct str bucket, struct str key, struct str version,
-		 struct s3_reader *out, struct error *err)
+		   struct s3_reader *out, struct error *err)
 {
 	struct arena a = ARENA_INIT;
 	struct s3_object o;
