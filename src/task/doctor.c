@@ -84,9 +84,13 @@ static int try_user_namespace(const char *dir)
 static int try_overlay(const char *dir)
 {
 	char options[PATH_MAX * 3], path[PATH_MAX];
-	bool root = geteuid() == 0;
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	bool root = uid == 0;
 	if (unshare(CLONE_NEWNS | (root ? 0 : CLONE_NEWUSER)) < 0)
 		return errno;
+	if (!root && machine_map_user(uid, gid, NULL) < 0)
+		return EPERM;
 	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return errno;
 	static const char *const parts[] = { "l", "u", "w", "m" };

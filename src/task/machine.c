@@ -124,3 +124,16 @@ void machine_detect(struct arena *a, const char *wanted, struct machine *out)
 		 !cgroup_has(out->cgroup, "pids"))
 		out->notes[n++] = "some cgroup controllers are missing: not every limit is enforced";
 }
+
+int machine_map_user(uid_t uid, gid_t gid, struct error *err)
+{
+	char text[64];
+	snprintf(text, sizeof(text), "0 %u 1", (unsigned)uid);
+	int rc = path_put("/proc/self/setgroups", "deny");
+	if (rc == 0)
+		rc = path_put("/proc/self/uid_map", text);
+	snprintf(text, sizeof(text), "0 %u 1", (unsigned)gid);
+	if (rc == 0)
+		rc = path_put("/proc/self/gid_map", text);
+	return rc < 0 ? error_errno(err, -rc, "map the user in a user namespace") : 0;
+}

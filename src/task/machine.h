@@ -2,6 +2,8 @@
 #ifndef QUERN_TASK_MACHINE_H
 #define QUERN_TASK_MACHINE_H
 
+#include <sys/types.h>
+
 #include "base/arena.h"
 #include "base/error.h"
 #include "task/cgroup.h"
@@ -28,5 +30,8 @@ bool machine_is_sealed(int fd);
 bool machine_program_knows(const char *path, const char *text);
 /* The program's path, looked for in the usual directories, or NULL. */
 const char *machine_find_program(struct arena *a, const char *name);
+
+/* In a user namespace just made: its user 0 and group 0 are uid and gid outside, and there are no others. */
+int machine_map_user(uid_t uid, gid_t gid, struct error *err);
 
 #endif

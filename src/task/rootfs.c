@@ -17,21 +17,9 @@
 
 #include "base/clock.h"
 #include "task/layers.h"
+#include "task/machine.h"
 #include "task/path.h"
 #include "task/sup.h"
-
-static int map_user(uid_t uid, gid_t gid, struct error *err)
-{
-	char text[64];
-	snprintf(text, sizeof(text), "0 %u 1", (unsigned)uid);
-	int rc = path_put("/proc/self/setgroups", "deny");
-	if (rc == 0)
-		rc = path_put("/proc/self/uid_map", text);
-	snprintf(text, sizeof(text), "0 %u 1", (unsigned)gid);
-	if (rc == 0)
-		rc = path_put("/proc/self/gid_map", text);
-	return rc < 0 ? error_errno(err, -rc, "map the user in a user namespace") : 0;
-}
 
 int sup_private_mounts(struct sup *s, struct error *err)
 {
@@ -39,7 +27,7 @@ int sup_private_mounts(struct sup *s, struct error *err)
 	gid_t gid = getegid();
 	if (unshare(CLONE_NEWNS | (s->rootless ? CLONE_NEWUSER : 0)) < 0)
 		return error_errno(err, errno, "make a %snamespace", s->rootless ? "user " : "mount ");
-	if (s->rootless && map_user(uid, gid, err) < 0)
+	if (s->rootless && machine_map_user(uid, gid, err) < 0)
 		return -1;
 	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return error_errno(err, errno, "make mounts private");
