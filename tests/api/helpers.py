@@ -16,6 +16,12 @@ def unique(prefix):
     return f"{prefix}-{uuid.uuid4().hex[:8]}"
 
 
+def knows(client, operation, member=None):
+    """Does this botocore (Debian's is of 2022) know the operation, and the member of its input?"""
+    model = client.meta.service_model
+    return operation in model.operation_names and (member is None or member in model.operation_model(operation).input_shape.members)
+
+
 def make_bucket(quern, name="my-bucket"):
     s3 = quern.client("s3")
     try:

@@ -72,7 +72,7 @@ print(json.dumps({name: log[name]["rmse"][-1] for name in log}))
 
 def test_stock_sdk(quern, tmp_path):
     """`quern run` with the unchanged sagemaker SDK v2, get_execution_role() included."""
-    pytest.importorskip("sagemaker", reason="the sagemaker SDK is not installed (PyPI out of reach?)")
+    pytest.importorskip("sagemaker.session", reason="the sagemaker SDK is not installed (PyPI out of reach?)")
     helpers.put_article_data(quern)
     result = quern.cli("run", "--python", sys.executable, os.path.join(helpers.ARTICLE, "pipeline.py"), env=dict(quern.own, SAGEMAKER_SUPPRESS_V2_WARNING="1"))
     check_result(quern, result.stdout.strip().splitlines()[-1], tmp_path)
@@ -80,7 +80,7 @@ def test_stock_sdk(quern, tmp_path):
 
 def test_definition_json_is_the_sdks(quern):
     """examples/article/definition.json is what the SDK makes of pipeline.py, the script's place aside."""
-    pytest.importorskip("sagemaker", reason="the sagemaker SDK is not installed (PyPI out of reach?)")
+    pytest.importorskip("sagemaker.session", reason="the sagemaker SDK is not installed (PyPI out of reach?)")
     answer = quern.client("sagemaker").describe_pipeline(PipelineName="DataToModel")
     made = json.loads(answer["PipelineDefinition"])
     with open(os.path.join(helpers.ARTICLE, "definition.json"), encoding="utf-8") as f:

@@ -220,7 +220,7 @@ def test_scanning_says_that_it_is_unsupported(quern, registry, repo):
 def busybox_layout(folder):
     """An OCI layout of a static busybox, made here."""
     busybox = "/bin/busybox"
-    if not os.path.exists(busybox) or b"statically" not in subprocess.run(["file", busybox], capture_output=True).stdout and not os.path.exists("/usr/share/doc/busybox-static"):
+    if not os.path.exists("/usr/share/doc/busybox-static"):
         pytest.skip("busybox-static is not installed")
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as t:
@@ -302,6 +302,8 @@ def test_images_that_cannot_run(quern, registry, repo):
 
 def test_mutability_with_exclusions(quern, registry, repo):
     ecr = quern.client("ecr")
+    if not helpers.knows(ecr, "PutImageTagMutability", "imageTagMutabilityExclusionFilters"):
+        pytest.skip("this botocore has no exclusion filters")
     wildcard = [{"filterType": "WILDCARD", "filter": "dev-*"}, {"filterType": "WILDCARD", "filter": "*-latest"}]
     for setting, filters in (("IMMUTABLE", wildcard), ("IMMUTABLE_WITH_EXCLUSION", None), ("IMMUTABLE_WITH_EXCLUSION", [{"filterType": "WILDCARD", "filter": "a*b*c*"}])):
         with pytest.raises(ClientError) as error:
@@ -329,6 +331,8 @@ def test_mutability_with_exclusions(quern, registry, repo):
 
 
 def test_referrers_of_the_api(quern, registry, repo):
+    if not helpers.knows(quern.client("ecr"), "ListImageReferrers"):
+        pytest.skip("this botocore has no ListImageReferrers")
     subject, text = registry.push_image(repo, "v1")
     config = registry.push_blob(repo, b"{}")
     names = []

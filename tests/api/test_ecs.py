@@ -310,6 +310,8 @@ def test_lost_task(own_quern):
 
 def test_waiters_lists_tokens_and_tags(quern):
     ecs = quern.client("ecs")
+    if not helpers.knows(ecs, "RunTask", "clientToken"):
+        pytest.skip("this botocore has no clientToken in RunTask")
     cluster = helpers.unique("cluster")
     made = ecs.create_cluster(clusterName=cluster, tags=[{"key": "k", "value": "v"}])["cluster"]
     assert made["status"] == "ACTIVE" and made["clusterArn"].endswith(":cluster/" + cluster)
@@ -357,9 +359,10 @@ def test_definitions(quern):
     assert ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]["revision"] == 2
     assert ecs.describe_task_definition(taskDefinition=arns[2])["taskDefinition"]["status"] == "INACTIVE"
     assert code_of(ecs.run_task, taskDefinition=arns[2])[0] == "ClientException"
-    deleted = ecs.delete_task_definitions(taskDefinitions=[arns[2], arns[1]])
-    assert deleted["taskDefinitions"][0]["taskDefinitionArn"] == arns[2] and deleted["failures"][0]["arn"] == arns[1]
-    assert code_of(ecs.describe_task_definition, taskDefinition=arns[2]) == ("ClientException", "Unable to describe task definition.")
+    if helpers.knows(ecs, "DeleteTaskDefinitions"):
+        deleted = ecs.delete_task_definitions(taskDefinitions=[arns[2], arns[1]])
+        assert deleted["taskDefinitions"][0]["taskDefinitionArn"] == arns[2] and deleted["failures"][0]["arn"] == arns[1]
+        assert code_of(ecs.describe_task_definition, taskDefinition=arns[2]) == ("ClientException", "Unable to describe task definition.")
     assert family in ecs.list_task_definition_families(familyPrefix=family, status="ACTIVE")["families"]
     fargate = dict(family=family, requiresCompatibilities=["FARGATE"], networkMode="awsvpc", containerDefinitions=[{"name": "m", "image": "x"}])
     made = ecs.register_task_definition(**fargate, cpu=".25 vCPU", memory="0.5GB")["taskDefinition"]

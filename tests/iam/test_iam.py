@@ -76,7 +76,7 @@ def test_identity_is_a_role(server):
 
 
 def test_sagemaker_sdk_finds_its_role(server, monkeypatch):
-    sagemaker = pytest.importorskip("sagemaker")
+    sagemaker = pytest.importorskip("sagemaker.session")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     endpoint = f"http://127.0.0.1:{server.port}"
     import sagemaker.session as module

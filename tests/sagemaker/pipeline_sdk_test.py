@@ -141,7 +141,7 @@ def test_restart_of_the_daemon(own_quern):
 
 def test_a_thousand_steps_definition_comes_from_s3(quern):
     """The SDK puts a definition of 100 KiB and more into S3."""
-    pytest.importorskip("sagemaker", reason="the sagemaker SDK is not installed (PyPI out of reach?)")
+    pytest.importorskip("sagemaker.session", reason="the sagemaker SDK is not installed (PyPI out of reach?)")
     from sagemaker.session import Session
     from sagemaker.workflow.condition_step import ConditionStep
     from sagemaker.workflow.conditions import ConditionEquals
