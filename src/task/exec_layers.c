@@ -181,7 +181,8 @@ static void choose(struct collection *c, const json_t *request)
 	int64_t idle_ms = json_get_int(request, "idle_ms", 0), age_ms = json_get_int(request, "max_age_ms", INT64_MAX);
 	if (most < 0)
 		most = fstatvfs(c->dir, &fs) == 0 ? (int64_t)(fs.f_blocks / 4 * fs.f_frsize) : INT64_MAX;
-	qsort(c->layers, c->count, sizeof(*c->layers), by_use);
+	if (c->count)
+		qsort(c->layers, c->count, sizeof(*c->layers), by_use);
 	for (size_t i = 0; i < c->count; i++) {
 		struct layer *l = &c->layers[i];
 		int64_t unused_ms = now_ms - l->used_ms;

@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "task/path.h"
 
-int spec_bad(const struct spec_at *at, const char *key, const char *fmt, ...)
+int(spec_bad)(const struct spec_at *at, const char *key, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);

@@ -17,7 +17,11 @@ struct spec_at {
 	struct error *err;
 };
 
+/* What is wrong with member `key`. Always returns -1. */
 int spec_bad(const struct spec_at *at, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+#ifdef __clang_analyzer__ /* as in base/error.h */
+#define spec_bad(...) (spec_bad(__VA_ARGS__), -1)
+#endif
 /* 1 to `max` letters, digits or characters of `extra`. */
 bool spec_chars_ok(const char *text, size_t max, const char *extra);
 /* [A-Za-z0-9][A-Za-z0-9._-]*, at most `max`. */
