@@ -109,7 +109,7 @@ static int run(struct config *c, const struct target *t, char **command)
 	if (chdir(priv) < 0)
 		return fail(NULL, "change to %s: %s", priv, strerror(errno));
 	if (tty && t->crun) {
-		int rc = terminal_run(argv, socket, &err);
+		int rc = terminal_run(argv, socket, NULL, &err);
 		return rc < 0 ? fail(NULL, "%s", error_text(&err)) : rc;
 	}
 	execv(argv[0], argv);

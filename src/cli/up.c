@@ -49,14 +49,26 @@ static int make_data_dir(struct config *c, struct error *err)
 	return make_dir(config_path(c, "run"), 0755, c->uid, c->gid, err);
 }
 
+/* A program in root's own directories is out of reach of the daemon's user: what the daemon starts (quern-jsonata) it
+ * finds through a directory that was opened before. */
+static void keep_libexec(struct config *c, int dir)
+{
+	if (access(c->libexec, X_OK) < 0 && dir >= 0)
+		c->libexec = arena_printf(&c->arena, "/proc/self/fd/%d", dir);
+	else if (dir >= 0)
+		close(dir);
+}
+
 static int drop_privileges(struct config *c, struct error *err)
 {
 	if (c->uid < 0)
 		return 0;
+	int libexec = open(c->libexec, O_PATH | O_DIRECTORY); /* its children need it too */
 	if (setgroups(0, NULL) < 0 || setresgid((gid_t)c->gid, (gid_t)c->gid, (gid_t)c->gid) < 0 ||
 	    setresuid((uid_t)c->uid, (uid_t)c->uid, (uid_t)c->uid) < 0)
 		return error_errno(err, errno, "become user %d", c->uid);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	keep_libexec(c, libexec);
 	if (access(c->data_dir, W_OK | X_OK) < 0)
 		return error_errno(
 			err, errno,

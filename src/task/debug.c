@@ -89,14 +89,16 @@ static int run_and_wait(char *const *argv, struct error *err)
 static int run(struct sup *s, struct sup_container *c, struct error *err)
 {
 	struct arena *a = &s->arena;
-	char **argv = ARENA_ARRAY(a, char *, 16);
-	size_t n = 0;
+	char **argv = ARENA_ARRAY(a, char *, 16), **last = ARENA_ARRAY(a, char *, 8);
+	size_t n = 0, k = 0;
 	bool joined = s->crun && s->terminal;
 	argv[n++] = (char *)s->runtime_path;
 	argv[n++] = "--root";
 	argv[n++] = arena_printf(a, "%s/rt", s->priv);
 	if (s->crun)
 		argv[n++] = "--cgroup-manager=disabled";
+	for (; k < n; k++)
+		last[k] = argv[k];
 	argv[n++] = "run";
 	argv[n++] = "--bundle";
 	argv[n++] = (char *)c->dir;
@@ -105,9 +107,12 @@ static int run(struct sup *s, struct sup_container *c, struct error *err)
 		argv[n++] = "tty";
 	}
 	argv[n++] = arena_printf(a, "quern-debug-%d", (int)getpid());
+	last[k++] = "kill";
+	last[k++] = argv[n - 1];
+	last[k++] = "KILL";
 	if (chdir(c->dir) < 0)
 		return error_errno(err, errno, "change to `%s`", c->dir);
-	return joined ? terminal_run(argv, "tty", err) : run_and_wait(argv, err);
+	return joined ? terminal_run(argv, "tty", last, err) : run_and_wait(argv, err);
 }
 
 int task_debug(const char *data_dir, const char *task_id, const char *container, const char **command,

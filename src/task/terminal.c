@@ -19,12 +19,14 @@
 #include "base/arena.h"
 #include "task/path.h"
 
+enum { HANGUP_WAIT_MS = 2000 };
+
 struct terminal {
 	int listener, signals, master; /* master -1: not there yet, or closed */
 	pid_t pid;
-	int status; /* of wait(2); -1 while it runs */
-	bool input_ended;
-	char pending[4096]; /* typed, not taken yet */
+	int status;                     /* of wait(2); -1 while it runs */
+	bool input_ended, gone, killed; /* gone: our terminal; killed: the last means were used */
+	char pending[4096];             /* typed, not taken yet */
 	size_t npending;
 };
 
@@ -79,7 +81,15 @@ static void on_signals(struct terminal *t)
 			(void)(waitpid(t->pid, &t->status, WNOHANG) == t->pid || (t->status = -1));
 		else
 			kill(t->pid, (int)info.ssi_signo);
+		t->gone |= info.ssi_signo == SIGHUP;
 	}
+}
+
+static void close_master(struct terminal *t)
+{
+	if (t->master >= 0)
+		close(t->master);
+	t->master = -1;
 }
 
 /* What the container wrote. false: there is nothing (more). */
@@ -89,10 +99,8 @@ static bool show_output(struct terminal *t)
 	ssize_t n = t->master < 0 ? -1 : read(t->master, text, sizeof(text));
 	if (n > 0)
 		return fd_write_all(STDOUT_FILENO, text, (size_t)n) == 0;
-	if (t->master >= 0 && (n == 0 || (errno != EAGAIN && errno != EINTR))) { /* nobody has the other side open */
-		close(t->master);
-		t->master = -1;
-	}
+	if (n == 0 || (errno != EAGAIN && errno != EINTR)) /* nobody has the other side open */
+		close_master(t);
 	return false;
 }
 
@@ -112,15 +120,40 @@ static void give_input(struct terminal *t)
 	memmove(t->pending, t->pending + n, t->npending);
 }
 
-static void join(struct terminal *t)
+static _Noreturn void child(char *const *argv)
+{
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv(argv[0], argv);
+	fprintf(stderr, "run %s: %s\n", argv[0], strerror(errno));
+	_exit(127);
+}
+
+/* What still runs without its terminal: the first process of a container heeds no SIGHUP. */
+static void end_it(struct terminal *t, char *const *last)
+{
+	t->killed = true;
+	if (!last)
+		kill(t->pid, SIGKILL);
+	else if (fork() == 0)
+		child(last);
+}
+
+static void join(struct terminal *t, char *const *last)
 {
 	while (t->status < 0) {
+		if (t->gone)
+			close_master(t);
 		bool typed = t->master >= 0 && !t->npending && !t->input_ended;
 		struct pollfd fds[] = { { t->signals, POLLIN, 0 },
 					{ t->master < 0 ? t->listener : -1, POLLIN, 0 },
 					{ t->master, (short)(POLLIN | (t->npending ? POLLOUT : 0)), 0 },
 					{ typed ? STDIN_FILENO : -1, POLLIN, 0 } };
-		if (poll(fds, 4, -1) < 0)
+		int ready = poll(fds, 4, t->gone && !t->killed ? HANGUP_WAIT_MS : -1);
+		if (ready == 0)
+			end_it(t, last);
+		if (ready <= 0)
 			continue;
 		if (fds[3].revents)
 			take_input(t);
@@ -137,17 +170,7 @@ static void join(struct terminal *t)
 		;
 }
 
-static _Noreturn void child(char *const *argv)
-{
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	execv(argv[0], argv);
-	fprintf(stderr, "run %s: %s\n", argv[0], strerror(errno));
-	_exit(127);
-}
-
-int terminal_run(char *const *argv, const char *name, struct error *err)
+int terminal_run(char *const *argv, const char *name, char *const *last, struct error *err)
 {
 	struct terminal t = { .master = -1, .status = -1 };
 	struct termios before, raw;
@@ -173,10 +196,9 @@ int terminal_run(char *const *argv, const char *name, struct error *err)
 	raw = before;
 	cfmakeraw(&raw);
 	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-	join(&t);
+	join(&t, last);
 	tcsetattr(STDIN_FILENO, TCSADRAIN, &before);
-	if (t.master >= 0)
-		close(t.master);
+	close_master(&t);
 	unlink(name);
 	return WIFSIGNALED(t.status) ? 128 + WTERMSIG(t.status) : WEXITSTATUS(t.status);
 }

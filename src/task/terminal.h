@@ -9,8 +9,9 @@
 #include "base/error.h"
 
 /* Runs argv (an OCI runtime with "--console-socket", `name`) and waits for its end. `name`: a new file in the current
- * directory, shorter than 100 bytes. stdin must be a terminal. The exit status (128 + signal when a signal ended it),
- * or < 0. */
-int terminal_run(char *const *argv, const char *name, struct error *err);
+ * directory, shorter than 100 bytes. stdin must be a terminal; when it goes (a closed window) the container's terminal
+ * goes too, and after two seconds `last` is run, a command that ends the container (NULL: argv's process is killed).
+ * The exit status (128 + signal when a signal ended it), or < 0. */
+int terminal_run(char *const *argv, const char *name, char *const *last, struct error *err);
 
 #endif

@@ -6,6 +6,8 @@ import tarfile
 import time
 import uuid
 
+import pytest
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ARTICLE = os.path.join(ROOT, "examples", "article")
 SKLEARN = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
@@ -20,6 +22,11 @@ def knows(client, operation, member=None):
     """Does this botocore (Debian's is of 2022) know the operation, and the member of its input?"""
     model = client.meta.service_model
     return operation in model.operation_names and (member is None or member in model.operation_model(operation).input_shape.members)
+
+
+def needs(client, operation, member=None):
+    if not knows(client, operation, member):
+        pytest.skip(f"this botocore has no {member + ' in ' if member else ''}{operation}")
 
 
 def make_bucket(quern, name="my-bucket"):

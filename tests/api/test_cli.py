@@ -5,10 +5,12 @@ import pty
 import re
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
 from api import helpers
+from api.daemon import Quern, program
 from api.test_ecs import awslogs, container, register, run, running
 
 STATE_MACHINE = json.dumps({"StartAt": "Sit", "States": {"Sit": {"Type": "Wait", "Seconds": 600, "End": True}}})
@@ -35,6 +37,29 @@ def test_refusals(quern):
         assert refused.returncode == 2 and refused.stdout == "" and refused.stderr.startswith("usage: quern " + name), (name, refused)
     missing = quern.cli("logs", "nothing-of-this-name", check=False)
     assert missing.returncode == 1 and "nothing-of-this-name" in missing.stderr and "try: quern ps -a" in missing.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whose programs the daemon's user cannot reach")
+def test_installed_where_only_root_may_go():
+    """The daemon is not root, yet finds what it starts: the JSONata worker."""
+    place = tempfile.mkdtemp(dir="/tmp")
+    dist = os.path.dirname(os.path.dirname(program()))
+    for part in ("bin", "libexec/quern/quern-jsonata", "libexec/quern/jsonata"):
+        os.makedirs(os.path.dirname(os.path.join(place, part)), exist_ok=True)
+        subprocess.run(["cp", "-r", os.path.join(dist, part), os.path.join(place, part)], check=True)
+    quern = Quern(os.path.join(place, "bin", "quern"))
+    quern.up()
+    try:
+        sfn = quern.client("stepfunctions")
+        states = {"QueryLanguage": "JSONata", "StartAt": "P", "States": {"P": {"Type": "Pass", "Output": "{% 40 + 2 %}", "End": True}}}
+        machine = sfn.create_state_machine(name="m", roleArn=quern.role, definition=json.dumps(states))["stateMachineArn"]
+        arn = sfn.start_execution(stateMachineArn=machine)["executionArn"]
+        ended = quern.wait(lambda: (lambda d: d["status"] != "RUNNING" and d)(sfn.describe_execution(executionArn=arn)))
+        assert ended.get("output") == "42", ended
+    finally:
+        quern.down()
+        shutil.rmtree(quern.home)
+        shutil.rmtree(place)
 
 
 def test_without_a_daemon(quern, tmp_path):

@@ -302,8 +302,7 @@ def test_images_that_cannot_run(quern, registry, repo):
 
 def test_mutability_with_exclusions(quern, registry, repo):
     ecr = quern.client("ecr")
-    if not helpers.knows(ecr, "PutImageTagMutability", "imageTagMutabilityExclusionFilters"):
-        pytest.skip("this botocore has no exclusion filters")
+    helpers.needs(ecr, "PutImageTagMutability", "imageTagMutabilityExclusionFilters")
     wildcard = [{"filterType": "WILDCARD", "filter": "dev-*"}, {"filterType": "WILDCARD", "filter": "*-latest"}]
     for setting, filters in (("IMMUTABLE", wildcard), ("IMMUTABLE_WITH_EXCLUSION", None), ("IMMUTABLE_WITH_EXCLUSION", [{"filterType": "WILDCARD", "filter": "a*b*c*"}])):
         with pytest.raises(ClientError) as error:
@@ -331,8 +330,7 @@ def test_mutability_with_exclusions(quern, registry, repo):
 
 
 def test_referrers_of_the_api(quern, registry, repo):
-    if not helpers.knows(quern.client("ecr"), "ListImageReferrers"):
-        pytest.skip("this botocore has no ListImageReferrers")
+    helpers.needs(quern.client("ecr"), "ListImageReferrers")
     subject, text = registry.push_image(repo, "v1")
     config = registry.push_blob(repo, b"{}")
     names = []

@@ -310,8 +310,7 @@ def test_lost_task(own_quern):
 
 def test_waiters_lists_tokens_and_tags(quern):
     ecs = quern.client("ecs")
-    if not helpers.knows(ecs, "RunTask", "clientToken"):
-        pytest.skip("this botocore has no clientToken in RunTask")
+    helpers.needs(ecs, "RunTask", "clientToken")
     cluster = helpers.unique("cluster")
     made = ecs.create_cluster(clusterName=cluster, tags=[{"key": "k", "value": "v"}])["cluster"]
     assert made["status"] == "ACTIVE" and made["clusterArn"].endswith(":cluster/" + cluster)

@@ -120,6 +120,26 @@ def test_debug_of_a_failed_task(quern):
     assert t.end() == 4
 
 
+def test_nothing_stays_when_the_terminal_goes(quern):
+    """A window that is closed ends the shell, and what the runtime started for it."""
+    arn = stopped(quern, run(quern, register(quern, container(quern, "exit 3"))))["taskArn"]
+    quern.wait(lambda: arn.rsplit("/", 1)[1] in kept(quern))
+    alive = run(quern, register(quern, container(quern, "sleep 600", stopTimeout=1)))
+    running(quern, alive)
+    for command in (("debug", arn), ("exec", alive)):
+        seconds = str(100000 + os.getpid())
+        t = Terminal(quern, *command)
+        t.type(f"echo in; sleep {seconds}\n")
+        t.expect("in\r\n")
+        sleeps = lambda: subprocess.run(["pgrep", "-fx", f"sleep {seconds}"], stdout=subprocess.PIPE).stdout  # noqa: B023, E731
+        quern.wait(sleeps)
+        os.close(t.master)
+        t.process.wait(30)
+        quern.wait(lambda: not sleeps())  # noqa: B023
+    assert not subprocess.run(["pgrep", "-f", f"quern-debug-{t.process.pid}"], stdout=subprocess.PIPE).stdout
+    stop(quern, alive)
+
+
 def test_debug_names_what_it_cannot(quern):
     arn = run(quern, register(quern, container(quern, "sleep 600", stopTimeout=1)))
     running(quern, arn)

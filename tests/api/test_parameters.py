@@ -4,6 +4,8 @@ import uuid
 import botocore.exceptions
 import pytest
 
+from api import helpers
+
 
 @pytest.fixture(scope="module")
 def ssm(quern):
@@ -104,4 +106,5 @@ def test_list_secrets(quern):
     assert listed(("primary-region", ["us"])) == []
     secrets.delete_secret(SecretId=f"{mark}/other")
     assert listed() == ["Database892", "databaseCopy"]
+    helpers.needs(secrets, "ListSecrets", "IncludePlannedDeletion")
     assert listed(IncludePlannedDeletion=True) == ["Database892", "databaseCopy", "other"]

@@ -13,8 +13,7 @@ DONE = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 def redriving(quern):
     client = quern.client("stepfunctions")
-    if not helpers.knows(client, "RedriveExecution"):
-        pytest.skip("this botocore has no RedriveExecution")
+    helpers.needs(client, "RedriveExecution")
     return client
 
 

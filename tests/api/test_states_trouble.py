@@ -326,6 +326,7 @@ def refused(code, call, **arguments):
 
 
 def test_oversize_requests(quern, sfn):
+    helpers.needs(sfn, "TestState")
     arn = machine(quern, sfn, pass_())
     long = json.dumps("x" * 262144)
     sfn_raw = quern.client("stepfunctions", config=Config(retries={"max_attempts": 1}, parameter_validation=False, inject_host_prefix=False))
