@@ -20,7 +20,8 @@ static void same(const char *text)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	CLEANUP_JSON json_t *tree = json_loads(text, JSON_ALLOW_NUL, NULL), *found = json_array(),
-			    *wanted = json_array(), *e;
+			    *wanted = json_array();
+	json_t *e;
 	struct str token;
 	size_t i;
 	assert_non_null(tree);
