@@ -217,8 +217,8 @@ def test_scanning_says_that_it_is_unsupported(quern, registry, repo):
     assert "does not scan" in str(error.value)
 
 
-def busybox_layout(folder):
-    """An OCI layout of a static busybox, made here."""
+def busybox_layout(folder, mark=b""):
+    """An OCI layout of a static busybox, made here. skopeo remembers layers from run to run: `mark` makes one of its own."""
     busybox = "/bin/busybox"
     if not os.path.exists("/usr/share/doc/busybox-static"):
         pytest.skip("busybox-static is not installed")
@@ -229,6 +229,9 @@ def busybox_layout(folder):
         info = tarfile.TarInfo("bin/busybox")
         info.size, info.mode = len(data), 0o755
         t.addfile(info, io.BytesIO(data))
+        info = tarfile.TarInfo("mark")
+        info.size = len(mark)
+        t.addfile(info, io.BytesIO(mark))
         for name in ("sh", "echo", "cat", "sleep"):
             info = tarfile.TarInfo(f"bin/{name}")
             info.type, info.linkname = tarfile.SYMTYPE, "busybox"

@@ -84,7 +84,7 @@ def test_skopeo_other_repository_mounts(quern, registry, repo, skopeo, tmp_path)
 
 
 def test_skopeo_zstd_runs(quern, repo, skopeo, tmp_path):
-    busybox_layout(str(tmp_path / "in"))
+    busybox_layout(str(tmp_path / "in"), repo.encode())
     # Unpacked on the way to a directory, packed anew on the way to the registry.
     run("skopeo", "--insecure-policy", "copy", "--dest-decompress", f"oci:{tmp_path}/in:latest", f"dir:{tmp_path}/plain")
     skopeo("copy", "--format", "oci", "--dest-compress-format", "zstd", f"dir:{tmp_path}/plain", where(quern, repo, "v1"))

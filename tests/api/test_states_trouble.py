@@ -295,7 +295,8 @@ FOREVER = "{% ($f := function($x){ $f($x + 1) }; $f(0)) %}"
                                         "{% $match('" + "a" * 28 + "b', /^(a+)+$/) %}"], ids=["endless", "recursion", "range", "strings", "sum", "regex"])
 def test_jsonata_is_stopped(quern, sfn, expression):
     d = run(quern, sfn, pass_(Output=expression), **JSONATA)
-    assert d["status"] == "SUCCEEDED" and expression.startswith("{% $match") or d["error"] == "States.QueryEvaluationError", d
+    quick = expression.startswith(("{% $match", "{% $sum"))  # a machine may be fast enough for these
+    assert d["status"] == "SUCCEEDED" and quick or d["error"] == "States.QueryEvaluationError", d
     if d["status"] == "FAILED":
         assert types(sfn, d["executionArn"])[-2:] == ["EvaluationFailed", "ExecutionFailed"]
 

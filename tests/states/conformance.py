@@ -398,6 +398,7 @@ class Run:
             self.some(way, slow, "0.2")  # a function's time is not scaled
 
     def some(self, way, cases, wait_scale):
+        before = dict(os.environ)
         quern = fresh_quern(wait_scale)
         try:
             self.replay = lang_driver.load_replay(quern.endpoint)
@@ -406,6 +407,8 @@ class Run:
         finally:
             quern.down()
             shutil.rmtree(quern.home, ignore_errors=True)
+            os.environ.clear()
+            os.environ.update(before)
 
     def read(self, text):
         with open(os.path.join(lang_driver.CONFORMANCE, "states", "cases.jsonl"), encoding="utf-8") as f:
