@@ -1,4 +1,5 @@
 /* api_lifecycle.c - lifecycle policies: put, get, delete, preview. The keeper applies them (collect.c). */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -130,7 +131,7 @@ static int fill_page(const json_t *in, json_t *all, json_t *out, struct error *e
 		if (!is_asked(in, one) || at++ < skip)
 			continue;
 		if ((int64_t)json_array_size(page) == limit) {
-			json_object_set_new(out, "nextToken", json_sprintf("%lld", (long long)(skip + limit)));
+			json_object_set_new(out, "nextToken", json_sprintf("%" PRId64, skip + limit));
 			break;
 		}
 		json_array_append(page, one);

@@ -58,7 +58,9 @@ int lambda_version_find(struct lambda *l, struct db *db, struct arena *a, const 
 	}
 	if (rc > 0)
 		rc = read_version(&rows, a, out, err);
-	return rc > 0 ? 0 : rc < 0 ? -1 : lambda_not_found(l, a, n, err);
+	if (rc == 0)
+		lambda_not_found(l, a, n, err);
+	return rc > 0 ? 0 : -1;
 }
 
 static int64_t number_of(const char *version)
