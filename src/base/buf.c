@@ -74,6 +74,26 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 	b->len += (size_t)n;
 }
 
+void buf_add_utf8(struct buf *b, unsigned code_point)
+{
+	unsigned u = code_point;
+	if (u < 0x80) {
+		buf_add_char(b, (char)u);
+	} else if (u < 0x800) {
+		buf_add_char(b, (char)(0xc0 | u >> 6));
+		buf_add_char(b, (char)(0x80 | (u & 63)));
+	} else if (u < 0x10000) {
+		buf_add_char(b, (char)(0xe0 | u >> 12));
+		buf_add_char(b, (char)(0x80 | (u >> 6 & 63)));
+		buf_add_char(b, (char)(0x80 | (u & 63)));
+	} else {
+		buf_add_char(b, (char)(0xf0 | u >> 18));
+		buf_add_char(b, (char)(0x80 | (u >> 12 & 63)));
+		buf_add_char(b, (char)(0x80 | (u >> 6 & 63)));
+		buf_add_char(b, (char)(0x80 | (u & 63)));
+	}
+}
+
 char *buf_detach(struct buf *b)
 {
 	buf_reserve(b, 0);

@@ -19,6 +19,9 @@ void buf_add(struct buf *b, const void *p, size_t n);
 void buf_add_str(struct buf *b, struct str s);
 void buf_addz(struct buf *b, const char *z);
 void buf_add_char(struct buf *b, char c);
+/* A Unicode code point (at most 0x10ffff) as UTF-8 (RFC 3629). A surrogate is written as it is: the caller replaces it.
+ */
+void buf_add_utf8(struct buf *b, unsigned code_point);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static inline struct str buf_str(const struct buf *b)
 {

@@ -122,6 +122,24 @@ json_t *client_call(struct client *cl, const char *service, const char *target, 
 	return status < 0 ? NULL : read_answer(status, buf_str(&body), err);
 }
 
+json_t *client_list(struct client *cl, struct client_list list, json_t *in, struct error *err)
+{
+	CLEANUP_JSON json_t *request = in ? in : json_object();
+	json_t *all = json_array(), *token;
+	do {
+		CLEANUP_JSON json_t *page = client_call(cl, list.service, list.target, json_incref(request), err);
+		if (!page) {
+			json_decref(all);
+			return NULL;
+		}
+		json_array_extend(all, json_get(page, list.member));
+		token = json_get(page, list.token);
+		if (token)
+			json_object_set(request, list.token, token);
+	} while (token);
+	return all;
+}
+
 int client_call_text(struct client *cl, const char *service, const char *target, json_t *in, struct buf *body,
 		     struct error *err)
 {

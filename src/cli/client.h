@@ -15,7 +15,21 @@ void client_free(struct client *cl);
  * {}). Returns owned JSON, or NULL with the AWS code and message in err. */
 json_t *client_call(struct client *cl, const char *service, const char *target, json_t *in, struct error *err);
 
-/* The same, but the answer's text is left in `body` (released by the caller) as it came. < 0 with err. */
+/* A List or Describe operation that is asked page by page: `member` holds an answer's items, `token` its mark, which
+ * the next request repeats. */
+struct client_list {
+	const char *service, *target, *member, *token;
+};
+#define CLIENT_SAGEMAKER(name, member) ((struct client_list){ "sagemaker", "SageMaker." name, member, "NextToken" })
+#define CLIENT_STATES(name, member) ((struct client_list){ "states", "AWSStepFunctions." name, member, "nextToken" })
+#define CLIENT_ECS(name, member)                                                                                       \
+	((struct client_list){ "ecs", "AmazonEC2ContainerServiceV20141113." name, member, "nextToken" })
+#define CLIENT_LOGS(name, member) ((struct client_list){ "logs", "Logs_20140328." name, member, "nextToken" })
+/* The items of all pages, owned. Takes `in` (NULL = {}). NULL with err, as client_call. */
+json_t *client_list(struct client *cl, struct client_list list, json_t *in, struct error *err);
+
+/* The same as client_call, but the answer's text is left in `body` (released by the caller) as it came. < 0 with err.
+ */
 int client_call_text(struct client *cl, const char *service, const char *target, json_t *in, struct buf *body,
 		     struct error *err);
 

@@ -11,10 +11,27 @@ const char *find_task(struct config *c, const char *arg);
 void find_print_tasks(struct config *c, bool kept);
 /* {"spec","options",...} of a task: its task.json or state.json; owned, or NULL. */
 json_t *find_task_file(struct config *c, const char *task, const char *name);
-/* The ARN of a pipeline execution from its id or ARN. NULL with err. */
+/* The ARN of a pipeline execution, or of a state machine's, from its id (its name) or ARN. NULL with err. */
 const char *find_pipeline_execution(struct client *cl, struct config *c, const char *wanted, struct error *err);
-/* The log group of a step's job and the job's name, or false for a step that runs no container. Borrowed from step. */
-bool find_step_job(json_t *step, const char **group, const char **job);
+const char *find_machine_execution(struct client *cl, struct config *c, const char *wanted, struct error *err);
+/* The steps of a pipeline execution as ListPipelineExecutionSteps tells them, in the order they began; owned. */
+json_t *find_pipeline_steps(struct client *cl, const char *arn, struct error *err);
+/* The ARN of a step's job, or NULL for a step that runs no container. Borrowed from step. */
+const char *find_step_job(json_t *step);
+/* The log group of a job and its name (streams begin with it) from its ARN, which is borrowed. False for anything else.
+ */
+bool find_job_logs(const char *arn, const char **group, const char **job);
+
+/* What a state of a state machine's execution did: one when it is entered, one for each job or ECS task that it began
+ * (`task`: the ARN) and for each function that it called (`function`: its name or ARN). */
+struct find_state {
+	const char *state, *task, *function;
+	struct find_state *next;
+};
+/* From an execution's history, in its order; *out is NULL when there is nothing yet. */
+int find_machine_states(struct client *cl, struct config *c, const char *arn, struct find_state **out,
+			struct error *err);
+
 /* The job or ECS task that a step of a pipeline execution, or a state of a Step Functions execution, ran last: a name
  * for find_task. NULL with err. */
 const char *find_step_task(struct client *cl, struct config *c, const char *execution, const char *step,

@@ -6,6 +6,7 @@
 #include "cli/log_page.h"
 
 #include "base/buf.h"
+#include "base/id.h"
 
 struct scan {
 	const char *p, *end;
@@ -36,32 +37,12 @@ static bool take_hex(struct scan *s, unsigned *out)
 	if (s->end - s->p < 4)
 		return false;
 	for (int i = 0; i < 4; i++) {
-		char c = *s->p++;
-		char low = (char)(c | 32);
-		if (!(c >= '0' && c <= '9') && !(low >= 'a' && low <= 'f'))
+		int digit = hex_digit(*s->p++);
+		if (digit < 0)
 			return false;
-		*out = *out * 16 + (unsigned)(c <= '9' ? c - '0' : low - 'a' + 10);
+		*out = *out << 4 | (unsigned)digit;
 	}
 	return true;
-}
-
-static void add_utf8(struct buf *b, unsigned u)
-{
-	if (u < 0x80) {
-		buf_add_char(b, (char)u);
-	} else if (u < 0x800) {
-		buf_add_char(b, (char)(0xc0 | u >> 6));
-		buf_add_char(b, (char)(0x80 | (u & 63)));
-	} else if (u < 0x10000) {
-		buf_add_char(b, (char)(0xe0 | u >> 12));
-		buf_add_char(b, (char)(0x80 | (u >> 6 & 63)));
-		buf_add_char(b, (char)(0x80 | (u & 63)));
-	} else {
-		buf_add_char(b, (char)(0xf0 | u >> 18));
-		buf_add_char(b, (char)(0x80 | (u >> 12 & 63)));
-		buf_add_char(b, (char)(0x80 | (u >> 6 & 63)));
-		buf_add_char(b, (char)(0x80 | (u & 63)));
-	}
 }
 
 /* Behind "\u". A half of a pair alone is U+FFFD. */
@@ -80,7 +61,7 @@ static bool add_unicode(struct scan *s)
 		else
 			s->p = back;
 	}
-	add_utf8(&s->text, u >= 0xd800 && u < 0xe000 ? 0xfffd : u);
+	buf_add_utf8(&s->text, u >= 0xd800 && u < 0xe000 ? 0xfffd : u);
 	return true;
 }
 

@@ -16,7 +16,7 @@ const struct command commands[] = {
 	{ "ps", "ps [-a] [--json]", "list running pipelines, state machines and ECS tasks (-a: ended ones too)",
 	  cli_ps },
 	{ "logs", "logs [-f] EXECUTION [STEP] | logs [-f] TASK [CONTAINER]",
-	  "print the output of a pipeline execution's steps or an ECS task's containers (-f: follow)", cli_logs },
+	  "print the output of an execution's steps or states, or of an ECS task's containers (-f: follow)", cli_logs },
 	{ "exec", "exec TASK [-c CONTAINER] [-- COMMAND...]",
 	  "run a command (a shell) inside a container of a running task", cli_exec, false,
 	  "TASK is an ECS task (id or ARN) or a SageMaker job (name or ARN). With a terminal on both ends the command "

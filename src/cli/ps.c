@@ -16,45 +16,6 @@ struct list {
 	int hidden; /* that ended */
 };
 
-/* A List or Describe call that is asked page by page. */
-struct call {
-	const char *service, *target;
-	const char *member, *token; /* of the answer */
-};
-
-#define SAGEMAKER(name, member)                                                                                        \
-	{                                                                                                              \
-		"sagemaker", "SageMaker." name, member, "NextToken"                                                    \
-	}
-#define STATES(name, member)                                                                                           \
-	{                                                                                                              \
-		"states", "AWSStepFunctions." name, member, "nextToken"                                                \
-	}
-#define ECS(name, member)                                                                                              \
-	{                                                                                                              \
-		"ecs", "AmazonEC2ContainerServiceV20141113." name, member, "nextToken"                                 \
-	}
-
-/* All pages' items, owned; takes `in`. NULL with err. */
-static json_t *items_of(struct list *l, struct call call, json_t *in, struct error *err)
-{
-	CLEANUP_JSON json_t *request = in ? in : json_object();
-	json_t *all = json_array(), *token;
-	do {
-		CLEANUP_JSON json_t *page =
-			client_call(l->client, call.service, call.target, json_incref(request), err);
-		if (!page) {
-			json_decref(all);
-			return NULL;
-		}
-		json_array_extend(all, json_get(page, call.member));
-		token = json_get(page, call.token);
-		if (token)
-			json_object_set(request, call.token, token);
-	} while (token);
-	return all;
-}
-
 static const char *last_piece(const char *arn)
 {
 	const char *at = arn ? strpbrk(arn, "/") ? strrchr(arn, '/') : strrchr(arn, ':') : NULL;
@@ -85,8 +46,8 @@ static const char *current_steps(struct list *l, const char *arn, struct error *
 	json_t *step;
 	size_t i;
 	CLEANUP_JSON json_t *steps =
-		items_of(l, (struct call)SAGEMAKER("ListPipelineExecutionSteps", "PipelineExecutionSteps"),
-			 json_pack("{s:s}", "PipelineExecutionArn", arn), err);
+		client_list(l->client, CLIENT_SAGEMAKER("ListPipelineExecutionSteps", "PipelineExecutionSteps"),
+			    json_pack("{s:s}", "PipelineExecutionArn", arn), err);
 	if (!steps)
 		return NULL;
 	json_array_foreach (steps, i, step) {
@@ -103,8 +64,8 @@ static int add_pipeline(struct list *l, const char *name, struct error *err)
 	json_t *execution;
 	size_t i;
 	CLEANUP_JSON json_t *executions =
-		items_of(l, (struct call)SAGEMAKER("ListPipelineExecutions", "PipelineExecutionSummaries"),
-			 json_pack("{s:s}", "PipelineName", name), err);
+		client_list(l->client, CLIENT_SAGEMAKER("ListPipelineExecutions", "PipelineExecutionSummaries"),
+			    json_pack("{s:s}", "PipelineName", name), err);
 	if (!executions)
 		return -1;
 	json_array_foreach (executions, i, execution) {
@@ -129,7 +90,7 @@ static int add_pipelines(struct list *l, struct error *err)
 	json_t *pipeline;
 	size_t i;
 	CLEANUP_JSON json_t *pipelines =
-		items_of(l, (struct call)SAGEMAKER("ListPipelines", "PipelineSummaries"), NULL, err);
+		client_list(l->client, CLIENT_SAGEMAKER("ListPipelines", "PipelineSummaries"), NULL, err);
 	json_array_foreach (pipelines, i, pipeline)
 		if (add_pipeline(l, json_get_text(pipeline, "PipelineName"), err) < 0)
 			return -1;
@@ -144,7 +105,8 @@ static int add_machine(struct list *l, const json_t *machine, struct error *err)
 	size_t i;
 	if (!l->all)
 		json_set_text(in, "statusFilter", "RUNNING");
-	CLEANUP_JSON json_t *executions = items_of(l, (struct call)STATES("ListExecutions", "executions"), in, err);
+	CLEANUP_JSON json_t *executions =
+		client_list(l->client, CLIENT_STATES("ListExecutions", "executions"), in, err);
 	json_array_foreach (executions, i, execution)
 		add(l, execution, "state machine",
 		    (const char *[]){ json_get_text(execution, "name"), "state machine", json_get_text(machine, "name"),
@@ -158,7 +120,7 @@ static int add_machines(struct list *l, struct error *err)
 	json_t *machine;
 	size_t i;
 	CLEANUP_JSON json_t *machines =
-		items_of(l, (struct call)STATES("ListStateMachines", "stateMachines"), NULL, err);
+		client_list(l->client, CLIENT_STATES("ListStateMachines", "stateMachines"), NULL, err);
 	json_array_foreach (machines, i, machine)
 		if (str_eqz(json_get_str(machine, "type"), "STANDARD") && add_machine(l, machine, err) < 0)
 			return -1;
@@ -187,8 +149,8 @@ static void add_task(struct list *l, json_t *task)
 static int add_cluster(struct list *l, const char *cluster, const char *desired, struct error *err)
 {
 	CLEANUP_JSON json_t *arns =
-		items_of(l, (struct call)ECS("ListTasks", "taskArns"),
-			 json_pack("{s:s, s:s}", "cluster", cluster, "desiredStatus", desired), err);
+		client_list(l->client, CLIENT_ECS("ListTasks", "taskArns"),
+			    json_pack("{s:s, s:s}", "cluster", cluster, "desiredStatus", desired), err);
 	if (!arns)
 		return -1;
 	for (size_t from = 0; from < json_array_size(arns); from += DESCRIBE_MAX) {
@@ -196,8 +158,9 @@ static int add_cluster(struct list *l, const char *cluster, const char *desired,
 		size_t i;
 		for (i = from; i < from + DESCRIBE_MAX; i++)
 			json_array_append(some, json_array_get(arns, i));
-		CLEANUP_JSON json_t *tasks = items_of(l, (struct call)ECS("DescribeTasks", "tasks"),
-						      json_pack("{s:s, s:o}", "cluster", cluster, "tasks", some), err);
+		CLEANUP_JSON json_t *tasks =
+			client_list(l->client, CLIENT_ECS("DescribeTasks", "tasks"),
+				    json_pack("{s:s, s:o}", "cluster", cluster, "tasks", some), err);
 		if (!tasks)
 			return -1;
 		json_array_foreach (tasks, i, task)
@@ -210,7 +173,7 @@ static int add_tasks(struct list *l, struct error *err)
 {
 	json_t *cluster;
 	size_t i;
-	CLEANUP_JSON json_t *clusters = items_of(l, (struct call)ECS("ListClusters", "clusterArns"), NULL, err);
+	CLEANUP_JSON json_t *clusters = client_list(l->client, CLIENT_ECS("ListClusters", "clusterArns"), NULL, err);
 	json_array_foreach (clusters, i, cluster)
 		if (add_cluster(l, json_string_value(cluster), "RUNNING", err) < 0 ||
 		    (l->all && add_cluster(l, json_string_value(cluster), "STOPPED", err) < 0))

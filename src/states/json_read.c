@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
+#include "base/id.h"
 #include "base/json.h"
 #include "states/asl.h"
 
@@ -131,30 +132,12 @@ static bool read_hex4(struct reader *r, unsigned *out)
 		int c = peek(r);
 		if (c < 0)
 			return fail(r, "Unexpected end-of-input in character escape sequence") != NULL;
-		if (!isxdigit(c))
+		int digit = hex_digit((char)c);
+		if (digit < 0)
 			return unexpected(r, "expected a hex-digit for character escape sequence") != NULL;
-		*out = *out << 4 | (unsigned)(isdigit(c) ? c - '0' : (c | 32) - 'a' + 10);
+		*out = *out << 4 | (unsigned)digit;
 	}
 	return true;
-}
-
-static void add_utf8(struct buf *b, unsigned c)
-{
-	if (c < 0x80) {
-		buf_add_char(b, (char)c);
-	} else if (c < 0x800) {
-		buf_add_char(b, (char)(0xc0 | c >> 6));
-		buf_add_char(b, (char)(0x80 | (c & 0x3f)));
-	} else if (c < 0x10000) {
-		buf_add_char(b, (char)(0xe0 | c >> 12));
-		buf_add_char(b, (char)(0x80 | (c >> 6 & 0x3f)));
-		buf_add_char(b, (char)(0x80 | (c & 0x3f)));
-	} else {
-		buf_add_char(b, (char)(0xf0 | c >> 18));
-		buf_add_char(b, (char)(0x80 | (c >> 12 & 0x3f)));
-		buf_add_char(b, (char)(0x80 | (c >> 6 & 0x3f)));
-		buf_add_char(b, (char)(0x80 | (c & 0x3f)));
-	}
 }
 
 /* \uXXXX; a pair of surrogates is one character, a lonely one becomes U+FFFD. */
@@ -173,7 +156,7 @@ static bool read_unicode_escape(struct reader *r, struct buf *b)
 		else
 			r->at = before;
 	}
-	add_utf8(b, c >= 0xd800 && c < 0xe000 ? 0xfffd : c);
+	buf_add_utf8(b, c >= 0xd800 && c < 0xe000 ? 0xfffd : c);
 	return true;
 }
 

@@ -12,6 +12,7 @@ import pytest
 from api import helpers
 from api.daemon import Quern, program
 from api.test_ecs import awslogs, container, register, run, running
+from api.test_lambda import create
 
 STATE_MACHINE = json.dumps({"StartAt": "Sit", "States": {"Sit": {"Type": "Wait", "Seconds": 600, "End": True}}})
 
@@ -121,6 +122,27 @@ def test_logs_of_a_task(quern, at_work):
     assert quern.cli("logs", task, "main").stdout == "main | at work\n"
     refused = quern.cli("logs", task, "other", check=False)
     assert refused.returncode == 1 and "no container `other`" in refused.stderr
+
+
+def test_logs_of_a_state_machine(quern):
+    """Each line is headed with its state: an ECS task's, a function's (not those of calls before the execution)."""
+    task = register(quern, container(quern, "echo from the task", logConfiguration=awslogs(helpers.unique("/ecs/cli"))))
+    functions = quern.client("lambda")
+    function = create(quern, functions, "def handler(event, context):\n    print('called by', event['by'])\n")
+    functions.invoke(FunctionName=function, Payload=b'{"by": "somebody else"}')
+    states = {"StartAt": "Run", "States": {
+        "Run": {"Type": "Task", "Resource": "arn:aws:states:::ecs:runTask.sync", "Parameters": {"TaskDefinition": task}, "ResultPath": None, "Next": "Call"},
+        "Call": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": function, "Payload": {"by": "the state"}}, "End": True}}}
+    sfn = quern.client("stepfunctions")
+    machine = sfn.create_state_machine(name=helpers.unique("m"), definition=json.dumps(states), roleArn=quern.role)["stateMachineArn"]
+    arn = sfn.start_execution(stateMachineArn=machine, name=helpers.unique("x"))["executionArn"]
+    name = arn.rsplit(":", 1)[1]
+    lines = quern.cli("logs", "-f", name).stdout.splitlines()
+    assert sfn.describe_execution(executionArn=arn)["status"] == "SUCCEEDED"
+    assert lines[0] == "Run | from the task" and "Call | called by the state" in lines and "somebody else" not in "".join(lines), lines
+    assert quern.cli("logs", arn, "Run").stdout == "Run | from the task\n"
+    refused = quern.cli("logs", name, "Jump", check=False)
+    assert refused.returncode == 1 and "not entered state `Jump`" in refused.stderr
 
 
 def test_colours(quern, at_work):

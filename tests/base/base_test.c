@@ -94,6 +94,10 @@ static void test_buf(void **state)
 	CLEANUP_FREE char *text = buf_detach(&b);
 	assert_memory_equal(text, "0,1,2,", 6);
 	assert_null(b.ptr);
+	static const unsigned points[] = { 'A', 0x7f, 0x80, 0x7ff, 0x800, 0xffff, 0x10000, 0x10ffff };
+	for (size_t i = 0; i < 8; i++)
+		buf_add_utf8(&b, points[i]);
+	assert_string_equal(b.ptr, "A\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf");
 }
 
 /* Random operations against a plain array: every key's presence is checked after each one. */
