@@ -29,6 +29,25 @@ const struct store_migration ecs_migrations[] = {
 	  "CREATE TABLE ecs_credential(id TEXT PRIMARY KEY, task TEXT NOT NULL, role TEXT NOT NULL, session TEXT, "
 	  "expires_ms INTEGER NOT NULL) WITHOUT ROWID;"
 	  "CREATE INDEX ecs_credential_task ON ecs_credential(task);" },
+	/* long documents do not belong into the tree of the keys: to find one, SQLite would read its neighbours whole
+	 */
+	{ "ecs", 2,
+	  "CREATE TABLE ecs_new(family TEXT NOT NULL, revision INTEGER NOT NULL, status TEXT NOT NULL, doc TEXT NOT "
+	  "NULL, "
+	  "PRIMARY KEY(family, revision));"
+	  "INSERT INTO ecs_new SELECT family, revision, status, doc FROM ecs_definition;"
+	  "DROP TABLE ecs_definition;"
+	  "ALTER TABLE ecs_new RENAME TO ecs_definition;"
+	  "CREATE TABLE ecs_new(id TEXT PRIMARY KEY, cluster TEXT NOT NULL, family TEXT NOT NULL, status TEXT NOT "
+	  "NULL, "
+	  "desired TEXT NOT NULL, started_by TEXT, grp TEXT, launch_type TEXT, created REAL NOT NULL, doc TEXT NOT "
+	  "NULL);"
+	  "INSERT INTO ecs_new SELECT id, cluster, family, status, desired, started_by, grp, launch_type, created, doc "
+	  "FROM "
+	  "ecs_task;"
+	  "DROP TABLE ecs_task;"
+	  "ALTER TABLE ecs_new RENAME TO ecs_task;"
+	  "CREATE INDEX ecs_task_cluster ON ecs_task(cluster, desired, id);" },
 	{ 0 },
 };
 

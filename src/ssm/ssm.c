@@ -24,6 +24,18 @@ const struct store_migration ssm_migrations[] = {
 	  "NULL, description TEXT, key_id TEXT, pattern TEXT, tier TEXT,"
 	  " data_type TEXT, modified_ms INTEGER NOT NULL, user TEXT, PRIMARY KEY(name, version)) WITHOUT ROWID;" },
 	{ "ssm", 2, "ALTER TABLE ssm_parameter ADD COLUMN tags TEXT" },
+	/* values of 8 KiB do not belong into the tree of the keys: to find one, SQLite would read its neighbours whole
+	 */
+	{ "ssm", 3,
+	  "CREATE TABLE ssm_new(name TEXT NOT NULL, version INTEGER NOT NULL, type TEXT NOT NULL, value TEXT NOT NULL, "
+	  "description TEXT, key_id TEXT, pattern TEXT, tier TEXT, data_type TEXT, modified_ms INTEGER NOT NULL, user "
+	  "TEXT, "
+	  "tags TEXT, PRIMARY KEY(name, version));"
+	  "INSERT INTO ssm_new SELECT name, version, type, value, description, key_id, pattern, tier, data_type, "
+	  "modified_ms, "
+	  "user, tags FROM ssm_parameter;"
+	  "DROP TABLE ssm_parameter;"
+	  "ALTER TABLE ssm_new RENAME TO ssm_parameter;" },
 	{ 0 },
 };
 

@@ -75,6 +75,15 @@ const struct store_migration states_migrations[] = {
 	  "FROM states_execution x WHERE x.map_run=states_map_run.arn AND x.status='SUCCEEDED');"
 	  "CREATE INDEX states_execution_map_open ON states_execution(map_run, num) WHERE map_run IS NOT NULL AND "
 	  "status<>'SUCCEEDED';" },
+	/* a table WITHOUT ROWID keeps its rows in the tree of its keys, and to compare a key with that of a long row
+	 * reads the whole row: one history of megabytes made every insert slow */
+	{ "states", 4,
+	  "CREATE TABLE states_pieces(execution TEXT NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, lines "
+	  "BLOB "
+	  "NOT NULL, PRIMARY KEY(execution, first));"
+	  "INSERT INTO states_pieces SELECT execution, first, count, lines FROM states_history;"
+	  "DROP TABLE states_history;"
+	  "ALTER TABLE states_pieces RENAME TO states_history;" },
 	{ 0 },
 };
 
