@@ -3,7 +3,6 @@
 import json
 import os
 import tarfile
-import time
 import uuid
 
 import pytest
@@ -83,21 +82,21 @@ def start(quern, name, **kwargs):
     return quern.client("sagemaker").start_pipeline_execution(PipelineName=name, **kwargs)["PipelineExecutionArn"]
 
 
-def finish(quern, arn, timeout=180):
+def finish(quern, arn):
     """Waits for the end of an execution; returns its description and its steps by name."""
     sagemaker = quern.client("sagemaker")
-    end = time.time() + timeout
-    while time.time() < end:
+
+    def ended():
         execution = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
-        if execution["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
-            steps = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn, MaxResults=100)["PipelineExecutionSteps"]
-            return execution, {step["StepName"]: step for step in steps}
-        time.sleep(0.05)
-    raise AssertionError(f"{arn} did not end within {timeout} s")
+        return execution if execution["PipelineExecutionStatus"] not in ("Executing", "Stopping") else None
+
+    execution = quern.wait(ended)
+    steps = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn, MaxResults=100)["PipelineExecutionSteps"]
+    return execution, {step["StepName"]: step for step in steps}
 
 
-def run(quern, steps, parameters=(), timeout=180, **kwargs):
-    return finish(quern, start(quern, create_pipeline(quern, steps, parameters), **kwargs), timeout)
+def run(quern, steps, parameters=(), **kwargs):
+    return finish(quern, start(quern, create_pipeline(quern, steps, parameters), **kwargs))
 
 
 def job_of(step, kind="ProcessingJob"):

@@ -62,7 +62,7 @@ def run_task(quern, image):
     options = {"awslogs-group": family, "awslogs-region": "us-east-1", "awslogs-stream-prefix": "x", "awslogs-create-group": "true"}
     ecs.register_task_definition(family=family, containerDefinitions=[{"name": "main", "image": image, "memory": 64, "logConfiguration": {"logDriver": "awslogs", "options": options}}])
     arn = ecs.run_task(taskDefinition=family)["tasks"][0]["taskArn"]
-    task = quern.wait(lambda: next((t for t in ecs.describe_tasks(tasks=[arn])["tasks"] if t["lastStatus"] == "STOPPED"), None), 90)
+    task = quern.wait(lambda: next((t for t in ecs.describe_tasks(tasks=[arn])["tasks"] if t["lastStatus"] == "STOPPED"), None))
     if "exitCode" not in task["containers"][0]:
         return task, ""
     events = logs.filter_log_events(logGroupName=family)["events"]

@@ -76,7 +76,7 @@ def test_a_pull_that_read_the_manifest_finds_the_blobs(quern, registry, repo):
     name, _ = registry.push_image(repo, "v1", layers=(layer,))
     assert "lastRecordedPullTime" not in quern.client("ecr").describe_images(repositoryName=repo)["imageDetails"][0]
     assert registry("GET", f"/v2/{repo}/manifests/v1").status == 200
-    quern.wait(lambda: "lastRecordedPullTime" in quern.client("ecr").describe_images(repositoryName=repo)["imageDetails"][0], 10)
+    quern.wait(lambda: "lastRecordedPullTime" in quern.client("ecr").describe_images(repositoryName=repo)["imageDetails"][0])
     quern.client("ecr").batch_delete_image(repositoryName=repo, imageIds=[{"imageDigest": name}])
     prune(quern)
     assert registry("GET", f"/v2/{repo}/manifests/v1").status == 404
@@ -131,7 +131,7 @@ def test_tasks_keep_what_they_run_from(quern):
     def describe():
         return ecs.describe_tasks(tasks=[arn])["tasks"][0]
 
-    quern.wait(lambda: describe()["lastStatus"] == "RUNNING", 60)
+    quern.wait(lambda: describe()["lastStatus"] == "RUNNING")
     top = list(chains(layers_of(quern.client("ecr").batch_get_image(repositoryName=name, imageIds=[{"imageTag": "v1"}])["images"][0]["imageManifest"])))[-1]
     unpacked = os.path.join(quern.home, "layers", top)
     assert os.path.isdir(unpacked)
@@ -141,8 +141,8 @@ def test_tasks_keep_what_they_run_from(quern):
     assert os.path.isdir(unpacked)
     assert quern.cli("exec", arn, "--", "cat", "/proof").stdout == "still here\n"
     again = ecs.run_task(taskDefinition=name.replace("/", "-"))["tasks"][0]["taskArn"]
-    stopped = quern.wait(lambda: next((t for t in ecs.describe_tasks(tasks=[again])["tasks"] if t["lastStatus"] == "STOPPED"), None), 60)
+    stopped = quern.wait(lambda: next((t for t in ecs.describe_tasks(tasks=[again])["tasks"] if t["lastStatus"] == "STOPPED"), None))
     assert "CannotPullContainerError" in stopped["stoppedReason"] + stopped["containers"][0].get("reason", ""), stopped
     ecs.stop_task(task=arn)
-    quern.wait(lambda: describe()["lastStatus"] == "STOPPED", 60)
-    quern.wait(lambda: prune(quern) and not os.path.exists(unpacked), 30)
+    quern.wait(lambda: describe()["lastStatus"] == "STOPPED")
+    quern.wait(lambda: prune(quern) and not os.path.exists(unpacked))

@@ -160,7 +160,7 @@ def ready(quern, group, arn, *names):
             return text_of(quern, group, arn, name)[:1] == ["ready"]
         except ClientError:
             return False
-    quern.wait(lambda: all(said(name) for name in names), 60)
+    quern.wait(lambda: all(said(name) for name in names))
 
 
 def test_stop_goes_backwards(quern):

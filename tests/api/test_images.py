@@ -59,7 +59,7 @@ def test_runs_as_a_task(quern, python_image):
         task = ecs.describe_tasks(tasks=[arn])["tasks"][0]
         return task if task["lastStatus"] == "STOPPED" else None
 
-    assert quern.wait(probe, 90)["containers"][0].get("exitCode") == 5
+    assert quern.wait(probe)["containers"][0].get("exitCode") == 5
 
 
 def test_what_is_not_installed(quern):

@@ -31,7 +31,7 @@ def start(quern, sfn, definition, given=None):
 
 def finish(quern, sfn, arn):
     """The description and the events of an execution, once it has ended."""
-    d = quern.wait(lambda: (lambda d: d["status"] in DONE and d)(sfn.describe_execution(executionArn=arn)), 30)
+    d = quern.wait(lambda: (lambda d: d["status"] in DONE and d)(sfn.describe_execution(executionArn=arn)))
     events = sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
     assert [e["id"] for e in events] == list(range(1, len(events) + 1))
     return d, events

@@ -17,7 +17,7 @@ def start(quern, state):
 
 
 def finish(quern, sfn, arn):
-    return quern.wait(lambda: (lambda d: d["status"] in DONE and d)(sfn.describe_execution(executionArn=arn)), 40)
+    return quern.wait(lambda: (lambda d: d["status"] in DONE and d)(sfn.describe_execution(executionArn=arn)))
 
 
 def run(quern, state):

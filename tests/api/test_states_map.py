@@ -36,8 +36,8 @@ def start(quern, sfn, definition, given=None):
     return sfn.start_execution(stateMachineArn=arn, input=json.dumps(given if given is not None else {}))["executionArn"]
 
 
-def ended(quern, sfn, arn, seconds=60):
-    return quern.wait(lambda: (lambda d: d["status"] in DONE and d)(sfn.describe_execution(executionArn=arn)), seconds)
+def ended(quern, sfn, arn):
+    return quern.wait(lambda: (lambda d: d["status"] in DONE and d)(sfn.describe_execution(executionArn=arn)))
 
 
 def distributed(processor=None, kind="STANDARD", **fields):
@@ -387,7 +387,7 @@ def test_memory(own_quern):
         f.write("5")
     before = resident_kib(q, "VmRSS")
     arn = start(q, sfn, distributed(ItemReader=reader("big", "items", {"InputType": "JSON"}), ResultWriter=writer("big")))
-    d = ended(q, sfn, arn, 120)
+    d = ended(q, sfn, arn)
     assert d["status"] == "SUCCEEDED", d.get("cause")
     grown = resident_kib(q, "VmHWM") - before
     check_all(q, json.loads(d["output"]), n)

@@ -37,7 +37,7 @@ def start(quern, sfn, definition, given=None, **more):
 
 
 def ended(quern, sfn, arn):
-    return quern.wait(lambda: (lambda d: d["status"] in DONE and d)(sfn.describe_execution(executionArn=arn)), 30)
+    return quern.wait(lambda: (lambda d: d["status"] in DONE and d)(sfn.describe_execution(executionArn=arn)))
 
 
 def history(sfn, arn):

@@ -30,7 +30,7 @@ def test_old_executions_go(own_quern):
         return [a for m in (quick, mapped) for page in sfn.get_paginator("list_executions").paginate(stateMachineArn=m) for a in page["executions"]]
 
     assert left()
-    own_quern.wait(lambda: not left(), 60)
+    own_quern.wait(lambda: not left())
     for arn in (many[0], many[-1], run):
         for call in (sfn.describe_execution, sfn.get_execution_history):
             try:
@@ -44,7 +44,7 @@ def test_old_executions_go(own_quern):
     own_quern.up("--execution-days", KEEP)
     sfn = own_quern.client("stepfunctions")
     arn = sfn.start_execution(stateMachineArn=quick)["executionArn"]
-    own_quern.wait(lambda: all(e["executionArn"] != arn for e in sfn.list_executions(stateMachineArn=quick)["executions"]), 60)
+    own_quern.wait(lambda: all(e["executionArn"] != arn for e in sfn.list_executions(stateMachineArn=quick)["executions"]))
     assert sfn.describe_execution(executionArn=running)["status"] == "RUNNING"
     sfn.stop_execution(executionArn=running)
-    own_quern.wait(lambda: not sfn.list_executions(stateMachineArn=slow)["executions"], 60)
+    own_quern.wait(lambda: not sfn.list_executions(stateMachineArn=slow)["executions"])

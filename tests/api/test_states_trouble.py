@@ -30,12 +30,12 @@ def begin(sfn, arn, value=None):
     return sfn.start_execution(stateMachineArn=arn, input=json.dumps(value if value is not None else {}))["executionArn"]
 
 
-def ended(quern, sfn, arn, timeout=120):
+def ended(quern, sfn, arn):
     def probe():
         d = sfn.describe_execution(executionArn=arn)
         return d if d["status"] != "RUNNING" else None
 
-    return quern.wait(probe, timeout)
+    return quern.wait(probe)
 
 
 def run(quern, sfn, states, value=None, **more):
@@ -163,7 +163,7 @@ def test_processing_job_is_stopped_with_its_state(quern, sfn):
     sagemaker = quern.client("sagemaker")
     reached(quern, sfn, arn, "TaskSubmitted")
     sfn.stop_execution(executionArn=arn)
-    assert quern.wait(lambda: (lambda s: s if s not in ("InProgress", "Stopping") else None)(sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"]), 200) == "Stopped"  # a signal that comes before Python is passed over: two minutes
+    assert quern.wait(lambda: (lambda s: s if s not in ("InProgress", "Stopping") else None)(sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"])) == "Stopped"  # a signal that comes before Python is passed over: two minutes
 
 
 @pytest.mark.parametrize("resource,named", [

@@ -1,7 +1,7 @@
 """Fixtures for S3 tests with real clients.
 
-With AWS_ENDPOINT_URL set, the tests run against that server with the credentials of the environment (tests that need to kill the server or
-need a second account are skipped). Without it, they start the s3_server of the build directory (or QUERN_S3_SERVER).
+With AWS_ENDPOINT_URL set, the tests run against that server with the credentials of the environment. Without it, and for tests that kill the server or
+need a second account, they start the s3_server of the build directory (or QUERN_S3_SERVER).
 """
 import glob
 import hashlib
@@ -26,10 +26,8 @@ ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
 
 
 def server_binary():
-    if os.environ.get("QUERN_S3_SERVER"):
-        return os.environ["QUERN_S3_SERVER"]
-    found = sorted(glob.glob(os.path.join(ROOT, "build*", "tests", "s3", "s3_server")), key=os.path.getmtime)
-    return found[-1] if found else None
+    path = os.environ.get("QUERN_S3_SERVER") or os.path.join(ROOT, "build", "tests", "s3", "s3_server")
+    return path if os.path.exists(path) else None
 
 
 class Server:
@@ -51,7 +49,7 @@ class Server:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(20) == 0
+        assert self.process.wait(120) == 0
 
     @property
     def url(self):
@@ -102,11 +100,10 @@ def s3(endpoint):
     return make_client(endpoint)
 
 
-@pytest.fixture(scope="session")
-def other(endpoint):
-    if os.environ.get("AWS_ENDPOINT_URL"):
-        pytest.skip("needs a second account")
-    return make_client(endpoint, 1)
+@pytest.fixture()
+def accounts(own_server):
+    """Clients of two accounts on one server."""
+    return make_client(own_server.url), make_client(own_server.url, 1)
 
 
 @pytest.fixture()
@@ -153,7 +150,7 @@ class Raw:
         return self.plain(method, path + ("?" + query if query else ""), body, signed)
 
     def plain(self, method, target, body=b"", headers=None):
-        connection = http.client.HTTPConnection(self.host, timeout=30)
+        connection = http.client.HTTPConnection(self.host, timeout=120)
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         headers = {k.lower(): v for k, v in (headers or {}).items()}
         headers.setdefault("host", self.host)

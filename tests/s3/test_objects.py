@@ -219,7 +219,8 @@ def test_bucket_tags(s3, bucket):
 
 # ---- buckets ----
 
-def test_bucket_life(s3, other, endpoint):
+def test_bucket_life(accounts):
+    s3, other = accounts
     name = "life-" + uuid.uuid4().hex[:12]
     assert code_of(s3.head_bucket, Bucket=name)[0] == 404
     s3.create_bucket(Bucket=name)

@@ -52,12 +52,12 @@ def keys(s3, prefix):
     return [o["Key"] for o in s3.list_objects_v2(Bucket="jobs", Prefix=prefix).get("Contents", [])]
 
 
-def wait(quern, describe, key, job, states=("Completed", "Failed", "Stopped"), timeout=120):
+def wait(quern, describe, key, job, states=("Completed", "Failed", "Stopped")):
     def probe():
         answer = describe(**{key: job})
         return answer if answer.get("ProcessingJobStatus", answer.get("TrainingJobStatus")) in states else None
 
-    return quern.wait(probe, timeout)
+    return quern.wait(probe)
 
 
 def process(quern, sm, s3, script, job=None, wait_for=True, inputs=(), outputs=(), count=1, **more):
@@ -365,10 +365,10 @@ print("ran")
         assert answer["ProcessingJobStatus"] == "Completed", (answer, text)
         assert list(text.values()) == ["ran"]
         assert get(s3, f"out/{i}/it") == b"done"
-    q.wait(lambda: not os.listdir(os.path.join(q.home, "stage")), 20)
+    q.wait(lambda: not os.listdir(os.path.join(q.home, "stage")))
 
 
 def test_nothing_is_left_behind(quern):
     """Stage directories and outputs of ended jobs are gone (the executor needs a moment for the rest)."""
     stage = os.path.join(quern.home, "stage")
-    quern.wait(lambda: not os.listdir(stage), 20)
+    quern.wait(lambda: not os.listdir(stage))

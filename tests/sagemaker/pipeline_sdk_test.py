@@ -47,9 +47,9 @@ def steps_of(quern, arn):
     return {s["StepName"]: s for s in answer["PipelineExecutionSteps"]}
 
 
-def finish(quern, arn, timeout=120):
+def finish(quern, arn):
     sagemaker = quern.client("sagemaker")
-    execution = quern.wait(lambda: (lambda x: x["PipelineExecutionStatus"] not in ("Executing", "Stopping") and x)(sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)), timeout)
+    execution = quern.wait(lambda: (lambda x: x["PipelineExecutionStatus"] not in ("Executing", "Stopping") and x)(sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)))
     return execution, steps_of(quern, arn)
 
 

@@ -77,9 +77,9 @@ def kill_at_random(quern, rng, arn, budget):
         role = "executor" if rng.random() < 0.15 else "serve"
         try:
             os.kill(quern.pid(role), signal.SIGKILL)
-        except (ProcessLookupError, FileNotFoundError):
+            kills += 1
+        except (ProcessLookupError, FileNotFoundError):  # the executor may not be up yet
             pass
-        kills += 1
         time.sleep(rng.uniform(0.0, 0.1))
         quern.cli("up")
         try:
