@@ -11,10 +11,10 @@ packages:
 	@scripts/install-packages build run
 
 $(BUILD)/build.ninja:
-	@meson setup $(BUILD) --prefix=$(DIST) --libexecdir=libexec >/dev/null
+	@meson setup $(BUILD) --prefix=$(DIST) --libexecdir=libexec >/dev/null || { tail -n 5 $(BUILD)/meson-logs/meson-log.txt; exit 1; }
 
 build: packages $(BUILD)/build.ninja
-	@ninja -C $(BUILD) --quiet
+	@scripts/compile $(BUILD) product
 	@meson install -C $(BUILD) --quiet --no-rebuild
 	@images/assemble.sh $(DIST)/libexec/quern/images $(BUILD)/images/xgboost/quern-xgboost
 	@scripts/jsonata $(DIST)/libexec/quern
@@ -26,15 +26,18 @@ demo: build
 # Everything. TESTS="unit api" runs some of the groups.
 test: build
 	@scripts/install-packages test lint
+	@scripts/compile $(BUILD) all
 	@scripts/test $(QUERN) $(TESTS)
 
 # kill -9 at random moments, long simulations, long fuzzing. SOAK_SHARE=0.01 does a hundredth.
 soak: build
 	@scripts/install-packages test fuzz
+	@scripts/compile $(BUILD) all
 	@scripts/soak $(QUERN)
 
 bench: build
-	@scripts/install-packages bench
+	@scripts/install-packages test bench
+	@scripts/compile $(BUILD) all
 	@scripts/bench $(QUERN)
 
 SOURCES = $(shell git ls-files 'src/*.[ch]' 'src/*/*.[ch]' 'tests/*.[ch]' 'tests/*/*.[ch]' 'bench/*/*.[ch]' 'images/*/*.[ch]' | grep -v 'wire/models_')
