@@ -1,8 +1,8 @@
 /* api_layer.c - layers through the JSON API: check, upload in parts, download address.
  *
  * DESIGN: the same uploads as the distribution protocol's (upload.c). Parts are decoded and written on the http thread,
- * then the row is updated on the core thread; the sealing of a finished layer waits for the disk on the http thread,
- * which is short for what a JSON body can carry. */
+ * then the row is updated on the core thread. A finished layer is sealed on a worker thread: it waits for the disk, and
+ * perhaps reads the whole file again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -17,7 +17,7 @@ struct layer_call {
 	struct ecr_upload upload;
 	struct upload_hash *hash;
 	const char *digest;
-	bool locked, forget;
+	bool locked, forget, gone; /* gone: the upload is not there any more */
 	json_t *out;
 	int (*write)(struct layer_call *l, struct turn *t, struct error *err);
 };
@@ -31,7 +31,7 @@ static int write_run(struct turn *t, void *arg, struct error *err)
 static void finish(struct layer_call *l, int rc, struct error *err)
 {
 	if (l->locked)
-		ecr_upload_unlock(l->e, l->upload.id, l->forget && rc == 0);
+		ecr_upload_unlock(l->e, l->upload.id, l->gone || (l->forget && rc == 0));
 	if (rc < 0) {
 		json_decref(l->out);
 		l->out = NULL;
@@ -58,6 +58,13 @@ static struct layer_call *layer_call_new(struct call *c)
 	return l;
 }
 
+static int unknown_upload(struct layer_call *l, const char *id, struct error *err)
+{
+	l->gone = true;
+	return error_aws(err, "UploadNotFoundException",
+			 "The upload with id '%s' could not be found, or it is not valid for this repository", id);
+}
+
 /* The repository, and the upload when the request names one. */
 static int find(struct layer_call *l, json_t *in, struct error *err)
 {
@@ -68,13 +75,7 @@ static int find(struct layer_call *l, json_t *in, struct error *err)
 	int rc = api_repo(l->call, db, in, &l->repo, err);
 	if (rc == 0 && id.ptr) {
 		rc = ecr_upload_find(db, l->call->arena, str_from(l->repo.name), id, &l->upload, err);
-		if (rc == 0)
-			rc = error_aws(
-				err, "UploadNotFoundException",
-				"The upload with id '%s' could not be found, or it is not valid for this repository",
-				id.ptr);
-		else
-			rc = rc < 0 ? rc : 0;
+		rc = rc == 0 ? unknown_upload(l, id.ptr, err) : rc < 0 ? rc : 0;
 	}
 	store_read_end(l->e->store, db);
 	return rc;
@@ -103,7 +104,8 @@ static void initiate_layer_upload(struct call *c, json_t *in)
 
 static int write_size(struct layer_call *l, struct turn *t, struct error *err)
 {
-	return ecr_upload_resize(t, l->upload.id, l->upload.size_bytes, err);
+	int rc = ecr_upload_resize(t, l->upload.id, l->upload.size_bytes, err);
+	return rc == 0 ? unknown_upload(l, l->upload.id, err) : rc < 0 ? rc : 0;
 }
 
 static int add_part(struct layer_call *l, json_t *in, struct error *err)
@@ -132,7 +134,10 @@ static int take(struct layer_call *l, json_t *in, struct error *err)
 	if (!ecr_upload_lock(l->e, l->upload.id, "sha256", &l->hash))
 		return error_aws(err, "InvalidLayerPartException", "Another request writes this upload");
 	l->locked = true;
-	return find(l, in, err);
+	if (find(l, in, err) < 0)
+		return -1;
+	ecr_upload_resume(&l->upload, l->hash);
+	return 0;
 }
 
 static void upload_layer_part(struct call *c, json_t *in)
@@ -153,16 +158,36 @@ static int write_layer(struct layer_call *l, struct turn *t, struct error *err)
 {
 	const char *blob;
 	int64_t size;
-	int rc = ecr_blob_find(turn_db(t), turn_arena(t), str_from(l->repo.name), str_from(l->digest), &blob, &size,
-			       err);
+	struct str name = str_from(l->repo.name), digest = str_from(l->digest);
+	int rc = ecr_blob_find(turn_db(t), turn_arena(t), name, digest, &blob, &size, err);
 	if (rc != 0)
 		return rc < 0 ? rc
 			      : error_aws(err, "LayerAlreadyExistsException",
 					  "Layer with digest '%s' already exists in the repository with name '%s'",
 					  l->digest, l->repo.name);
-	if (ecr_blob_add(t, str_from(l->repo.name), str_from(l->digest), l->upload.blob, l->upload.size_bytes, err) < 0)
-		return -1;
-	return ecr_upload_delete(t, l->upload.id, err);
+	/* The repository may have gone meanwhile; its uploads went with it. */
+	rc = ecr_upload_delete(t, l->upload.id, err);
+	if (rc <= 0)
+		return rc < 0 ? rc : unknown_upload(l, l->upload.id, err);
+	return ecr_blob_add(t, name, digest, l->upload.blob, l->upload.size_bytes, err);
+}
+
+static void seal_layer(struct wire_request *r, void *arg)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct layer_call *l = arg;
+	if (ecr_upload_seal(l->e, &l->upload, l->hash, str_from(l->digest), &err) == 0) {
+		l->forget = true;
+		submit(l, write_layer);
+		return;
+	}
+	if (error_is(&err, "DigestInvalid")) {
+		error_release(&err);
+		error_aws(&err, "InvalidLayerException",
+			  "The layer digest calculation performed by Amazon ECR upon receipt of the image layer does "
+			  "not match the digest specified");
+	}
+	finish(l, -1, &err);
 }
 
 static void complete_layer_upload(struct call *c, json_t *in)
@@ -176,22 +201,18 @@ static void complete_layer_upload(struct call *c, json_t *in)
 	if (rc == 0 && l->upload.size_bytes == 0)
 		rc = error_aws(&err, "EmptyUploadException",
 			       "The specified layer upload does not contain any layer parts");
-	if (rc == 0 && ecr_upload_seal(l->e, &l->upload, l->hash, digest, &err) < 0)
-		rc = error_is(&err, "DigestInvalid")
-			     ? error_aws(&err, "InvalidLayerException",
-					 "The layer digest calculation performed by Amazon ECR upon receipt of the "
-					 "image layer does not match the digest specified")
-			     : -1;
 	if (rc < 0) {
 		finish(l, -1, &err);
 		return;
 	}
 	l->digest = arena_strdup(c->arena, digest);
-	l->forget = true;
 	l->out = api_names(c, &l->repo);
 	json_set_text(l->out, "uploadId", l->upload.id);
 	json_set_text(l->out, "layerDigest", l->digest);
-	submit(l, write_layer);
+	if (c->request)
+		wire_offload(c->request, seal_layer, l);
+	else
+		seal_layer(NULL, l); /* a call from inside has a thread that may wait */
 }
 
 static int batch_check_layer_availability(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)

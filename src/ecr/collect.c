@@ -15,10 +15,11 @@
 #include "ecr/registry.h"
 
 #define HOUR_MS ((int64_t)3600 * 1000)
+#define SOON_MS 100 /* between two rounds others have their turn */
 #define UPLOAD_LIFE_MS (7 * 24 * HOUR_MS)
 #define LINK_LIFE_MS (24 * HOUR_MS)
 #define LAYER_LIFE_MS (30 * 24 * HOUR_MS)
-enum { ROUND = 1000 };
+enum { ROUND = 1000, EXPIRE_ROUND = 200 }; /* rows of one transaction */
 
 /* ---- lifecycle policies ---- */
 
@@ -42,6 +43,7 @@ static int expire_image(struct turn *t, struct str repo, struct str digest, int 
 	return 0;
 }
 
+/* At most EXPIRE_ROUND images of the repository; when that was all, the policy counts as evaluated. */
 static int expire_repository(struct turn *t, struct str repo, struct str policy, struct error *err)
 {
 	CLEANUP_JSON json_t *expired =
@@ -51,60 +53,54 @@ static int expire_repository(struct turn *t, struct str repo, struct str policy,
 	if (!expired)
 		return -1;
 	json_array_foreach (expired, i, image)
-		if (expire_image(t, repo, json_get_str(image, "imageDigest"), 0, err) < 0)
+		if (i < EXPIRE_ROUND && expire_image(t, repo, json_get_str(image, "imageDigest"), 0, err) < 0)
 			return -1;
+	if (json_array_size(expired) > EXPIRE_ROUND)
+		return 0;
 	return db_exec(turn_db(t), err, "UPDATE ecr_repo SET evaluated_ms=? WHERE name=?", "iS", turn_now_ms(t), repo) <
 			       0
 		       ? -1
 		       : 0;
 }
 
+/* One repository whose policy was not applied lately. 1: there may be another; 0: there was none. */
 static int expire_images(struct turn *t, struct error *err)
 {
-	CLEANUP_JSON json_t *list = json_object();
 	CLEANUP_ROWS struct rows rows = { 0 };
-	const char *repo;
-	json_t *policy;
-	int rc = db_query(turn_db(t), &rows, err, "SELECT name, lifecycle FROM ecr_repo WHERE lifecycle IS NOT NULL",
-			  "");
-	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
-		json_object_set_new(list, rows_str(&rows, 0).ptr, json_string(rows_str(&rows, 1).ptr));
+	int rc = db_row(turn_db(t), &rows, err,
+			"SELECT name, lifecycle FROM ecr_repo WHERE lifecycle IS NOT NULL AND evaluated_ms < ? ORDER "
+			"BY evaluated_ms LIMIT 1",
+			"i", turn_now_ms(t) - HOUR_MS / 2);
+	if (rc <= 0)
+		return rc;
+	struct str repo = arena_str(turn_arena(t), rows_str(&rows, 0)),
+		   policy = arena_str(turn_arena(t), rows_str(&rows, 1));
 	rows_done(&rows);
-	json_object_foreach (list, repo, policy)
-		if (rc >= 0)
-			rc = expire_repository(t, str_from(repo), json_str(policy), err);
-	return rc;
+	return expire_repository(t, repo, policy, err) < 0 ? -1 : 1;
 }
 
 /* ---- uploads and links ---- */
 
-/* Drops the uploads that `rows` lists (id, blob, size); counts into out when given. */
-static int drop_uploads(struct ecr *e, struct turn *t, struct rows *rows, struct ecr_collected *out, struct error *err)
+/* The uploads that `rows` lists (id, blob, size), as an owned array; NULL: err. */
+static json_t *list_uploads(struct rows *rows, struct error *err)
 {
-	CLEANUP_JSON json_t *list = json_array();
-	json_t *one;
-	size_t i;
+	json_t *list = json_array();
 	int rc;
 	while ((rc = rows_next(rows, err)) > 0)
 		json_array_append_new(list, json_pack("{s:s, s:s, s:I}", "id", rows_str(rows, 0).ptr, "blob",
 						      rows_str(rows, 1).ptr, "size", (json_int_t)rows_int(rows, 2)));
 	rows_done(rows);
-	if (rc < 0)
-		return rc;
-	json_array_foreach (list, i, one) {
-		const char *id = json_get_text(one, "id");
-		if (out && ecr_upload_busy(e, id))
-			continue;
-		if (blob_remove_later(turn_db(t), json_get_text(one, "blob"), turn_now_ms(t), err) < 0 ||
-		    ecr_upload_delete(t, id, err) < 0)
-			return -1;
-		ecr_upload_forget(e, id);
-		if (!out)
-			continue;
-		out->uploads++;
-		out->upload_bytes += json_get_int(one, "size", 0);
-	}
-	return (int)json_array_size(list);
+	if (rc >= 0)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
+static int drop_upload(struct turn *t, const json_t *upload, struct error *err)
+{
+	if (blob_remove_later(turn_db(t), json_get_text(upload, "blob"), turn_now_ms(t), err) < 0)
+		return -1;
+	return ecr_upload_delete(t, json_get_text(upload, "id"), err);
 }
 
 int ecr_collect_uploads(struct ecr *e, struct turn *t, struct str repo, struct error *err)
@@ -112,7 +108,45 @@ int ecr_collect_uploads(struct ecr *e, struct turn *t, struct str repo, struct e
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (db_query(turn_db(t), &rows, err, "SELECT id, blob, size FROM ecr_upload WHERE repo=?", "S", repo) < 0)
 		return -1;
-	return drop_uploads(e, t, &rows, NULL, err) < 0 ? -1 : 0;
+	CLEANUP_JSON json_t *list = list_uploads(&rows, err);
+	json_t *one;
+	size_t i;
+	if (!list)
+		return -1;
+	json_array_foreach (list, i, one) {
+		if (drop_upload(t, one, err) < 0)
+			return -1;
+		ecr_upload_forget(e, json_get_text(one, "id"));
+	}
+	return 0;
+}
+
+/* What a request writes at this moment stays. */
+static int drop_idle_uploads(struct ecr *e, struct turn *t, int64_t before, bool dry, struct ecr_collected *out,
+			     struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	if (db_query(turn_db(t), &rows, err, "SELECT id, blob, size FROM ecr_upload WHERE touched_ms < ? LIMIT ?", "ii",
+		     before, (int64_t)ROUND) < 0)
+		return -1;
+	CLEANUP_JSON json_t *list = list_uploads(&rows, err);
+	json_t *one;
+	size_t i;
+	int gone = 0;
+	json_array_foreach (list, i, one) {
+		const char *id = json_get_text(one, "id");
+		if (ecr_upload_busy(e, id))
+			continue;
+		if (drop_upload(t, one, err) < 0)
+			return -1;
+		if (!dry)
+			ecr_upload_forget(e, id);
+		gone++;
+		out->upload_bytes += json_get_int(one, "size", 0);
+	}
+	out->uploads += gone;
+	out->more = gone == ROUND;
+	return list ? 0 : -1;
 }
 
 static int drop_links(struct turn *t, int64_t before, struct ecr_collected *out, struct error *err)
@@ -124,7 +158,8 @@ static int drop_links(struct turn *t, int64_t before, struct ecr_collected *out,
 	int rc =
 		db_query(turn_db(t), &rows, err,
 			 "SELECT l.repo, l.digest, b.size FROM ecr_link l JOIN ecr_blob b ON b.digest = l.digest WHERE "
-			 "l.touched_ms < ? AND NOT EXISTS (SELECT 1 FROM ecr_ref r WHERE r.repo = l.repo AND r.digest "
+			 "l.touched_ms > 0 AND l.touched_ms < ? AND NOT EXISTS (SELECT 1 FROM ecr_ref r WHERE r.repo = "
+			 "l.repo AND r.digest "
 			 "= l.digest) LIMIT ?",
 			 "ii", before, (int64_t)ROUND);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
@@ -140,28 +175,23 @@ static int drop_links(struct turn *t, int64_t before, struct ecr_collected *out,
 		rows_done(&rows);
 		out->blob_bytes += rc == 0 ? json_get_int(one, "size", 0) : 0;
 	}
-	out->more = json_array_size(list) == ROUND;
+	out->more = out->more || json_array_size(list) == ROUND;
 	return rc < 0 ? rc : 0;
-}
-
-static int collect(struct ecr *e, struct turn *t, int64_t upload_idle_ms, int64_t link_idle_ms,
-		   struct ecr_collected *out, struct error *err)
-{
-	CLEANUP_ROWS struct rows rows = { 0 };
-	if (db_query(turn_db(t), &rows, err, "SELECT id, blob, size FROM ecr_upload WHERE touched_ms < ?", "i",
-		     turn_now_ms(t) - upload_idle_ms) < 0 ||
-	    drop_uploads(e, t, &rows, out, err) < 0)
-		return -1;
-	return drop_links(t, turn_now_ms(t) - link_idle_ms, out, err);
 }
 
 int ecr_collect(struct ecr *e, struct turn *t, int64_t upload_idle_ms, int64_t link_idle_ms, bool dry,
 		struct ecr_collected *out, struct error *err)
 {
+	int64_t now_ms = turn_now_ms(t);
 	*out = (struct ecr_collected){ 0 };
 	if (dry && db_savepoint(turn_db(t), err) < 0)
 		return -1;
-	int rc = collect(e, t, upload_idle_ms, link_idle_ms, out, err);
+	int rc;
+	do {
+		rc = drop_idle_uploads(e, t, now_ms - upload_idle_ms, dry, out, err);
+		if (rc == 0)
+			rc = drop_links(t, now_ms - link_idle_ms, out, err);
+	} while (rc == 0 && dry && out->more);
 	if (dry)
 		db_savepoint_rollback(turn_db(t));
 	return rc;
@@ -226,10 +256,12 @@ static struct ecr *the_room; /* actors have no context; there is one registry in
 static int keeper_turn(struct turn *t, json_t *state, json_t *event, struct error *err)
 {
 	struct ecr_collected c;
-	if (expire_images(t, err) < 0 || ecr_collect(the_room, t, UPLOAD_LIFE_MS, LINK_LIFE_MS, false, &c, err) < 0)
+	int more = expire_images(t, err);
+	if (more < 0 || ecr_collect(the_room, t, UPLOAD_LIFE_MS, LINK_LIFE_MS, false, &c, err) < 0)
 		return -1;
-	turn_timer(t, "tick", turn_now_ms(t) + (c.more ? 1000 : HOUR_MS), json_pack("{s:s}", "type", "tick"));
-	if (the_room->o.tasks && !c.more)
+	more |= c.more;
+	turn_timer(t, "tick", turn_now_ms(t) + (more ? SOON_MS : HOUR_MS), json_pack("{s:s}", "type", "tick"));
+	if (the_room->o.tasks && !more)
 		turn_effect(t, "ecr.layers", turn_uuid(t), json_object());
 	return 0;
 }
@@ -291,7 +323,7 @@ static void prune_now(struct rcall *c)
 			rcall_fail(c, &err);
 			return;
 		}
-	} while (p.sum.more && !dry);
+	} while (p.sum.more);
 	json_t *layers = ecr_collect_layers(c->e, all, true, dry, &why);
 	CLEANUP_JSON json_t *doc =
 		json_pack("{s:b, s:{s:I, s:I}, s:{s:I, s:I}, s:o}", "dry", dry, "uploads", "removed",

@@ -130,36 +130,39 @@ static struct str choose_platform(const json_t *doc)
 	return STR_NULL;
 }
 
+static json_t *bad_image(struct error *err, const char *why)
+{
+	error_aws(err, "InvalidImage", "the image cannot be run: %s", why);
+	return NULL;
+}
+
 static json_t *layer_list(struct ecr *e, struct db *db, struct arena *a, struct str repo, const json_t *doc,
 			  const json_t *config, struct error *err)
 {
 	CLEANUP_JSON json_t *layers = json_array();
 	json_t *layer, *diff_ids = json_get_path(config, "rootfs.diff_ids");
-	size_t i;
+	size_t i, nlayers = json_array_size(json_get(doc, "layers"));
+	if (json_array_size(diff_ids) != nlayers) /* containerd's words */
+		return bad_image(err, arena_printf(a, "number of layers and diffIDs don't match: %zu != %zu", nlayers,
+						   json_array_size(diff_ids)));
 	json_array_foreach (json_get(doc, "layers"), i, layer) {
-		const char *blob = NULL, *diff_id = json_string_value(json_array_get(diff_ids, i));
+		const char *blob = NULL;
 		char path[4096];
 		int64_t size;
-		struct str digest = json_get_str(layer, "digest");
+		struct str digest = json_get_str(layer, "digest"), diff_id = json_str(json_array_get(diff_ids, i));
+		if (!ecr_digest_valid(diff_id))
+			return bad_image(err, "its configuration has a malformed diff id");
 		int rc = ecr_blob_find(db, a, repo, digest, &blob, &size, err);
 		if (rc == 0)
 			error_aws(err, "LayersNotFoundException", "The layer %.*s is not in the repository '%.*s'",
 				  STR_ARG(digest), STR_ARG(repo));
 		if (rc <= 0)
 			return NULL;
-		json_array_append_new(
-			layers, json_pack("{s:s, s:s, s:s, s:s, s:I}", "digest", digest.ptr, "diff_id",
-					  diff_id ? diff_id : digest.ptr, "media_type",
-					  json_get_text(layer, "mediaType") ? json_get_text(layer, "mediaType") : "",
-					  "path", blob_path(e->o.blobs, blob, path), "size", (json_int_t)size));
+		json_array_append_new(layers,
+				      json_pack("{s:s, s:s, s:s, s:I}", "digest", digest.ptr, "diff_id", diff_id.ptr,
+						"path", blob_path(e->o.blobs, blob, path), "size", (json_int_t)size));
 	}
 	return json_incref(layers);
-}
-
-static json_t *bad_image(struct error *err, const char *why)
-{
-	error_aws(err, "InvalidImage", "the image cannot be run: %s", why);
-	return NULL;
 }
 
 static json_t *resolve_manifest(struct ecr *e, struct db *db, struct arena *a, struct str repo,

@@ -24,8 +24,8 @@ const struct wire_service *ecr_registry_service(struct ecr *e); /* /v2/, authent
 
 /* The image that a URI names ("[registry/]repo[:tag|@digest]", any account, region and host), for linux on this
  * processor. Returns owned
- *   {"digest", "config": {the image's config object}, "layers": [{"digest", "diff_id", "media_type", "path": host path
- * of the blob, "size"}]} or NULL: err code "RepositoryNotFoundException", "ImageNotFoundException"
+ *   {"digest", "config": {the image's config object}, "layers": [{"digest", "diff_id", "path": host path of the blob,
+ * "size"}]} or NULL: err code "RepositoryNotFoundException", "ImageNotFoundException"
  * "LayersNotFoundException" or "InvalidImage" (nothing that can run). A look-up: nothing is copied. */
 json_t *ecr_resolve(struct ecr *e, struct db *db, const char *uri, struct error *err);
 /* Splits an image URI into repository and reference (tag, or digest with its algorithm; "latest" when absent), in the

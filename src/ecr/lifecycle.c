@@ -155,6 +155,10 @@ static json_t *all_images(struct db *db, struct str repo, struct error *err)
 			  "S", repo);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		json_t *tags = ecr_image_tags(db, repo, rows_str(&rows, 0), err);
+		if (!tags) {
+			rc = -1;
+			break;
+		}
 		int64_t pushed_ms = rows_int(&rows, 1), pulled_ms = rows_null(&rows, 2) ? 0 : rows_int(&rows, 2);
 		json_array_append_new(images,
 				      json_pack("{s:s, s:o, s:f, s:f, s:b}", "imageDigest", rows_str(&rows, 0).ptr,

@@ -95,8 +95,10 @@ void rcall_release(struct rcall *c)
 		close(c->fd);
 	c->fd = -1;
 	if (c->locked)
-		ecr_upload_unlock(c->e, c->upload.id, c->finish);
-	c->locked = false;
+		ecr_upload_unlock(c->e, c->upload.id, c->finish || c->made);
+	if (c->made)
+		blob_remove_now(c->e->o.blobs, c->upload.blob, NULL);
+	c->locked = c->made = false;
 	buf_release(&c->body);
 	buf_release(&c->upload.piece);
 	error_release(&c->problem);
@@ -347,8 +349,10 @@ static void raw_end(struct wire_request *r, void *ctx)
 static void raw_abort(struct wire_request *r, void *ctx)
 {
 	struct rcall *c = wire_state(r);
-	if (c)
-		rcall_release(c);
+	if (!c)
+		return;
+	registry_keep_received(c);
+	rcall_release(c);
 }
 
 const struct raw_handler ecr_raw = { raw_begin, raw_body, raw_end, raw_abort, raw_fail };

@@ -19,7 +19,8 @@ struct rcall {
 	struct upload_hash *hash;
 	int fd;                    /* the draft being written, or -1 */
 	bool partial, touch;       /* HEAD of a blob: of a range; its link is to be touched */
-	bool locked, finish, made; /* finish: this request completes the upload; made: it created it */
+	bool locked, finish, made; /* finish: this request completes the upload; made: it created the draft, which no
+				    * row names yet */
 	struct str digest, tag;
 	struct ecr_image image;
 	const char *tags; /* made beside the digest, for OCI-Tag */
@@ -47,8 +48,10 @@ void rcall_write(struct rcall *c, int (*write)(struct rcall *, struct turn *, st
 void rcall_block(struct rcall *c, void (*fn)(struct rcall *));
 /* Snapshot, or NULL after the fault was answered. */
 struct db *rcall_read(struct rcall *c);
-/* Releases what an upload holds. */
+/* Releases what an upload holds; a draft that no row names goes. */
 void rcall_release(struct rcall *c);
+/* registry_blob.c: a request that broke off: what came of its bytes counts, so that the client can go on there. */
+void registry_keep_received(struct rcall *c);
 /* collect.c: drops what nobody needs, and says how much. */
 void registry_collect(struct rcall *c);
 /* Errors in the protocol's words: code "BLOB_UNKNOWN" etc. with their status. Returns -1. */

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/id.h"
+#include "base/log.h"
 #include "ecr/registry.h"
 
 static const char *blob_location(struct rcall *c)
@@ -104,15 +105,16 @@ static void get_blob(struct rcall *c)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	const char *blob = NULL;
-	int64_t size = 0;
+	int64_t size = 0, touched_ms = 0;
 	struct db *db = rcall_read(c);
 	if (!db)
 		return;
 	int rc = ecr_digest_valid(c->rest) ? ecr_blob_find(db, c->a, c->repo, c->rest, &blob, &size, &err)
 					   : registry_error(&err, "DIGEST_INVALID", "malformed digest");
 	/* Who is told that it is here may count on it for its push. */
-	c->touch = rc == 1 && str_eqz(c->method, "HEAD") &&
-		   engine_now_ms(c->e->o.engine) - ecr_blob_touched(db, c->repo, c->rest) > ECR_TOUCH_MS;
+	if (rc == 1 && str_eqz(c->method, "HEAD"))
+		rc = ecr_blob_touched(db, c->repo, c->rest, &touched_ms, &err);
+	c->touch = rc == 1 && engine_now_ms(c->e->o.engine) - touched_ms > ECR_TOUCH_MS;
 	store_read_end(c->e->store, db);
 	if (rc == 0)
 		rc = unknown_blob(c, &err);
@@ -123,6 +125,12 @@ static void get_blob(struct rcall *c)
 }
 
 /* ---- starting ---- */
+
+/* The repository may have gone since the request began. */
+static int need_repository(struct rcall *c, struct turn *t, struct error *err)
+{
+	return ecr_repo_need(c->e, turn_db(t), c->a, c->repo, &c->repository, err);
+}
 
 static int write_mount(struct rcall *c, struct turn *t, struct error *err)
 {
@@ -135,8 +143,8 @@ static int write_mount(struct rcall *c, struct turn *t, struct error *err)
 			  : db_row(turn_db(t), &rows, err, "SELECT 1 FROM ecr_blob WHERE digest=?", "S", c->digest);
 	rows_done(&rows);
 	c->existed = rc == 1;
-	if (rc < 0)
-		return rc;
+	if (rc < 0 || need_repository(c, t, err) < 0)
+		return -1;
 	return rc == 1 ? ecr_blob_add(t, c->repo, c->digest, NULL, 0, err) : ecr_upload_insert(t, &c->upload, err);
 }
 
@@ -150,6 +158,7 @@ static void answer_created(struct rcall *c)
 
 static void answer_started(struct rcall *c)
 {
+	c->made = false; /* its row keeps it */
 	upload_headers(c);
 	wire_set_header(c->r, "OCI-Chunk-Min-Length", "1");
 	rcall_send(c, 202, STR(""));
@@ -157,18 +166,15 @@ static void answer_started(struct rcall *c)
 
 static void answer_mount(struct rcall *c)
 {
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	if (c->existed) {
-		blob_remove_now(c->e->o.blobs, c->upload.blob, &err); /* the draft was not needed */
+	if (c->existed)
 		answer_created(c);
-	} else {
+	else
 		answer_started(c);
-	}
 }
 
 static int write_insert(struct rcall *c, struct turn *t, struct error *err)
 {
-	return ecr_upload_insert(t, &c->upload, err);
+	return need_repository(c, t, err) < 0 ? -1 : ecr_upload_insert(t, &c->upload, err);
 }
 
 /* A draft file and an id; the row comes later. */
@@ -184,10 +190,17 @@ static int make_upload(struct rcall *c, struct error *err)
 	return 0;
 }
 
+/* The other one may be a connection that broke a moment ago: worth another try. */
+static int upload_busy(struct rcall *c, struct error *err)
+{
+	wire_set_header(c->r, "Retry-After", "1");
+	return registry_error(err, "TOOMANYREQUESTS", "another request writes this upload");
+}
+
 static int open_draft(struct rcall *c, const char *algorithm, struct error *err)
 {
 	if (!ecr_upload_lock(c->e, c->upload.id, algorithm, &c->hash))
-		return registry_error(err, "BLOB_UPLOAD_INVALID", "another request writes this upload");
+		return upload_busy(c, err);
 	c->locked = true;
 	c->fd = blob_draft_open(c->e->o.blobs, c->upload.blob, err);
 	return c->fd < 0 ? -1 : 0;
@@ -212,11 +225,27 @@ static int begin_start(struct rcall *c, struct error *err)
 
 /* ---- finishing ---- */
 
+static int unknown_upload(struct rcall *c, struct error *err)
+{
+	c->finish = true; /* nothing is left to go on with */
+	return registry_error(err, "BLOB_UPLOAD_UNKNOWN", "there is no upload %.*s", STR_ARG(c->rest));
+}
+
+/* The upload's row may have gone with its repository, and its file is to go then. */
 static int write_blob(struct rcall *c, struct turn *t, struct error *err)
 {
-	if (ecr_blob_add(t, c->repo, c->digest, c->upload.blob, c->upload.size_bytes, err) < 0)
-		return -1;
-	return ecr_upload_delete(t, c->upload.id, err);
+	int rc = need_repository(c, t, err);
+	if (rc == 0 && !c->made)
+		rc = ecr_upload_delete(t, c->upload.id, err);
+	if (rc < 0 || (rc == 0 && !c->made))
+		return rc < 0 ? rc : unknown_upload(c, err);
+	return ecr_blob_add(t, c->repo, c->digest, c->upload.blob, c->upload.size_bytes, err);
+}
+
+static void answer_stored(struct rcall *c)
+{
+	c->made = false; /* the blob's row keeps the file */
+	answer_created(c);
 }
 
 static void seal(struct rcall *c)
@@ -226,12 +255,10 @@ static void seal(struct rcall *c)
 	c->fd = -1;
 	if (ecr_upload_seal(c->e, &c->upload, c->hash, c->digest, &err) < 0) {
 		c->finish = false;
-		if (c->made)
-			blob_remove_now(c->e->o.blobs, c->upload.blob, NULL);
 		rcall_fail(c, &err);
 		return;
 	}
-	rcall_write(c, write_blob, answer_created);
+	rcall_write(c, write_blob, answer_stored);
 }
 
 static void start_upload(struct rcall *c)
@@ -253,9 +280,7 @@ static int find_upload(struct rcall *c, struct error *err)
 		return -1;
 	int rc = ecr_upload_find(db, c->a, c->repo, c->rest, &c->upload, err);
 	store_read_end(c->e->store, db);
-	return rc == 1  ? 0
-	       : rc < 0 ? rc
-			: registry_error(err, "BLOB_UPLOAD_UNKNOWN", "there is no upload %.*s", STR_ARG(c->rest));
+	return rc == 1 ? 0 : rc < 0 ? rc : unknown_upload(c, err);
 }
 
 /* "start-end" of a chunk must go on where the upload stands. */
@@ -283,7 +308,10 @@ static int begin_chunk(struct rcall *c, struct error *err)
 	if (find_upload(c, err) < 0 || open_draft(c, "sha256", err) < 0)
 		return -1;
 	/* Read again now that nobody else writes. */
-	return find_upload(c, err) < 0 ? -1 : check_order(c, err);
+	if (find_upload(c, err) < 0)
+		return -1;
+	ecr_upload_resume(&c->upload, c->hash);
+	return check_order(c, err);
 }
 
 static int begin_finish(struct rcall *c, struct error *err)
@@ -299,7 +327,8 @@ static int begin_finish(struct rcall *c, struct error *err)
 
 static int write_size(struct rcall *c, struct turn *t, struct error *err)
 {
-	return ecr_upload_resize(t, c->upload.id, c->upload.size_bytes, err);
+	int rc = ecr_upload_resize(t, c->upload.id, c->upload.size_bytes, err);
+	return rc == 0 ? unknown_upload(c, err) : rc < 0 ? rc : 0;
 }
 
 static void add_chunk(struct rcall *c)
@@ -323,12 +352,47 @@ static void answer_status(struct rcall *c)
 	rcall_send(c, 204, STR(""));
 }
 
+/* ---- broken off ---- */
+
+struct received {
+	struct ecr *e;
+	char *id;
+	int64_t size_bytes;
+};
+
+static int write_received(struct turn *t, void *arg, struct error *err)
+{
+	const struct received *k = arg;
+	return ecr_upload_resize(t, k->id, k->size_bytes, err) < 0 ? -1 : 0;
+}
+
+static void received_written(void *arg, int rc, struct error *err)
+{
+	struct received *k = arg;
+	if (rc < 0)
+		log_warn("ecr", "note what came of upload %s: %s", k->id, error_text(err));
+	ecr_upload_unlock(k->e, k->id, false);
+	free(k->id);
+	free(k);
+}
+
+void registry_keep_received(struct rcall *c)
+{
+	if (!c->locked || c->fd < 0 || c->made || ecr_upload_flush(&c->upload, c->hash, c->fd, NULL) < 0)
+		return;
+	struct received *k = mem_alloc(sizeof(*k));
+	*k = (struct received){ c->e, mem_strdup(c->upload.id), c->upload.size_bytes };
+	c->locked = false; /* until the row says so */
+	engine_submit(c->e->o.engine, write_received, received_written, k);
+}
+
 /* ---- deleting ---- */
 
 static int write_cancel(struct rcall *c, struct turn *t, struct error *err)
 {
-	if (ecr_upload_delete(t, c->upload.id, err) < 0)
-		return -1;
+	int rc = ecr_upload_delete(t, c->upload.id, err);
+	if (rc <= 0)
+		return rc < 0 ? rc : unknown_upload(c, err);
 	return blob_remove_later(turn_db(t), c->upload.blob, turn_now_ms(t), err);
 }
 
@@ -341,7 +405,7 @@ static void cancel_upload(struct rcall *c)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	if (find_upload(c, &err) == 0 && !ecr_upload_lock(c->e, c->upload.id, "sha256", &c->hash))
-		registry_error(&err, "BLOB_UPLOAD_INVALID", "another request writes this upload");
+		upload_busy(c, &err);
 	if (err.message) {
 		rcall_fail(c, &err);
 		return;

@@ -14,7 +14,7 @@ enum {
 	ECR_MANIFEST_MAX = 4 << 20,
 	ECR_TOKEN_MS = 12 * 3600 * 1000,
 	ECR_PAGE_MAX = 1000,
-	ECR_PULL_MS = 10 * 60 * 1000,  /* a pull that read a manifest finds the blobs as long as this */
+	ECR_PULL_MS = 10 * 60 * 1000,  /* a pull that read a manifest finds the blobs for half of this at least */
 	ECR_TOUCH_MS = 30 * 60 * 1000, /* how exact touched_ms is */
 };
 
@@ -46,8 +46,10 @@ int ecr_blob_find(struct db *db, struct arena *a, struct str repo, struct str di
 /* The repository has the blob from now on; `blob` is a file just written, dropped later when the digest is known
  * already (NULL: it must be). */
 int ecr_blob_add(struct turn *t, struct str repo, struct str digest, const char *blob, int64_t size, struct error *err);
-/* When a client last showed interest in a blob of the repository (0: an image keeps it, or it is not there). */
-int64_t ecr_blob_touched(struct db *db, struct str repo, struct str digest);
+/* When a client last showed interest in a blob of the repository (0: an image keeps it, or it is not there): 1, 0 (not
+ * there), < 0. */
+int ecr_blob_touched(struct db *db, struct str repo, struct str digest, int64_t *touched_ms, struct error *err);
+/* 1, 0 when the repository does not have it, < 0. */
 int ecr_blob_touch(struct turn *t, struct str repo, struct str digest, int64_t touched_ms, struct error *err);
 int ecr_blob_unlink(struct turn *t, struct str repo, struct str digest, struct error *err);
 int ecr_blob_named(void *ctx, struct db *db, const char *id);
@@ -96,7 +98,7 @@ json_t *ecr_manifest_json(struct str body);
 struct upload_hash {
 	EVP_MD_CTX *ctx;
 	char algorithm[8];
-	int64_t hashed;
+	int64_t hashed; /* the first so many bytes; -1: of no use */
 	bool busy;
 };
 struct ecr_upload {
@@ -110,6 +112,7 @@ struct ecr_upload {
 int ecr_upload_insert(struct turn *t, const struct ecr_upload *u, struct error *err);
 int ecr_upload_find(struct db *db, struct arena *a, struct str repo, struct str id, struct ecr_upload *out,
 		    struct error *err);
+/* 1; 0 when the upload is not there any more; < 0. */
 int ecr_upload_resize(struct turn *t, const char *id, int64_t size, struct error *err);
 int ecr_upload_delete(struct turn *t, const char *id, struct error *err);
 /* One writer at a time: false when another request writes this upload now. */
@@ -118,6 +121,8 @@ void ecr_upload_unlock(struct ecr *e, const char *id, bool forget);
 /* The upload's row is gone: so is its digest. */
 void ecr_upload_forget(struct ecr *e, const char *id);
 bool ecr_upload_busy(struct ecr *e, const char *id);
+/* A request goes on at u->size_bytes, as the row has it: a digest that ran ahead of that is given up. */
+void ecr_upload_resume(const struct ecr_upload *u, struct upload_hash *h);
 /* Appends to the draft (fd) at u->size_bytes and to the running digest; the end of it only with the flush. */
 int ecr_upload_write(struct ecr_upload *u, struct upload_hash *h, int fd, const void *p, size_t n, struct error *err);
 int ecr_upload_flush(struct ecr_upload *u, struct upload_hash *h, int fd, struct error *err);
@@ -130,8 +135,8 @@ struct ecr_collected {
 	int64_t uploads, upload_bytes, links, blob_bytes;
 	bool more; /* another round is worth while */
 };
-/* In a turn: drops uploads without traffic, and links that no image refers to, both idle for that long. `dry`: only
- * counts. */
+/* In a turn: drops uploads without traffic, and links that no image refers to, both idle for that long: some of each,
+ * see out->more. `dry`: only counts, and all of them. */
 int ecr_collect(struct ecr *e, struct turn *t, int64_t upload_idle_ms, int64_t link_idle_ms, bool dry,
 		struct ecr_collected *out, struct error *err);
 /* Drops a repository's unfinished uploads. */

@@ -2,8 +2,9 @@
  *
  * DESIGN: a blob is kept once for all repositories (ecr_blob by digest) and linked to each repository that has it; the
  * file goes when the last link goes. An image is a manifest in a repository; tags point at digests; ecr_ref says what
- * each manifest refers to (blobs, and an index its images). A link that no image refers to stays while touched_ms (the
- * last time a client pushed, mounted or looked for the blob; 0 once an image refers to it) is young: see collect.c. */
+ * each manifest refers to (blobs, and an index its images). touched_ms of a link is the last time that a client pushed,
+ * mounted or looked for the blob, and 0 once an image refers to it: a link that no image refers to always has one, and
+ * stays while it is young, see collect.c. */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -42,6 +43,10 @@ const struct store_migration ecr_migrations[] = {
 	  "json_tree(CAST(i.body AS TEXT)) d WHERE d.type = 'object' AND (d.fullkey = '$.config' OR d.path IN "
 	  "('$.layers', '$.manifests')) AND json_extract(d.value, '$.digest') IS NOT NULL;" },
 	{ "ecr", 3, "ALTER TABLE ecr_repo ADD COLUMN evaluated_ms INTEGER NOT NULL DEFAULT 0;" },
+	{ "ecr", 4,
+	  "CREATE INDEX ecr_link_touched ON ecr_link(touched_ms) WHERE touched_ms > 0;"
+	  "UPDATE ecr_link SET touched_ms=1 WHERE touched_ms=0 AND NOT EXISTS (SELECT 1 FROM ecr_ref r WHERE r.repo = "
+	  "ecr_link.repo AND r.digest = ecr_link.digest);" },
 	{ 0 },
 };
 
@@ -131,13 +136,13 @@ int ecr_blob_touch(struct turn *t, struct str repo, struct str digest, int64_t t
 		       repo, digest);
 }
 
-int64_t ecr_blob_touched(struct db *db, struct str repo, struct str digest)
+int ecr_blob_touched(struct db *db, struct str repo, struct str digest, int64_t *touched_ms, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	return db_row(db, &rows, NULL, "SELECT touched_ms FROM ecr_link WHERE repo=? AND digest=?", "SS", repo,
-		      digest) == 1
-		       ? rows_int(&rows, 0)
-		       : 0;
+	int rc =
+		db_row(db, &rows, err, "SELECT touched_ms FROM ecr_link WHERE repo=? AND digest=?", "SS", repo, digest);
+	*touched_ms = rc == 1 ? rows_int(&rows, 0) : 0;
+	return rc;
 }
 
 int ecr_blob_unlink(struct turn *t, struct str repo, struct str digest, struct error *err)
@@ -317,14 +322,15 @@ int ecr_image_referred(struct db *db, struct arena *a, struct str repo, struct s
 static int release_blob(struct turn *t, struct str repo, struct str digest, int64_t pulled_ms, struct error *err)
 {
 	struct str by;
+	int64_t touched_ms;
 	int rc = ecr_image_referred(turn_db(t), turn_arena(t), repo, digest, &by, err);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
 	if (turn_now_ms(t) - pulled_ms < ECR_PULL_MS)
 		return ecr_blob_touch(t, repo, digest, pulled_ms, err);
-	if (ecr_blob_touched(turn_db(t), repo, digest))
-		return 0;
-	return ecr_blob_unlink(t, repo, digest, err);
+	if (ecr_blob_touched(turn_db(t), repo, digest, &touched_ms, err) < 0)
+		return -1;
+	return touched_ms ? 0 : ecr_blob_unlink(t, repo, digest, err);
 }
 
 int ecr_image_drop(struct turn *t, struct str repo, struct str digest, struct error *err)

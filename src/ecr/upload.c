@@ -1,9 +1,9 @@
 /* upload.c - blobs on their way in.
  *
  * DESIGN: an upload is a row and a draft file that survive a restart; the running digest lives in this process only.
- * Normally the digest is ready when the last byte is; after a restart, or when another algorithm is asked for at the
- * end, the file is read again. Bytes go to the file in large aligned pieces, which cost the kernel half of what the
- * socket's pieces do. */
+ * Normally the digest is ready when the last byte is; after a restart, when another algorithm is asked for at the end,
+ * or when bytes were hashed that the row does not count (the request failed), the file is read again. Bytes go to the
+ * file in large aligned pieces, which cost the kernel half of what the socket's pieces do. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,7 +11,7 @@
 #include "base/id.h"
 #include "ecr/room.h"
 
-enum { PIECE_BYTES = 256 << 10, BEGIN_BYTES = 4 << 20 };
+enum { PIECE_BYTES = 256 << 10, BEGIN_BYTES = 4 << 20, HASHES_MAX = 4096 };
 
 int ecr_upload_insert(struct turn *t, const struct ecr_upload *u, struct error *err)
 {
@@ -36,20 +36,40 @@ int ecr_upload_find(struct db *db, struct arena *a, struct str repo, struct str 
 int ecr_upload_resize(struct turn *t, const char *id, int64_t size, struct error *err)
 {
 	return db_exec(turn_db(t), err, "UPDATE ecr_upload SET size=?, touched_ms=? WHERE id=?", "iis", size,
-		       turn_now_ms(t), id) < 0
-		       ? -1
-		       : 0;
+		       turn_now_ms(t), id);
 }
 
 int ecr_upload_delete(struct turn *t, const char *id, struct error *err)
 {
-	return db_exec(turn_db(t), err, "DELETE FROM ecr_upload WHERE id=?", "s", id) < 0 ? -1 : 0;
+	return db_exec(turn_db(t), err, "DELETE FROM ecr_upload WHERE id=?", "s", id);
+}
+
+/* Lock held. */
+static void drop_hash(struct ecr *e, const char *id, struct upload_hash *h)
+{
+	map_remove(&e->uploads, str_from(id));
+	EVP_MD_CTX_free(h->ctx);
+	free(h);
+}
+
+/* Lock held. Makes room: some upload that nobody writes now will be read again at its end. */
+static void drop_idle_hash(struct ecr *e)
+{
+	for (size_t i = 0; i < e->uploads.count; i++) {
+		struct upload_hash *h = e->uploads.entries[i].value;
+		if (!h->busy) {
+			drop_hash(e, e->uploads.entries[i].key.ptr, h);
+			return;
+		}
+	}
 }
 
 bool ecr_upload_lock(struct ecr *e, const char *id, const char *algorithm, struct upload_hash **out)
 {
 	pthread_mutex_lock(&e->lock);
 	struct upload_hash *h = map_get(&e->uploads, str_from(id));
+	if (!h && e->uploads.count >= HASHES_MAX)
+		drop_idle_hash(e);
 	if (!h) {
 		h = mem_calloc(1, sizeof(*h));
 		h->ctx = EVP_MD_CTX_new();
@@ -71,11 +91,8 @@ void ecr_upload_unlock(struct ecr *e, const char *id, bool forget)
 	struct upload_hash *h = map_get(&e->uploads, str_from(id));
 	if (h)
 		h->busy = false;
-	if (h && forget) {
-		map_remove(&e->uploads, str_from(id));
-		EVP_MD_CTX_free(h->ctx);
-		free(h);
-	}
+	if (h && forget)
+		drop_hash(e, id, h);
 	pthread_mutex_unlock(&e->lock);
 }
 
@@ -83,11 +100,8 @@ void ecr_upload_forget(struct ecr *e, const char *id)
 {
 	pthread_mutex_lock(&e->lock);
 	struct upload_hash *h = map_get(&e->uploads, str_from(id));
-	if (h && !h->busy) {
-		map_remove(&e->uploads, str_from(id));
-		EVP_MD_CTX_free(h->ctx);
-		free(h);
-	}
+	if (h && !h->busy)
+		drop_hash(e, id, h);
 	pthread_mutex_unlock(&e->lock);
 }
 
@@ -98,6 +112,12 @@ bool ecr_upload_busy(struct ecr *e, const char *id)
 	bool busy = h && h->busy;
 	pthread_mutex_unlock(&e->lock);
 	return busy;
+}
+
+void ecr_upload_resume(const struct ecr_upload *u, struct upload_hash *h)
+{
+	if (h->hashed > u->size_bytes)
+		h->hashed = -1;
 }
 
 /* What is in memory goes to the file. */

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "task/exec.h"
 #include "task/layers.h"
 #include "task/path.h"
@@ -70,6 +71,7 @@ struct collection {
 	int dir;
 	struct layer *layers;
 	size_t count, room;
+	struct map numbers; /* chain -> its number in `layers`, from 1 */
 	bool dry;
 };
 
@@ -91,18 +93,17 @@ static bool chain_of(const char *name, char chain[LAYERS_CHAIN_LEN + 1], bool *w
 
 static struct layer *find_layer(struct collection *c, const char *chain)
 {
-	for (size_t i = 0; i < c->count; i++)
-		if (!strcmp(c->layers[i].chain, chain))
-			return &c->layers[i];
+	uintptr_t number = (uintptr_t)map_get(&c->numbers, str_from(chain));
+	if (number)
+		return &c->layers[number - 1];
 	if (c->count == c->room) {
 		c->room = c->room ? 2 * c->room : 64;
-		c->layers = realloc(c->layers, c->room * sizeof(*c->layers));
-		if (!c->layers)
-			BUG("out of memory");
+		c->layers = mem_realloc(c->layers, c->room * sizeof(*c->layers));
 	}
 	struct layer *l = &c->layers[c->count++];
 	*l = (struct layer){ 0 };
 	memcpy(l->chain, chain, sizeof(l->chain));
+	map_set(&c->numbers, str_from(chain), (void *)(uintptr_t)c->count);
 	return l;
 }
 
@@ -239,7 +240,9 @@ json_t *exec_collect_layers(struct executor *x, const json_t *request, struct er
 	struct collection c = { .dry = json_get_bool(request, "dry", false) };
 	CLEANUP_FD int dir = openat(x->data_fd, "layers", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	c.dir = dir;
-	if (dir >= 0 && read_layers(&c, json_get(request, "keep"), err) < 0) {
+	int rc = dir < 0 ? 0 : read_layers(&c, json_get(request, "keep"), err);
+	map_release(&c.numbers);
+	if (rc < 0) {
 		free(c.layers);
 		return NULL;
 	}

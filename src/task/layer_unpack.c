@@ -1,9 +1,9 @@
 /* layer_unpack.c - one layer archive into one directory; see layers.h.
  *
- * DESIGN: libarchive reads (tar; gzip, zstd or plain), we write: it never sees a path of ours. The parent of an entry
- * is opened inside the layer's root by openat2(RESOLVE_IN_ROOT), so that symlinks of earlier entries cannot lead out;
- * the last component is always made or replaced by name, never followed. Whiteouts become what overlayfs reads: a
- * character device 0:0, or the attribute "opaque". */
+ * DESIGN: libarchive reads the tar out of what layer_read.c uncompresses, we write: it never sees a path of ours. The
+ * parent of an entry is opened inside the layer's root by openat2(RESOLVE_IN_ROOT), so that symlinks of earlier entries
+ * cannot lead out; the last component is always made or replaced by name, never followed. Whiteouts become what
+ * overlayfs reads: a character device 0:0, or the attribute "opaque". */
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
@@ -15,15 +15,17 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "task/layer_read.h"
 #include "task/layers.h"
 #include "task/path.h"
 
-#define MAX_BYTES ((int64_t)128 << 30)
 #define MAX_ENTRIES 4000000
 #define MAX_DEPTH 256
 
 struct unpack {
 	const struct layers_source *src;
+	struct layer_read *in;
+	struct error broken; /* what layer_read_next said */
 	int root;
 	const int *lowers;
 	size_t nlowers;
@@ -331,25 +333,59 @@ static int read_all(struct unpack *u, struct archive *ar, struct error *err)
 	}
 }
 
-int layer_unpack(int blob, int root, const int *lowers, size_t n, const struct layers_source *src, int64_t *size_bytes,
-		 struct error *err)
+static la_ssize_t on_read(struct archive *ar, void *ctx, const void **p)
 {
-	struct unpack u = { .src = src, .root = root, .lowers = lowers, .nlowers = n, .parent = -1 };
-	u.max_bytes = src->max_bytes ? src->max_bytes : MAX_BYTES;
+	struct unpack *u = ctx;
+	ssize_t n = layer_read_next(u->in, p, &u->broken);
+	if (n < 0)
+		archive_set_error(ar, EIO, "%s", error_text(&u->broken));
+	return n;
+}
+
+static int read_archive(struct unpack *u, struct error *err)
+{
 	struct archive *ar = archive_read_new();
 	if (!ar)
 		BUG("out of memory");
-	archive_read_support_filter_gzip(ar);
-	archive_read_support_filter_zstd(ar);
 	archive_read_support_format_tar(ar);
 	archive_read_support_format_empty(ar);
-	int rc = archive_read_open_fd(ar, blob, 256 << 10) == ARCHIVE_OK
-			 ? 0
+	int rc = archive_read_open(ar, u, NULL, on_read, NULL) == ARCHIVE_OK
+			 ? read_all(u, ar, err)
 			 : error_set(err, "unpack a layer: %s", archive_error_string(ar));
-	if (rc == 0)
-		rc = read_all(&u, ar, err);
-	forget_parent(&u);
 	archive_read_free(ar);
+	return rc;
+}
+
+/* What comes behind the archive's end belongs to the diff id as well. */
+static int read_rest(struct unpack *u, const char *diff_id, struct error *err)
+{
+	const void *p;
+	char found[LAYER_DIGEST_MAX];
+	ssize_t n;
+	do {
+		n = layer_read_next(u->in, &p, err);
+	} while (n > 0);
+	if (n < 0)
+		return -1;
+	layer_read_digest(u->in, found);
+	return layer_check_diff_id(diff_id, found, err);
+}
+
+int layer_unpack(int blob, const char *diff_id, int root, const int *lowers, size_t n, const struct layers_source *src,
+		 int64_t *size_bytes, struct error *err)
+{
+	struct unpack u = { .src = src, .root = root, .lowers = lowers, .nlowers = n, .parent = -1 };
+	u.max_bytes = src->max_bytes ? src->max_bytes : LAYER_MAX_BYTES;
+	u.in = layer_read_new(blob, diff_id, u.max_bytes);
+	int rc = read_archive(&u, err);
+	if (rc == 0)
+		rc = read_rest(&u, diff_id, err);
+	if (u.broken.message) { /* says it better than libarchive */
+		error_release(err);
+		error_move(err, &u.broken);
+	}
+	forget_parent(&u);
+	layer_read_free(u.in);
 	*size_bytes = u.bytes;
 	return rc;
 }

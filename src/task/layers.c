@@ -12,10 +12,12 @@
 
 #include "base/id.h"
 #include "base/json.h"
+#include "task/layer_read.h"
 #include "task/path.h"
 
 #define LAYERS_MAX 127
 #define CHAIN_LEN LAYERS_CHAIN_LEN
+#define RECORD_MAX (3 * LAYER_DIGEST_MAX) /* a lock file's text: the size, and a diff id of each algorithm */
 
 void layers_next_chain(char chain[CHAIN_LEN + 1], const char *digest)
 {
@@ -87,17 +89,60 @@ static int open_blobs(struct stack *s, size_t from, struct error *err)
 
 static int unpack_into(struct stack *s, size_t i, int root, int lock, struct error *err)
 {
-	char text[32];
+	char text[RECORD_MAX];
 	int64_t size = 0;
 	size_t at = s->c->nlayers - 1 - i;
-	const char *digest = s->c->layers[i].digest;
+	const struct spec_layer *layer = &s->c->layers[i];
 	posix_fadvise(s->blobs[i], 0, 0, POSIX_FADV_SEQUENTIAL);
-	if (layer_unpack(s->blobs[i], root, s->fds + at + 1, i, s->src, &size, err) < 0)
+	if (layer_unpack(s->blobs[i], layer->diff_id, root, s->fds + at + 1, i, s->src, &size, err) < 0)
 		return -1;
-	int n = snprintf(text, sizeof(text), "%lld\n", (long long)size);
-	if (pwrite(lock, text, (size_t)n, 0) != n || syncfs(root) < 0)
-		return error_errno(err, errno, "sync layer %s", digest);
+	int n = snprintf(text, sizeof(text), "%lld\n%s\n", (long long)size, layer->diff_id);
+	if (pwrite(lock, text, (size_t)n, 0) != n || ftruncate(lock, n) < 0 || syncfs(root) < 0)
+		return error_errno(err, errno, "sync layer %s", layer->digest);
 	return 0;
+}
+
+/* ---- what is known of an unpacked layer ---- */
+
+/* Does the lock file say that the layer has this diff id? 1 yes, 0 it does not know, < 0 it has another one. */
+static int check_record(int layers, const char *lock_name, const char *diff_id, struct error *err)
+{
+	char text[RECORD_MAX];
+	CLEANUP_FD int fd = openat(layers, lock_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof(text) - 1, 0);
+	struct str rest = str_of(text, n > 0 ? (size_t)n : 0);
+	for (ptrdiff_t end; (end = str_find_char(rest, '\n')) >= 0; rest = str_skip(rest, (size_t)end + 1)) {
+		struct str line = str_head(rest, (size_t)end);
+		if (str_find_char(line, ':') != 6 || strncmp(line.ptr, diff_id, 6) != 0)
+			continue;
+		text[line.ptr - text + (ptrdiff_t)line.len] = 0;
+		return layer_check_diff_id(diff_id, line.ptr, err) < 0 ? -1 : 1;
+	}
+	return 0;
+}
+
+/* Computes the diff id of an unpacked layer from its archive and notes it, under the lock: the image that unpacked it
+ * named it by another algorithm. */
+static int add_record(struct stack *s, size_t i, int lock, struct error *err)
+{
+	char found[LAYER_DIGEST_MAX], line[LAYER_DIGEST_MAX + 1];
+	const char *diff_id = s->c->layers[i].diff_id;
+	const void *p;
+	struct stat st;
+	ssize_t n;
+	struct layer_read *in = layer_read_new(s->blobs[i], diff_id, LAYER_MAX_BYTES);
+	do {
+		n = layer_read_next(in, &p, err);
+	} while (n > 0);
+	if (n == 0)
+		layer_read_digest(in, found);
+	layer_read_free(in);
+	if (n < 0)
+		return -1;
+	int len = snprintf(line, sizeof(line), "%s\n", found);
+	if (fstat(lock, &st) < 0 || pwrite(lock, line, (size_t)len, st.st_size) != len)
+		return error_errno(err, errno, "note the diff id of layer %s", s->c->layers[i].digest);
+	return layer_check_diff_id(diff_id, found, err);
 }
 
 /* Opens the layer's directory and holds it against collection as long as the descriptor is open. -1: not there. */
@@ -154,26 +199,41 @@ static int make_layer(struct stack *s, size_t i, const char *chain, int lock, st
 	if (renameat(s->layers, new_name, s->layers, chain) < 0 || fsync(s->layers) < 0) {
 		error_errno(err, errno, "publish layer %s", digest);
 		close(fd);
+		path_remove_tree(s->layers, new_name, NULL);
 		return -1;
 	}
 	return fd;
+}
+
+/* The layer's directory when it is unpacked and known to have the image's diff id: 1. 0: it is to be looked at under
+ * the lock (*fd is -1 when it is not there at all). < 0: the diff id is another one. */
+static int find_layer(struct stack *s, size_t i, const char *chain, const char *lock_name, int *fd, struct error *err)
+{
+	if (*fd < 0)
+		*fd = hold_layer(s->layers, chain, lock_name);
+	return *fd < 0 ? 0 : check_record(s->layers, lock_name, s->c->layers[i].diff_id, err);
 }
 
 /* The layer's directory, unpacked when it is not there. */
 static int need_layer(struct stack *s, size_t i, const char *chain, struct error *err)
 {
 	char lock_name[CHAIN_LEN + 8];
+	CLEANUP_FD int fd = -1;
 	snprintf(lock_name, sizeof(lock_name), ".%s.l", chain);
-	int fd = hold_layer(s->layers, chain, lock_name);
-	if (fd >= 0)
-		return fd;
+	int rc = find_layer(s, i, chain, lock_name, &fd, err);
+	if (rc != 0)
+		return rc < 0 ? rc : fd_take(&fd);
 	if (open_blobs(s, i, err) < 0)
 		return -1;
 	CLEANUP_FD int lock = lock_layer(s->layers, lock_name, err);
 	if (lock < 0)
 		return -1;
-	fd = hold_layer(s->layers, chain, lock_name); /* somebody else may have done it */
-	return fd >= 0 ? fd : make_layer(s, i, chain, lock, err);
+	rc = find_layer(s, i, chain, lock_name, &fd, err); /* somebody else may have done it */
+	if (rc == 0 && fd < 0)
+		return make_layer(s, i, chain, lock, err);
+	if (rc == 0)
+		rc = add_record(s, i, lock, err);
+	return rc < 0 ? rc : fd_take(&fd);
 }
 
 static const char **texts(struct arena *a, const json_t *array)

@@ -463,6 +463,7 @@ static int parse_rootfs(const struct spec_at *at, const json_t *obj, struct spec
 		const json_t *one = json_array_get(array, i);
 		in.where = arena_printf(at->arena, "%srootfs.layers[%zu].", at->where, i);
 		if (spec_get_text(&in, one, "digest", true, &c->layers[i].digest) < 0 ||
+		    spec_get_text(&in, one, "diff_id", true, &c->layers[i].diff_id) < 0 ||
 		    spec_get_host_path(&in, one, "path", true, &c->layers[i].path) < 0)
 			return -1;
 	}

@@ -33,7 +33,7 @@ struct spec_ulimit {
 };
 /* One layer of a stored image. */
 struct spec_layer {
-	const char *digest, *path; /* path: of the blob, relative to the data directory */
+	const char *digest, *diff_id, *path; /* path: of the blob, relative to the data directory */
 };
 enum spec_condition { AFTER_START, AFTER_COMPLETE, AFTER_SUCCESS, AFTER_HEALTHY };
 struct spec_after {

@@ -11,8 +11,9 @@
  *   "containers": [ {
  *      "name": "algo-1",                  unique in the task; also its host name
  *      "image": "…/sagemaker-xgboost:1.7-1",   resolved by repository and tag, see image.h
- *      "rootfs": {"digest", "config": {image configuration}, "layers": [{"digest", "path": blob on the host}]}   a
- * stored image; task_start adds it "entrypoint": ["…"]|null, "command": ["…"]|null,   null = the image's own "env":
+ *      "rootfs": {"digest", "config": {image configuration}, "layers": [{"digest", "diff_id", "path": blob on the
+ * host}]}   a stored image; task_start adds it "entrypoint": ["…"]|null, "command": ["…"]|null,   null = the image's
+ * own "env":
  * {"K":"V"}, "user": "uid[:gid]"|null, "workdir": "/"|null, "readonly_root": false, "init": false, "essential":
  * true|false|"on-failure",   its end stops the others: always, never, or when it did not exit 0 "mounts": [
  * {"type":"stage", "source":"<host dir of hard links>", "target":"/opt/ml/input/data/train", "writable":true},

@@ -16,7 +16,7 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-from api import helpers
+from api import ecs_images, helpers
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -99,6 +99,75 @@ def test_chunks_in_order_and_resumed(registry, repo):
     wrong = registry("PUT", f"{upload}?digest={digest(b'other')}", data[2 << 20 :])
     assert wrong.status == 400 and json.loads(wrong.data)["errors"][0]["code"] == "DIGEST_INVALID"
     assert registry("HEAD", f"/v2/{repo}/blobs/{digest(data)}").status == 404
+
+
+def send_part(registry, method, path, length, part):
+    """A request whose body breaks off: the open connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", registry.quern.port, timeout=30)
+    connection.putrequest(method, path)
+    connection.putheader("Authorization", registry.auth)
+    connection.putheader("Content-Length", str(length))
+    connection.endheaders()
+    connection.send(part)
+    return connection
+
+
+def test_a_broken_upload_goes_on_where_it_broke(quern, registry, repo):
+    data = os.urandom((2 << 20) + 5)
+    upload = registry("POST", f"/v2/{repo}/blobs/uploads/").getheader("Location")
+    done = 0
+    for part in (300001, 1 << 20):
+        connection = send_part(registry, "PATCH", upload, len(data) - done, data[done : done + part])
+        # One writer at a time: the second is asked to wait.
+        quern.wait(lambda: registry("PATCH", upload, b"").status == 429, 10)
+        connection.close()
+        done += part
+        quern.wait(lambda: registry("GET", upload).getheader("Range") == f"0-{done - 1}", 10)
+    assert registry("PATCH", upload, data[done - 1 :], Content_Range=f"{done - 1}-{len(data) - 1}").status == 416
+    assert registry("PUT", f"{upload}?digest={digest(data)}", data[done:]).status == 201
+    assert registry("GET", f"/v2/{repo}/blobs/{digest(data)}").data == data
+
+
+def test_a_digest_is_that_of_the_bytes(registry, repo):
+    """Bytes of a request that failed do not count towards the digest of the next."""
+    one, other, end = b"1" * (256 << 10), b"2" * (256 << 10), b"3" * (256 << 10)
+    upload = registry("POST", f"/v2/{repo}/blobs/uploads/").getheader("Location")
+    assert registry("PUT", f"{upload}?digest={digest(b'no')}", one).status == 400
+    answer = registry("PUT", f"{upload}?digest={digest(one + end)}", other + end)
+    assert answer.status == 400 and json.loads(answer.data)["errors"][0]["code"] == "DIGEST_INVALID"
+    assert registry("PUT", f"{upload}?digest={digest(other + end)}", other + end).status == 201
+    assert registry("GET", f"/v2/{repo}/blobs/{digest(other + end)}").data == other + end
+
+
+def test_what_breaks_off_leaves_nothing(own_quern):
+    registry = Registry(own_quern)
+    own_quern.client("ecr").create_repository(repositoryName="break/off")
+
+    def files():
+        return sum(len(names) for _, _, names in os.walk(os.path.join(own_quern.home, "blobs")))
+
+    before = files()
+    assert registry("POST", f"/v2/break/off/blobs/uploads/?digest={digest(b'other')}", b"bytes").status == 400
+    connection = send_part(registry, "POST", f"/v2/break/off/blobs/uploads/?digest={digest(b'x')}", 1 << 20, b"x" * 300000)
+    own_quern.wait(lambda: files() == before + 1, 10)
+    connection.close()
+    own_quern.wait(lambda: files() == before, 10)
+
+
+def test_a_repository_goes_while_it_is_pushed_to(quern, registry, repo):
+    ecr, data = quern.client("ecr"), os.urandom(1000)
+    upload = registry("POST", f"/v2/{repo}/blobs/uploads/").getheader("Location")
+    connections = [send_part(registry, "PUT", f"{upload}?digest={digest(data)}", 1000, data[:500]), send_part(registry, "POST", f"/v2/{repo}/blobs/uploads/?digest={digest(data)}", 1000, data[:500])]
+    quern.wait(lambda: registry("PATCH", upload, b"").status == 429, 10)
+    ecr.delete_repository(repositoryName=repo)
+    ecr.create_repository(repositoryName=repo)
+    for connection in connections:
+        connection.send(data[500:])
+    # The upload went with the old repository; a push in one request ends in the new one.
+    assert [c.getresponse().status for c in connections] == [404, 201]
+    ecr.delete_repository(repositoryName=repo, force=True)
+    connection = send_part(registry, "POST", f"/v2/{repo}/blobs/uploads/?digest={digest(data)}", 1000, data)
+    assert connection.getresponse().status == 404
 
 
 def test_upload_survives_kill(own_quern):
@@ -297,7 +366,16 @@ def test_manifest_bombs(quern, registry, repo):
 
 def test_images_that_cannot_run(quern, registry, repo):
     layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": registry.push_blob(repo, b"x" * 1000), "size": 1000}
-    cases = [("nolayers", [], b"{}", "it has no layers"), ("deep", [layer] * 128, b"{}", "more than 127 layers"), ("text", [layer], b"not json", "no JSON object"), ("list", [layer], b"[]", "no JSON object"), ("noise", [layer], b"{}", "failed to extract layer")]
+    tar, _ = ecs_images.layer({"file": b"text"})
+    good = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": registry.push_blob(repo, tar), "size": len(tar)}
+
+    def config_of(*diff_ids):
+        return json.dumps({"rootfs": {"type": "layers", "diff_ids": diff_ids}}).encode()
+
+    cases = [("nolayers", [], b"{}", "it has no layers"), ("deep", [layer] * 128, b"{}", "more than 127 layers"), ("text", [layer], b"not json", "no JSON object"), ("list", [layer], b"[]", "no JSON object"),
+             ("artifact", [layer], b"{}", "number of layers and diffIDs don't match: 1 != 0"), ("malformed", [layer], config_of("sha256:00"), "malformed diff id"),
+             ("noise", [layer], config_of(layer["digest"]), f"failed to extract layer {layer['digest']}"),
+             ("other", [good], config_of(layer["digest"]), f'wrong diff id calculated on extraction "{digest(tar)}"')]
     for tag, layers, config, why in cases:
         assert put_manifest(registry, repo, tag, layers, config).status == 201
         reason = pull_reason(quern, f"{repo}:{tag}")

@@ -4,7 +4,9 @@ import hashlib
 import io
 import os
 import shutil
+import subprocess
 import tarfile
+import zlib
 
 import pytest
 
@@ -50,7 +52,10 @@ class Images:
         os.makedirs(self.dir, exist_ok=True)
         self.base = self.blob(gzip.compress(busybox(), 1))
 
-    def blob(self, data):
+    def blob(self, data, diff_id=None):
+        """`data`: an archive, or (archive, diff id)."""
+        if isinstance(data, tuple):
+            data, diff_id = data
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         path = os.path.join(self.dir, digest[7:31])
         with open(path, "wb") as f:
@@ -58,7 +63,7 @@ class Images:
         if self.owner is not None:
             os.chown(path, self.owner, self.owner)
             os.chown(self.dir, self.owner, self.owner)
-        return {"digest": digest, "path": path}
+        return {"digest": digest, "path": path, "diff_id": diff_id or diff_id_of(data)}
 
     def spec(self, layers, command, **more):
         """A task on busybox and these archives."""
@@ -83,8 +88,19 @@ def chain(*digests):
     return value
 
 
-def zstd(data):
-    import subprocess
+def zstd(data, *options):
     if not shutil.which("zstd"):
         pytest.skip("zstd is not installed")
-    return subprocess.run(["zstd", "-q", "-c"], input=data, stdout=subprocess.PIPE, check=True).stdout
+    return subprocess.run(["zstd", "-q", "-c", *options], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def diff_id_of(data, algorithm="sha256"):
+    """The digest of what an archive holds; of the archive itself where it cannot be read."""
+    try:
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        elif data[:4] == b"\x28\xb5\x2f\xfd":
+            data = zstd(data, "-d")
+    except (OSError, EOFError, zlib.error, subprocess.CalledProcessError):
+        pass
+    return "%s:%s" % (algorithm, hashlib.new(algorithm, data).hexdigest())

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from layerkit import Images, chain, entry, tar, zstd
+from layerkit import Images, chain, diff_id_of, entry, tar, zstd
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,50 @@ def test_broken_archives(x, images):
     refused(images, os.urandom(4096))
     # nothing half-made stays under a name
     assert not [n for n in os.listdir(layers_dir(x)) if n.endswith(".n")]
+
+
+def left_over(x):
+    return [n for n in os.listdir(layers_dir(x)) if n.endswith(".n") or n.startswith(".g-")]
+
+
+def test_streams_that_are_not_whole(x, images):
+    """Cut short, damaged, or followed by something else: nothing of them stays."""
+    plain = tar(entry("f", os.urandom(200000)))
+    packed, other = gzip.compress(plain), zstd(plain, "--check")
+    before = unpacked(x)
+    wrong_crc, wrong_byte = bytearray(packed), bytearray(other)
+    wrong_crc[-8] ^= 1
+    wrong_byte[-1] ^= 1  # of the frame's check sum
+    for data, why in ((packed[:-3], "unexpected EOF"), (packed[:100000], "unexpected EOF"), (other[:-3], "unexpected EOF"), (bytes(wrong_crc), "gzip: invalid checksum"),
+                      (bytes(wrong_byte), "zstd: "), (packed + b"\0" * 512, "gzip: invalid header"), (packed + other, "gzip: invalid header"),
+                      (other + packed, "magic number mismatch"), (other + b"rubbish", "magic number mismatch")):
+        assert why in refused(images, (data, diff_id_of(plain))), why
+    assert "wrong diff id calculated on extraction" in refused(images, (plain + b"rubbish", diff_id_of(plain)))
+    assert unpacked(x) - before <= {chain(images.base["digest"])} and not left_over(x)
+
+
+def test_diff_ids(x, images):
+    """What an image says of its layers must be so, also when another image has unpacked them already."""
+    data = gzip.compress(tar(entry("mine", b"right\n")))
+    wrong = "sha256:" + "0" * 64
+    mine = chain(images.base["digest"], "sha256:" + hashlib.sha256(data).hexdigest())
+    said = 'wrong diff id calculated on extraction "%s"' % diff_id_of(data)
+    assert said in refused(images, (data, wrong))
+    assert mine not in unpacked(x) and not left_over(x)
+    assert images.run([data], "cat mine")[1] == "right" and mine in unpacked(x)
+    assert said in refused(images, (data, wrong))
+    # The digest of the packed bytes is a common mistake.
+    assert said in refused(images, (data, "sha256:" + hashlib.sha256(data).hexdigest()))
+    # By another algorithm: looked up in the archive once, and noted.
+    long_form = diff_id_of(data, "sha512")
+    assert "wrong diff id" in refused(images, (data, "sha512:" + "0" * 128))
+    assert images.run([(data, long_form)], "cat mine")[1] == "right"
+    with open(os.path.join(layers_dir(x), ".%s.l" % mine), encoding="ascii") as f:
+        assert f.read().split() == ["6", diff_id_of(data), long_form]
+    # A layer of before the diff ids were noted.
+    with open(os.path.join(layers_dir(x), ".%s.l" % mine), "w", encoding="ascii") as f:
+        f.write("6\n")
+    assert said in refused(images, (data, wrong)) and images.run([data], "cat mine")[1] == "right"
 
 
 def test_bombs(x, images):
