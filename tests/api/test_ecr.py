@@ -119,10 +119,10 @@ def test_a_broken_upload_goes_on_where_it_broke(quern, registry, repo):
     for part in (300001, 1 << 20):
         connection = send_part(registry, "PATCH", upload, len(data) - done, data[done : done + part])
         # One writer at a time: the second is asked to wait.
-        quern.wait(lambda: registry("PATCH", upload, b"").status == 429, 10)
+        quern.wait(lambda: registry("PATCH", upload, b"").status == 429)
         connection.close()
         done += part
-        quern.wait(lambda: registry("GET", upload).getheader("Range") == f"0-{done - 1}", 10)
+        quern.wait(lambda: registry("GET", upload).getheader("Range") == f"0-{done - 1}")
     assert registry("PATCH", upload, data[done - 1 :], Content_Range=f"{done - 1}-{len(data) - 1}").status == 416
     assert registry("PUT", f"{upload}?digest={digest(data)}", data[done:]).status == 201
     assert registry("GET", f"/v2/{repo}/blobs/{digest(data)}").data == data
@@ -149,16 +149,16 @@ def test_what_breaks_off_leaves_nothing(own_quern):
     before = files()
     assert registry("POST", f"/v2/break/off/blobs/uploads/?digest={digest(b'other')}", b"bytes").status == 400
     connection = send_part(registry, "POST", f"/v2/break/off/blobs/uploads/?digest={digest(b'x')}", 1 << 20, b"x" * 300000)
-    own_quern.wait(lambda: files() == before + 1, 10)
+    own_quern.wait(lambda: files() == before + 1)
     connection.close()
-    own_quern.wait(lambda: files() == before, 10)
+    own_quern.wait(lambda: files() == before)
 
 
 def test_a_repository_goes_while_it_is_pushed_to(quern, registry, repo):
     ecr, data = quern.client("ecr"), os.urandom(1000)
     upload = registry("POST", f"/v2/{repo}/blobs/uploads/").getheader("Location")
     connections = [send_part(registry, "PUT", f"{upload}?digest={digest(data)}", 1000, data[:500]), send_part(registry, "POST", f"/v2/{repo}/blobs/uploads/?digest={digest(data)}", 1000, data[:500])]
-    quern.wait(lambda: registry("PATCH", upload, b"").status == 429, 10)
+    quern.wait(lambda: registry("PATCH", upload, b"").status == 429)
     ecr.delete_repository(repositoryName=repo)
     ecr.create_repository(repositoryName=repo)
     for connection in connections:
