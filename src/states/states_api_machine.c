@@ -8,6 +8,11 @@ static char *dup_json(struct arena *a, const json_t *value)
 	return value ? (char *)json_text(a, value).ptr : NULL;
 }
 
+/* What a machine has that was never told otherwise. */
+static const char no_logging[] = "{\"level\":\"OFF\",\"includeExecutionData\":false}";
+static const char no_tracing[] = "{\"enabled\":false}";
+static const char no_encryption[] = "{\"type\":\"AWS_OWNED_KEY\"}";
+
 /* What a request gives of a machine; NULL where it says nothing. */
 struct wanted {
 	const char *hash, *role, *logging, *tracing, *encryption;
@@ -56,6 +61,17 @@ static const char *logging_text(struct arena *a, const json_t *in)
 	return out;
 }
 
+/* arn:aws:iam::<twelve digits>:role/<path and name> */
+static bool is_role(struct str arn)
+{
+	struct str part[6];
+	int n = 0;
+	while (n < 5 && str_split(&arn, ':', &part[n]))
+		n++;
+	return n == 5 && str_eqz(part[0], "arn") && str_starts(part[1], STR("aws")) && str_eqz(part[2], "iam") &&
+	       !part[3].len && part[4].len == 12 && str_starts(arn, STR("role/")) && arn.len > 5;
+}
+
 /* Reads and checks what a Create or Update gives. */
 static int wanted_read(struct states *s, struct arena *a, const json_t *in, bool express, struct wanted *w,
 		       struct error *err)
@@ -67,7 +83,7 @@ static int wanted_read(struct states *s, struct arena *a, const json_t *in, bool
 			      .encryption = dup_json(a, json_get(in, "encryptionConfiguration")) };
 	if (logging_check(s, a, json_get(in, "loggingConfiguration"), err) < 0)
 		return -1;
-	if (w->role && !str_starts(str_from(w->role), STR("arn:aws")))
+	if (w->role && !is_role(str_from(w->role)))
 		return error_aws(err, "InvalidArn", "Invalid Role Arn: '%s'", w->role);
 	if (!w->definition.ptr)
 		return 0;
@@ -80,6 +96,11 @@ static int wanted_read(struct states *s, struct arena *a, const json_t *in, bool
 }
 
 /* ---- versions ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+	return (!a && !b) || (a && b && strcmp(a, b) == 0);
+}
 
 static int version_add(struct turn *t, struct machine_row *m, const char *description, const char **arn,
 		       struct error *err)
@@ -97,9 +118,10 @@ static int version_add(struct turn *t, struct machine_row *m, const char *descri
 	return db_exec(db, err, "UPDATE states_machine SET version=? WHERE arn=?", "is", n, m->arn) < 0 ? -1 : 0;
 }
 
-/* The version of the current revision, made when there is none. */
-static int version_publish(struct turn *t, struct machine_row *m, const char *description, const char **arn,
-			   int64_t *created_ms, struct error *err)
+/* The version of the current revision, made when there is none. An update makes another one for another description
+ * (AWS, 2025); PublishStateMachineVersion does not look at it (its documentation). */
+static int version_publish(struct turn *t, struct machine_row *m, const char *description, bool update,
+			   const char **arn, int64_t *created_ms, struct error *err)
 {
 	struct version_row v;
 	const char *current = m->revision ? m->revision : "INITIAL";
@@ -109,11 +131,9 @@ static int version_publish(struct turn *t, struct machine_row *m, const char *de
 		return -1;
 	if (created_ms)
 		*created_ms = turn_now_ms(t);
-	if (!rc || strcmp(v.revision ? v.revision : "INITIAL", current) != 0)
+	if (!rc || strcmp(v.revision ? v.revision : "INITIAL", current) != 0 ||
+	    (update && description && !same_text(v.description, description)))
 		return version_add(t, m, description, arn, err);
-	if (description && (!v.description || strcmp(v.description, description) != 0))
-		return error_aws(err, "ConflictException",
-				 "A version of this revision exists with another description: '%s'", v.arn);
 	*arn = v.arn;
 	if (created_ms)
 		*created_ms = v.created_ms;
@@ -134,7 +154,7 @@ COMMAND(api_version_publish)
 				 "Failed to publish the State Machine version for revision %s. The current State "
 				 "Machine revision is %s.",
 				 revision, current);
-	if (version_publish(t, &m, json_get_text(in, "description"), &version, &created_ms, err) < 0)
+	if (version_publish(t, &m, json_get_text(in, "description"), false, &version, &created_ms, err) < 0)
 		return -1;
 	*out = json_pack("{s:s}", "stateMachineVersionArn", version);
 	json_set_real(*out, "creationDate", (double)created_ms / 1000.0);
@@ -142,11 +162,6 @@ COMMAND(api_version_publish)
 }
 
 /* ---- create ---- */
-
-static bool same_text(const char *a, const char *b)
-{
-	return (!a && !b) || (a && b && strcmp(a, b) == 0);
-}
 
 static int create_again(struct call *c, struct turn *t, const json_t *in, const struct machine_row *m,
 			const struct wanted *w, json_t **out, struct error *err)
@@ -208,6 +223,14 @@ COMMAND(api_machine_create)
 
 /* ---- update, delete ---- */
 
+/* What an update gives is another configuration than the one that is there; one never set is the plain one. */
+static bool differs(const char *want, const char *have, const char *plain)
+{
+	CLEANUP_JSON json_t *a = json_column(want);
+	CLEANUP_JSON json_t *b = json_column(have ? have : plain);
+	return want && !json_equal(a, b);
+}
+
 COMMAND(api_machine_update)
 {
 	struct states *s = c->service_ctx;
@@ -229,12 +252,14 @@ COMMAND(api_machine_update)
 	if (w.hash && definition_put(turn_db(t), w.hash, w.definition, err) < 0)
 		return -1;
 	bool changed = (w.hash && strcmp(w.hash, m.hash) != 0) || (w.role && strcmp(w.role, m.role) != 0);
+	changed = changed || differs(w.logging, m.logging, no_logging) || differs(w.tracing, m.tracing, no_tracing) ||
+		  differs(w.encryption, m.encryption, no_encryption);
 	m.hash = w.hash ? w.hash : m.hash;
 	m.role = w.role ? w.role : m.role;
 	m.logging = w.logging ? w.logging : m.logging;
 	m.tracing = w.tracing ? w.tracing : m.tracing;
 	m.encryption = w.encryption ? w.encryption : m.encryption;
-	m.revision = changed ? turn_uuid(t) : m.revision; /* of definition and role */
+	m.revision = changed ? turn_uuid(t) : m.revision;
 	int64_t now = turn_now_ms(t);
 	if (db_exec(turn_db(t), err,
 		    "UPDATE states_machine SET hash=?, role=?, logging=?, tracing=?, encryption=?, revision=?, "
@@ -242,7 +267,7 @@ COMMAND(api_machine_update)
 		    "ssssssis", m.hash, m.role, m.logging, m.tracing, m.encryption, m.revision, now, arn) < 0)
 		return -1;
 	if (json_get_bool(in, "publish", false) &&
-	    version_publish(t, &m, json_get_text(in, "versionDescription"), &version, NULL, err) < 0)
+	    version_publish(t, &m, json_get_text(in, "versionDescription"), true, &version, NULL, err) < 0)
 		return -1;
 	*out = json_object();
 	json_set_text(*out, "revisionId", m.revision);
@@ -278,9 +303,7 @@ COMMAND(api_machine_delete)
 
 static void show_logging(json_t *o, const char *logging)
 {
-	json_t *l = json_column(logging);
-	json_object_set_new(o, "loggingConfiguration",
-			    l ? l : json_pack("{s:s,s:b}", "level", "OFF", "includeExecutionData", 0));
+	json_object_set_new(o, "loggingConfiguration", json_column(logging ? logging : no_logging));
 }
 
 static int show_definition(struct states *s, struct db *db, struct arena *a, json_t *o, const char *hash,
@@ -303,10 +326,9 @@ static int show_definition(struct states *s, struct db *db, struct arena *a, jso
 static void show_extras(json_t *o, const char *logging, const char *tracing, const char *encryption,
 			const char *revision)
 {
-	json_t *t = json_column(tracing), *e = json_column(encryption);
 	show_logging(o, logging);
-	json_object_set_new(o, "tracingConfiguration", t ? t : json_pack("{s:b}", "enabled", 0));
-	json_object_set_new(o, "encryptionConfiguration", e ? e : json_pack("{s:s}", "type", "AWS_OWNED_KEY"));
+	json_object_set_new(o, "tracingConfiguration", json_column(tracing ? tracing : no_tracing));
+	json_object_set_new(o, "encryptionConfiguration", json_column(encryption ? encryption : no_encryption));
 	json_set_text(o, "revisionId", revision);
 }
 
