@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tarfile
 import time
@@ -101,13 +102,18 @@ def test_chunks_in_order_and_resumed(registry, repo):
     assert registry("HEAD", f"/v2/{repo}/blobs/{digest(data)}").status == 404
 
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
 def send_part(registry, method, path, length, part):
-    """A request whose body breaks off: the open connection."""
+    """A request with some of its body, which the server has begun to read: the open connection."""
     connection = http.client.HTTPConnection("127.0.0.1", registry.quern.port, timeout=30)
     connection.putrequest(method, path)
     connection.putheader("Authorization", registry.auth)
     connection.putheader("Content-Length", str(length))
+    connection.putheader("Expect", "100-continue")
     connection.endheaders()
+    assert connection.sock.recv(len(CONTINUE), socket.MSG_WAITALL) == CONTINUE
     connection.send(part)
     return connection
 
@@ -119,7 +125,8 @@ def test_a_broken_upload_goes_on_where_it_broke(quern, registry, repo):
     for part in (300001, 1 << 20):
         connection = send_part(registry, "PATCH", upload, len(data) - done, data[done : done + part])
         # One writer at a time: the second is asked to wait.
-        quern.wait(lambda: registry("PATCH", upload, b"").status == 429)
+        second = registry("PATCH", upload, b"")
+        assert second.status == 429 and second.getheader("Retry-After") == "1"
         connection.close()
         done += part
         quern.wait(lambda: registry("GET", upload).getheader("Range") == f"0-{done - 1}")
@@ -158,7 +165,6 @@ def test_a_repository_goes_while_it_is_pushed_to(quern, registry, repo):
     ecr, data = quern.client("ecr"), os.urandom(1000)
     upload = registry("POST", f"/v2/{repo}/blobs/uploads/").getheader("Location")
     connections = [send_part(registry, "PUT", f"{upload}?digest={digest(data)}", 1000, data[:500]), send_part(registry, "POST", f"/v2/{repo}/blobs/uploads/?digest={digest(data)}", 1000, data[:500])]
-    quern.wait(lambda: registry("PATCH", upload, b"").status == 429)
     ecr.delete_repository(repositoryName=repo)
     ecr.create_repository(repositoryName=repo)
     for connection in connections:
@@ -166,8 +172,7 @@ def test_a_repository_goes_while_it_is_pushed_to(quern, registry, repo):
     # The upload went with the old repository; a push in one request ends in the new one.
     assert [c.getresponse().status for c in connections] == [404, 201]
     ecr.delete_repository(repositoryName=repo, force=True)
-    connection = send_part(registry, "POST", f"/v2/{repo}/blobs/uploads/?digest={digest(data)}", 1000, data)
-    assert connection.getresponse().status == 404
+    assert registry("POST", f"/v2/{repo}/blobs/uploads/?digest={digest(data)}", data).status == 404
 
 
 def test_upload_survives_kill(own_quern):
