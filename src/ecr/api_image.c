@@ -39,6 +39,15 @@ static int find_identified(struct call *c, struct db *db, const struct ecr_repo 
 	return rc;
 }
 
+static int image_missing(struct call *c, const struct ecr_repo *repo, const json_t *id, struct error *err)
+{
+	const char *digest = json_get_text(id, "imageDigest"), *tag = json_get_text(id, "imageTag");
+	return error_aws(err, "ImageNotFoundException",
+			 "The image with imageId {imageDigest:'%s', imageTag:'%s'} does not exist within the "
+			 "repository with name '%s' in the registry with id '%s'",
+			 digest ? digest : "null", tag ? tag : "null", repo->name, c->account);
+}
+
 static void add_failure(json_t *failures, const json_t *id, const char *code, const char *why)
 {
 	json_array_append_new(failures,
@@ -126,12 +135,7 @@ static int describe_named(struct call *c, struct db *db, json_t *in, const struc
 		if (rc < 0)
 			return rc;
 		if (rc == 0)
-			return error_aws(err, "ImageNotFoundException",
-					 "The image with imageId {imageDigest:'%s', imageTag:'%s'} does not exist "
-					 "within the repository with name '%s' in the registry with id '%s'",
-					 json_get_text(id, "imageDigest") ? json_get_text(id, "imageDigest") : "null",
-					 json_get_text(id, "imageTag") ? json_get_text(id, "imageTag") : "null",
-					 repo->name, c->account);
+			return image_missing(c, repo, id, err);
 		json_array_append_new(details, detail(c, db, repo, &image, err));
 	}
 	return 0;
@@ -365,10 +369,22 @@ static int list_image_referrers(struct call *c, struct db *db, json_t *in, json_
 	return rc;
 }
 
+/* The image of a request for a scan: there is one, or the error is AWS's. */
+static int scanned(struct call *c, struct db *db, json_t *in, struct ecr_repo *repo, struct error *err)
+{
+	struct ecr_image image;
+	const char *code, *why;
+	const json_t *id = json_get(in, "imageId");
+	if (api_repo(c, db, in, repo, err) < 0)
+		return -1;
+	int rc = find_identified(c, db, repo, id, &image, &code, &why, err);
+	return rc == 0 ? image_missing(c, repo, id, err) : rc;
+}
+
 static int start_image_scan(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct ecr_repo repo;
-	if (api_repo(c, turn_db(t), in, &repo, err) < 0)
+	if (scanned(c, turn_db(t), in, &repo, err) < 0)
 		return -1;
 	return error_aws(err, "UnsupportedImageTypeException", "Quern does not scan images");
 }
@@ -376,7 +392,7 @@ static int start_image_scan(struct call *c, struct turn *t, json_t *in, json_t *
 static int describe_image_scan_findings(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 {
 	struct ecr_repo repo;
-	if (api_repo(c, db, in, &repo, err) < 0)
+	if (scanned(c, db, in, &repo, err) < 0)
 		return -1;
 	return error_aws(err, "ScanNotFoundException",
 			 "Image scan does not exist for the image in the repository with name '%s' in the registry "

@@ -10,13 +10,25 @@ struct ecr *api_ecr(struct call *c)
 	return c->service_ctx;
 }
 
+static int repo_missing(struct str name, struct str registry, struct error *err)
+{
+	return error_aws(err, "RepositoryNotFoundException",
+			 "The repository with name '%.*s' does not exist in the registry with id '%.*s'", STR_ARG(name),
+			 STR_ARG(registry));
+}
+
+/* Another account's registry is not here. */
+static bool foreign(struct call *c, const json_t *in)
+{
+	struct str registry = json_get_str(in, "registryId");
+	return registry.ptr && !str_eqz(registry, c->account);
+}
+
 int api_repo(struct call *c, struct db *db, json_t *in, struct ecr_repo *out, struct error *err)
 {
-	struct str registry = json_get_str(in, "registryId"), name = json_get_str(in, "repositoryName");
-	if (registry.ptr && !str_eqz(registry, c->account))
-		return error_aws(err, "RepositoryNotFoundException",
-				 "The repository with name '%.*s' does not exist in the registry with id '%.*s'",
-				 STR_ARG(name), STR_ARG(registry));
+	struct str name = json_get_str(in, "repositoryName");
+	if (foreign(c, in))
+		return repo_missing(name, json_get_str(in, "registryId"), err);
 	return ecr_repo_need(api_ecr(c), db, c->arena, name, out, err);
 }
 
@@ -75,6 +87,10 @@ static int create_repository(struct call *c, struct turn *t, json_t *in, json_t 
 	struct ecr_repo repo;
 	struct str name = json_get_str(in, "repositoryName");
 	const char *mutability = json_get_text(in, "imageTagMutability");
+	if (foreign(c, in))
+		return error_aws(err, "AccessDeniedException",
+				 "A repository of the registry with id '%s' cannot be created from account %s",
+				 json_get_text(in, "registryId"), c->account);
 	int rc = ecr_repo_find(e, turn_db(t), c->arena, name, &repo, err);
 	if (rc != 0)
 		return rc < 0 ? rc
@@ -113,11 +129,13 @@ static int describe_repositories(struct call *c, struct db *db, json_t *in, json
 	int rc = 0;
 	*out = json_pack("{s:o}", "repositories", list);
 	json_array_foreach (names, i, name) {
+		if (foreign(c, in))
+			return repo_missing(json_str(name), json_get_str(in, "registryId"), err);
 		if (ecr_repo_need(api_ecr(c), db, c->arena, json_str(name), &repo, err) < 0)
 			return -1;
 		json_array_append_new(list, repo_json(c, &repo));
 	}
-	if (names)
+	if (names || foreign(c, in))
 		return 0;
 	struct str token = json_get_str(in, "nextToken");
 	int64_t limit = json_get_int(in, "maxResults", 100);

@@ -39,11 +39,12 @@ static void add_value(struct validator *v, const struct model_shape *sh, const j
 		buf_printf(b, "%s(", model_text(v->s, sh->name));
 		for (i = 0; i < sh->count; i++) {
 			item = json_get(value, model_text(v->s, m[i].name));
-			if (!item)
-				continue;
 			const char *name = model_text(v->s, m[i].name);
 			buf_printf(b, "%s%c%s=", sep, tolower((unsigned char)name[0]), name + 1);
-			add_value(v, model_member_shape(v->s, &m[i]), item, b, depth + 1);
+			if (item)
+				add_value(v, model_member_shape(v->s, &m[i]), item, b, depth + 1);
+			else
+				buf_addz(b, "null");
 			sep = ", ";
 		}
 		buf_add_char(b, ')');

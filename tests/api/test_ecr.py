@@ -291,6 +291,21 @@ def test_scanning_says_that_it_is_unsupported(quern, registry, repo):
     with pytest.raises(ClientError) as error:
         quern.client("ecr").start_image_scan(repositoryName=repo, imageId={"imageTag": "v1"})
     assert "does not scan" in str(error.value)
+    for scan in (quern.client("ecr").start_image_scan, quern.client("ecr").describe_image_scan_findings):
+        with pytest.raises(ClientError) as error:
+            scan(repositoryName=repo, imageId={"imageTag": "v2"})
+        assert error.value.response["Error"]["Code"] == "ImageNotFoundException"
+
+
+def test_another_account_has_no_registry_here(quern, registry, repo):
+    ecr, other = quern.client("ecr"), "222222222222"
+    assert ecr.describe_repositories(registryId=other)["repositories"] == []
+    for call in (lambda: ecr.describe_repositories(registryId=other, repositoryNames=[repo]), lambda: ecr.list_images(registryId=other, repositoryName=repo)):
+        with pytest.raises(ecr.exceptions.RepositoryNotFoundException):
+            call()
+    with pytest.raises(ClientError) as error:
+        ecr.create_repository(registryId=other, repositoryName=helpers.unique("r"))
+    assert error.value.response["Error"]["Code"] == "AccessDeniedException"
 
 
 def busybox_layout(folder, mark=b""):

@@ -218,6 +218,17 @@ static void test_collections(void **state)
 	       "constraint: Map keys must satisfy constraint: [Member must have length less than or equal to 256, "
 	       "Member must have length greater "
 	       "than or equal to 1, Member must satisfy regular expression pattern: [A-Za-z0-9\\_\\-]+]");
+	/* A structure is shown with what is not there (recorded from CloudWatch Logs and EventBridge). */
+	refuse(*state, "logs", "PutMetricFilter",
+	       "{\"logGroupName\":\"g\",\"filterName\":\"f\",\"filterPattern\":\"\",\"metricTransformations\":["
+	       "{\"metricName\":\"a\",\"metricNamespace\":\"n\",\"metricValue\":\"1\"},"
+	       "{\"metricName\":\"b\",\"metricNamespace\":\"n\",\"metricValue\":\"1\",\"unit\":\"Count\"}]}",
+	       "InvalidParameterException",
+	       "1 validation error detected: Value '[MetricTransformation(metricName=a, metricNamespace=n, "
+	       "metricValue=1, defaultValue=null, dimensions=null, unit=null), MetricTransformation(metricName=b, "
+	       "metricNamespace=n, metricValue=1, defaultValue=null, dimensions=null, unit=Count)]' at "
+	       "'metricTransformations' failed to satisfy constraint: Member must have length less than or equal to "
+	       "1");
 	refuse(*state, "ecr", "DescribeImages", "{\"repositoryName\":\"r\",\"registryId\":\"12\"}",
 	       "InvalidParameterException",
 	       "Invalid parameter at 'registryId' failed to satisfy constraint: 'must satisfy regular expression "
