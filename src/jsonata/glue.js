@@ -3,7 +3,7 @@
 // DESIGN: one function, quernHandle(requestText, reply), which worker.c calls for each request. A request is
 //   {"expression", "input"?, "bindings"?, "seed"?, "limit"?, "depth"?, "timelimit"?, "check"?, "plain"?}
 // and the answer is {"value"} | {"undefined":true} | {"error":{code,message,position,token,value}} | {"unsupported":true} (a function).
-// "check" only parses; its value says what the expression refers to. "limit" is in milliseconds. "depth" and "timelimit" are the test suite's.
+// "check" only parses; its value says what the expression refers to. "limit" is in milliseconds of processor time. "depth" and "timelimit" are the test suite's.
 // Compiled expressions are kept by their text. AWS's own functions are bound and $eval is removed, unless "plain" asks for the bare language.
 "use strict";
 
@@ -54,7 +54,7 @@
   function enter(expr, input, environment) {
     if (environment.isParallelCall) return;
     if (++depth > maxDepth) throw runaway(STACK);
-    if (end !== Infinity && (++ticks & 63) === 0 && Date.now() > end) throw runaway("Expression evaluation timeout: Check for infinite loop");
+    if (end !== Infinity && (++ticks & 63) === 0 && quernCpuMs() > end) throw runaway("Expression evaluation timeout: Check for infinite loop");
   }
   function leave(expr, input, environment) {
     if (!environment.isParallelCall) depth--;
@@ -232,7 +232,7 @@
       depth = ticks = 0;
       maxDepth = request.depth !== undefined ? request.depth : plain ? Infinity : MAX_DEPTH;
       const limit = request.timelimit === undefined ? request.limit : request.timelimit;
-      end = limit === undefined ? Infinity : Date.now() + limit;
+      end = limit === undefined ? Infinity : quernCpuMs() + limit;
       expression.evaluate(request.input, bindingsOf(request)).then(
         (value) => reply(textOf(answerOf(value))),
         (e) => reply(textOf(errorOf(e)))

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MAX_FRAME = 64 << 20, WATCH_US = 20000 };
@@ -152,6 +153,15 @@ static void run_script(char *text, const char *name)
 	free(text);
 }
 
+/* Processor time of the thread that evaluates, in milliseconds. */
+static JSValueRef cpu_ms(JSContextRef ctx, JSObjectRef function, JSObjectRef self, size_t n,
+			 const JSValueRef arguments[], JSValueRef *exception)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return JSValueMakeNumber(ctx, (double)ts.tv_sec * 1000 + (double)ts.tv_nsec / 1e6);
+}
+
 static JSObjectRef define(const char *name, JSObjectCallAsFunctionCallback callback)
 {
 	JSStringRef string = JSStringCreateWithUTF8CString(name);
@@ -280,6 +290,7 @@ int main(int argc, char **argv)
 	run_script(strdup("var global = this;"), "start"); /* the package looks for Node's name of the global object */
 	run_script(read_file(argv[1], "jsonata.js"), "jsonata.js");
 	define("quernHash", hash);
+	define("quernCpuMs", cpu_ms);
 	run_script(read_file(argv[1], "glue.js"), "glue.js");
 	JSObjectRef handle = global_function("quernHandle"), reply_function = define("quernReply", reply);
 	if (!handle)

@@ -19,7 +19,7 @@ struct jsonata_options {
 	const char *program;  /* path of quern-jsonata */
 	int workers;          /* at most, of each half; 0 = 2 */
 	int soft_ms;          /* in-turn limit before JSONATA_PENDING; 0 = 5 */
-	int hard_ms;          /* then the worker is killed; 0 = 2000 */
+	int hard_ms;          /* of processor time, then the worker is killed; 0 = 2000 */
 	int64_t memory_bytes; /* per worker; 0 = 512 MiB */
 };
 int jsonata_new(const struct jsonata_options *options, struct jsonata **out, struct error *err);
