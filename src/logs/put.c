@@ -218,9 +218,9 @@ static void run_job(struct logs *l, struct put_job *job)
 	struct arena a = ARENA_INIT;
 	json_t *out = NULL;
 	int rc = put(l, &a, job->in, &out, &err);
+	json_decref(job->in); /* before the answer: then who called releases it, too */
 	wire_answer(job->call, rc, out, &err);
 	arena_release(&a);
-	json_decref(job->in);
 	free(job);
 }
 

@@ -158,11 +158,12 @@ static void on_event(struct task_client *c, const char *owner, json_t *event)
 	engine_post(c->engine, owner, wrapped, stopped_on_disk, p);
 }
 
-static void on_reply(struct task_client *c, json_t *message)
+/* Takes the message: who waits for it gets the only reference, so that no two threads release it. */
+static void on_reply(struct task_client *c, json_t **message)
 {
-	int64_t n = json_get_int(message, "re", 0);
+	int64_t n = json_get_int(*message, "re", 0);
 	pthread_mutex_lock(&c->lock);
-	c->cpus = json_get_real(json_get(message, "machine"), "cpus", c->cpus);
+	c->cpus = json_get_real(json_get(*message, "machine"), "cpus", c->cpus);
 	for (struct request *r = c->first; r; r = r->next) {
 		if (r->n != n)
 			continue;
@@ -170,7 +171,8 @@ static void on_reply(struct task_client *c, json_t *message)
 			map_remove(&c->posted, str_from(r->task));
 			request_remove(c, r);
 		} else {
-			r->reply = json_incref(message);
+			r->reply = *message;
+			*message = NULL;
 			pthread_cond_broadcast(&c->cond);
 		}
 		break;
@@ -252,7 +254,7 @@ static bool receive(struct task_client *c)
 		if (rc > 0 && json_get(message, "event"))
 			on_event(c, json_get_text(message, "owner"), json_get(message, "event"));
 		else if (rc > 0)
-			on_reply(c, message);
+			on_reply(c, &message);
 		if (rc < 0) {
 			log_warn("task", "executor: %s", error_text(&err));
 			return false;
