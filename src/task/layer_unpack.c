@@ -174,6 +174,11 @@ static void set_xattrs(int fd, struct archive_entry *e)
 			(void)fsetxattr(fd, name, value, size, 0);
 }
 
+static bool is_over(const struct unpack *u)
+{
+	return u->src->is_over && u->src->is_over(u->src->ctx, 0);
+}
+
 static int copy_data(struct unpack *u, struct archive *ar, int fd, const char *name, struct error *err)
 {
 	const void *p;
@@ -186,6 +191,8 @@ static int copy_data(struct unpack *u, struct archive *ar, int fd, const char *n
 		if (rc < ARCHIVE_WARN)
 			return error_set(err, "read `%s`: %s", name, archive_error_string(ar));
 		u->bytes += (int64_t)n;
+		if (is_over(u))
+			return error_set(err, LAYERS_BROKEN_OFF);
 		if (u->bytes > u->max_bytes || offset > u->max_bytes)
 			return error_set(err, "layer is larger than %lld bytes", (long long)u->max_bytes);
 		for (size_t done = 0; done < n;) {
@@ -326,6 +333,8 @@ static int read_all(struct unpack *u, struct archive *ar, struct error *err)
 			return 0;
 		if (rc < ARCHIVE_WARN)
 			return error_set(err, "unpack a layer: %s", archive_error_string(ar));
+		if (is_over(u))
+			return error_set(err, LAYERS_BROKEN_OFF);
 		if (++u->entries > most)
 			return error_set(err, "layer has more than %lld files", (long long)most);
 		if (put_entry(u, ar, e, err) < 0)

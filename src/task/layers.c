@@ -16,6 +16,7 @@
 #include "task/path.h"
 
 #define LAYERS_MAX 127
+#define LOCK_LOOK_MS 20
 #define CHAIN_LEN LAYERS_CHAIN_LEN
 #define RECORD_MAX (3 * LAYER_DIGEST_MAX) /* a lock file's text: the size, and a diff id of each algorithm */
 
@@ -162,13 +163,24 @@ static int hold_layer(int layers, const char *chain, const char *lock_name)
 	return fd;
 }
 
+/* Somebody else may unpack the layer for minutes. */
+static int wait_for_lock(const struct layers_source *src, int lock)
+{
+	if (!src->is_over)
+		return flock(lock, LOCK_EX);
+	while (flock(lock, LOCK_EX | LOCK_NB) < 0)
+		if ((errno != EWOULDBLOCK && errno != EINTR) || src->is_over(src->ctx, LOCK_LOOK_MS))
+			return -1;
+	return 0;
+}
+
 /* Takes the layer's lock file; it may have been removed by whoever held it. */
-static int lock_layer(int layers, const char *lock_name, struct error *err)
+static int lock_layer(const struct layers_source *src, int layers, const char *lock_name, struct error *err)
 {
 	for (;;) {
 		struct stat st;
 		int lock = openat(layers, lock_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-		if (lock < 0 || flock(lock, LOCK_EX) < 0 || fstat(lock, &st) < 0) {
+		if (lock < 0 || wait_for_lock(src, lock) < 0 || fstat(lock, &st) < 0) {
 			error_errno(err, errno, "lock `%s`", lock_name);
 			if (lock >= 0)
 				close(lock);
@@ -225,7 +237,7 @@ static int need_layer(struct stack *s, size_t i, const char *chain, struct error
 		return rc < 0 ? rc : fd_take(&fd);
 	if (open_blobs(s, i, err) < 0)
 		return -1;
-	CLEANUP_FD int lock = lock_layer(s->layers, lock_name, err);
+	CLEANUP_FD int lock = lock_layer(s->src, s->layers, lock_name, err);
 	if (lock < 0)
 		return -1;
 	rc = find_layer(s, i, chain, lock_name, &fd, err); /* somebody else may have done it */

@@ -28,7 +28,11 @@ struct layers_source {
 	bool rootless;
 	/* limits of one layer; 0 = default */
 	int64_t max_bytes, max_entries;
+	/* Asked now and then (it may wait that long): shall we break off? NULL = never */
+	bool (*is_over)(void *ctx, int wait_ms);
+	void *ctx;
 };
+#define LAYERS_BROKEN_OFF "broken off: the task was stopped"
 
 /* Fills `out` from the container's rootfs (spec.rootfs, see task.h); unpacks what is missing. Everything in the arena;
  * layer directories are given as /proc/self/fd paths of descriptors that stay open as long as the process. The error

@@ -14,11 +14,6 @@
 #include "base/log.h"
 #include "task/path.h"
 
-static int64_t mono_ms(void)
-{
-	return clock_monotonic_us() / 1000;
-}
-
 const char *health_name(const struct sup_container *c)
 {
 	static const char *const names[] = { "UNKNOWN", "HEALTHY", "UNHEALTHY" };
@@ -104,8 +99,8 @@ void health_begin(struct sup_container *c)
 	if (!h)
 		return;
 	c->health_failures = 0;
-	c->health_at = mono_ms() + h->interval_ms;
-	c->health_grace = mono_ms() + h->start_period_ms;
+	c->health_at = sup_now_ms() + h->interval_ms;
+	c->health_grace = sup_now_ms() + h->start_period_ms;
 }
 
 /* The check's own process: the runtime waits for it, so both are ended. */
@@ -185,17 +180,17 @@ static void start_check(struct sup_container *c)
 	}
 	if (pid < 0) {
 		log_warn("task", "%s: health check: fork: %s", c->spec->name, strerror(errno));
-		c->health_at = mono_ms() + c->spec->health->interval_ms;
+		c->health_at = sup_now_ms() + c->spec->health->interval_ms;
 		return;
 	}
 	c->health_pid = pid;
 	c->health_at = 0;
-	c->health_until = mono_ms() + c->spec->health->timeout_ms;
+	c->health_until = sup_now_ms() + c->spec->health->timeout_ms;
 }
 
 void health_run(struct sup *s)
 {
-	int64_t now = mono_ms();
+	int64_t now = sup_now_ms();
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		struct sup_container *c = &s->containers[i];
 		if (c->phase != PHASE_RUNNING || !c->spec->health || c->exit_code >= 0)
@@ -213,7 +208,7 @@ static void check_ended(struct sup_container *c, int status)
 {
 	const struct spec_health *h = c->spec->health;
 	enum sup_health before = c->health;
-	int64_t now = mono_ms();
+	int64_t now = sup_now_ms();
 	c->health_pid = 0;
 	if (c->phase != PHASE_RUNNING || c->exit_code >= 0)
 		return;
@@ -241,7 +236,7 @@ bool health_child_ended(struct sup *s, pid_t pid, int status)
 
 int64_t order_next_ms(const struct sup *s)
 {
-	int64_t next = INT64_MAX, now = mono_ms();
+	int64_t next = INT64_MAX, now = sup_now_ms();
 	bool waiting = false;
 	for (size_t i = 0; i < s->spec.ncontainers; i++)
 		waiting |= s->containers[i].phase == PHASE_NEW;

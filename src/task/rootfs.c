@@ -431,13 +431,22 @@ static int prepare(struct sup_container *c, struct error *err)
 	return oci_make_config(c, err);
 }
 
+static bool is_over(void *ctx, int wait_ms)
+{
+	return sup_is_over(ctx, wait_ms);
+}
+
 int sup_prepare_container(struct sup_container *c, struct error *err)
 {
 	struct sup *s = c->sup;
 	struct image_source src = { .images_dir = s->images_dir,
 				    .cache_dir = s->cache_fd,
 				    .cache_path = arena_printf(&s->arena, "%s/e", s->priv) };
-	const struct layers_source stored = { .data_fd = s->data_fd, .exec_fd = s->exec_fd, .rootless = s->rootless };
+	const struct layers_source stored = { .data_fd = s->data_fd,
+					      .exec_fd = s->exec_fd,
+					      .rootless = s->rootless,
+					      .is_over = s->kept ? NULL : is_over,
+					      .ctx = s };
 	int rc = c->spec->nlayers ? layers_resolve(&s->arena, &stored, c->spec, &c->image, err)
 				  : image_resolve(&s->arena, &src, c->spec->image, &c->image, err);
 	if (rc < 0)

@@ -47,6 +47,8 @@ struct sup_container {
 	int64_t pid_start;               /* from /proc/<pid>/stat */
 	int64_t started_at, finished_at; /* epoch ms; 0 = never */
 	int64_t kill_at, drain_until;    /* monotonic ms; 0 = not set */
+	int64_t look_at, look_ms;        /* stop.c: when the stop signal is tried again (0 = no more), and the pause */
+	bool held_back;                  /* stop.c: it was sent to a program that holds signals back */
 	int exit_code, signal;           /* -1 = none */
 	bool oom, asked;                 /* asked: it got a stop signal from us */
 	int64_t run_at;                  /* epoch ms: when it was started last, with a restart policy */
@@ -161,10 +163,16 @@ void sup_peer_ready(struct sup *s, struct sup_peer *p);
 void sup_peers_close(struct sup *s);
 /* The "stopped" event. */
 json_t *sup_stopped_event(struct sup *s);
-int64_t process_start(pid_t pid); /* field 22 of /proc/<pid>/stat, or -1 */
+/* Field number `field` (from 3; proc(5)) of /proc/<pid>/stat, or -1. */
+int64_t process_stat(pid_t pid, int field);
+int64_t process_start(pid_t pid); /* when it began, in clock ticks since the boot, or -1 */
+int64_t sup_now_ms(void);         /* monotonic */
 
 /* supervisor.c */
 void sup_stop(struct sup *s, const char *reason);
+/* While the containers are made ready: takes what has come (a stop, the end of a runtime) or comes within wait_ms. Is
+ * there nothing to start any more? */
+bool sup_is_over(struct sup *s, int wait_ms);
 #define SUP_TAG_SIGNALS 1
 #define SUP_TAG_LISTENER 2
 #define SUP_TAG_PEER 16 /* + index */

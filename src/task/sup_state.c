@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "task/frame.h"
@@ -15,16 +16,26 @@
 #include "task/path.h"
 #include "task/sup.h"
 
-int64_t process_start(pid_t pid)
+int64_t sup_now_ms(void)
+{
+	return clock_monotonic_us() / 1000;
+}
+
+int64_t process_stat(pid_t pid, int field)
 {
 	char path[64], text[1024];
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	if (path_get(path, text, sizeof(text)) < 0)
 		return -1;
 	const char *p = strrchr(text, ')'); /* the name may hold spaces and parentheses */
-	for (int field = 2; p && field < 22; field++)
+	for (int at = 2; p && at < field; at++)
 		p = strchr(p + 1, ' ');
 	return p ? strtoll(p + 1, NULL, 10) : -1;
+}
+
+int64_t process_start(pid_t pid)
+{
+	return process_stat(pid, 22);
 }
 
 void sup_note(struct sup *s, const char *fmt, ...)

@@ -30,6 +30,7 @@
 #include "task/machine.h"
 #include "task/order.h"
 #include "task/path.h"
+#include "task/stop.h"
 #include "task/sup.h"
 #include "task/task.h"
 
@@ -38,11 +39,6 @@
 #define SYNCED_FD 5
 #define DRAIN_MS 2000
 #define START_MS 120000 /* the runtime is stuck after that */
-
-static int64_t mono_ms(void)
-{
-	return clock_monotonic_us() / 1000;
-}
 
 /* ---- start ---- */
 
@@ -93,38 +89,12 @@ static bool all_ended(const struct sup *s)
 	return true;
 }
 
-static void send_signal(struct sup_container *c, int sig)
-{
-	if (c->pidfd >= 0)
-		pidfd_send_signal(c->pidfd, sig, NULL, 0);
-	else if (c->pid > 1)
-		kill(c->pid, sig);
-}
-
-/* Asks a running container to end. One that is still being started gets it as soon as it runs (container_started). */
-static void ask_to_end(struct sup_container *c)
-{
-	if (c->phase != PHASE_RUNNING || c->kill_at)
-		return;
-	int sig = c->spec->stop_signal ? c->spec->stop_signal : c->image.stop_signal ? c->image.stop_signal : SIGTERM;
-	send_signal(c, sig);
-	c->asked = true;
-	c->kill_at = mono_ms() + c->spec->stop_timeout_ms;
-}
-
-static void ask_all_to_end(struct sup *s)
-{
-	for (size_t i = 0; i < s->spec.ncontainers; i++)
-		if (order_may_stop(&s->containers[i]))
-			ask_to_end(&s->containers[i]);
-}
-
 void sup_stop(struct sup *s, const char *reason)
 {
 	if (s->reason || s->event)
 		return;
 	s->reason = reason;
-	ask_all_to_end(s);
+	stop_ask_all(s);
 	sup_save(s, false, NULL);
 	sup_tell(s);
 }
@@ -137,14 +107,14 @@ static void container_failed(struct sup_container *c, const char *text)
 	c->phase = PHASE_ENDED;
 	c->finished_at = clock_now_ms();
 	cgroup_kill(s->cgroup, c->group); /* what a runtime that broke off may have left */
-	logpump_close(&c->log);
+	runtime_cancel(c);
 	if (!s->error)
 		s->error = mem_strdup(text);
 	if (!s->reason || s->started_at == 0)
 		s->reason = "start-failed";
 	for (size_t i = 0; i < s->spec.ncontainers; i++) /* the others have done nothing worth a grace period */
 		if (s->containers[i].phase == PHASE_RUNNING)
-			send_signal(&s->containers[i], SIGKILL);
+			stop_signal(&s->containers[i], SIGKILL);
 }
 
 static void start_one(struct sup_container *c);
@@ -222,7 +192,7 @@ static void container_exited(struct sup_container *c, int status, int64_t cpu_ms
 	if (c->log.in < 0)
 		container_done(c);
 	else /* what is in the pipe still belongs to it; a descriptor passed to a stranger must not hold us up */
-		c->drain_until = mono_ms() + DRAIN_MS;
+		c->drain_until = sup_now_ms() + DRAIN_MS;
 }
 
 static void task_running(struct sup *s)
@@ -234,7 +204,7 @@ static void task_running(struct sup *s)
 	for (size_t i = 0; i < s->spec.ncontainers; i++)
 		s->changes += s->containers[i].host_ports || s->containers[i].edits; /* which ones is news */
 	if (s->spec.max_runtime_ms)
-		s->timeout_at = mono_ms() + s->spec.max_runtime_ms;
+		s->timeout_at = sup_now_ms() + s->spec.max_runtime_ms;
 }
 
 static void container_started(struct sup_container *c, int status)
@@ -267,7 +237,7 @@ static void container_started(struct sup_container *c, int status)
 			return;
 		}
 	if (s->error)
-		send_signal(c, SIGKILL);
+		stop_signal(c, SIGKILL);
 }
 
 /* ---- the loop ---- */
@@ -330,7 +300,7 @@ static void on_log(struct sup *s, struct sup_container *c)
 
 static void on_timers(struct sup *s)
 {
-	int64_t now = mono_ms();
+	int64_t now = sup_now_ms();
 	if (s->timeout_at && now >= s->timeout_at) {
 		s->timeout_at = 0;
 		sup_stop(s, "timeout");
@@ -339,27 +309,23 @@ static void on_timers(struct sup *s)
 		struct sup_container *c = &s->containers[i];
 		if (c->phase == PHASE_STARTING && now >= c->kill_at)
 			kill(c->runtime_pid, SIGKILL);
-		if (c->phase != PHASE_RUNNING)
-			continue;
-		if (c->kill_at && now >= c->kill_at && c->exit_code < 0) {
-			send_signal(c, SIGKILL);
-			c->kill_at = now + 1000;
-		}
-		if (c->drain_until && now >= c->drain_until)
+		if (c->phase == PHASE_RUNNING && c->drain_until && now >= c->drain_until)
 			container_done(c);
 	}
 }
 
 static int wait_ms(const struct sup *s)
 {
-	int64_t next = s->timeout_at ? s->timeout_at : INT64_MAX, now = mono_ms(), order = order_next_ms(s);
+	int64_t next = s->timeout_at ? s->timeout_at : INT64_MAX, now = sup_now_ms();
+	int64_t order = order_next_ms(s), stop = stop_next_ms(s);
 	next = order < next ? order : next;
+	next = stop < next ? stop : next;
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		const struct sup_container *c = &s->containers[i];
-		if (c->phase != PHASE_RUNNING && c->phase != PHASE_STARTING)
-			continue;
-		next = c->kill_at && c->kill_at < next ? c->kill_at : next;
-		next = c->drain_until && c->drain_until < next ? c->drain_until : next;
+		if (c->phase == PHASE_STARTING && c->kill_at < next)
+			next = c->kill_at;
+		if (c->phase == PHASE_RUNNING && c->drain_until && c->drain_until < next)
+			next = c->drain_until;
 	}
 	if (next == INT64_MAX)
 		return -1;
@@ -383,11 +349,10 @@ static void start_one(struct sup_container *c)
 	struct sup *s = c->sup;
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	if ((c->log.in >= 0 && watch(s, c->log.in, SUP_TAG_LOG + c->index, &err) < 0) || runtime_go(c, &err) < 0) {
-		runtime_cancel(c);
 		error_wrap(&err, "CannotStartContainerError");
 		container_failed(c, error_text(&err));
 	} else {
-		c->kill_at = mono_ms() + START_MS;
+		c->kill_at = sup_now_ms() + START_MS;
 	}
 }
 
@@ -395,34 +360,49 @@ static void start_one(struct sup_container *c)
 static void advance(struct sup *s)
 {
 	if (s->reason && strcmp(s->reason, "start-failed"))
-		ask_all_to_end(s);
+		stop_ask_all(s);
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		struct sup_container *c = &s->containers[i];
 		if (c->phase != PHASE_NEW)
 			continue;
 		bool over = s->error || s->reason;
 		const char *why = over ? NULL : order_hopeless(c);
-		if (over || why)
+		if (over) {
 			runtime_cancel(c);
-		if (over)
 			c->phase = PHASE_ENDED;
-		else if (why)
+		} else if (why) {
 			container_failed(c, why);
-		else if (order_may_start(c))
+		} else if (order_may_start(c)) {
 			start_one(c);
+		}
 	}
+}
+
+/* Waits for something to happen, ms at most, and takes it. How much it was. */
+static int take_events(struct sup *s, int ms)
+{
+	struct epoll_event events[32];
+	int n = epoll_wait(s->epoll, events, 32, ms);
+	if (n < 0 && errno != EINTR)
+		BUG("epoll_wait: %s", strerror(errno));
+	for (int i = 0; i < n; i++)
+		dispatch(s, events[i].data.u64);
+	return n;
+}
+
+bool sup_is_over(struct sup *s, int wait_ms)
+{
+	while (!s->reason && take_events(s, wait_ms) > 0)
+		wait_ms = 0;
+	return s->reason != NULL;
 }
 
 static void run_loop(struct sup *s)
 {
-	struct epoll_event events[32];
 	while (!all_ended(s)) {
-		int n = epoll_wait(s->epoll, events, 32, wait_ms(s));
-		if (n < 0 && errno != EINTR)
-			BUG("epoll_wait: %s", strerror(errno));
-		for (int i = 0; i < n; i++)
-			dispatch(s, events[i].data.u64);
+		take_events(s, wait_ms(s));
 		on_timers(s);
+		stop_run(s);
 		health_run(s);
 		advance(s);
 	}
@@ -442,11 +422,16 @@ static int make_task_group(struct sup *s, struct error *err)
 }
 
 /* Nothing may run before task.json is on disk. The executor brings it there, beside our work, and says so; when it is
- * gone instead, we do it. */
+ * gone instead, we do it. A stop that comes meanwhile is taken. */
 static int wait_synced(struct sup *s, struct error *err)
 {
+	struct pollfd fds[] = { { s->synced, POLLIN, 0 }, { s->epoll, POLLIN, 0 } };
 	char byte;
-	ssize_t n;
+	ssize_t n = 0;
+	while (s->synced >= 0 && !fds[0].revents && !sup_is_over(s, 0))
+		poll(fds, 2, -1);
+	if (sup_is_over(s, 0))
+		return 0;
 	do
 		n = s->synced < 0 ? 0 : read(s->synced, &byte, 1);
 	while (n < 0 && errno == EINTR);
@@ -461,6 +446,7 @@ static int wait_synced(struct sup *s, struct error *err)
 	return 0;
 }
 
+/* Makes all ready for the start, or breaks off when the task is over before it began. */
 static int prepare_all(struct sup *s, struct error *err)
 {
 	if (make_task_group(s, err) < 0)
@@ -470,12 +456,12 @@ static int prepare_all(struct sup *s, struct error *err)
 	for (size_t i = 0; i < s->spec.ncontainers; i++)
 		if (sup_read_gpus(&s->containers[i], err) < 0 || runtime_launch(&s->containers[i], err) < 0)
 			return error_wrap(err, "CannotStartContainerError");
-	for (size_t i = 0; i < s->spec.ncontainers; i++)
-		if (sup_prepare_container(&s->containers[i], err) < 0) {
+	for (size_t i = 0; i < s->spec.ncontainers && !sup_is_over(s, 0); i++)
+		if (sup_prepare_container(&s->containers[i], err) < 0 && !s->reason) {
 			s->containers[i].error = mem_strdup(error_text(err));
 			return -1;
 		}
-	return wait_synced(s, err);
+	return s->reason ? 0 : wait_synced(s, err);
 }
 
 /* Nothing was started, or something of ours failed: every container has ended without having been. */

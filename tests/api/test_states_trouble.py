@@ -163,7 +163,7 @@ def test_processing_job_is_stopped_with_its_state(quern, sfn):
     sagemaker = quern.client("sagemaker")
     reached(quern, sfn, arn, "TaskSubmitted")
     sfn.stop_execution(executionArn=arn)
-    assert quern.wait(lambda: (lambda s: s if s not in ("InProgress", "Stopping") else None)(sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"])) == "Stopped"  # a signal that comes before Python is passed over: two minutes
+    assert quern.wait(lambda: (lambda s: s if s not in ("InProgress", "Stopping") else None)(sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"])) == "Stopped"
 
 
 @pytest.mark.parametrize("resource,named", [

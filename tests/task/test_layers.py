@@ -1,4 +1,5 @@
 """Layers of stored images: unpacking, hostile archives, and collection."""
+import fcntl
 import gzip
 import hashlib
 import os
@@ -188,6 +189,31 @@ def test_another_task_goes_on(x, images):
     x.client.wait(spec["id"], "started")
     refused(images, tar(entry("../x", b"x")))
     assert x.client.wait(spec["id"], "stopped")["containers"][0]["exit_code"] == 0 and x.text(spec) == "still here"
+
+
+def test_stop_while_it_unpacks(x, images):
+    """Nothing is started any more, and what was half unpacked goes; so for one that waits for somebody else's unpacking."""
+    spec = images.spec([tar(entry("zeros", bytes(64 << 20)), *(entry("f%d" % i, b"x") for i in range(20000)))], "echo ran")
+    x.submit(spec)
+    x.stop(spec["id"])
+    event = x.client.wait(spec["id"], "stopped")
+    digests = [layer["digest"] for layer in spec["containers"][0]["rootfs"]["layers"]]
+    assert (event["reason"], event["error"], event["started_at"], event["containers"][0]["error"]) == ("stop", None, None, None), event
+    assert chain(*digests) not in unpacked(x) and not os.path.exists(os.path.join(layers_dir(x), ".%s.n" % chain(*digests)))
+    os.unlink(spec["containers"][0]["rootfs"]["layers"][1]["path"])
+    spec = images.spec([tar(entry("one", b"1"))], "echo ran")
+    digests = [layer["digest"] for layer in spec["containers"][0]["rootfs"]["layers"]]
+    with open(os.path.join(layers_dir(x), ".%s.l" % chain(*digests)), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        x.submit(spec)
+        for _ in range(200):  # until it waits for the lock
+            if chain(digests[0]) in unpacked(x):
+                break
+            time.sleep(0.02)
+        x.stop(spec["id"])
+        event = x.client.wait(spec["id"], "stopped")
+        assert (event["reason"], event["error"], event["started_at"]) == ("stop", None, None), event
+    assert images.run([tar(entry("one", b"1"))], "cat one")[1] == "1"
 
 
 # ---- collection ----

@@ -323,7 +323,7 @@ def test_log_is_live(x):
         time.sleep(0.05)
     assert x.text(spec) == "first"
     x.stop(spec["id"])
-    x.client.wait(spec["id"], "stopped", 60)
+    x.client.wait(spec["id"], "stopped")
 
 
 def test_long_lines_become_several_records(x):
@@ -380,6 +380,61 @@ def test_stop_runs_the_handler(x):
     x.stop(spec["id"])
     event = x.client.wait(spec["id"], "stopped")
     assert (event["reason"], only(event)["exit_code"], x.text(spec)) == ("stop", 7, "ready\nbye")
+
+
+LATE_HANDLER = """
+import os, signal, time
+print("up", flush=True)
+time.sleep(%s)
+signal.signal(signal.SIGTERM, lambda *args: os._exit(7))
+while True:
+    time.sleep(0.02)
+"""
+
+
+def test_stop_waits_for_the_handler(x):
+    """The kernel drops a signal that PID 1 has no handler for: one that comes early is held until there is one."""
+    spec = x.spec(["python3", "-Sc", LATE_HANDLER % 1.5], stop_timeout_ms=60000)
+    x.submit(spec)
+    x.client.wait(spec["id"], "started")
+    while not os.path.exists(spec["containers"][0]["log"]) or "up" not in x.text(spec):
+        time.sleep(0.02)
+    x.stop(spec["id"])
+    event = x.client.wait(spec["id"], "stopped")
+    assert (event["reason"], only(event)["exit_code"]) == ("stop", 7)
+
+
+@pytest.mark.parametrize("command,init,code", [(["python3", "-Sc", LATE_HANDLER % 0], False, 7), (["sleep", "600"], True, 143)], ids=["handler", "init"])
+def test_stop_at_any_moment(x, command, init, code):
+    """Just before, just after, and while its program starts: nobody waits out the grace."""
+    if init and not os.path.exists("/usr/bin/tini-static"):
+        pytest.skip("tini is not installed")
+    for pause in (0, 0.02, 0.05, 0.1, "started", "started", "started", "started"):
+        spec = x.spec(command, init=init, stop_timeout_ms=60000)
+        x.submit(spec)
+        if pause == "started":
+            x.client.wait(spec["id"], "started")
+        else:
+            time.sleep(pause)
+        x.stop(spec["id"])
+        event = x.client.wait(spec["id"], "stopped")
+        ran = only(event)["started_at"] is not None
+        assert event["reason"] == "stop" and event["error"] is None and only(event)["exit_code"] == (code if ran else None), (pause, event)
+        assert ran or pause != "started"
+
+
+def test_stop_is_sent_once(x):
+    """An init that waits for signals passes each on; one that handles them counts them."""
+    count = "import signal, time\nn = []\nsignal.signal(signal.SIGTERM, lambda *args: n.append(1))\nprint('ready', flush=True)\nend = time.monotonic() + 2\nwhile time.monotonic() < end: time.sleep(0.02)\nprint('signals', len(n))"
+    for init in (True, False) if os.path.exists("/usr/bin/tini-static") else (False,):
+        spec = x.spec(["python3", "-Sc", count], init=init, stop_timeout_ms=60000)
+        x.submit(spec)
+        x.client.wait(spec["id"], "started")
+        while not os.path.exists(spec["containers"][0]["log"]) or "ready" not in x.text(spec):
+            time.sleep(0.02)
+        x.stop(spec["id"])
+        x.client.wait(spec["id"], "stopped")
+        assert x.text(spec).split("\n")[-1] == "signals 1", x.text(spec)
 
 
 def test_stop_kills_after_the_grace(x):
