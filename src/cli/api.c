@@ -15,7 +15,7 @@ int cli_api(struct config *c, int argc, char **argv)
 		if (strcmp(argv[i], "--json") == 0)
 			c->json = true;
 		else if (argv[i][0] == '-' || only)
-			return usage("api");
+			return usage("api", argv[i]);
 		else
 			only = argv[i];
 	}
@@ -25,7 +25,7 @@ int cli_api(struct config *c, int argc, char **argv)
 	const char *service;
 	size_t i;
 	if (!coverage)
-		return fail("quern up", "%s", error_text(&err));
+		return fail_error(NULL, &err);
 	if (only && !json_get(coverage, only))
 		return fail("quern api", "there is no service `%s`", only);
 	if (c->json) {

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/json.h"
@@ -16,13 +18,43 @@ struct client {
 	char *userpwd;
 };
 
+/* The environment of somebody else's `quern env`. */
+static bool keys_of_environment(struct config *c, const char **access_key, const char **secret_key)
+{
+	const char *endpoint = getenv("AWS_ENDPOINT_URL");
+	*access_key = getenv("AWS_ACCESS_KEY_ID");
+	*secret_key = getenv("AWS_SECRET_ACCESS_KEY");
+	if (!endpoint || !*access_key || !*secret_key || getenv("AWS_SESSION_TOKEN")) /* a task's: not for us */
+		return false;
+	c->endpoint = endpoint;
+	return true;
+}
+
+static int no_keys(struct config *c, const char *path, int why, struct error *err)
+{
+	struct stat st;
+	if (why == ENOENT && stat(c->data_dir, &st) < 0 && errno == ENOENT)
+		return error_aws(err, CLIENT_DOWN, "Quern was never started with the data directory `%s`%s",
+				 c->data_dir,
+				 geteuid() != 0 && stat(CONFIG_ROOT_DIR, &st) == 0 ? " (root's is in " CONFIG_ROOT_DIR
+										     ": eval \"$(sudo quern env)\")"
+										   : "");
+	if (why == ENOENT)
+		return error_aws(err, CLIENT_DOWN, "Quern is not running: there is no `%s`", path);
+	if (why == EACCES)
+		return config_refuse_dir(c, err);
+	return error_errno(err, why, "read the keys in `%s`", path);
+}
+
 int client_keys(struct config *c, const char **access_key, const char **secret_key, struct error *err)
 {
 	const char *path = config_path(c, "credentials");
 	FILE *f = fopen(path, "re");
 	char line[512];
-	if (!f)
-		return error_errno(err, errno, "read the keys in `%s` (start Quern with `quern up` first)", path);
+	if (!f) {
+		int why = errno;
+		return keys_of_environment(c, access_key, secret_key) ? 0 : no_keys(c, path, why, err);
+	}
 	*access_key = *secret_key = NULL;
 	while (fgets(line, sizeof(line), f)) {
 		struct str rest = str_from(line), name;
@@ -36,6 +68,14 @@ int client_keys(struct config *c, const char **access_key, const char **secret_k
 	}
 	fclose(f);
 	return *access_key && *secret_key ? 0 : error_set(err, "`%s` has no keys", path);
+}
+
+/* What libcurl could not do. */
+static int no_answer(const char *endpoint, CURLcode rc, struct error *err)
+{
+	if (rc == CURLE_COULDNT_CONNECT)
+		return error_aws(err, CLIENT_DOWN, "Quern is not running: nothing answers at %s", endpoint);
+	return error_set(err, "%s: %s", endpoint, curl_easy_strerror(rc));
 }
 
 int client_new(struct config *c, struct client **out, struct error *err)
@@ -109,7 +149,7 @@ static long post(struct client *cl, const char *service, const char *target, jso
 	CURLcode rc = curl_easy_perform(cl->curl);
 	curl_slist_free_all(headers);
 	if (rc != CURLE_OK)
-		return error_set(err, "%s: %s", cl->endpoint, curl_easy_strerror(rc));
+		return no_answer(cl->endpoint, rc, err);
 	long status = 0;
 	curl_easy_getinfo(cl->curl, CURLINFO_RESPONSE_CODE, &status);
 	return status;
@@ -168,6 +208,6 @@ json_t *client_get(struct config *c, const char *path, struct error *err)
 	curl_easy_cleanup(curl);
 	if (rc == CURLE_OK)
 		return read_answer(status, buf_str(&body), err);
-	error_set(err, "%s: %s", config_endpoint(c), curl_easy_strerror(rc));
+	no_answer(config_endpoint(c), rc, err);
 	return NULL;
 }

@@ -7,8 +7,11 @@
 #include "base/buf.h"
 #include "cli/config.h"
 
+/* The error code when there is no daemon to ask. */
+#define CLIENT_DOWN "NotRunning"
+
 struct client;
-/* Reads the keys file; one keep-alive connection. *out owned. err says what to do when the daemon is down. */
+/* Finds the keys (client_keys); one keep-alive connection. *out owned. err is CLIENT_DOWN when there are none. */
 int client_new(struct config *c, struct client **out, struct error *err);
 void client_free(struct client *cl);
 /* One JSON-protocol call: service is the signing name ("sagemaker"), target the whole X-Amz-Target. Takes `in` (NULL =
@@ -36,7 +39,8 @@ int client_call_text(struct client *cl, const char *service, const char *target,
 /* An unsigned GET of one of the daemon's own pages ("/_quern/..."); owned JSON, or NULL with err. */
 json_t *client_get(struct config *c, const char *path, struct error *err);
 
-/* The keys of the credentials file, in the config's arena. */
+/* The keys of the credentials file, in the config's arena. Without that file (somebody else's Quern is used) those of
+ * the environment, when AWS_ENDPOINT_URL is there too; config_endpoint is then that one. Error: CLIENT_DOWN. */
 int client_keys(struct config *c, const char **access_key, const char **secret_key, struct error *err);
 
 #endif

@@ -3,6 +3,8 @@
 #ifndef QUERN_CLI_COMMANDS_H
 #define QUERN_CLI_COMMANDS_H
 
+#include <stdio.h>
+
 #include "cli/config.h"
 
 struct command {
@@ -12,6 +14,8 @@ struct command {
 	const char *more; /* of its own help; may be NULL */
 };
 extern const struct command commands[]; /* ends with a NULL name */
+/* NULL when there is none of that name. */
+const struct command *command_find(const char *name);
 
 int cli_up(struct config *c, int argc, char **argv);
 int cli_down(struct config *c, int argc, char **argv);
@@ -31,10 +35,14 @@ int cli_completion(struct config *c, int argc, char **argv);
 
 /* "quern: what happened: why" and, when given, "  try: <next command>" on stderr. Returns 1. */
 int fail(const char *next, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Wrong usage of a command: prints its usage line. Returns 2. */
-int usage(const char *command);
-
-/* Starts what is down (executor, daemon) and waits until the port answers. Used by up and demo scripts. */
-int up_start(struct config *c, bool quiet);
+/* The same for an error; when it says that the daemon is down, the next command is `quern up`. Returns 1. */
+int fail_error(const char *next, const struct error *err);
+/* Wrong usage of a command: says which argument is wrong (NULL: one is missing) and prints its usage line. Returns 2.
+ */
+int usage(const char *command, const char *wrong);
+/* The list of commands; the help of one; the answer to a command that does not exist, which returns 2. */
+void help_all(FILE *out);
+void help_one(const struct command *c);
+int help_unknown(const char *name);
 
 #endif

@@ -28,7 +28,7 @@ static const char *default_data_dir(struct arena *a)
 {
 	const char *home = getenv("HOME"), *xdg = getenv("XDG_DATA_HOME");
 	if (geteuid() == 0)
-		return "/var/lib/quern";
+		return CONFIG_ROOT_DIR;
 	if (xdg && xdg[0] == '/')
 		return arena_printf(a, "%s/quern", xdg);
 	return arena_printf(a, "%s/.local/share/quern", home ? home : "/tmp");
@@ -156,10 +156,21 @@ const char *config_path(struct config *c, const char *name)
 const char *config_endpoint(struct config *c)
 {
 	char text[256];
+	if (c->endpoint)
+		return c->endpoint;
 	int n = read_small(config_path(c, "run/endpoint"), text, sizeof(text));
 	if (n > 0)
 		return arena_strdup(&c->arena, str_trim(str_of(text, (size_t)n)));
 	return arena_printf(&c->arena, "http://%s:%u", c->bind, c->port);
+}
+
+int config_refuse_dir(struct config *c, struct error *err)
+{
+	return error_set(
+		err,
+		"the data directory `%s` belongs to another user: be that user, or choose one of your own with "
+		"--data or QUERN_HOME",
+		c->data_dir);
 }
 
 int config_pid(struct config *c, const char *name)

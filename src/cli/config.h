@@ -11,6 +11,8 @@
 #include "base/arena.h"
 #include "base/error.h"
 
+#define CONFIG_ROOT_DIR "/var/lib/quern"
+
 struct config {
 	struct arena arena;
 	const char *data_dir; /* QUERN_HOME; root: /var/lib/quern, else $XDG_DATA_HOME/quern or ~/.local/share/quern */
@@ -19,7 +21,8 @@ struct config {
 	uint16_t port;        /* QUERN_PORT, 4566 */
 	const char *region;   /* AWS_DEFAULT_REGION at first start is not used: us-east-1 unless configured */
 	const char *account;
-	const char *runtime; /* "crun", "runc" or NULL */
+	const char *endpoint; /* of somebody else's Quern, whose environment we have (client_keys); else NULL */
+	const char *runtime;  /* "crun", "runc" or NULL */
 	const char *
 		cdi_dirs; /* QUERN_CDI_DIRS: where GPUs are described, separated by ':'; NULL = /etc/cdi:/var/run/cdi */
 	int uid, gid;     /* of the daemon when started by root; -1: do not change */
@@ -33,8 +36,10 @@ struct config {
 int config_load(struct config *c, const char *data_dir_flag, struct error *err);
 /* "<data>/<name>" in the config's arena. */
 const char *config_path(struct config *c, const char *name);
-/* "http://127.0.0.1:4566" of the running daemon (run/endpoint), or of the configuration. */
+/* "http://127.0.0.1:4566" of the running daemon (run/endpoint), of `endpoint`, or of the configuration. */
 const char *config_endpoint(struct config *c);
+/* The error of somebody who may not enter the data directory. Returns -1. */
+int config_refuse_dir(struct config *c, struct error *err);
 /* The pid in a pid file when that process lives and is a quern, else 0. */
 int config_pid(struct config *c, const char *name);
 

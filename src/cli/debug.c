@@ -101,7 +101,7 @@ static int open_shell(struct config *c, const char *name, const char *container,
 			       : fail("quern debug", "nothing is kept of `%s`%s", name,
 				      task ? ": it runs, or it did not fail" : "");
 	int rc = task_debug(c->data_dir, task, container, *command ? command : shell, &err);
-	return rc < 0 ? fail(NULL, "%s", error_text(&err)) : rc;
+	return rc < 0 ? fail_error(NULL, &err) : rc;
 }
 
 int cli_debug(struct config *c, int argc, char **argv)
@@ -117,7 +117,7 @@ int cli_debug(struct config *c, int argc, char **argv)
 		else if (!strcmp(argv[i], "--names")) /* for completion */
 			return find_print_tasks(c, true), 0;
 		else if (argv[i][0] == '-' || n == 2)
-			return usage("debug");
+			return usage("debug", argv[i]);
 		else
 			names[n++] = argv[i];
 	}
@@ -127,11 +127,11 @@ int cli_debug(struct config *c, int argc, char **argv)
 	if (n == 2) {
 		struct client *cl = NULL;
 		if (client_new(c, &cl, &err) < 0)
-			return fail("quern up", "%s", error_text(&err));
+			return fail_error(NULL, &err);
 		names[0] = find_step_task(cl, c, names[0], names[1], &err);
 		client_free(cl);
 		if (!names[0])
-			return fail("quern ps -a", "%s", error_text(&err));
+			return fail_error("quern ps -a", &err);
 	}
 	return open_shell(c, names[0], container, command);
 }

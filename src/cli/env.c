@@ -18,9 +18,13 @@ struct variable {
 	const char *name, *value;
 };
 
-/* Set-up A: with a default bucket the SDK makes no STS call. */
+/* Set-up A: with a default bucket the SDK makes no STS call. NULL when the file would be out of the user's reach: with
+ * somebody else's keys, or for who asked root (sudo quern env) - root's data directory is closed. */
 static const char *sdk_config(struct config *c)
 {
+	const char *sudo_uid = getenv("SUDO_UID");
+	if (c->endpoint || (c->uid >= 0 && sudo_uid && strcmp(sudo_uid, "0") != 0))
+		return NULL;
 	const char *path = config_path(c, "run/sagemaker-config.yaml");
 	FILE *f = fopen(path, "we");
 	if (!f)
@@ -42,6 +46,12 @@ static const char aws_function[] =
 	" *) command aws ${AWS_ENDPOINT_URL:+--endpoint-url \"$AWS_ENDPOINT_URL\"} \"$@\" ;; esac; }\n"
 	"\tif [ -n \"${BASH_VERSION-}\" ]; then export -f aws; fi\n"
 	"fi";
+
+static const char aws_function_fish[] =
+	"if command -q aws;\n"
+	"\tfunction aws; if string match -q -- '--endpoint-url*' $argv; command aws $argv;"
+	" else; command aws --endpoint-url $AWS_ENDPOINT_URL $argv; end; end;\n"
+	"end;";
 
 static int collect(struct config *c, struct variable *v, struct error *err)
 {
@@ -65,6 +75,50 @@ static int collect(struct config *c, struct variable *v, struct error *err)
 	return n;
 }
 
+/* In single quotes, for sh, bash, zsh and fish alike: ' cannot stand within them. */
+static void put_quoted(const char *text)
+{
+	putchar('\'');
+	for (; *text; text++)
+		if (*text == '\'')
+			fputs("'\\''", stdout);
+		else
+			putchar(*text);
+	putchar('\'');
+}
+
+static void print_sh(const struct variable *v, int n)
+{
+	for (int i = 0; i < n; i++) {
+		printf("export %s=", v[i].name);
+		put_quoted(v[i].value);
+		putchar('\n');
+	}
+	puts("unset AWS_SESSION_TOKEN AWS_PROFILE");
+	puts(aws_function);
+}
+
+static void print_fish(const struct variable *v, int n)
+{
+	for (int i = 0; i < n; i++) {
+		printf("set -gx %s ", v[i].name);
+		put_quoted(v[i].value);
+		puts(";");
+	}
+	puts("set -e AWS_SESSION_TOKEN;\nset -e AWS_PROFILE;");
+	puts(aws_function_fish);
+}
+
+static int print_json(const struct variable *v, int n)
+{
+	CLEANUP_JSON json_t *doc = json_object();
+	for (int i = 0; i < n; i++)
+		json_set_text(doc, v[i].name, v[i].value);
+	json_dumpf(doc, stdout, JSON_INDENT(2));
+	putchar('\n');
+	return 0;
+}
+
 int cli_env(struct config *c, int argc, char **argv)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -76,28 +130,16 @@ int cli_env(struct config *c, int argc, char **argv)
 		else if (strcmp(argv[i], "--fish") == 0)
 			fish = true;
 		else
-			return usage("env");
+			return usage("env", argv[i]);
 	}
 	int n = collect(c, v, &err);
 	if (n < 0)
-		return fail("quern up", "%s", error_text(&err));
-	CLEANUP_JSON json_t *doc = json_object();
-	for (int i = 0; i < n; i++) {
-		if (c->json)
-			json_set_text(doc, v[i].name, v[i].value);
-		else if (fish)
-			printf("set -gx %s '%s'\n", v[i].name, v[i].value);
-		else
-			printf("export %s='%s'\n", v[i].name, v[i].value);
-	}
-	if (!fish && !c->json) {
-		puts("unset AWS_SESSION_TOKEN AWS_PROFILE");
-		puts(aws_function);
-	}
-	if (c->json) {
-		json_dumpf(doc, stdout, JSON_INDENT(2));
-		putchar('\n');
-	}
+		return fail_error(NULL, &err);
+	if (!c->endpoint && !config_pid(c, "run/serve.pid"))
+		fprintf(stderr, "quern: Quern is not running; the environment is good once it is\n  try: quern up\n");
+	if (c->json)
+		return print_json(v, n);
+	(fish ? print_fish : print_sh)(v, n);
 	return 0;
 }
 
@@ -112,10 +154,14 @@ int cli_run(struct config *c, int argc, char **argv)
 		at += 2;
 	}
 	if (at >= argc)
-		return usage("run");
+		return usage("run", NULL);
+	if (argv[at][0] == '-' && strcmp(argv[at], "-m") != 0 && strcmp(argv[at], "-c") != 0)
+		return usage("run", argv[at]);
+	if (argv[at][0] != '-' && access(argv[at], R_OK) < 0)
+		return fail(NULL, "run `%s`: %s", argv[at], strerror(errno));
 	int n = collect(c, v, &err);
 	if (n < 0)
-		return fail("quern up", "%s", error_text(&err));
+		return fail_error(NULL, &err);
 	for (int i = 0; i < n; i++)
 		setenv(v[i].name, v[i].value, 1);
 	unsetenv("AWS_SESSION_TOKEN");
@@ -124,5 +170,5 @@ int cli_run(struct config *c, int argc, char **argv)
 	       arena_printf(&c->arena, "%s/python%s%s", c->libexec, path && *path ? ":" : "", path ? path : ""), 1);
 	argv[at - 1] = (char *)python;
 	execvp(python, argv + at - 1);
-	return fail(NULL, "run `%s`: %s", python, strerror(errno));
+	return fail("quern run --python PYTHON SCRIPT", "run `%s`: %s", python, strerror(errno));
 }

@@ -39,7 +39,7 @@ static int read_target(struct config *c, const char *wanted, struct target *out)
 	if (!task || !state)
 		return fail("sudo quern exec …", "the state of task %s cannot be read", out->task);
 	if (!phase || !strcmp(phase, "stopped"))
-		return fail(NULL, "task %s is %s", out->task, phase ? phase : "unknown");
+		return fail("quern debug", "task %s is %s", out->task, phase ? phase : "unknown");
 	out->supervisor = json_get_int(state, "pid", 0);
 	out->runtime = runtime ? arena_strdup(&c->arena, str_from(runtime)) : NULL;
 	out->crun = json_get_bool(options, "crun", false);
@@ -128,11 +128,11 @@ int cli_exec(struct config *c, int argc, char **argv)
 	opterr = 0; /* usage() says it */
 	while ((option = getopt(argc, argv, "+c:")) != -1) {
 		if (option != 'c')
-			return usage("exec");
+			return usage("exec", argv[optind < argc && argv[optind][0] == '-' ? optind : optind - 1]);
 		container = optarg;
 	}
 	if (optind >= argc)
-		return usage("exec");
+		return usage("exec", NULL);
 	const char *arg = argv[optind++];
 	if (optind + 1 < argc && !strcmp(argv[optind], "-c")) {
 		container = argv[optind + 1];
@@ -141,8 +141,10 @@ int cli_exec(struct config *c, int argc, char **argv)
 	if (optind < argc && !strcmp(argv[optind], "--"))
 		optind++;
 	t.task = find_task(c, arg);
+	if (!t.task && access(config_path(c, "tasks/.exec"), X_OK) < 0 && errno == EACCES)
+		return fail("sudo quern exec …", "the directories of tasks cannot be read");
 	if (!t.task)
-		return fail("aws ecs list-tasks", "no task %s runs here", arg);
+		return fail("quern ps", "no task or job `%s` runs here", arg);
 	int rc = read_target(c, container, &t);
 	return rc ? rc : run(c, &t, optind < argc ? argv + optind : (char **)shell);
 }

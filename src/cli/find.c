@@ -49,6 +49,23 @@ const char *find_task(struct config *c, const char *arg)
 	return find_by_owner(c, id);
 }
 
+static bool is_running(struct config *c, const char *task)
+{
+	CLEANUP_JSON json_t *state = find_task_file(c, task, "state.json");
+	return state && !str_eqz(json_get_str(state, "phase"), "stopped");
+}
+
+size_t find_count_running(struct config *c)
+{
+	size_t n = 0;
+	DIR *d = opendir(config_path(c, "tasks"));
+	for (struct dirent *entry; d && (entry = readdir(d));)
+		n += entry->d_name[0] != '.' && is_running(c, entry->d_name);
+	if (d)
+		closedir(d);
+	return n;
+}
+
 void find_print_tasks(struct config *c, bool kept)
 {
 	DIR *d = opendir(config_path(c, "tasks"));
@@ -56,10 +73,9 @@ void find_print_tasks(struct config *c, bool kept)
 		const char *mark = config_path(c, arena_printf(&c->arena, "tasks/%s/exec/kept", entry->d_name));
 		if (entry->d_name[0] == '.' || (kept && access(mark, F_OK) < 0))
 			continue;
-		CLEANUP_JSON json_t *task = find_task_file(c, entry->d_name, "task.json"),
-				    *state = find_task_file(c, entry->d_name, "state.json");
+		CLEANUP_JSON json_t *task = find_task_file(c, entry->d_name, "task.json");
 		const char *owner = json_get_text(task, "owner"), *slash = owner ? strrchr(owner, '/') : NULL;
-		if (slash && (kept || (state && !str_eqz(json_get_str(state, "phase"), "stopped"))))
+		if (slash && (kept || is_running(c, entry->d_name)))
 			puts(slash + 1);
 	}
 	if (d)

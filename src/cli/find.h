@@ -7,6 +7,8 @@
 /* The directory's name below tasks/ for an ECS task (id or ARN), a SageMaker job (name or ARN) or a directory's name;
  * of several runs of one job the newest. NULL when there is none. Reads what only the executor's user may read. */
 const char *find_task(struct config *c, const char *arg);
+/* How many tasks run, as far as their directories may be read. */
+size_t find_count_running(struct config *c);
 /* Prints what find_task takes for every task, one a line: those that run, or those that are kept (quern debug). */
 void find_print_tasks(struct config *c, bool kept);
 /* {"spec","options",...} of a task: its task.json or state.json; owned, or NULL. */

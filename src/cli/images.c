@@ -32,6 +32,7 @@ struct build {
 	struct config *config;
 	struct arena *a;
 	const char *repository, *tag;
+	const char *wrong;               /* the argument that parse_build does not take; NULL: one is missing */
 	const char **layers[MAX_LAYERS]; /* of package names */
 	size_t nlayers, nadds, nexcludes, nwithout;
 	const char *adds[MAX_WORDS], *excludes[MAX_WORDS],
@@ -105,7 +106,11 @@ static int parse_build(struct build *b, int argc, char **argv)
 		if (strcmp(argv[i], "--packages") == 0) {
 			if (take_packages(b, argc, argv, &i) < 0)
 				return -1;
-		} else if (i + 1 >= argc || take_option(b, argv[i], argv[i + 1]) < 0) {
+		} else if (i + 1 >= argc || strncmp(argv[i], "--", 2) != 0) {
+			b->wrong = argv[i];
+			return -1;
+		} else if (take_option(b, argv[i], argv[i + 1]) < 0) {
+			b->wrong = arena_printf(b->a, "%s %s", argv[i], argv[i + 1]);
 			return -1;
 		} else {
 			i++;
@@ -333,8 +338,10 @@ static int images_build(struct config *c, int argc, char **argv)
 	json_decref(b.manifest_layers);
 	json_decref(b.diff_ids);
 	if (!good)
-		return usage("images");
-	return rc < 0 ? fail(NULL, "build image `%s`: %s", argv[1], error_text(&err)) : 0;
+		return usage("images", b.wrong);
+	if (rc < 0)
+		error_wrap(&err, "build image `%s`", argv[1]);
+	return rc < 0 ? fail_error(NULL, &err) : 0;
 }
 
 /* ---- list ---- */
@@ -404,7 +411,7 @@ static int images_list(struct config *c)
 		rc = collect_images(cl, all, &err);
 	client_free(cl);
 	if (rc < 0)
-		return fail("quern up", "%s", error_text(&err));
+		return fail_error(NULL, &err);
 	if (c->json) {
 		json_dumpf(all, stdout, JSON_INDENT(2));
 		putchar('\n');
@@ -452,7 +459,7 @@ static int images_prune(struct config *c, bool all, bool dry)
 		rc = registry_prune(c, cl, all, dry, &done, &err);
 	client_free(cl);
 	if (rc < 0)
-		return fail("quern up", "%s", error_text(&err));
+		return fail_error(NULL, &err);
 	if (c->json) {
 		json_dumpf(done, stdout, JSON_INDENT(2));
 		putchar('\n');
@@ -482,5 +489,7 @@ int cli_images(struct config *c, int argc, char **argv)
 		return images_prune(c, all, dry);
 	if (kept > 2 && strcmp(argv[1], "build") == 0)
 		return images_build(c, kept - 1, argv + 1);
-	return usage("images");
+	return usage("images", kept > 1 && strcmp(argv[1], "build") != 0
+				       ? argv[kept > 2 && (prune || strcmp(argv[1], "list") == 0) ? 2 : 1]
+				       : NULL);
 }

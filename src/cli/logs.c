@@ -102,19 +102,19 @@ int cli_logs(struct config *c, int argc, char **argv)
 		if (strcmp(argv[i], "-f") == 0 || strcmp(argv[i], "--follow") == 0)
 			keep_on = true;
 		else if (argv[i][0] == '-' || f.step)
-			return usage("logs");
+			return usage("logs", argv[i]);
 		else if (!execution)
 			execution = argv[i];
 		else
 			f.step = argv[i];
 	}
 	if (!execution)
-		return usage("logs");
+		return usage("logs", NULL);
 	int rc = 0;
 	if (client_new(c, &f.client, &err) < 0)
-		rc = fail("quern up", "%s", error_text(&err));
+		rc = fail_error(NULL, &err);
 	else if (log_source_find(&f, execution, &err) < 0 || follow(&f, keep_on, &err) < 0)
-		rc = fail("quern ps -a", "%s", error_text(&err));
+		rc = fail_error("quern ps -a", &err);
 	client_free(f.client);
 	return rc;
 }

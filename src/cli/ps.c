@@ -190,18 +190,24 @@ int cli_ps(struct config *c, int argc, char **argv)
 	CLEANUP_JSON json_t *objects = json_array();
 	struct list l = { .config = c, .objects = objects };
 	int rc = 0;
+	bool names = false; /* for completion: the first column alone */
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "-a") == 0 || strcmp(argv[i], "--all") == 0)
 			l.all = true;
 		else if (strcmp(argv[i], "--json") == 0)
 			c->json = true;
+		else if (strcmp(argv[i], "--names") == 0)
+			names = l.all = true;
 		else
-			return usage("ps");
+			return usage("ps", argv[i]);
 	}
 	table_init(&l.table, &c->arena, c->color, headings);
 	if (client_new(c, &l.client, &err) < 0 || add_pipelines(&l, &err) < 0 || add_machines(&l, &err) < 0 ||
 	    add_tasks(&l, &err) < 0) {
-		rc = fail("quern up", "%s", error_text(&err));
+		rc = fail_error(NULL, &err);
+	} else if (names) {
+		for (size_t i = 1; i < l.table.rows; i++) /* after the headings */
+			puts(l.table.cells[i * (size_t)l.table.columns]);
 	} else if (c->json) {
 		json_dumpf(objects, stdout, JSON_INDENT(2));
 		putchar('\n');

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "cli/commands.h"
+#include "cli/find.h"
 #include "cli/serve.h"
 #include "task/task.h"
 
@@ -44,6 +45,8 @@ static int make_data_dir(struct config *c, struct error *err)
 			return error_errno(err, errno, "make directory `%s`", path);
 		*p = '/';
 	}
+	if (c->uid < 0 && mkdir(c->data_dir, 0700) < 0 && access(c->data_dir, W_OK | X_OK) < 0 && errno == EACCES)
+		return config_refuse_dir(c, err);
 	if (make_dir(c->data_dir, 0700, c->uid, c->gid, err) < 0)
 		return -1;
 	return make_dir(config_path(c, "run"), 0755, c->uid, c->gid, err);
@@ -181,67 +184,38 @@ static int start_daemon(struct config *c, struct error *err)
 	return rc;
 }
 
-static int parse_up(struct config *c, int argc, char **argv, bool *foreground)
+/* Options of `up`; those of a running Quern cannot be changed. */
+struct up_options {
+	bool foreground, port, bind, other;
+};
+
+static int parse_up(struct config *c, int argc, char **argv, struct up_options *given)
 {
 	for (int i = 1; i < argc; i++) {
 		int64_t port;
 		if (strcmp(argv[i], "--foreground") == 0) {
-			*foreground = true;
+			given->foreground = true;
 		} else if (strcmp(argv[i], "--port") == 0 && i + 1 < argc) {
 			if (!str_to_i64(str_from(argv[++i]), &port) || port < 1 || port > 65535)
 				return fail(NULL, "--port %s: a port is a number from 1 to 65535", argv[i]) + 1;
 			c->port = (uint16_t)port;
+			given->port = true;
 		} else if (strcmp(argv[i], "--wait-scale") == 0 && i + 1 < argc) {
 			if (!str_to_double(str_from(argv[++i]), &c->wait_scale) || c->wait_scale <= 0)
 				return fail(NULL, "--wait-scale %s: a positive number is expected", argv[i]) + 1;
+			given->other = true;
 		} else if (strcmp(argv[i], "--execution-days") == 0 && i + 1 < argc) {
 			if (!str_to_double(str_from(argv[++i]), &c->execution_days) || c->execution_days <= 0 ||
 			    c->execution_days > 36500)
 				return fail(NULL, "--execution-days %s: days up to 36500 are expected", argv[i]) + 1;
+			given->other = true;
 		} else if (strcmp(argv[i], "--bind") == 0 && i + 1 < argc) {
 			c->bind = argv[++i];
+			given->bind = true;
 		} else {
-			return usage("up");
+			return usage("up", argv[i]);
 		}
 	}
-	return 0;
-}
-
-int up_start(struct config *c, bool quiet)
-{
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	if (config_pid(c, "run/serve.pid") && config_pid(c, "run/executor.pid")) {
-		if (!quiet)
-			fprintf(stderr, "Quern is up already at %s.\n", config_endpoint(c));
-		return 0;
-	}
-	if (make_data_dir(c, &err) < 0)
-		return fail("quern --data DIRECTORY up", "%s", error_text(&err));
-	if (start_executor(c, &err) < 0)
-		return fail("quern doctor", "%s", error_text(&err));
-	if (!config_pid(c, "run/serve.pid") && start_daemon(c, &err) < 0)
-		return fail(arena_printf(&c->arena, "less %s", config_path(c, "run/serve.log")), "%s",
-			    error_text(&err));
-	return 0;
-}
-
-int cli_up(struct config *c, int argc, char **argv)
-{
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	bool foreground = false;
-	int rc = parse_up(c, argc, argv, &foreground);
-	if (rc != 0)
-		return rc;
-	if (foreground) {
-		if (make_data_dir(c, &err) < 0 || start_executor(c, &err) < 0 || drop_privileges(c, &err) < 0)
-			return fail("quern doctor", "%s", error_text(&err));
-		return serve_main(c, -1);
-	}
-	rc = up_start(c, false);
-	if (rc != 0)
-		return rc;
-	printf("endpoint     %s\ncredentials  %s\nenvironment  eval \"$(quern env)\"\n", config_endpoint(c),
-	       config_path(c, "credentials"));
 	return 0;
 }
 
@@ -273,11 +247,85 @@ static bool stop_process(int pid)
 	return false;
 }
 
+/* The command that helps when the daemon did not start. */
+static const char *next_of_failure(struct config *c, const struct error *err)
+{
+	const char *text = error_text(err);
+	if (strstr(text, strerror(EADDRINUSE)))
+		return arena_printf(&c->arena, "quern up --port %u (ss -ltnp says which program has port %u)",
+				    c->port < 65535 ? c->port + 1u : 4566, c->port);
+	if (strstr(text, strerror(ENOSPC)) || strstr(text, "disk is full"))
+		return arena_printf(&c->arena, "df -h %s", c->data_dir);
+	if (strstr(text, "--data"))
+		return "quern --data DIRECTORY up";
+	return arena_printf(&c->arena, "less %s", config_path(c, "run/serve.log"));
+}
+
+/* Already up: what was asked for must be what runs. */
+static int stay_up(struct config *c, const struct up_options *given)
+{
+	const char *endpoint = config_endpoint(c), *colon = strrchr(endpoint, ':');
+	int64_t port = 0;
+	if (colon)
+		str_to_i64(str_from(colon + 1), &port);
+	if ((given->port && port != c->port) ||
+	    (given->bind && strcmp(c->bind, "0.0.0.0") != 0 && !strstr(endpoint, c->bind)) || given->other ||
+	    given->foreground)
+		return fail("quern down, then quern up with these options",
+			    "Quern is up already at %s, and its options cannot be changed while it runs", endpoint);
+	fprintf(stderr, "Quern is up already at %s.\n", endpoint);
+	return 0;
+}
+
+/* Starts what is down (executor, daemon) and waits until the port answers. */
+static int start_all(struct config *c)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	if (make_data_dir(c, &err) < 0)
+		return fail("quern --data DIRECTORY up", "%s", error_text(&err));
+	int before = config_pid(c, "run/executor.pid"), executor;
+	if (start_executor(c, &err) < 0)
+		return fail("quern doctor", "%s", error_text(&err));
+	if (config_pid(c, "run/serve.pid") || start_daemon(c, &err) == 0)
+		return 0;
+	if (!before && (executor = config_pid(c, "run/executor.pid"))) { /* nothing of a failed start stays */
+		stop_process(executor);
+		unlink(config_path(c, "run/executor.pid"));
+	}
+	return fail(next_of_failure(c, &err), "%s", error_text(&err));
+}
+
+int cli_up(struct config *c, int argc, char **argv)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct up_options given = { 0 };
+	int rc = parse_up(c, argc, argv, &given);
+	if (rc != 0)
+		return rc;
+	bool up = config_pid(c, "run/serve.pid") && config_pid(c, "run/executor.pid");
+	if (given.foreground && !up) {
+		if (make_data_dir(c, &err) < 0 || start_executor(c, &err) < 0 || drop_privileges(c, &err) < 0)
+			return fail("quern doctor", "%s", error_text(&err));
+		return serve_main(c, -1);
+	}
+	rc = up ? stay_up(c, &given) : start_all(c);
+	if (rc != 0)
+		return rc;
+	printf("endpoint     %s\ncredentials  %s\nenvironment  eval \"$(quern env)\"\n", config_endpoint(c),
+	       config_path(c, "credentials"));
+	return 0;
+}
+
 int cli_down(struct config *c, int argc, char **argv)
 {
 	if (argc > 1)
-		return usage("down");
+		return usage("down", argv[1]);
 	int serve = config_pid(c, "run/serve.pid"), executor = config_pid(c, "run/executor.pid");
+	if (access(c->data_dir, X_OK) < 0 && errno == EACCES) {
+		CLEANUP_ERROR struct error err = ERROR_INIT;
+		config_refuse_dir(c, &err);
+		return fail(NULL, "%s", error_text(&err));
+	}
 	if (!serve && !executor) {
 		fputs("Quern is not running.\n", stderr);
 		return 0;
@@ -290,14 +338,20 @@ int cli_down(struct config *c, int argc, char **argv)
 	unlink(config_path(c, "run/serve.pid"));
 	unlink(config_path(c, "run/executor.pid"));
 	unlink(config_path(c, "run/endpoint"));
+	size_t tasks = find_count_running(c);
+	if (tasks)
+		fprintf(stderr, "Quern is stopped; %zu running task%s on, to be found again by the next quern up.\n",
+			tasks, tasks == 1 ? " goes" : "s go");
+	else
+		fputs("Quern is stopped.\n", stderr);
 	return 0;
 }
 
 int cli_serve(struct config *c, int argc, char **argv)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	bool foreground = true;
-	int rc = parse_up(c, argc, argv, &foreground);
+	struct up_options given = { 0 };
+	int rc = parse_up(c, argc, argv, &given);
 	if (rc != 0)
 		return rc;
 	if (make_data_dir(c, &err) < 0 || drop_privileges(c, &err) < 0)
@@ -308,8 +362,8 @@ int cli_serve(struct config *c, int argc, char **argv)
 int cli_executor(struct config *c, int argc, char **argv)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	bool foreground = true;
-	int rc = parse_up(c, argc, argv, &foreground);
+	struct up_options given = { 0 };
+	int rc = parse_up(c, argc, argv, &given);
 	if (rc != 0)
 		return rc;
 	if (make_data_dir(c, &err) < 0 || write_pid(config_path(c, "run/executor.pid"), getpid(), &err) < 0)
@@ -319,5 +373,5 @@ int cli_executor(struct config *c, int argc, char **argv)
 
 int cli_task(struct config *c, int argc, char **argv)
 {
-	return argc == 2 ? supervisor_main(argv[1]) : usage("task");
+	return argc == 2 ? supervisor_main(argv[1]) : usage("task", NULL);
 }

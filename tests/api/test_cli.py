@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from api import helpers
-from api.daemon import Quern, program
+from api.daemon import Quern, free_port, program
 from api.test_ecs import awslogs, container, register, run, running
 from api.test_lambda import create
 
@@ -29,15 +29,34 @@ def test_help(quern):
         assert text.startswith(f"usage: quern {name}") and len(text.split("\n\n")[1]) > 10, text
 
 
+def test_help_of_one_command(quern):
+    assert quern.cli("help", "logs").stdout == quern.cli("logs", "--help").stdout
+    assert quern.cli("help").stdout == quern.cli("--help").stdout
+    assert quern.cli("help", "lgos", check=False).returncode == 2
+
+
 def test_refusals(quern):
-    unknown = quern.cli("pss", check=False)
-    assert (unknown.returncode, unknown.stdout) == (2, "")
-    assert "`pss`" in unknown.stderr and "try: quern --help" in unknown.stderr
-    for name in ("ps", "logs", "exec", "env", "doctor", "api", "completion", "up"):
+    for typed, meant in (("pss", "ps"), ("lgos", "logs"), ("dwon", "down"), ("image", "images")):
+        unknown = quern.cli(typed, check=False)
+        assert (unknown.returncode, unknown.stdout) == (2, "")
+        assert f"`{typed}`; did you mean `quern {meant}`?" in unknown.stderr and "try: quern --help" in unknown.stderr, unknown
+    unknown = quern.cli("frobnicate", check=False)
+    assert unknown.returncode == 2 and "`frobnicate`" in unknown.stderr and "did you mean" not in unknown.stderr
+    for name in ("ps", "logs", "exec", "env", "doctor", "api", "completion", "up", "down", "run", "debug", "images"):
         refused = quern.cli(name, "--no-such-option", check=False)
-        assert refused.returncode == 2 and refused.stdout == "" and refused.stderr.startswith("usage: quern " + name), (name, refused)
+        assert refused.returncode == 2 and refused.stdout == "", (name, refused)
+        assert "--no-such-option" in refused.stderr and f"usage: quern {name}" in refused.stderr and f"try: quern {name} --help" in refused.stderr, (name, refused)
+    for name in ("logs", "exec", "run", "completion", "images"):
+        missing = quern.cli(name, check=False)
+        assert missing.returncode == 2 and missing.stderr.startswith(f"usage: quern {name}"), (name, missing)
+    for args, told in ((["--data"], "--data wants a directory"), (["--dta", "/x", "ps"], "no option `--dta`"),
+                       (["up", "--port", "x"], "a port is a number"), (["images", "build", "my/image:1", "--add", "x"], "`--add x`")):
+        wrong = quern.cli(*args, check=False)
+        assert wrong.returncode == 2 and told in wrong.stderr, (args, wrong)
     missing = quern.cli("logs", "nothing-of-this-name", check=False)
     assert missing.returncode == 1 and "nothing-of-this-name" in missing.stderr and "try: quern ps -a" in missing.stderr
+    missing = quern.cli("run", "/no/such/script.py", check=False)
+    assert missing.returncode == 1 and "/no/such/script.py" in missing.stderr and "No such file" in missing.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whose programs the daemon's user cannot reach")
@@ -64,16 +83,70 @@ def test_installed_where_only_root_may_go():
 
 
 def test_without_a_daemon(quern, tmp_path):
-    env = dict(quern.own, QUERN_HOME=str(tmp_path))
-    for args in (["ps"], ["logs", "x"]):
-        refused = quern.cli(*args, check=False, env=env)
-        assert refused.returncode == 1 and refused.stdout == "" and "try: quern up" in refused.stderr, refused
+    never = {name: value for name, value in quern.own.items() if not name.startswith("AWS_")}
+    never["QUERN_HOME"] = str(tmp_path / "never")
+    down = dict(never, QUERN_HOME=str(tmp_path / "down"), QUERN_PORT=str(free_port()))
+    (tmp_path / "down").mkdir()
+    (tmp_path / "down" / "credentials").write_text("[default]\naws_access_key_id = AKIA\naws_secret_access_key = s\n")
+    for args in (["ps"], ["logs", "x"], ["images", "list"]):
+        refused = quern.cli(*args, check=False, env=never)
+        assert refused.returncode == 1 and refused.stdout == "" and "never started" in refused.stderr and "try: quern up" in refused.stderr, refused
+        refused = quern.cli(*args, check=False, env=down)
+        assert refused.returncode == 1 and refused.stdout == "" and "is not running" in refused.stderr and "try: quern up" in refused.stderr, refused
+    told = quern.cli("env", env=down)
+    assert "AKIA" in told.stdout and "not running" in told.stderr
+
+
+def test_up_twice(quern):
+    again = quern.cli("up")
+    assert f"up already at {quern.endpoint}" in again.stderr
+    assert quern.cli("up", "--port", str(quern.port)).returncode == 0
+    other = quern.cli("up", "--port", str(free_port()), check=False)
+    assert other.returncode == 1 and quern.endpoint in other.stderr and "try: quern down" in other.stderr
+
+
+def test_port_taken(quern):
+    """The refusal names the port and another one, and nothing of the failed start stays."""
+    home = tempfile.mkdtemp(prefix="quern-test-", dir="/tmp")
+    os.chmod(home, 0o755)
+    taken = quern.cli("up", check=False, env=dict(quern.own, QUERN_HOME=home))
+    assert taken.returncode == 1 and f"port {quern.port}" in taken.stderr and "try: quern up --port" in taken.stderr, taken
+    assert not [name for name in os.listdir(os.path.join(home, "run")) if name.endswith(".pid")]
+    shutil.rmtree(home)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+def test_data_directory_of_another_user(quern):
+    """Somebody else is told whose it is, and gets in with the environment that the owner gives."""
+    place = tempfile.mkdtemp(dir="/tmp")
+    os.chmod(place, 0o755)
+    shutil.copy(program(), os.path.join(place, "quern"))
+    stranger = {"PATH": os.environ["PATH"], "QUERN_HOME": quern.home, "HOME": place, "NO_COLOR": "1"}
+
+    def cli(*args, **env):
+        return subprocess.run([os.path.join(place, "quern"), *args], env={**stranger, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              user=12345, group=12345, extra_groups=[], cwd="/", timeout=60)
+
+    closed = os.path.join(quern.home, "closed")
+    os.mkdir(closed, 0o700)
+    for args in (["up"], ["down"], ["ps"], ["env"]):
+        refused = cli(*args, QUERN_HOME=closed)
+        assert refused.returncode == 1 and "belongs to another user" in refused.stderr, (args, refused)
+    keys = {name: value for name, value in quern.env.items() if name.startswith("AWS_")}
+    assert cli("ps", "-a", **keys, QUERN_HOME=closed).stdout.startswith("ID ")
+    assert cli("ps", "-a", **keys, QUERN_HOME=os.path.join(place, "none")).stdout.startswith("ID ")
+    assert "SAGEMAKER_USER_CONFIG_OVERRIDE" not in json.loads(cli("env", "--json", **keys, QUERN_HOME=closed).stdout)
+    given = quern.cli("env", "--json", env=dict(quern.own, SUDO_UID="12345")).stdout
+    assert "SAGEMAKER_USER_CONFIG_OVERRIDE" not in json.loads(given) and quern.env["AWS_ACCESS_KEY_ID"] in given
+    os.rmdir(closed)
+    shutil.rmtree(place)
 
 
 def test_json(quern):
     assert json.loads(quern.cli("env", "--json").stdout)["AWS_ENDPOINT_URL"] == quern.endpoint
     assert isinstance(json.loads(quern.cli("ps", "-a", "--json").stdout), list)
-    assert json.loads(quern.cli("doctor", "--json", check=False).stdout)
+    checks = {one["check"]: one for one in json.loads(quern.cli("doctor", "--json", check=False).stdout)}
+    assert {"runtime", "cgroups", "disk", "jsonata"} <= set(checks) and all(one["ok"] or one["fix"] for one in checks.values()), checks
     assert json.loads(quern.cli("api", "--json").stdout)
 
 
@@ -151,15 +224,35 @@ def test_colours(quern, at_work):
     assert "\033" not in quern.cli("ps", env={k: v for k, v in quern.own.items() if k != "NO_COLOR"}).stdout
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_completion(quern, shell, tmp_path):
+COMPLETE = {
+    "bash": 'source "$1"; shift; COMP_WORDS=(quern "$@"); COMP_CWORD=$#; _quern; echo "${COMPREPLY[@]}"',
+    # the words that would be offered, without a line editor
+    "zsh": 'compdef() { :; }; _describe() { for one in $all; do print -rn -- "${one%%:*} "; done; }; _files() { print -n FILES; }\n'
+           'compadd() { shift; print -r -- $@; }; source "$1"; shift; words=(quern "$@"); CURRENT=$#words; _quern',
+    "fish": 'source $argv[1]; complete -C"quern $argv[2..]" | string replace -r "\\t.*" "" | string join " "',
+}
+
+
+@pytest.mark.parametrize("shell", sorted(COMPLETE))
+def test_completion(quern, at_work, shell, tmp_path):
     if not shutil.which(shell):
         pytest.skip(f"no {shell}")
     script = tmp_path / "completion"
     script.write_text(quern.cli("completion", shell).stdout)
     subprocess.run([shell, "-n", str(script)], check=True, timeout=30)
-    for name in commands(quern):
-        assert re.search(rf"\b{name}\b", script.read_text()), name
-    if shell == "bash":
-        asked = 'source "$1"; COMP_WORDS=(quern do); COMP_CWORD=1; _quern; echo "${COMPREPLY[@]}"'
-        assert subprocess.run(["bash", "-c", asked, "-", str(script)], capture_output=True, text=True, timeout=30).stdout.split() == ["down", "doctor"]
+
+    def offers(*words):
+        path = os.path.dirname(quern.program) + os.pathsep + os.environ["PATH"]
+        command = [shell, "-c", COMPLETE[shell], *(["-"] if shell != "fish" else []), str(script), *words]
+        env = dict(quern.own, PATH=path, HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path))
+        told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60, env=env).stdout.split()
+        return {word for word in told if word.startswith(words[-1])}
+
+    execution, task = at_work
+    assert set(commands(quern)) <= offers("")
+    assert offers("do") == {"down", "doctor"}
+    assert {"--port", "--bind", "--foreground"} <= offers("up", "--")
+    assert offers("images", "") >= {"list", "build", "prune"}
+    assert offers("completion", "") >= {"bash", "zsh", "fish"}
+    assert offers("logs", "") >= {execution, task}
+    assert task in offers("exec", "") or os.geteuid() != 0
