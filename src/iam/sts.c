@@ -71,6 +71,16 @@ static json_t *credentials_json(const struct iam_session *s)
 			 "SessionToken", s->token, "Expiration", iam_seconds(s->expires_ms));
 }
 
+/* arn:partition:service:region:account:resource, where Region and account may be empty. */
+static bool is_arn(struct str arn)
+{
+	struct str part[5];
+	for (int i = 0; i < 5; i++)
+		if (!str_split(&arn, ':', &part[i]))
+			return false;
+	return str_eqz(part[0], "arn") && part[1].len && part[2].len && arn.len;
+}
+
 static int op_assume_role(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct iam *i = iam_of(c);
@@ -80,7 +90,9 @@ static int op_assume_role(struct call *c, struct turn *t, json_t *in, json_t **o
 	struct str role = json_get_str(in, "RoleArn"), name = iam_role_name(i, role);
 	const char *session = json_get_text(in, "RoleSessionName");
 	int64_t duration_s = json_get_int(in, "DurationSeconds", 3600);
-	int rc = str_starts(role, STR("arn:")) && name.len ? iam_get_role(i, turn_db(t), a, name, &r, err) : 0;
+	if (!is_arn(role))
+		return error_aws(err, "ValidationError", "%.*s is invalid", STR_ARG(role));
+	int rc = name.len ? iam_get_role(i, turn_db(t), a, name, &r, err) : 0;
 	if (rc < 0)
 		return -1;
 	if (rc == 0 || !str_eqz(role, r.arn))

@@ -3,6 +3,8 @@
 
 #include "lambda/room.h"
 
+enum { MAX_NAME = 64 };
+
 /* A request with code: on a thread of the room. */
 struct change {
 	struct call *c;
@@ -185,11 +187,20 @@ static void change(struct call *c, json_t *in, int (*write)(struct change *, str
 	struct change *g = ARENA_NEW(c->arena, struct change);
 	struct lambda_name n;
 	*g = (struct change){ .c = c, .l = lambda_of(c), .in = in, .write = write };
-	if (lambda_name_read(c->arena, in, "FunctionName", &n, &err) < 0) {
+	if (lambda_name_read(lambda_of(c), c->arena, in, "FunctionName", &n, &err) < 0) {
 		wire_answer(c, -1, NULL, &err);
 		return;
 	}
 	g->name = n.name;
+	if (strlen(g->name) > MAX_NAME) {
+		lambda_invalid(
+			&err,
+			"1 validation error detected: Value '%.200s' at 'functionName' failed to satisfy constraint: "
+			"Member must have length less than or equal to %d",
+			g->name, MAX_NAME);
+		wire_answer(c, -1, NULL, &err);
+		return;
+	}
 	work_add(g->l->work, change_run, g);
 }
 
@@ -209,7 +220,7 @@ static int update_function_configuration(struct call *c, struct turn *t, json_t 
 {
 	struct lambda_name n;
 	struct lambda_version v;
-	if (lambda_name_read(c->arena, in, "FunctionName", &n, err) < 0 || lambda_check(in, err) < 0)
+	if (lambda_name_read(lambda_of(c), c->arena, in, "FunctionName", &n, err) < 0 || lambda_check(in, err) < 0)
 		return -1;
 	n.qualifier = NULL;
 	if (lambda_version_find(lambda_of(c), turn_db(t), c->arena, &n, &v, err) < 0 || check_revision(in, &v, err) < 0)
@@ -258,7 +269,7 @@ static int delete_function(struct call *c, struct turn *t, json_t *in, json_t **
 	struct lambda_name n;
 	struct lambda_version v;
 	struct lambda *l = lambda_of(c);
-	if (lambda_name_read(c->arena, in, "FunctionName", &n, err) < 0 ||
+	if (lambda_name_read(lambda_of(c), c->arena, in, "FunctionName", &n, err) < 0 ||
 	    lambda_version_find(l, turn_db(t), c->arena, &n, &v, err) < 0)
 		return -1;
 	if (n.qualifier && *v.version == '$')

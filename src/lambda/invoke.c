@@ -248,7 +248,7 @@ static int invoke(struct invoke *v, json_t *in, json_t **out, struct error *err)
 	struct arena *a = v->c->arena;
 	if (json_get(in, "DurableExecutionName") || json_get(in, "TenantId"))
 		return lambda_invalid(err, "Quern does not support durable executions and tenants of functions");
-	if (lambda_name_read(a, in, "FunctionName", &n, err) < 0)
+	if (lambda_name_read(v->l, a, in, "FunctionName", &n, err) < 0)
 		return -1;
 	struct db *db = store_read_begin(v->l->store, err);
 	if (!db)

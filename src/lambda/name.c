@@ -1,7 +1,21 @@
 /* name.c - how clients name functions, and the errors that have the name in them. */
 #include "lambda/room.h"
 
-int lambda_name_read(struct arena *a, json_t *in, const char *member, struct lambda_name *out, struct error *err)
+/* What stands before the name in an ARN, or in "account:function:name", is ours. */
+static int check_home(const struct lambda *l, const struct str *parts, size_t at, struct error *err)
+{
+	if (at >= 3 && !str_eqz(parts[at - 3], l->o.region))
+		return error_http(err, 404, "ResourceNotFoundException",
+				  "Functions from '%.*s' are not reachable in this region ('%s')",
+				  STR_ARG(parts[at - 3]), l->o.region);
+	if (at >= 2 && !str_eqz(parts[at - 2], l->o.account))
+		return error_http(err, 403, "AccessDeniedException", "The function is of another account: %.*s",
+				  STR_ARG(parts[at - 2]));
+	return 0;
+}
+
+int lambda_name_read(struct lambda *l, struct arena *a, json_t *in, const char *member, struct lambda_name *out,
+		     struct error *err)
 {
 	struct str rest = json_get_str(in, member), qualifier = json_get_str(in, "Qualifier"), piece, parts[9];
 	size_t n = 0, at = 0;
@@ -14,6 +28,8 @@ int lambda_name_read(struct arena *a, json_t *in, const char *member, struct lam
 	if (n == 0 || !parts[at].len || n > at + 2)
 		return lambda_invalid(err, "The function name `%.200s` is not valid",
 				      json_get_text(in, member) ? json_get_text(in, member) : "");
+	if (check_home(l, parts, at, err) < 0)
+		return -1;
 	*out = (struct lambda_name){ .name = arena_strdup(a, parts[at]) };
 	if (n == at + 2)
 		out->qualifier = arena_strdup(a, parts[at + 1]);

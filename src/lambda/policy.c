@@ -6,13 +6,15 @@
 #include "lambda/room.h"
 
 #define POLICY_SQL "SELECT policy FROM lambda_function WHERE name=?"
+enum { MAX_TAGS = 50 };
+
 #define TAGS_SQL "SELECT tags FROM lambda_function WHERE name=?"
 
 static int find_name(struct call *c, struct db *db, json_t *in, const char *member, struct lambda_name *n,
 		     struct error *err)
 {
 	struct lambda_version v;
-	if (lambda_name_read(c->arena, in, member, n, err) < 0)
+	if (lambda_name_read(lambda_of(c), c->arena, in, member, n, err) < 0)
 		return -1;
 	return lambda_version_find(lambda_of(c), db, c->arena, n, &v, err);
 }
@@ -73,6 +75,32 @@ static ptrdiff_t index_of(json_t *list, struct str sid)
 	return -1;
 }
 
+/* The policy document of some statements and its revision (arena). */
+static const char *policy_text(struct arena *a, json_t *list, const char **revision)
+{
+	CLEANUP_JSON json_t *shown =
+		json_pack("{s:s, s:s, s:O}", "Version", "2012-10-17", "Id", "default", "Statement", list);
+	struct str text = json_text(a, shown);
+	char hex[17];
+	uint64_t sum = hash_bytes(text.ptr, text.len);
+	hex_encode(hex, &sum, sizeof(sum));
+	*revision = arena_printf(a, "%s", hex);
+	return text.ptr;
+}
+
+/* A change may be wanted of one revision only. */
+static int check_policy_revision(struct call *c, const json_t *in, json_t *list, struct error *err)
+{
+	const char *wanted = json_get_text(in, "RevisionId"), *revision;
+	policy_text(c->arena, list, &revision);
+	return !wanted || strcmp(wanted, revision) == 0
+		       ? 0
+		       : error_http(
+				 err, 412, "PreconditionFailedException",
+				 "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy "
+				 "API to retrieve the latest Revision Id");
+}
+
 static int add_permission(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct lambda_name n;
@@ -87,6 +115,8 @@ static int add_permission(struct call *c, struct turn *t, json_t *in, json_t **o
 				       "The statement id (%s) provided already exists. Please provide a new statement "
 				       "id, or remove the existing statement.",
 				       json_get_text(in, "StatementId"));
+	if (check_policy_revision(c, in, list, err) < 0)
+		return -1;
 	s = make_statement(c, in, &n);
 	json_array_append_new(list, s);
 	*out = json_pack("{s:s}", "Statement", json_text(c->arena, s).ptr);
@@ -101,7 +131,6 @@ static int no_policy(struct error *err)
 static int get_policy(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 {
 	struct lambda_name n;
-	char revision[17];
 	if (find_name(c, db, in, "FunctionName", &n, err) < 0)
 		return -1;
 	CLEANUP_JSON json_t *policy = lambda_column(db, n.name, POLICY_SQL, err);
@@ -110,12 +139,8 @@ static int get_policy(struct call *c, struct db *db, json_t *in, json_t **out, s
 	json_t *list = statements(policy, n.qualifier ? n.qualifier : "");
 	if (!json_array_size(list))
 		return no_policy(err);
-	CLEANUP_JSON json_t *shown =
-		json_pack("{s:s, s:s, s:O}", "Version", "2012-10-17", "Id", "default", "Statement", list);
-	struct str text = json_text(c->arena, shown);
-	uint64_t sum = hash_bytes(text.ptr, text.len);
-	hex_encode(revision, &sum, sizeof(sum));
-	*out = json_pack("{s:s, s:s}", "Policy", text.ptr, "RevisionId", revision);
+	const char *revision, *text = policy_text(c->arena, list, &revision);
+	*out = json_pack("{s:s, s:s}", "Policy", text, "RevisionId", revision);
 	return 0;
 }
 
@@ -132,21 +157,38 @@ static int remove_permission(struct call *c, struct turn *t, json_t *in, json_t 
 	if (at < 0)
 		return error_http(err, 404, "ResourceNotFoundException",
 				  "Statement %s is not found in resource policy.", json_get_text(in, "StatementId"));
+	if (check_policy_revision(c, in, list, err) < 0)
+		return -1;
 	json_array_remove(list, (size_t)at);
 	return set_column(t, n.name, "UPDATE lambda_function SET policy=? WHERE name=?", policy, err);
 }
 
 /* ---- tags ---- */
 
+/* Tags are of functions. */
+static int find_tagged(struct call *c, struct db *db, json_t *in, struct lambda_name *n, struct error *err)
+{
+	if (lambda_name_read(lambda_of(c), c->arena, in, "Resource", n, err) < 0)
+		return -1;
+	if (n->qualifier)
+		return lambda_invalid(
+			err, "Tags on function aliases and versions are not supported. Please specify a function ARN.");
+	return find_name(c, db, in, "Resource", n, err);
+}
+
 static int tag_resource(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct lambda_name n;
-	if (find_name(c, turn_db(t), in, "Resource", &n, err) < 0)
+	if (find_tagged(c, turn_db(t), in, &n, err) < 0)
 		return -1;
 	CLEANUP_JSON json_t *tags = lambda_column(turn_db(t), n.name, TAGS_SQL, err);
 	if (!tags)
 		return -1;
 	json_object_update(tags, json_get(in, "Tags"));
+	if (!json_object_size(json_get(in, "Tags")))
+		return lambda_invalid(err, "An error occurred and the request cannot be processed.");
+	if (json_object_size(tags) > MAX_TAGS)
+		return lambda_invalid(err, "Number of tags exceeds resource tag limit.");
 	return set_column(t, n.name, "UPDATE lambda_function SET tags=? WHERE name=?", tags, err);
 }
 
@@ -155,7 +197,7 @@ static int untag_resource(struct call *c, struct turn *t, json_t *in, json_t **o
 	struct lambda_name n;
 	size_t i;
 	json_t *key;
-	if (find_name(c, turn_db(t), in, "Resource", &n, err) < 0)
+	if (find_tagged(c, turn_db(t), in, &n, err) < 0)
 		return -1;
 	CLEANUP_JSON json_t *tags = lambda_column(turn_db(t), n.name, TAGS_SQL, err);
 	if (!tags)
@@ -168,7 +210,7 @@ static int untag_resource(struct call *c, struct turn *t, json_t *in, json_t **o
 static int list_tags(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 {
 	struct lambda_name n;
-	if (find_name(c, db, in, "Resource", &n, err) < 0)
+	if (find_tagged(c, db, in, &n, err) < 0)
 		return -1;
 	json_t *tags = lambda_column(db, n.name, TAGS_SQL, err);
 	*out = tags ? json_pack("{s:o}", "Tags", tags) : NULL;
@@ -180,7 +222,16 @@ static int list_tags(struct call *c, struct db *db, json_t *in, json_t **out, st
 static int set_reserved(struct call *c, struct turn *t, json_t *in, int64_t n, struct lambda_name *name,
 			struct error *err)
 {
-	if (find_name(c, turn_db(t), in, "FunctionName", name, err) < 0)
+	struct lambda_version v;
+	if (lambda_name_read(lambda_of(c), c->arena, in, "FunctionName", name, err) < 0)
+		return -1;
+	if (name->qualifier)
+		return lambda_invalid(err,
+				      "This operation is permitted on Lambda functions only. Aliases and versions do "
+				      "not support this operation. Please specify either a function name or an "
+				      "unqualified function ARN.");
+	name->qualifier = "$LATEST"; /* AWS names it when there is no such function */
+	if (lambda_version_find(lambda_of(c), turn_db(t), c->arena, name, &v, err) < 0)
 		return -1;
 	return db_exec(turn_db(t), err, "UPDATE lambda_function SET reserved=? WHERE name=?", "is", n, name->name) < 0
 		       ? -1
@@ -205,7 +256,7 @@ static int get_concurrency(struct call *c, struct db *db, json_t *in, json_t **o
 {
 	struct lambda_name n;
 	struct lambda_version v;
-	if (lambda_name_read(c->arena, in, "FunctionName", &n, err) < 0 ||
+	if (lambda_name_read(lambda_of(c), c->arena, in, "FunctionName", &n, err) < 0 ||
 	    lambda_version_find(lambda_of(c), db, c->arena, &n, &v, err) < 0)
 		return -1;
 	*out = json_object();

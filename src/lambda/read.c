@@ -6,7 +6,7 @@
 static int find(struct call *c, struct db *db, json_t *in, struct lambda_name *n, struct lambda_version *v,
 		struct error *err)
 {
-	if (lambda_name_read(c->arena, in, "FunctionName", n, err) < 0)
+	if (lambda_name_read(lambda_of(c), c->arena, in, "FunctionName", n, err) < 0)
 		return -1;
 	return lambda_version_find(lambda_of(c), db, c->arena, n, v, err);
 }

@@ -63,8 +63,10 @@ struct lambda {
 struct lambda_name {
 	const char *name, *qualifier; /* arena; qualifier NULL when none was given */
 };
-/* Takes "name", "account:function:name" or an ARN, each with or without ":qualifier", and the request's Qualifier. */
-int lambda_name_read(struct arena *a, json_t *in, const char *member, struct lambda_name *out, struct error *err);
+/* Takes "name", "account:function:name" or an ARN, each with or without ":qualifier", and the request's Qualifier. One
+ * of another Region or account is an error. */
+int lambda_name_read(struct lambda *l, struct arena *a, json_t *in, const char *member, struct lambda_name *out,
+		     struct error *err);
 const char *lambda_arn(struct lambda *l, struct arena *a, const char *name, const char *qualifier);
 int lambda_not_found(struct lambda *l, struct arena *a, const struct lambda_name *n, struct error *err);
 #define lambda_invalid(err, ...) error_http(err, 400, "InvalidParameterValueException", __VA_ARGS__)

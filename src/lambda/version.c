@@ -8,7 +8,7 @@ static int publish_version(struct call *c, struct turn *t, json_t *in, json_t **
 	struct lambda_name n;
 	struct lambda_version v;
 	struct lambda *l = lambda_of(c);
-	if (lambda_name_read(c->arena, in, "FunctionName", &n, err) < 0)
+	if (lambda_name_read(lambda_of(c), c->arena, in, "FunctionName", &n, err) < 0)
 		return -1;
 	n.qualifier = NULL;
 	if (lambda_version_find(l, turn_db(t), c->arena, &n, &v, err) < 0)
@@ -54,11 +54,12 @@ static void read_alias(struct call *c, struct rows *rows, struct alias *x)
 			     arena_strdup(c->arena, rows_str(rows, 4)) };
 }
 
-static int find_alias(struct call *c, struct db *db, json_t *in, struct alias *x, struct error *err)
+static int find_alias(struct call *c, struct db *db, json_t *in, const char *missing, struct alias *x,
+		      struct error *err)
 {
 	struct lambda_name n;
 	CLEANUP_ROWS struct rows rows = { 0 };
-	if (lambda_name_read(c->arena, in, "FunctionName", &n, err) < 0)
+	if (lambda_name_read(lambda_of(c), c->arena, in, "FunctionName", &n, err) < 0)
 		return -1;
 	int rc = db_row(db, &rows, err,
 			"SELECT name, alias, version, description, revision FROM lambda_alias WHERE name=? AND alias=?",
@@ -66,7 +67,7 @@ static int find_alias(struct call *c, struct db *db, json_t *in, struct alias *x
 	if (rc > 0)
 		read_alias(c, &rows, x);
 	if (rc == 0)
-		return error_http(err, 404, "ResourceNotFoundException", "Cannot find alias arn: %s",
+		return error_http(err, 404, "ResourceNotFoundException", "%s: %s", missing,
 				  lambda_arn(lambda_of(c), c->arena, n.name, json_get_text(in, "Name")));
 	return rc < 0 ? -1 : 0;
 }
@@ -85,7 +86,7 @@ static int check_target(struct call *c, struct turn *t, json_t *in, const char *
 static int create_alias(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct lambda_name n;
-	if (lambda_name_read(c->arena, in, "FunctionName", &n, err) < 0)
+	if (lambda_name_read(lambda_of(c), c->arena, in, "FunctionName", &n, err) < 0)
 		return -1;
 	struct alias x = { n.name, json_get_text(in, "Name"), json_get_text(in, "FunctionVersion"),
 			   json_get_text(in, "Description"), turn_uuid(t) };
@@ -108,7 +109,7 @@ static int create_alias(struct call *c, struct turn *t, json_t *in, json_t **out
 static int get_alias(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 {
 	struct alias x;
-	if (find_alias(c, db, in, &x, err) < 0)
+	if (find_alias(c, db, in, "Cannot find alias arn", &x, err) < 0)
 		return -1;
 	*out = alias_out(c, &x);
 	return 0;
@@ -117,7 +118,7 @@ static int get_alias(struct call *c, struct db *db, json_t *in, json_t **out, st
 static int update_alias(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct alias x;
-	if (find_alias(c, turn_db(t), in, &x, err) < 0)
+	if (find_alias(c, turn_db(t), in, "Alias not found", &x, err) < 0)
 		return -1;
 	if (json_get(in, "FunctionVersion"))
 		x.version = json_get_text(in, "FunctionVersion");
@@ -136,7 +137,7 @@ static int update_alias(struct call *c, struct turn *t, json_t *in, json_t **out
 static int delete_alias(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct lambda_name n;
-	if (lambda_name_read(c->arena, in, "FunctionName", &n, err) < 0)
+	if (lambda_name_read(lambda_of(c), c->arena, in, "FunctionName", &n, err) < 0)
 		return -1;
 	return db_exec(turn_db(t), err, "DELETE FROM lambda_alias WHERE name=? AND alias=?", "ss", n.name,
 		       json_get_text(in, "Name")) < 0
@@ -152,7 +153,7 @@ static int list_aliases(struct call *c, struct db *db, json_t *in, json_t **out,
 	int64_t max = json_get_int(in, "MaxItems", 50);
 	const char *version = json_get_text(in, "FunctionVersion");
 	struct str after = json_get_str(in, "Marker");
-	if (lambda_name_read(c->arena, in, "FunctionName", &n, err) < 0 ||
+	if (lambda_name_read(lambda_of(c), c->arena, in, "FunctionName", &n, err) < 0 ||
 	    lambda_version_find(lambda_of(c), db, c->arena, &n, &v, err) < 0)
 		return -1;
 	json_t *found = json_array();

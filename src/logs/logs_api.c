@@ -40,8 +40,8 @@ int logs_request_group(json_t *in, struct str *name, struct error *err)
 {
 	struct str plain = json_get_str(in, "logGroupName"), id = json_get_str(in, "logGroupIdentifier");
 	if (plain.ptr && id.ptr)
-		return error_aws(err, "InvalidParameterException",
-				 "LogGroupName and LogGroupIdentifier cannot both be given.");
+		return error_aws(err, "ValidationException",
+				 "LogGroup name and LogGroup ARN are mutually exclusive parameters.");
 	if (!plain.ptr && !id.ptr)
 		return error_aws(err, "InvalidParameterException",
 				 "Either LogGroupName or LogGroupIdentifier must be given.");

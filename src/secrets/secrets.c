@@ -5,6 +5,7 @@
  * at rest is the disk's. Rotation is not built. */
 #include "secrets/secrets.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -107,12 +108,24 @@ static int add_version(struct turn *t, const struct secret *s, json_t *in, const
 	return 0;
 }
 
+static bool name_valid(const char *name)
+{
+	for (const char *p = name; *p; p++)
+		if (!isalnum((unsigned char)*p) && !strchr("-/_+=.@!", *p))
+			return false;
+	return true;
+}
+
 static int create_secret(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct secrets *room = c->service_ctx;
 	struct secret s;
 	const char *name = json_get_text(in, "Name"), *version = NULL;
 	json_t *tags = json_get(in, "Tags");
+	if (!name_valid(name))
+		return error_aws(err, "ValidationException",
+				 "Invalid name. Must be a valid name containing alphanumeric characters, or any of the "
+				 "following: -/_+=.@!");
 	int rc = find(turn_db(t), c->arena, str_from(name), &s, err);
 	if (rc < 0)
 		return rc;
@@ -194,6 +207,9 @@ static int get_secret_value(struct call *c, struct db *db, json_t *in, json_t **
 					     : "AWSCURRENT");
 	if (rc < 0)
 		return rc;
+	if (version.len && stage.len && !str_eq(rows_str(&rows, 3), stage))
+		return error_aws(err, "InvalidRequestException",
+				 "You provided a VersionStage that is not associated to the provided VersionId.");
 	*out = identity(&s, rows_str(&rows, 0).ptr);
 	json_set_text(*out, "SecretString", rows_str(&rows, 1).ptr);
 	json_set_text(*out, "SecretBinary", rows_str(&rows, 2).ptr);
