@@ -118,6 +118,11 @@ static void add_user_header(void *ctx, struct str name, struct str value)
 	k->rc = s3_meta_line(k->c, k->lines, lower, value, k->err);
 }
 
+bool s3_meta_encryption_known(struct str algo)
+{
+	return str_eqz(algo, "AES256") || str_eqz(algo, "aws:kms") || str_eqz(algo, "aws:kms:dsse");
+}
+
 static int read_encryption(struct s3_call *c, struct buf *lines, struct error *err)
 {
 	static const char *const names[] = { "x-amz-server-side-encryption-aws-kms-key-id",
@@ -125,7 +130,7 @@ static int read_encryption(struct s3_call *c, struct buf *lines, struct error *e
 	const struct str algo = s3_call_header(c, "x-amz-server-side-encryption");
 	if (!algo.ptr)
 		return 0;
-	if (!str_eqz(algo, "AES256") && !str_eqz(algo, "aws:kms") && !str_eqz(algo, "aws:kms:dsse"))
+	if (!s3_meta_encryption_known(algo))
 		return s3_error_argument(c, err, "x-amz-server-side-encryption", algo,
 					 "The encryption method specified is not supported");
 	if (s3_meta_line(c, lines, "x-amz-server-side-encryption", algo, err) < 0)

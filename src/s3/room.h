@@ -15,8 +15,9 @@
 #include "s3/s3.h"
 
 enum {
-	S3_INLINE_MAX = 8192, /* bodies up to this live in the row */
-	S3_XML_MAX = 4 << 20, /* XML documents clients send */
+	S3_INLINE_MAX = 8192,   /* bodies up to this live in the row */
+	S3_SMALL_MAX = 4 << 20, /* those that other rooms put live there too, up to this */
+	S3_XML_MAX = 4 << 20,   /* XML documents clients send */
 	S3_KEY_MAX = 1024,
 	S3_META_MAX = 2048, /* user metadata, names and values */
 	S3_PARTS_MAX = 10000,
@@ -82,6 +83,11 @@ extern const struct store_migration s3_migrations[];
 /* An object as other rooms ask for it (rooms.c): 1, or < 0 with NoSuchBucket, NoSuchKey. */
 int s3_room_find(struct db *db, struct arena *a, struct str bucket, struct str key, struct str version,
 		 struct s3_object *out, struct error *err);
+/* An object's whole body in the arena; err code "EntityTooLarge" beyond `max`. */
+int s3_room_body(struct s3 *s, const struct s3_object *o, int64_t max, struct arena *a, struct str *out,
+		 struct error *err);
+/* Body (borrowed), size, entity tag and checksum of a small object into o; texts in the arena. */
+int s3_room_sum(struct arena *a, struct str body, enum checksum_algo algo, struct s3_object *o, struct error *err);
 /* A body on disk as s3_commit takes it; owned. */
 json_t *s3_prepared(const char *blob, int64_t size_bytes, const struct digest_result *sums);
 /* 1 found, 0 none, < 0 a fault. */
@@ -298,6 +304,7 @@ int s3_meta_line(struct s3_call *c, struct buf *lines, const char *name, struct 
 void s3_meta_each(struct str headers, void (*fn)(void *ctx, struct str name, struct str value), void *ctx);
 struct str s3_meta_get(struct str headers, const char *name);
 int s3_meta_storage(struct s3_call *c, struct str value, struct str *out, struct error *err);
+bool s3_meta_encryption_known(struct str algo);
 /* `given`, perhaps quoted, is this entity tag. */
 bool s3_meta_etag_is(struct str given, struct str etag);
 /* Headers ACL, lock, SSE-C that would promise what is not there. */

@@ -9,8 +9,6 @@
 
 #include "base/json.h"
 
-enum { PUT_SMALL_MAX = 4 << 20 };
-
 bool s3_parse_uri(struct str uri, struct str *bucket, struct str *key)
 {
 	if (!str_starts(uri, STR("s3://")))
@@ -76,33 +74,39 @@ int s3_room_find(struct db *db, struct arena *a, struct str bucket, struct str k
 		       : rc;
 }
 
+int s3_room_body(struct s3 *s, const struct s3_object *o, int64_t max, struct arena *a, struct str *out,
+		 struct error *err)
+{
+	if (o->size_bytes > max)
+		return error_http(err, 400, "EntityTooLarge",
+				  "The object `%.*s` has %lld bytes; at most %lld are read.", STR_ARG(o->key),
+				  (long long)o->size_bytes, (long long)max);
+	if (!o->blob.len) {
+		*out = arena_str(a, o->body);
+		return 0;
+	}
+	CLEANUP_FD int fd = blob_open(s->blobs, o->blob.ptr, err);
+	if (fd < 0)
+		return -1;
+	char *p = arena_alloc_raw(a, (size_t)o->size_bytes + 1);
+	for (int64_t n = 0; n < o->size_bytes;) {
+		const ssize_t k = pread(fd, p + n, (size_t)(o->size_bytes - n), n);
+		if (k <= 0 && errno != EINTR)
+			return error_set(err, "read blob `%s`", o->blob.ptr);
+		n += k > 0 ? k : 0;
+	}
+	p[o->size_bytes] = 0;
+	*out = str_of(p, (size_t)o->size_bytes);
+	return 0;
+}
+
 int s3_read(struct s3 *s, struct db *db, struct str bucket, struct str key, int64_t max, struct arena *a,
 	    struct str *out, struct error *err)
 {
 	struct s3_object o;
 	if (s3_room_find(db, a, bucket, key, STR_NULL, &o, err) < 0)
 		return -1;
-	if (o.size_bytes > max)
-		return error_http(err, 400, "EntityTooLarge",
-				  "The object `s3://%.*s/%.*s` has %lld bytes; at most %lld are read.", STR_ARG(bucket),
-				  STR_ARG(key), (long long)o.size_bytes, (long long)max);
-	if (!o.blob.len) {
-		*out = arena_str(a, o.body);
-		return 0;
-	}
-	CLEANUP_FD int fd = blob_open(s->blobs, o.blob.ptr, err);
-	if (fd < 0)
-		return -1;
-	char *p = arena_alloc_raw(a, (size_t)o.size_bytes + 1);
-	for (int64_t n = 0; n < o.size_bytes;) {
-		const ssize_t k = pread(fd, p + n, (size_t)(o.size_bytes - n), n);
-		if (k <= 0 && errno != EINTR)
-			return error_set(err, "read blob `%s`", o.blob.ptr);
-		n += k > 0 ? k : 0;
-	}
-	p[o.size_bytes] = 0;
-	*out = str_of(p, (size_t)o.size_bytes);
-	return 0;
+	return s3_room_body(s, &o, max, a, out, err);
 }
 
 static int write_file(const char *path, struct str body, struct error *err)
@@ -195,24 +199,29 @@ int s3_commit(struct turn *t, struct str bucket, struct str key, const json_t *p
 	return put(t, bucket, &o, content_type, err);
 }
 
-int s3_put_small(struct turn *t, struct str bucket, struct str key, struct str body, const char *content_type,
-		 struct error *err)
+int s3_room_sum(struct arena *a, struct str body, enum checksum_algo algo, struct s3_object *o, struct error *err)
 {
 	struct digest d;
 	struct digest_result sums;
-	if (body.len > PUT_SMALL_MAX)
-		return error_http(err, 400, "EntityTooLarge", "A small object has at most %d bytes.", PUT_SMALL_MAX);
-	digest_init(&d, NULL, CHECKSUM_CRC64NVME);
+	if (body.len > S3_SMALL_MAX)
+		return error_http(err, 400, "EntityTooLarge", "A small object has at most %d bytes.", S3_SMALL_MAX);
+	digest_init(&d, NULL, algo);
 	digest_bytes(&d, body.ptr, body.len);
 	if (digest_final(&d, &sums, err) < 0)
 		return -1;
-	struct s3_object o = {
-		.key = key,
-		.size_bytes = (int64_t)body.len,
-		.etag = str_from(sums.md5_hex),
-		.checksum = str_from(arena_printf(turn_arena(t), "CRC64NVME %s FULL_OBJECT", sums.sum)),
-		.body = body.ptr ? body : STR(""),
-	};
+	o->size_bytes = (int64_t)body.len;
+	o->etag = arena_str(a, str_from(sums.md5_hex));
+	o->checksum = str_from(arena_printf(a, "%s %s FULL_OBJECT", checksum_name(algo), sums.sum));
+	o->body = body.ptr ? body : STR("");
+	return 0;
+}
+
+int s3_put_small(struct turn *t, struct str bucket, struct str key, struct str body, const char *content_type,
+		 struct error *err)
+{
+	struct s3_object o = { .key = key };
+	if (s3_room_sum(turn_arena(t), body, CHECKSUM_CRC64NVME, &o, err) < 0)
+		return -1;
 	return put(t, bucket, &o, content_type, err);
 }
 

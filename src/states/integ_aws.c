@@ -7,6 +7,8 @@
 #include <ctype.h>
 #include <stdlib.h>
 
+enum { S3_BODY_MAX = 16 << 20 };
+
 /* SDK name, model, how errors call it. */
 static const struct sdk_service {
 	const char *sdk, *model, *errors;
@@ -138,62 +140,36 @@ void integ_optimized_error(struct arena *a, const char *name, const char *servic
 /* ---- S3, which is no model-driven service inside ---- */
 
 struct s3_put {
-	struct str bucket, key, body;
+	const json_t *params;
+	struct str body;
+	json_t *out;
 };
 
 static int put_run(struct turn *t, void *arg, struct error *err)
 {
-	const struct s3_put *p = arg;
-	return s3_put_small(t, p->bucket, p->key, p->body, "application/octet-stream", err);
-}
-
-static int list_one(void *ctx, const struct s3_entry *e)
-{
-	char when[32];
-	json_t *o = json_object();
-	json_object_set_new(o, "Key", json_stringn(e->key.ptr, e->key.len));
-	json_set_text(o, "LastModified", clock_iso(e->modified_ms, when));
-	json_object_set_new(o, "ETag", json_stringn(e->etag.ptr, e->etag.len));
-	json_set_int(o, "Size", e->size_bytes);
-	json_set_text(o, "StorageClass", "STANDARD");
-	json_array_append_new(ctx, o);
-	return json_array_size(ctx) >= 1000;
+	struct s3_put *p = arg;
+	return s3_put_members(t, p->params, p->body, &p->out, err);
 }
 
 static int s3_read_call(struct states *s, struct db *db, struct arena *a, const char *action, json_t *params,
 			json_t **out, struct error *err)
 {
-	struct str bucket = json_get_str(params, "Bucket"), key = json_get_str(params, "Key"), text;
-	if (strcmp(action, "getObject") == 0) {
-		if (s3_read(s->o.s3, db, bucket, key, 16 << 20, a, &text, err) < 0)
-			return -1;
-		*out = json_object();
-		json_object_set_new(*out, "Body", json_stringn(text.ptr, text.len));
-		json_set_int(*out, "ContentLength", (int64_t)text.len);
-		return 0;
-	}
-	if (strcmp(action, "listObjectsV2") == 0) {
-		json_t *list = json_array();
-		struct str prefix = json_get_str(params, "Prefix");
-		if (s3_each(db, bucket, prefix.ptr ? prefix : STR(""), list_one, list, err) < 0) {
-			json_decref(list);
-			return -1;
-		}
-		*out = json_pack("{s:o,s:b,s:I}", "Contents", list, "IsTruncated", 0, "KeyCount",
-				 (json_int_t)json_array_size(list));
-		json_object_set(*out, "Name", json_object_get(params, "Bucket"));
-		return 0;
-	}
+	if (strcmp(action, "getObject") == 0)
+		return s3_get_members(s->o.s3, db, params, S3_BODY_MAX, a, out, err);
+	if (strcmp(action, "listObjectsV2") == 0)
+		return s3_list_members(db, params, a, out, err);
 	return error_http(err, 501, "NotImplementedException",
 			  "Quern does not implement s3:%s from a state machine yet.", action);
 }
 
-static int s3_put(struct integ_request *q, struct error *err)
+/* The body is the JSON of the value, a text with its quotes too (as recorded on AWS). */
+static int s3_put(struct integ_request *q, json_t **out, struct error *err)
 {
-	json_t *body = json_get(q->params, "Body");
-	struct s3_put p = { json_get_str(q->params, "Bucket"), json_get_str(q->params, "Key"),
-			    json_is_string(body) ? json_str(body) : asl_text(&q->arena, body) };
-	return q->t ? turn_try(q->t, put_run, &p, err) : engine_call(q->s->o.engine, put_run, &p, err);
+	json_t *body = json_object_get(q->params, "Body");
+	struct s3_put p = { .params = q->params, .body = body ? asl_text(&q->arena, body) : STR("") };
+	int rc = q->t ? turn_try(q->t, put_run, &p, err) : engine_call(q->s->o.engine, put_run, &p, err);
+	*out = p.out;
+	return rc;
 }
 
 static void s3_call(struct integ_request *q, struct answer *out)
@@ -205,9 +181,7 @@ static void s3_call(struct integ_request *q, struct answer *out)
 	if (!q->s->o.s3) {
 		rc = error_http(&err, 501, "NotImplementedException", "This Quern has no S3.");
 	} else if (strcmp(q->r.action, "putObject") == 0) {
-		rc = s3_put(q, &err);
-		if (rc >= 0)
-			out->output = json_object();
+		rc = s3_put(q, &out->output, &err);
 	} else {
 		struct db *db = store_read_begin(store, &err);
 		rc = db ? s3_read_call(q->s, db, a, q->r.action, q->params, &out->output, &err) : -1;

@@ -127,20 +127,26 @@ struct frame *integ_job_frame(struct exec *x, const char *arn)
 	return NULL;
 }
 
+/* Where the state's ECS tasks are; borrowed. */
+static json_t *cluster_of(const struct frame *f)
+{
+	const json_t *tasks = json_object_get(json_object_get(f->task, "submitted"), "Tasks");
+	return json_object_get(json_array_get(tasks, 0), "ClusterArn");
+}
+
 static json_t *describe(struct integ_request *q, struct frame *f, struct answer *out)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	CLEANUP_JSON json_t *in = json_object();
 	const struct job *job = job_of(&q->r);
-	json_t *answer = NULL, *submission = json_object_get(f->task, "submitted");
+	json_t *answer = NULL;
 	if (job) {
 		json_object_set(in, job->name, json_object_get(f->work, job->name));
 		if (integ_service_call(q, "sagemaker", job->describe, in, &answer, &err) < 0)
 			integ_optimized_error(&q->arena, "SageMaker", "AmazonSageMaker", &err, out);
 		return answer;
 	}
-	json_object_set(in, "Cluster",
-			json_object_get(json_array_get(json_object_get(submission, "Tasks"), 0), "ClusterArn"));
+	json_object_set(in, "Cluster", cluster_of(f));
 	json_object_set(in, "Tasks", json_object_get(f->task, "jobs"));
 	if (integ_service_call(q, "ecs", "DescribeTasks", in, &answer, &err) < 0)
 		integ_optimized_error(&q->arena, "ECS", "AmazonECS", &err, out);
@@ -212,16 +218,14 @@ void integ_job_stop(struct exec *x, struct frame *f, const struct resource *r)
 	struct integ_request q = request_of(x, r);
 	const struct job *job = job_of(r);
 	size_t i;
-	json_t *arn, *submission = json_object_get(f->task, "submitted");
+	json_t *arn;
 	json_array_foreach (json_object_get(f->task, "jobs"), i, arn) {
 		CLEANUP_ERROR struct error err = ERROR_INIT;
 		CLEANUP_JSON json_t *out = NULL, *in = json_object();
 		if (job) {
 			json_object_set(in, job->name, json_object_get(f->work, job->name));
 		} else {
-			json_object_set(
-				in, "Cluster",
-				json_object_get(json_array_get(json_object_get(submission, "Tasks"), 0), "ClusterArn"));
+			json_object_set(in, "Cluster", cluster_of(f));
 			json_object_set(in, "Task", arn);
 			json_set_text(in, "Reason", "The state machine's execution was stopped.");
 		}

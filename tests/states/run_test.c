@@ -3,7 +3,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "run_rig.h"
@@ -192,8 +194,55 @@ static void test_texts(void **state)
 	assert_string_equal(output, "{\"fail\":6}");
 }
 
+/* A store of before migration 4 has its histories in a table of another kind: they come along. */
+static void test_old_histories(void **state)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	CLEANUP_ROWS struct rows rows = { 0 };
+	char folder[] = "/tmp/quern-run-test-XXXXXX", path[64];
+	struct store_migration old[8] = { 0 };
+	struct store *store;
+	(void)state;
+	for (size_t i = 0; states_migrations[i].room && states_migrations[i].version < 4; i++)
+		old[i] = states_migrations[i];
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/db", folder);
+	assert_int_equal(store_open(path, old, &store, &err), 0);
+	struct db *db = store_writer(store);
+	assert_int_equal(db_begin(db, &err), 0);
+	for (int i = 0; i < 2; i++) {
+		const char arn[2] = { (char)('a' + i), 0 };
+		assert_int_equal(db_exec(db, &err, "INSERT INTO states_history VALUES(?, 1, 2, 'a'), (?, 3, 4, 'b')",
+					 "ss", arn, arn),
+				 2);
+	}
+	assert_int_equal(db_commit(db, &err), 0);
+	store_close(store);
+	assert_int_equal(store_open(path, states_migrations, &store, &err), 0);
+	db = store_writer(store);
+	assert_int_equal(db_query(db, &rows, &err, "SELECT * FROM states_history ORDER BY execution, first", ""), 0);
+	for (int i = 0; i < 2; i++)
+		for (int64_t first = 1; first < 4; first += 2) {
+			assert_int_equal(rows_next(&rows, &err), 1);
+			assert_true(str_eqz(rows_str(&rows, 0), i ? "b" : "a"));
+			assert_int_equal(rows_int(&rows, 1), first);
+			assert_int_equal(rows_int(&rows, 2), first + 1);
+			assert_true(str_eqz(rows_str(&rows, 3), first == 1 ? "a" : "b"));
+		}
+	assert_int_equal(rows_next(&rows, &err), 0);
+	rows_done(&rows);
+	store_close(store);
+	static const char *const files[] = { "db", "db-wal", "db-shm", "db.lock" };
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, files[i]);
+		unlink(path);
+	}
+	assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_texts), cmocka_unit_test(test_deaths) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_texts), cmocka_unit_test(test_deaths),
+					    cmocka_unit_test(test_old_histories) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
