@@ -23,7 +23,7 @@ def call(quern):
         definition = json.dumps({"QueryLanguage": "JSONata", "StartAt": "T", "States": {"T": state}})
         machine = sfn.create_state_machine(name=helpers.unique("s3"), definition=definition, roleArn=quern.role)["stateMachineArn"]
         arn = sfn.start_execution(stateMachineArn=machine)["executionArn"]
-        d = quern.wait(lambda: (lambda d: d["status"] in DONE and d)(sfn.describe_execution(executionArn=arn)), 30)
+        d = quern.wait(lambda: (lambda d: d["status"] in DONE and d)(sfn.describe_execution(executionArn=arn)))
         return json.loads(d["output"]) if d["status"] == "SUCCEEDED" else (d["error"], d["cause"])
 
     return run
