@@ -1,5 +1,6 @@
-/* fuzz_codec_json.c - the JSON protocol: first byte the service, second the operation, then the body. */
-#include "fuzz_codec.h"
+/* fuzz_codec_json.c - the JSON protocol: first byte the service, second the operation, then the body; from 0x80 on a
+ * request made from the model. */
+#include "fuzz_shape.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -7,7 +8,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 						"secretsmanager", "cloudwatch" };
 	if (size < 2)
 		return 0;
-	const char *service = services[data[0] % (sizeof(services) / sizeof(services[0]))];
+	const char *service = services[data[0] % 0x80 % (sizeof(services) / sizeof(services[0]))];
+	if (data[0] & 0x80) {
+		fuzz_codec_made(service, data + 1, size - 1);
+		return 0;
+	}
 	const struct model_service *s = model_find(service);
 	const char *op = model_op_name(model_op_at(s, data[1] * 2u % model_op_count(s)));
 	char target[256];

@@ -1,6 +1,6 @@
 /* fuzz_codec_rest.c - rest-json: first byte service and method; then lines "path", "name=value" arguments, "name:value"
- * headers; after an empty line the body. */
-#include "fuzz_codec.h"
+ * headers; after an empty line the body. From 0x80 on a request made from the model. */
+#include "fuzz_shape.h"
 
 static struct str take_line(struct str *rest)
 {
@@ -18,6 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct codec_pair query[16], headers[16];
 	if (size < 1)
 		return 0;
+	if (data[0] & 0x80) {
+		fuzz_codec_made(services[data[0] % 4], data + 1, size - 1);
+		return 0;
+	}
 	struct str rest = str_of(data + 1, size - 1), line;
 	struct codec_request rq = { .method = str_from(methods[data[0] / 4 % 4]), .query = query, .headers = headers };
 	rq.path = take_line(&rest);

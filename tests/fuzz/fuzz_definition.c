@@ -5,6 +5,7 @@
  * definition is whole. */
 #include <stdlib.h>
 
+#include "fuzz_json.h"
 #include "sagemaker/definition.h"
 #include "sagemaker/pipeline_type.h"
 
@@ -48,6 +49,19 @@ static json_t *json_get_value(void *ctx, struct str uri, struct str path, struct
 	return get(ctx, &(struct ref){ .text = path }, err);
 }
 
+/* What a start gives for the parameters: nothing, or texts that fit some types. */
+static json_t *given_values(const struct definition *d, unsigned kind)
+{
+	static const char *const texts[] = { "a", "1", "-1.5e3", "True", "", "9223372036854775808", "x y" };
+	json_t *out = kind & 8 ? json_array() : NULL;
+	for (int i = 0; out && i < d->nparams; i++)
+		json_array_append_new(out, json_pack("{s:s,s:s}", "Name", d->params[i].name, "Value",
+						     texts[(kind / 16 + (unsigned)i) % 7]));
+	if (kind & 4 && out)
+		json_array_append_new(out, json_pack("{s:s,s:s}", "Name", "Other", "Value", "a"));
+	return out;
+}
+
 static void must_be_users_fault(const struct error *err)
 {
 	if (strcmp(err->code, "ValidationException") != 0)
@@ -88,10 +102,132 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must_be_users_fault(&err);
 		return 0;
 	}
-	CLEANUP_JSON json_t *bound = definition_bind(d, NULL, &bind_err);
+	CLEANUP_JSON json_t *given = given_values(d, data[0]), *bound = definition_bind(d, given, &bind_err);
 	if (!bound)
 		must_be_users_fault(&bind_err);
 	evaluate(d, data[0]);
 	definition_free(d);
 	return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
+{
+	static const char *const words[] = { "Arguments",
+					     "Athena",
+					     "AutoML",
+					     "BackoffRate",
+					     "BedrockCustomModel",
+					     "BedrockCustomModelDeployment",
+					     "BedrockModelImport",
+					     "BedrockProvisionedModelThroughput",
+					     "Boolean",
+					     "CacheConfig",
+					     "Callback",
+					     "CapacityError",
+					     "ChannelName",
+					     "ClarifyCheck",
+					     "Cleanup",
+					     "Condition",
+					     "Conditions",
+					     "CurrentDateTime",
+					     "DefaultValue",
+					     "DependsOn",
+					     "EMR",
+					     "EMRServerless",
+					     "ElseSteps",
+					     "Enabled",
+					     "Endpoint",
+					     "EndpointConfig",
+					     "EnumValues",
+					     "Equals",
+					     "ExceptionType",
+					     "ExperimentName",
+					     "ExpireAfter",
+					     "ExpireAfterMin",
+					     "Float",
+					     "ForEach",
+					     "Get",
+					     "GreaterThan",
+					     "GreaterThanOrEqualTo",
+					     "GroupName",
+					     "HMS",
+					     "HubContent",
+					     "IfSteps",
+					     "In",
+					     "InferenceComponent",
+					     "InputName",
+					     "Integer",
+					     "InternalError",
+					     "InternalFailure",
+					     "InternalServerError",
+					     "IntervalSeconds",
+					     "Job",
+					     "Key",
+					     "Lambda",
+					     "LeftValue",
+					     "LessThan",
+					     "LessThanOrEqualTo",
+					     "Lineage",
+					     "MaxAttempts",
+					     "MetricName",
+					     "Model",
+					     "Name",
+					     "Not",
+					     "NotEquals",
+					     "NotIn",
+					     "On",
+					     "Or",
+					     "Outcome",
+					     "OutputName",
+					     "Parameters",
+					     "Path",
+					     "PipelineArn",
+					     "PipelineExecutionArn",
+					     "PipelineExecutionId",
+					     "PipelineExperimentConfig",
+					     "PipelineName",
+					     "ProcessingJobName",
+					     "PropertyFile",
+					     "PropertyFileName",
+					     "PropertyFiles",
+					     "QualityCheck",
+					     "QueryValue",
+					     "RegisterModel",
+					     "ResourceLimitExceeded",
+					     "RetryPolicies",
+					     "RightValue",
+					     "ServiceUnavailable",
+					     "StartDateTime",
+					     "Std:",
+					     "Std:Join",
+					     "Std:JsonGet",
+					     "Steps",
+					     "String",
+					     "ThrottlingException",
+					     "TrainingJobName",
+					     "Transform",
+					     "TrialName",
+					     "True",
+					     "Tuning",
+					     "Type",
+					     "Value",
+					     "Values",
+					     "Version",
+					     "YMWD",
+					     "Processing",
+					     "Training",
+					     "Fail",
+					     "P",
+					     "C",
+					     "PT1H",
+					     "P30d",
+					     "Parameters.N",
+					     "Steps.P.Outcome",
+					     "Steps.P.ProcessingOutputConfig.Outputs['o'].S3Output.S3Uri",
+					     "Steps.P.PropertyFiles.f",
+					     "Execution.PipelineName",
+					     "a.b[0]",
+					     "Step.JOB_FAILED",
+					     "SageMaker.JOB_INTERNAL_ERROR" };
+	return fuzz_json_mutate(data, size, max, seed, 1, words, sizeof(words) / sizeof(*words));
 }
