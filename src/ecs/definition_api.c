@@ -91,7 +91,7 @@ static int deregister_definition(struct call *c, struct turn *t, json_t *in, jso
 	json_t *doc = NULL;
 	const char *at = strstr(ref, ":task-definition/");
 	if (!strchr(at ? at + 17 : ref, ':'))
-		return ecs_client_error(err, "Task definition identifier '%s' must contain a revision.", ref);
+		return ecs_client_error(err, "Revision is missing.");
 	int rc = ecs_definition_get(turn_db(t), c->arena, ref, &doc, err);
 	if (rc <= 0)
 		return rc < 0 ? -1 : ecs_client_error(err, "The specified task definition does not exist.");

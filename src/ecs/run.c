@@ -11,7 +11,7 @@ struct run {
 	struct ecs *e;
 	struct turn *t;
 	struct arena *a;
-	const json_t *in, *definition, *overrides;
+	const json_t *in, *definition, *overrides, *strategy;
 	const char *cluster, *launch, *notify;
 	int64_t count, cpu, memory; /* of the task, overridden; 0 = none */
 	json_t *tasks, *failures;
@@ -64,11 +64,23 @@ static bool has_text(const json_t *list, const char *what)
 	return false;
 }
 
+/* The capacity provider strategy: the request's, or the cluster's default when no launch type is given either. */
+static int find_strategy(struct run *r)
+{
+	json_t *doc = NULL;
+	r->strategy = json_get(r->in, "capacityProviderStrategy");
+	if (json_array_size(r->strategy) || json_get(r->in, "launchType"))
+		return 0;
+	if (ecs_cluster_get(turn_db(r->t), r->a, r->cluster, &doc, NULL, r->err) < 0)
+		return -1;
+	r->strategy = json_get(doc, "defaultCapacityProviderStrategy");
+	return 0;
+}
+
 static int check_launch(struct run *r)
 {
 	const char *launch = json_get_text(r->in, "launchType"), *network = json_get_text(r->definition, "networkMode");
-	const json_t *strategy = json_get(r->in, "capacityProviderStrategy"), *s;
-	const json_t *requires = json_get(r->definition, "requiresCompatibilities");
+	const json_t *strategy = r->strategy, *s, *requires = json_get(r->definition, "requiresCompatibilities");
 	size_t i;
 	if (launch && json_array_size(strategy))
 		return ecs_bad_parameter(r->err,
@@ -123,7 +135,7 @@ static int check(struct run *r)
 	if (ecs_cluster_need(turn_db(r->t), r->a, json_get_text(r->in, "cluster"), &r->cluster, r->err) < 0 ||
 	    find_definition(r) < 0)
 		return -1;
-	if (check_launch(r) < 0 || check_overrides(r) < 0)
+	if (find_strategy(r) < 0 || check_launch(r) < 0 || check_overrides(r) < 0)
 		return -1;
 	return check_size(r);
 }
@@ -216,7 +228,7 @@ static void add_tags(struct run *r, json_t *doc)
 
 static void add_launch(struct run *r, json_t *doc, int64_t n)
 {
-	const char *provider = provider_of(json_get(r->in, "capacityProviderStrategy"), n);
+	const char *provider = provider_of(r->strategy, n);
 	json_set_text(doc, "launchType", r->launch);
 	if (strcmp(r->launch, "FARGATE")) {
 		json_set_text(doc, "containerInstanceArn",

@@ -389,6 +389,27 @@ def test_definitions(quern):
     assert code_of(ecs.create_service, serviceName="s", taskDefinition=big) == ("NotImplementedException", "Quern does not implement ecs:CreateService yet.")
 
 
+def test_a_cluster_has_a_strategy_of_its_own(quern):
+    """Without a launch type and a strategy in the request the cluster's default counts (API reference, RunTask)."""
+    ecs, cluster = quern.client("ecs"), helpers.unique("c")
+    ecs.create_cluster(clusterName=cluster, capacityProviders=["FARGATE", "FARGATE_SPOT"], defaultCapacityProviderStrategy=[{"capacityProvider": "FARGATE_SPOT", "weight": 1}])
+    fargate = register(quern, container(quern, "true"), requiresCompatibilities=["FARGATE"], cpu="256", memory="512", networkMode="awsvpc", executionRoleArn=quern.role)
+    task = ecs.run_task(cluster=cluster, taskDefinition=fargate, networkConfiguration=VPC)["tasks"][0]
+    assert (task["launchType"], task["capacityProviderName"]) == ("FARGATE", "FARGATE_SPOT")
+    quern.wait(lambda: ecs.describe_tasks(cluster=cluster, tasks=[task["taskArn"]])["tasks"][0]["lastStatus"] == "STOPPED")
+    other = register(quern, container(quern, "true"))
+    assert code_of(ecs.run_task, cluster=cluster, taskDefinition=other)[0] == "InvalidParameterException"
+    here = ecs.run_task(cluster=cluster, taskDefinition=other, launchType="EC2")["tasks"][0]
+    assert here["launchType"] == "EC2" and "capacityProviderName" not in here
+
+
+def test_a_revision_is_deregistered(quern):
+    ecs, arn = quern.client("ecs"), register(quern, container(quern, "true"))
+    family = arn.rpartition("/")[2].partition(":")[0]
+    assert code_of(ecs.deregister_task_definition, taskDefinition=family) == ("ClientException", "Revision is missing.")
+    assert ecs.deregister_task_definition(taskDefinition=f"{family}:1")["taskDefinition"]["status"] == "INACTIVE"
+
+
 def test_sagemaker_job_with_an_image_of_the_registry(quern):
     ecs_images.push_busybox(quern)
     sagemaker = quern.client("sagemaker")
