@@ -7,7 +7,9 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
 
@@ -55,6 +57,15 @@ def test_health(server):
     assert (status, json.loads(body)) == (200, {"status": "running"})
     status, headers, body = server.request("HEAD", "/_quern/health")
     assert (status, headers["Content-Length"], body) == (200, "20", b"")
+
+
+def test_connections_of_this_machine_are_not_paced(server):
+    """Whatever the system's congestion control is."""
+    if not shutil.which("ss"):
+        pytest.skip("ss (iproute2) is not installed")
+    with socket.create_connection(("127.0.0.1", server.port)):
+        shown = subprocess.run(["ss", "-Htin", "sport", "=", f":{server.port}"], capture_output=True, text=True, check=True).stdout
+    assert " reno " in shown, shown
 
 
 def test_unsigned_requests_go_where_they_are_claimed(server):
