@@ -260,7 +260,7 @@ static int get_download_url_for_layer(struct call *c, struct db *db, json_t *in,
 				 "The layer with digest '%s' does not exist within the repository with name '%s'",
 				 digest.ptr, repo.name);
 	*out = json_pack("{s:s, s:o}", "layerDigest", digest.ptr, "downloadUrl",
-			 json_sprintf("http://127.0.0.1:%u/v2/%s/blobs/%s", api_ecr(c)->o.port, repo.name, digest.ptr));
+			 json_string(ecr_link_new(api_ecr(c), c->arena, repo.name, digest.ptr)));
 	return rc < 0 ? rc : 0;
 }
 

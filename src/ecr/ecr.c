@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/id.h"
 #include "base/log.h"
 #include "ecr/api.h"
 
@@ -59,6 +60,7 @@ int ecr_new(const struct ecr_options *options, struct ecr **out, struct error *e
 	e->o = *options;
 	e->store = engine_store(options->engine);
 	pthread_mutex_init(&e->lock, NULL);
+	random_bytes(e->link_key, sizeof(e->link_key));
 	gather_ops();
 	e->api = (struct wire_service){ .model = "ecr", .scope = "ecr", .ops = all_ops, .ctx = e };
 	e->registry = (struct wire_service){

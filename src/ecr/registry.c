@@ -290,7 +290,7 @@ static void raw_begin(struct wire_request *r, void *ctx)
 	*c = (struct rcall){ .e = ctx, .r = r, .a = wire_arena(r), .method = wire_method(r), .fd = -1 };
 	wire_set_state(r, c);
 	wire_set_header(r, "Docker-Distribution-Api-Version", "registry/2.0");
-	if (!authenticate(c))
+	if (!ecr_link_valid(c->e, r) && !authenticate(c))
 		return;
 	if (!parse_path(c, &target)) {
 		registry_error(&err, "NAME_UNKNOWN", "there is nothing at this path");

@@ -23,8 +23,16 @@ struct ecr {
 	struct store *store;
 	struct wire_service api, registry;
 	pthread_mutex_t lock;
-	struct map uploads; /* upload id -> struct upload_hash: running digests of this process's uploads */
+	unsigned char link_key[32]; /* of layers' addresses; new at each start */
+	struct map uploads;         /* upload id -> struct upload_hash: running digests of this process's uploads */
 };
+
+/* ---- addresses of layers (link.c) ---- */
+
+/* An address in the arena under which anybody may read the layer for an hour. */
+char *ecr_link_new(struct ecr *e, struct arena *a, const char *repo, const char *digest);
+/* Does the request come by such an address? */
+bool ecr_link_valid(const struct ecr *e, struct wire_request *r);
 
 /* ---- rows (rows.c) ---- */
 

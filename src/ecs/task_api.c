@@ -49,13 +49,13 @@ static int run_in_turn(struct turn *t, void *arg, struct error *err)
 static void run_done(void *arg, int rc, struct error *err)
 {
 	struct waiting *w = arg;
-	json_t *out = w->out, *in = w->in;
+	json_t *out = w->out;
 	if (rc < 0) {
 		json_decref(out);
 		out = NULL;
 	}
+	json_decref(w->in); /* before the answer: then who called releases it, too */
 	wire_answer(w->c, rc, out, err);
-	json_decref(in);
 }
 
 static void run_task(struct call *c, json_t *in)

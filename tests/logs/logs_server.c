@@ -118,9 +118,9 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	serve_stdin();
 	wire_stop(wire, 500);
-	logs_free(logs);
-	engine_stop(engine);
+	engine_stop(engine); /* before what its effects use goes */
 	wire_server_free(wire);
+	logs_free(logs);
 	engine_free(engine);
 	store_close(store);
 	return 0;
