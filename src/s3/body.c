@@ -21,8 +21,10 @@ static int read_md5(struct s3_call *c, struct error *err)
 	if (!text.ptr)
 		return 0;
 	uint8_t raw[64];
-	if (text.len > 40 || base64_decode(raw, text) != 16)
+	if (text.len > 40 || base64_decode(raw, text) != 16) {
+		s3_call_detail(c, "Content-MD5", text);
 		return s3_error(err, "InvalidDigest");
+	}
 	memcpy(c->body.md5, raw, 16);
 	c->body.has_md5 = true;
 	return 0;
@@ -178,8 +180,8 @@ static int compare(struct s3_call *c, struct error *err)
 {
 	struct s3_body *b = &c->body;
 	if (b->has_md5 && memcmp(b->md5, b->sums.md5, 16) != 0) {
-		char given[32], found[32];
-		base64_encode(given, b->md5, 16);
+		char given[33], found[32]; /* the one in hex, the other in base64, as AWS has it */
+		hex_encode(given, b->md5, 16);
 		base64_encode(found, b->sums.md5, 16);
 		s3_call_detail(c, "ExpectedDigest", str_from(given));
 		s3_call_detail(c, "CalculatedDigest", str_from(found));

@@ -106,7 +106,7 @@ static int read_create(struct s3_call *c, struct error *err)
 	const struct str region = s3_xml_child_text(root, "LocationConstraint");
 	if (region.len)
 		c->bucket.region = str_eqz(region, "EU") ? STR("eu-west-1") : region;
-	if (!region_valid(c->bucket.region)) {
+	if (!region_valid(c->bucket.region) || str_eqz(region, "us-east-1")) {
 		s3_call_detail(c, "LocationConstraint", region);
 		return s3_error(err, "InvalidLocationConstraint");
 	}
@@ -132,13 +132,22 @@ static int is_empty(struct db *db, int64_t bucket, struct error *err)
 	return rc < 0 ? rc : !rc;
 }
 
+static int not_empty(const struct s3_call *c, struct error *err)
+{
+	if (c->bucket.versioning == S3_UNVERSIONED)
+		return s3_error(err, "BucketNotEmpty");
+	return s3_error_text(
+		err, "BucketNotEmpty",
+		"The bucket you tried to delete is not empty. You must delete all versions in the bucket.");
+}
+
 static int write_delete(struct s3_call *c, struct turn *t, struct error *err)
 {
 	if (s3_call_bucket_now(c, turn_db(t), err) < 0)
 		return -1;
 	const int empty = is_empty(turn_db(t), c->bucket.id, err);
 	if (empty <= 0)
-		return empty < 0 ? -1 : s3_error(err, "BucketNotEmpty");
+		return empty < 0 ? -1 : not_empty(c, err);
 	if (s3_uploads_drop(t, c->bucket.id, err) < 0)
 		return -1;
 	return db_exec(turn_db(t), err, "DELETE FROM s3_bucket WHERE id=?", "i", c->bucket.id) < 0 ? -1 : 0;

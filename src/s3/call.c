@@ -81,6 +81,12 @@ int s3_call_owner(struct s3_call *c, struct error *err)
 {
 	const struct s3_bucket *b = &c->bucket;
 	const struct str expected = s3_call_header(c, "x-amz-expected-bucket-owner");
+	int64_t account;
+	if (expected.ptr && (expected.len != 12 || !str_to_i64(expected, &account) || account < 0))
+		return s3_error_text(
+			err, "InvalidBucketOwnerAWSAccountID",
+			"The value of the expected bucket owner parameter must be an AWS Account ID... [%.*s]",
+			STR_ARG(expected));
 	/* a bucket made by another room belongs to the house */
 	const struct str owner = b->owner.len ? b->owner : str_from(c->who->account);
 	if (c->who->anonymous || !str_eqz(owner, c->who->account) || (expected.ptr && !str_eq(expected, owner)))

@@ -50,6 +50,11 @@ const char *checksum_header(enum checksum_algo algo)
 	return algos[algo].header;
 }
 
+const char *checksum_word(enum checksum_algo algo)
+{
+	return checksum_header(algo) + strlen("x-amz-checksum-");
+}
+
 const char *checksum_element(enum checksum_algo algo)
 {
 	return algos[algo].element;

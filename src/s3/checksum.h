@@ -37,6 +37,8 @@ const char *checksum_name(enum checksum_algo algo);
 enum checksum_algo checksum_from_name(struct str name);
 /* "x-amz-checksum-crc32" */
 const char *checksum_header(enum checksum_algo algo);
+/* "crc32", as error texts have it */
+const char *checksum_word(enum checksum_algo algo);
 /* "ChecksumCRC32" */
 const char *checksum_element(enum checksum_algo algo);
 size_t checksum_bytes(enum checksum_algo algo);

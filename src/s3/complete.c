@@ -41,8 +41,10 @@ static int read_list(struct s3_call *c, struct listed **out, size_t *n, struct e
 	*n = 0;
 	for (const struct xml_node *p = root->first; p; p = p->next)
 		*n += str_eqz(p->name, "Part");
-	if (!str_eqz(root->name, "CompleteMultipartUpload") || *n == 0 || *n > S3_PARTS_MAX)
+	if (!str_eqz(root->name, "CompleteMultipartUpload") || *n > S3_PARTS_MAX)
 		return s3_error(err, "MalformedXML");
+	if (*n == 0)
+		return s3_error_text(err, "InvalidRequest", "You must specify at least one part");
 	*out = ARENA_ARRAY(c->a, struct listed, *n);
 	size_t i = 0;
 	for (const struct xml_node *p = root->first; p; p = p->next) {
@@ -57,8 +59,10 @@ static int read_list(struct s3_call *c, struct listed **out, size_t *n, struct e
 		if (l->number < 1 || l->number > S3_PARTS_MAX)
 			return s3_error_argument(c, err, "PartNumber", s3_xml_child_text(p, "PartNumber"),
 						 "PartNumber must be >= 1 and <= 10000");
-		if (i > 1 && l->number <= l[-1].number)
+		if (i > 1 && l->number <= l[-1].number) {
+			s3_call_detail(c, "UploadId", s3_call_arg(c, "uploadId", NULL));
 			return s3_error(err, "InvalidPartOrder");
+		}
 	}
 	return 0;
 }
@@ -67,8 +71,34 @@ static int invalid_part(struct s3_call *c, const struct listed *l, struct error 
 {
 	s3_call_detail(c, "UploadId", s3_call_arg(c, "uploadId", NULL));
 	s3_call_detail(c, "PartNumber", str_from(arena_printf(c->a, "%" PRId64, l->number)));
-	s3_call_detail(c, "ETag", l->etag);
+	struct str etag = str_trim(l->etag);
+	if (etag.len >= 2 && etag.ptr[0] == '"' && etag.ptr[etag.len - 1] == '"')
+		etag = str_of(etag.ptr + 1, etag.len - 2);
+	s3_call_detail(c, "ETag", etag);
 	return s3_error(err, "InvalidPart");
+}
+
+/* What the request says of checksums is what the upload was created with. */
+static int check_mode(struct s3_call *c, const struct completion *k, const struct listed *list, struct error *err)
+{
+	const struct str type = s3_call_header(c, "x-amz-checksum-type");
+	enum checksum_algo algo;
+	bool is_composite;
+	s3_upload_checksum(k->upload.checksum, &algo, &is_composite);
+	const char *mode = algo == CHECKSUM_NONE ? "null" : is_composite ? "COMPOSITE" : "FULL_OBJECT";
+	if (type.ptr && !str_eqz(type, mode))
+		return s3_error_text(err, "InvalidRequest",
+				     "The upload was created using the %s checksum mode. The complete request must use "
+				     "the same checksum mode.",
+				     mode);
+	for (size_t i = 0; is_composite && i < k->n; i++)
+		if (!list[i].sums[algo].len)
+			return s3_error_text(err, "InvalidRequest",
+					     "The upload was created using a %s checksum. The complete request must "
+					     "include the checksum for each part. It was missing for part %" PRId64
+					     " in the request.",
+					     checksum_word(algo), list[i].number);
+	return 0;
 }
 
 static int check_part(struct s3_call *c, const struct listed *l, const struct s3_part_row *row, bool last,
@@ -316,6 +346,8 @@ static int read_state(struct s3_call *c, struct completion *k, const struct list
 		rc = db ? s3_upload_find(c, db, &k->upload, err) : -1;
 		if (rc == 0)
 			rc = s3_upload_parts(c, db, k->upload.id, &rows, &k->rows, err);
+		if (rc == 0)
+			rc = check_mode(c, k, list, err);
 		if (rc == 0)
 			rc = pick_parts(c, k, list, rows, err);
 		if (rc == 0)

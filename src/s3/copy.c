@@ -26,8 +26,8 @@ int s3_source_parse(struct s3_call *c, struct s3_source *src, struct error *err)
 		text = str_skip(text, 1);
 	const ptrdiff_t slash = str_find_char(text, '/');
 	if (slash <= 0 || (size_t)slash + 1 == text.len)
-		return s3_error_argument(c, err, "x-amz-copy-source", text,
-					 "Copy Source must mention the source bucket and key: sourcebucket/sourcekey");
+		return s3_error_argument(c, err, "x-amz-copy-source", STR("x-amz-copy-source"),
+					 "Invalid copy source object key");
 	src->bucket_name = str_head(text, (size_t)slash);
 	src->key = str_skip(text, (size_t)slash + 1);
 	return 0;
@@ -56,8 +56,7 @@ int s3_source_find(struct s3_call *c, struct db *db, struct s3_source *src, stru
 		return s3_error_text(
 			err, "InvalidRequest",
 			"The source of a copy request may not specifically refer to a delete marker by version id.");
-	const int condition = s3_meta_read_conditions(c, true, &src->object, err);
-	return condition == 304 ? s3_error(err, "PreconditionFailed") : condition;
+	return s3_meta_read_conditions(c, true, &src->object, err);
 }
 
 int s3_source_open(struct s3_call *c, struct s3_source *src, int *fd, struct error *err)

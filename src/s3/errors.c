@@ -27,6 +27,8 @@ static const struct {
 	{ "InsufficientStorage", 507, "The disk is full. Nothing was changed." },
 	{ "InternalError", 500, "We encountered an internal error. Please try again." },
 	{ "InvalidArgument", 400, "Invalid Argument" },
+	{ "InvalidBucketOwnerAWSAccountID", 400,
+	  "The value of the expected bucket owner parameter must be an AWS Account ID" },
 	{ "InvalidBucketName", 400, "The specified bucket is not valid." },
 	{ "InvalidDigest", 400, "The Content-MD5 you specified was invalid." },
 	{ "InvalidLocationConstraint", 400, "The specified location-constraint is not valid" },

@@ -185,6 +185,8 @@ static void on_end(struct wire_request *r, void *ctx)
 		if (!db)
 			return;
 		s3_call_read_end(c, db);
+		if (c->op->level == S3_BUCKET)
+			s3_call_detail(c, "BucketName", c->bucket_name);
 		s3_error(&err, c->op->fixed);
 	}
 	s3_call_fail(c, &err);

@@ -229,16 +229,33 @@ static int precondition(struct s3_call *c, const char *name, struct error *err)
 	return s3_error(err, "PreconditionFailed");
 }
 
+/* A condition that S3 has for reads and not for writes. */
+static int not_taken(struct s3_call *c, const char *header, const char *why, struct error *err)
+{
+	s3_call_detail(c, "Header", str_from(header));
+	s3_call_detail(c, "additionalMessage", str_from(why));
+	return s3_error(err, "NotImplemented");
+}
+
 int s3_meta_write_conditions(struct s3_call *c, struct db *db, struct error *err)
 {
 	const struct str match = s3_call_header(c, "if-match"), none = s3_call_header(c, "if-none-match");
 	if (!match.ptr && !none.ptr)
 		return 0;
+	if (match.ptr && none.ptr)
+		return not_taken(c, "If-Match,If-None-Match",
+				 "Multiple conditional request headers present in the request", err);
+	if (none.ptr && !str_eqz(str_trim(none), "*"))
+		return not_taken(c, "If-None-Match",
+				 "We don't accept the provided value of If-None-Match header for this API", err);
+	if (match.ptr && str_eqz(str_trim(match), "*"))
+		return not_taken(c, "If-Match", "We don't accept the provided value of If-Match header for this API",
+				 err);
 	struct s3_object now;
 	const int found = s3_object_find(db, c->a, c->bucket.id, c->key, STR_NULL, false, &now, err);
 	if (found < 0)
 		return -1;
-	if (none.ptr && found && etag_listed(none, now.etag))
+	if (none.ptr && found)
 		return precondition(c, "If-None-Match", err);
 	if (match.ptr && !found)
 		return s3_error(err, "NoSuchKey");
@@ -258,17 +275,21 @@ int s3_meta_read_conditions(struct s3_call *c, bool of_source, const struct s3_o
 	static const char *const source[] = { "x-amz-copy-source-if-match", "x-amz-copy-source-if-none-match",
 					      "x-amz-copy-source-if-unmodified-since",
 					      "x-amz-copy-source-if-modified-since" };
-	const char *const *name = of_source ? source : own;
+	static const char *const told[2][4] = { { "If-Match", "If-Unmodified-Since", NULL, NULL },
+						{ "x-amz-copy-source-If-Match", "x-amz-copy-source-If-Unmodified-Since",
+						  "x-amz-copy-source-If-None-Match",
+						  "x-amz-copy-source-If-Modified-Since" } };
+	const char *const *name = of_source ? source : own, *const *tell = told[of_source];
 	const struct str match = s3_call_header(c, name[0]), none = s3_call_header(c, name[1]);
 	const int64_t modified_ms = o->modified_ms / 1000 * 1000;
 	int64_t ms;
 	if (match.ptr && !etag_listed(match, o->etag))
-		return precondition(c, "If-Match", err);
+		return precondition(c, tell[0], err);
 	if (!match.ptr && read_time(s3_call_header(c, name[2]), &ms) && modified_ms > ms)
-		return precondition(c, "If-Unmodified-Since", err);
+		return precondition(c, tell[1], err);
 	if (none.ptr && etag_listed(none, o->etag))
-		return 304;
+		return of_source ? precondition(c, tell[2], err) : 304;
 	if (!none.ptr && read_time(s3_call_header(c, name[3]), &ms) && modified_ms <= ms && ms <= clock_now_ms())
-		return 304;
+		return of_source ? precondition(c, tell[3], err) : 304;
 	return 0;
 }

@@ -126,7 +126,7 @@ static int check_algo(struct s3_call *c, struct error *err)
 		return 0;
 	return s3_error_text(err, "InvalidRequest",
 			     "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s",
-			     checksum_name(want), c->body.algo == CHECKSUM_NONE ? "null" : checksum_name(c->body.algo));
+			     checksum_word(want), c->body.algo == CHECKSUM_NONE ? "null" : checksum_word(c->body.algo));
 }
 
 static int open_part(struct s3_call *c, int64_t length, struct error *err)
@@ -264,6 +264,9 @@ static int read_range(struct s3_call *c, struct error *err)
 			c, err, "x-amz-copy-source-range", text,
 			"The x-amz-copy-source-range value must be of the form bytes=first-last where first and last "
 			"are the zero-based offsets of the first and last bytes to copy");
+	if (first >= size)
+		return s3_error_text(err, "InvalidRequest",
+				     "The specified copy range is invalid for the source object size");
 	if (last >= size)
 		return s3_error_argument(
 			c, err, "x-amz-copy-source-range", text,

@@ -60,6 +60,14 @@ static bool characters_good(struct str s)
 	return true;
 }
 
+static bool has_key(const struct tag_list *l, struct str key)
+{
+	for (int i = 0; i < l->n; i++)
+		if (str_eq(l->tags[i].key, key))
+			return true;
+	return false;
+}
+
 static int add_tag(struct s3_call *c, struct tag_list *l, struct str key, struct str value, struct error *err)
 {
 	if (l->n == l->max)
@@ -74,11 +82,16 @@ static int add_tag(struct s3_call *c, struct tag_list *l, struct str key, struct
 		s3_call_detail(c, "TagValue", value);
 		return s3_error_text(err, "InvalidTag", "The TagValue you have provided is invalid");
 	}
-	for (int i = 0; i < l->n; i++)
-		if (str_eq(l->tags[i].key, key)) {
-			s3_call_detail(c, "TagKey", key);
-			return s3_error_text(err, "InvalidTag", "Cannot provide multiple Tags with the same key");
-		}
+	if (str_starts(key, STR("aws:"))) {
+		s3_call_detail(c, "TagKey", key);
+		return s3_error_text(err, "InvalidTag", "%s",
+				     l->max == S3_TAGS_MAX ? "Your TagKey cannot be prefixed with aws:"
+							   : "System tags cannot be added/updated by requester");
+	}
+	if (has_key(l, key)) {
+		s3_call_detail(c, "TagKey", key);
+		return s3_error_text(err, "InvalidTag", "Cannot provide multiple Tags with the same key");
+	}
 	l->tags[l->n++] = (struct tag){ key, value };
 	return 0;
 }
@@ -105,6 +118,7 @@ static struct str stored_form(struct s3_call *c, struct tag_list *l)
 int s3_tags_parse_header(struct s3_call *c, struct str text, struct str *out, struct error *err)
 {
 	struct tag_list l = { .max = S3_TAGS_MAX };
+	const struct str whole = text;
 	struct str pair;
 	int rc = 0;
 	while (rc == 0 && text.ptr && str_split(&text, '&', &pair)) {
@@ -113,8 +127,8 @@ int s3_tags_parse_header(struct s3_call *c, struct str text, struct str *out, st
 		if (!pair.len)
 			continue;
 		if (!decode(c->a, eq < 0 ? pair : str_head(pair, (size_t)eq), &key) ||
-		    !decode(c->a, eq < 0 ? STR("") : str_skip(pair, (size_t)eq + 1), &value))
-			rc = s3_error_argument(c, err, "x-amz-tagging", pair,
+		    !decode(c->a, eq < 0 ? STR("") : str_skip(pair, (size_t)eq + 1), &value) || has_key(&l, key))
+			rc = s3_error_argument(c, err, "x-amz-tagging", whole,
 					       "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded "
 					       "URL query parameters without tag name duplicates.");
 		else

@@ -169,7 +169,7 @@ static int read_checksum(struct s3_call *c, struct str *out, struct error *err)
 	if (composite ? algo == CHECKSUM_CRC64NVME : !checksum_is_crc(algo))
 		return s3_error_text(err, "InvalidRequest",
 				     "The %s checksum type cannot be used with the %s checksum algorithm.",
-				     composite ? "COMPOSITE" : "FULL_OBJECT", checksum_name(algo));
+				     composite ? "COMPOSITE" : "FULL_OBJECT", checksum_word(algo));
 	*out = str_from(arena_printf(c->a, "%s %s", checksum_name(algo), composite ? "COMPOSITE" : "FULL_OBJECT"));
 	return 0;
 }
