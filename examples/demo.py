@@ -6,6 +6,7 @@ With --sdk the pipeline is made and started by the stock sagemaker SDK; without 
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -105,9 +106,12 @@ def main():
     custom = subprocess.run([sys.executable, os.path.join(HERE, "custom", "run.py"), "--quern", args.quern], check=False)
     if custom.returncode != 0:
         return 1
-    print(f"\nNext:\n  eval \"$({args.quern} env)\"\n  {args.quern} ps -a\n  {args.quern} logs {identifier} TrainModel")
+    print("\nNext:")
+    if shutil.which("quern") != args.quern:
+        print(f"  export PATH=\"{os.path.dirname(args.quern)}:$PATH\"")
+    print(f"  eval \"$(quern env)\"\n  quern ps -a\n  quern logs {identifier} TrainModel")
     print(f"  aws s3 cp {job['ModelArtifacts']['S3ModelArtifacts']} .")
-    print(f"  {args.quern} run your_pipeline.py\n  {args.quern} down")
+    print(f"  quern run{f' --python {sys.executable}' if args.sdk else ''} your_pipeline.py\n  quern down")
     return 0
 
 

@@ -3,6 +3,8 @@
 The SDK asks STS for the caller's identity at an address of its own making, whatever AWS_ENDPOINT_URL says (SDK v2:
 sagemaker.utils.sts_regional_endpoint; v3: two copies in sagemaker.core). This module waits for those
 modules to be imported and lets that one function answer AWS_ENDPOINT_URL. Nothing else of the SDK is touched.
+
+A script that ends because this Python has no sagemaker SDK is told how to get one.
 """
 
 import importlib.abc
@@ -46,6 +48,13 @@ class _Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
+def _tell_of_the_sdk(kind, error, trace):
+    sys.__excepthook__(kind, error, trace)
+    if issubclass(kind, ModuleNotFoundError) and error.name == "sagemaker":
+        print(f"quern: {sys.executable} has no sagemaker SDK\n  try: python3 -m venv sdk && sdk/bin/pip install 'sagemaker<3' && "
+              "quern run --python sdk/bin/python SCRIPT", file=sys.stderr)
+
+
 def _next_sitecustomize():
     """Runs the sitecustomize that this one hides, when there is one."""
     here = os.path.dirname(os.path.abspath(__file__))
@@ -57,4 +66,5 @@ def _next_sitecustomize():
 
 if os.environ.get("AWS_ENDPOINT_URL"):
     sys.meta_path.insert(0, _Finder())
+    sys.excepthook = _tell_of_the_sdk
 _next_sitecustomize()

@@ -80,7 +80,7 @@ def history(arn):
 
 
 def watch(arn):
-    """Prints each state that is left until the execution ends. Returns its description and {state: seconds}."""
+    """Prints each state when the execution has left it, until it ends. Returns its description and {state: seconds}."""
     sfn, taken = client("stepfunctions"), {}
     while True:
         execution = sfn.describe_execution(executionArn=arn)
@@ -91,7 +91,7 @@ def watch(arn):
             name = event.get("stateExitedEventDetails", {}).get("name")
             if name and name not in taken:
                 taken[name] = (event["timestamp"] - entered[name]).total_seconds()
-                print(f"  {name:<14} left      {taken[name]:8.2f} s", flush=True)
+                print(f"  {name:<14} done      {taken[name]:8.2f} s", flush=True)
         if execution["status"] in FINISHED:
             return execution, taken
         time.sleep(0.2)
