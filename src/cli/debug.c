@@ -99,7 +99,8 @@ static int open_shell(struct config *c, const char *name, const char *container,
 		return access(config_path(c, "tasks/.exec"), X_OK) < 0
 			       ? fail("sudo quern debug …", "the directories of tasks cannot be read")
 			       : fail("quern debug", "nothing is kept of `%s`%s", name,
-				      task ? ": it runs, or it did not fail" : "");
+				      task ? ": it runs, or it did not fail"
+					   : "; for an execution: quern debug EXECUTION STEP");
 	int rc = task_debug(c->data_dir, task, container, *command ? command : shell, &err);
 	return rc < 0 ? fail_error(NULL, &err) : rc;
 }

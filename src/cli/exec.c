@@ -38,8 +38,10 @@ static int read_target(struct config *c, const char *wanted, struct target *out)
 	size_t i;
 	if (!task || !state)
 		return fail("sudo quern exec …", "the state of task %s cannot be read", out->task);
+	const char *task_name = strncmp(out->task, "ecs-", 4) == 0 ? out->task + 4 : out->task;
 	if (!phase || !strcmp(phase, "stopped"))
-		return fail("quern debug", "task %s is %s", out->task, phase ? phase : "unknown");
+		return fail(arena_printf(&c->arena, "quern debug %s", task_name), "task %s is %s", task_name,
+			    phase ? phase : "unknown");
 	out->supervisor = json_get_int(state, "pid", 0);
 	out->runtime = runtime ? arena_strdup(&c->arena, str_from(runtime)) : NULL;
 	out->crun = json_get_bool(options, "crun", false);

@@ -71,8 +71,8 @@ static json_t *describe_task(struct client *cl, const char *cluster, const char 
 	return json_incref(json_array_get(tasks, 0));
 }
 
-/* The same by its ARN, which holds the cluster's name: "...:task/CLUSTER/ID". NULL with err. */
-static json_t *task_by_arn(struct log_source *s, const char *arn, struct error *err)
+/* The ARN holds the cluster's name: "...:task/CLUSTER/ID". */
+json_t *log_source_task(struct log_source *s, const char *arn, struct error *err)
 {
 	const char *cluster = strchr(arn, '/'), *end = cluster ? strchr(cluster + 1, '/') : NULL;
 	json_t *task =
@@ -104,7 +104,7 @@ static const char *find_ecs_task(struct log_source *s, const char *wanted, struc
 static int add_task(struct log_source *s, const char *arn, const char *step, bool *found, struct error *err)
 {
 	const char *id = strrchr(arn, '/') + 1;
-	CLEANUP_JSON json_t *task = task_by_arn(s, arn, err);
+	CLEANUP_JSON json_t *task = log_source_task(s, arn, err);
 	if (!task)
 		return -1;
 	json_t *in = json_pack("{s:O}", "taskDefinition", json_get(task, "taskDefinitionArn")), *one;
@@ -217,7 +217,7 @@ int log_source_ended(struct log_source *s, struct error *err)
 {
 	CLEANUP_JSON json_t *now = NULL;
 	if (s->kind == LOG_OF_TASK) {
-		now = task_by_arn(s, s->arn, err);
+		now = log_source_task(s, s->arn, err);
 		return now ? str_eqz(json_get_str(now, "lastStatus"), "STOPPED") : -1;
 	}
 	if (s->kind == LOG_OF_MACHINE)

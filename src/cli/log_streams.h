@@ -29,6 +29,10 @@ struct log_source {
 int log_source_find(struct log_source *s, const char *wanted, struct error *err);
 /* Whether it is over: 1, 0, or < 0 with err. */
 int log_source_ended(struct log_source *s, struct error *err);
+/* What DescribeTasks says of a task, by its ARN; owned, or NULL with err. */
+json_t *log_source_task(struct log_source *s, const char *arn, struct error *err);
+/* Says on stderr why it failed, when it is over and did, and what to try. < 0 with err. */
+int log_source_tell_reason(struct log_source *s, struct error *err);
 /* Adds the streams that are new to s->streams; *step_found says whether s->step was seen. All texts are in the config's
  * arena. < 0 with err. */
 int log_source_streams(struct log_source *s, bool *step_found, struct error *err);

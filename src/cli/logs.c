@@ -86,7 +86,9 @@ static int follow(struct log_source *f, bool keep_on, struct error *err)
 		for (struct log_stream *s = f->streams; s; s = s->next)
 			if (drain(f, s, err) < 0)
 				return -1;
-		if (done || !keep_on)
+		if (done)
+			return log_source_tell_reason(f, err);
+		if (!keep_on)
 			return 0;
 		usleep(POLL_US);
 	}

@@ -71,14 +71,16 @@ const char *table_duration(struct arena *a, double from, double to)
 
 const char *table_ago(struct arena *a, double when)
 {
+	static const struct {
+		int seconds;
+		const char *name;
+	} units[] = { { 86400, "day" }, { 3600, "hour" }, { 60, "minute" }, { 1, "second" } };
 	double s = (double)clock_now_ms() / 1000 - when;
-	if (s < 60)
-		return arena_printf(a, "%d seconds ago", s > 0 ? (int)s : 0);
-	if (s < 3600)
-		return arena_printf(a, "%d minutes ago", (int)s / 60);
-	if (s < 86400)
-		return arena_printf(a, "%d hours ago", (int)s / 3600);
-	return arena_printf(a, "%d days ago", (int)(s / 86400));
+	size_t i = 0;
+	while (i < 3 && s < units[i].seconds)
+		i++;
+	int n = s > 0 ? (int)(s / units[i].seconds) : 0;
+	return arena_printf(a, "%d %s%s ago", n, units[i].name, n == 1 ? "" : "s");
 }
 
 const char *table_status(const struct table *t, const char *status)

@@ -11,7 +11,7 @@ import pytest
 
 from api import helpers
 from api.daemon import Quern, free_port, program
-from api.test_ecs import awslogs, container, register, run, running
+from api.test_ecs import awslogs, container, register, run, running, stopped
 from api.test_lambda import create
 
 STATE_MACHINE = json.dumps({"StartAt": "Sit", "States": {"Sit": {"Type": "Wait", "Seconds": 600, "End": True}}})
@@ -216,6 +216,25 @@ def test_logs_of_a_state_machine(quern):
     assert quern.cli("logs", arn, "Run").stdout == "Run | from the task\n"
     refused = quern.cli("logs", name, "Jump", check=False)
     assert refused.returncode == 1 and "not entered state `Jump`" in refused.stderr
+
+
+def test_logs_of_a_failure(quern):
+    """Behind the output, on stderr: why it failed, and how to look closer. Output alone is on stdout."""
+    options = awslogs(helpers.unique("/ecs/cli"))
+    definition = register(quern, container(quern, "echo about to fail; exit 7", logConfiguration=options))
+    task = run(quern, definition)
+    stopped(quern, task)
+    shown = quern.cli("logs", task)
+    name = task.rsplit("/", 1)[1]
+    assert shown.stdout == "main | about to fail\n" and "`main`: exit code 7" in shown.stderr and f"try: quern debug {name}" in shown.stderr, shown
+    sfn = quern.client("stepfunctions")
+    states = {"StartAt": "Run", "States": {"Run": {"Type": "Task", "Resource": "arn:aws:states:::ecs:runTask.sync", "End": True,
+                                                   "Parameters": {"TaskDefinition": definition}}}}
+    machine = sfn.create_state_machine(name=helpers.unique("m"), definition=json.dumps(states), roleArn=quern.role)["stateMachineArn"]
+    execution = sfn.start_execution(stateMachineArn=machine, name=helpers.unique("x"))["executionArn"].rsplit(":", 1)[1]
+    shown = quern.cli("logs", "-f", execution)
+    assert shown.stdout == "Run | about to fail\n" and "FAILED: States.TaskFailed" in shown.stderr, shown
+    assert f"try: quern debug {execution} Run" in shown.stderr
 
 
 def test_colours(quern, at_work):
