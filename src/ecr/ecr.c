@@ -99,9 +99,9 @@ const struct wire_service *ecr_registry_service(struct ecr *e)
 /* ---- look-up for tasks ---- */
 
 #if defined(__aarch64__)
-static const char processor[] = "arm64";
+static const char processor[] = "arm64", lowest_variant[] = "v8";
 #else
-static const char processor[] = "amd64";
+static const char processor[] = "amd64", lowest_variant[] = "v1";
 #endif
 
 static int blob_read(struct ecr *e, const char *blob, int64_t size, struct arena *a, struct str *out, struct error *err)
@@ -118,18 +118,34 @@ static int blob_read(struct ecr *e, const char *blob, int64_t size, struct arena
 	return 0;
 }
 
-/* The child of an index for this processor. */
+/* Does a child of an index fit this machine? 2 it says so, 1 it names no platform, 0 it does not. Every processor runs
+ * the lowest variant of its architecture; containerd does not try higher ones either. */
+static int fits(const json_t *child)
+{
+	const json_t *platform = json_get(child, "platform");
+	struct str variant = json_get_str(platform, "variant");
+	if (!platform)
+		return 1;
+	return str_eqz(json_get_str(platform, "os"), "linux") &&
+			       str_eqz(json_get_str(platform, "architecture"), processor) &&
+			       (!variant.len || str_eqz(variant, lowest_variant))
+		       ? 2
+		       : 0;
+}
+
+/* The digest of the child that fits best, the first of equals; STR_NULL: none does. */
 static struct str choose_platform(const json_t *doc)
 {
 	json_t *child;
 	size_t i;
-	json_array_foreach (json_get(doc, "manifests"), i, child) {
-		const json_t *platform = json_get(child, "platform");
-		if (!platform || (str_eqz(json_get_str(platform, "os"), "linux") &&
-				  str_eqz(json_get_str(platform, "architecture"), processor)))
-			return json_get_str(child, "digest");
-	}
-	return STR_NULL;
+	int best = 0;
+	struct str digest = STR_NULL;
+	json_array_foreach (json_get(doc, "manifests"), i, child)
+		if (fits(child) > best) {
+			best = fits(child);
+			digest = json_get_str(child, "digest");
+		}
+	return digest;
 }
 
 static json_t *bad_image(struct error *err, const char *why)
@@ -206,7 +222,7 @@ static json_t *resolve(struct ecr *e, struct db *db, struct arena *a, const char
 	if (ecr_repo_need(e, db, a, str_from(repo), &row, err) < 0)
 		return NULL;
 	struct str wanted = str_from(reference);
-	for (int depth = 0; depth < MANIFEST_DEPTH && wanted.ptr; depth++) {
+	for (int depth = 0; depth < MANIFEST_DEPTH; depth++) {
 		int rc = ecr_image_find(db, a, str_from(repo), wanted, &image, err);
 		if (rc < 0)
 			return NULL;
@@ -215,9 +231,14 @@ static json_t *resolve(struct ecr *e, struct db *db, struct arena *a, const char
 			ecr_note_pull(e, str_from(repo), &image);
 			return resolve_manifest(e, db, a, str_from(repo), &image, doc, err);
 		}
-		wanted = doc ? arena_str(a, choose_platform(doc)) : STR_NULL;
-		if (!wanted.len)
+		if (!doc)
 			break;
+		wanted = arena_str(a, choose_platform(doc));
+		if (!wanted.len) /* the words of ECS */
+			return bad_image(err, arena_printf(a,
+							   "image Manifest does not contain descriptor matching "
+							   "platform 'linux/%s'",
+							   processor));
 	}
 	error_aws(err, "ImageNotFoundException", "%s:%s: not found", repo, reference);
 	return NULL;

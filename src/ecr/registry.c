@@ -238,6 +238,10 @@ static bool parse_path(struct rcall *c, enum rop_target *target)
 		*target = ROP_PRUNE;
 		return true;
 	}
+	if (str_eqz(path, "_catalog")) {
+		*target = ROP_CATALOG;
+		return true;
+	}
 	if (split_at(c, path, "/blobs/uploads", &tail) && (tail.len == 0 || tail.ptr[0] == '/')) {
 		c->rest = str_skip(tail, 1);
 		*target = c->rest.len ? ROP_UPLOAD : ROP_UPLOADS;
@@ -310,7 +314,7 @@ static void raw_begin(struct wire_request *r, void *ctx)
 		rcall_fail(c, &err);
 		return;
 	}
-	int rc = target == ROP_PRUNE ? 0 : find_repository(c, &err);
+	int rc = target == ROP_PRUNE || target == ROP_CATALOG ? 0 : find_repository(c, &err);
 	if (rc == 0 && c->op->begin)
 		rc = c->op->begin(c, &err);
 	if (rc < 0)

@@ -31,7 +31,17 @@ struct rcall {
 	void (*blocking)(struct rcall *c);
 };
 
-enum rop_target { ROP_ROOT, ROP_BLOB, ROP_UPLOADS, ROP_UPLOAD, ROP_MANIFEST, ROP_TAGS, ROP_REFERRERS, ROP_PRUNE };
+enum rop_target {
+	ROP_ROOT,
+	ROP_BLOB,
+	ROP_UPLOADS,
+	ROP_UPLOAD,
+	ROP_MANIFEST,
+	ROP_TAGS,
+	ROP_REFERRERS,
+	ROP_CATALOG,
+	ROP_PRUNE
+};
 struct rop {
 	const char *method;
 	enum rop_target target;

@@ -1,4 +1,4 @@
-/* registry_manifest.c - manifests, tags and referrers. */
+/* registry_manifest.c - manifests, tags, referrers, and the catalog of repositories. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -31,53 +31,95 @@ static void get_manifest(struct rcall *c)
 	rcall_send(c, 200, head ? STR("") : c->image.body);
 }
 
-static int list_tags(struct rcall *c, struct db *db, int64_t limit, struct str last, json_t *tags, bool *more,
-		     struct error *err)
+/* A page of sorted names: the n after `last`. */
+struct page {
+	int64_t limit;
+	struct str last;
+	json_t *names;
+	bool more;
+};
+
+static int read_page_query(struct rcall *c, struct page *p, struct error *err)
 {
-	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_query(db, &rows, err, "SELECT tag FROM ecr_tag WHERE repo=? AND tag > ? ORDER BY tag LIMIT ?",
-			  "SSi", c->repo, last, limit + 1);
-	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
-		struct str tag = rows_str(&rows, 0);
-		if ((int64_t)json_array_size(tags) == limit) {
-			*more = true;
+	bool present;
+	struct str n = wire_query_arg(c->r, "n", &present), last = wire_query_arg(c->r, "last", NULL);
+	p->limit = ECR_PAGE_MAX;
+	p->last = last.ptr ? last : STR("");
+	if (present && (!str_to_i64(n, &p->limit) || p->limit < 0))
+		return registry_error(err, "UNSUPPORTED", "n must be a number");
+	if (p->limit > ECR_PAGE_MAX)
+		p->limit = ECR_PAGE_MAX;
+	return 0;
+}
+
+static int fill_page(struct page *p, struct rows *rows, struct error *err)
+{
+	int rc;
+	while ((rc = rows_next(rows, err)) > 0) {
+		struct str name = rows_str(rows, 0);
+		if ((int64_t)json_array_size(p->names) == p->limit) {
+			p->more = true;
 			return 0;
 		}
-		json_array_append_new(tags, json_stringn(tag.ptr, tag.len));
+		json_array_append_new(p->names, json_stringn(name.ptr, name.len));
 	}
 	return rc;
 }
 
-static void get_tags(struct rcall *c)
+/* Answers with `doc` (taken); `path` leads to the next page. */
+static void send_page(struct rcall *c, const struct page *p, const char *path, json_t *doc)
+{
+	size_t n = json_array_size(p->names);
+	if (p->more && n)
+		wire_set_header(c->r, "Link",
+				arena_printf(c->a, "<%s?n=%lld&last=%s>; rel=\"next\"", path, (long long)p->limit,
+					     json_string_value(json_array_get(p->names, n - 1))));
+	wire_set_header(c->r, "Content-Type", "application/json");
+	struct str text = json_text(c->a, doc);
+	json_decref(doc);
+	rcall_send(c, 200, text);
+}
+
+/* Tags of the repository, or (none given) the repositories. */
+static void send_names(struct rcall *c, const struct str *repo)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	CLEANUP_JSON json_t *tags = json_array();
-	bool present, more = false;
-	int64_t limit = ECR_PAGE_MAX;
-	struct str n = wire_query_arg(c->r, "n", &present), last = wire_query_arg(c->r, "last", NULL);
-	if (present && (!str_to_i64(n, &limit) || limit < 0)) {
-		registry_error(&err, "UNSUPPORTED", "n must be a number");
+	CLEANUP_ROWS struct rows rows = { 0 };
+	CLEANUP_JSON json_t *names = json_array();
+	struct page p = { .names = names };
+	struct db *db;
+	if (read_page_query(c, &p, &err) < 0) {
 		rcall_fail(c, &err);
 		return;
 	}
-	struct db *db = rcall_read(c);
-	if (!db)
+	if (!(db = rcall_read(c)))
 		return;
-	int rc = list_tags(c, db, limit, last.ptr ? last : STR(""), tags, &more, &err);
+	int rc = repo ? db_query(db, &rows, &err,
+				 "SELECT tag FROM ecr_tag WHERE repo=? AND tag > ? ORDER BY tag LIMIT ?", "SSi", *repo,
+				 p.last, p.limit + 1)
+		      : db_query(db, &rows, &err, "SELECT name FROM ecr_repo WHERE name > ? ORDER BY name LIMIT ?",
+				 "Si", p.last, p.limit + 1);
+	if (rc >= 0)
+		rc = fill_page(&p, &rows, &err);
+	rows_done(&rows);
 	store_read_end(c->e->store, db);
-	if (rc < 0) {
+	if (rc < 0)
 		rcall_fail(c, &err);
-		return;
-	}
-	if (more && json_array_size(tags))
-		wire_set_header(c->r, "Link",
-				arena_printf(c->a, "</v2/%.*s/tags/list?n=%lld&last=%s>; rel=\"next\"",
-					     STR_ARG(c->repo), (long long)limit,
-					     json_string_value(json_array_get(tags, json_array_size(tags) - 1))));
-	CLEANUP_JSON json_t *doc =
-		json_pack("{s:o, s:O}", "name", json_stringn(c->repo.ptr, c->repo.len), "tags", tags);
-	wire_set_header(c->r, "Content-Type", "application/json");
-	rcall_send(c, 200, json_text(c->a, doc));
+	else if (repo)
+		send_page(c, &p, arena_printf(c->a, "/v2/%.*s/tags/list", STR_ARG(*repo)),
+			  json_pack("{s:o, s:O}", "name", json_stringn(repo->ptr, repo->len), "tags", names));
+	else
+		send_page(c, &p, "/v2/_catalog", json_pack("{s:O}", "repositories", names));
+}
+
+static void get_tags(struct rcall *c)
+{
+	send_names(c, &c->repo);
+}
+
+static void get_catalog(struct rcall *c)
+{
+	send_names(c, NULL);
 }
 
 static json_t *descriptor(struct rows *rows)
@@ -225,6 +267,7 @@ const struct rop rops_manifest[] = {
 	{ "PUT", ROP_MANIFEST, true, begin_put, put_manifest },
 	{ "DELETE", ROP_MANIFEST, false, NULL, delete_manifest },
 	{ "GET", ROP_TAGS, false, NULL, get_tags },
+	{ "GET", ROP_CATALOG, false, NULL, get_catalog },
 	{ "GET", ROP_REFERRERS, false, NULL, get_referrers },
 	{ "POST", ROP_PRUNE, false, NULL, registry_collect },
 	{ 0 },

@@ -1,4 +1,5 @@
-"""skopeo, buildah and podman against the registry: push, pull, run, other compressions, several platforms, deletes."""
+"""skopeo, buildah and podman against the registry: push, pull, run, other compressions, several platforms, deletes, syncs; and what other clients
+(crane, oras, regctl, cosign) send, without them."""
 
 import json
 import os
@@ -47,7 +48,7 @@ def skopeo(quern, registry):
     def call(verb, *words, check=True):
         side = ["--src-tls-verify=false", "--dest-tls-verify=false", f"--src-creds=AWS:{registry.password}", f"--dest-creds=AWS:{registry.password}"]
         one = ["--tls-verify=false", f"--creds=AWS:{registry.password}"]
-        return run("skopeo", "--insecure-policy", verb, *(side if verb == "copy" else one), *words, check=check)
+        return run("skopeo", "--insecure-policy", verb, *(side if verb in ("copy", "sync") else one), *words, check=check)
 
     return call
 
@@ -83,15 +84,30 @@ def test_skopeo_other_repository_mounts(quern, registry, repo, skopeo, tmp_path)
     assert inspected["Digest"] == quern.client("ecr").describe_images(repositoryName=repo)["imageDetails"][0]["imageDigest"]
 
 
-def test_skopeo_zstd_runs(quern, repo, skopeo, tmp_path):
+@pytest.mark.parametrize("form", ["zstd", "zstd:chunked"])
+def test_skopeo_zstd_runs(quern, repo, skopeo, tmp_path, form):
+    """zstd:chunked has its table of contents in skippable frames behind the layer."""
     busybox_layout(str(tmp_path / "in"), repo.encode())
     # Unpacked on the way to a directory, packed anew on the way to the registry.
     run("skopeo", "--insecure-policy", "copy", "--dest-decompress", f"oci:{tmp_path}/in:latest", f"dir:{tmp_path}/plain")
-    skopeo("copy", "--format", "oci", "--dest-compress-format", "zstd", f"dir:{tmp_path}/plain", where(quern, repo, "v1"))
+    skopeo("copy", "--format", "oci", "--dest-compress-format", form, f"dir:{tmp_path}/plain", where(quern, repo, "v1"))
     manifest = json.loads(quern.client("ecr").batch_get_image(repositoryName=repo, imageIds=[{"imageTag": "v1"}])["images"][0]["imageManifest"])
-    assert manifest["layers"][0]["mediaType"].endswith("zstd"), manifest
+    assert manifest["layers"][0]["mediaType"].endswith("zstd") and (form == "zstd") == ("annotations" not in manifest["layers"][0]), manifest
     task, text = run_task(quern, f"{repo}:v1")
-    assert text == "hello from busybox", task
+    assert text == "hello from busybox", task.get("stoppedReason")
+
+
+def test_skopeo_sync(quern, registry, repo, skopeo, tmp_path):
+    """Every tag of a repository, to a folder and to another repository."""
+    names = [registry.push_image(repo, tag, layers=(tag.encode(),))[0] for tag in ("v1", "v2")]
+    other = helpers.unique("mirror")
+    quern.client("ecr").create_repository(repositoryName=f"{other}/{repo.split('/')[-1]}")
+    here = f"127.0.0.1:{quern.port}"
+    skopeo("sync", "--src", "docker", "--dest", "dir", f"{here}/{repo}", tmp_path)
+    assert {path.name.split(":")[1] for path in tmp_path.iterdir()} == {"v1", "v2"}
+    skopeo("sync", "--src", "docker", "--dest", "docker", f"{here}/{repo}", f"{here}/{other}")
+    details = quern.client("ecr").describe_images(repositoryName=f"{other}/{repo.split('/')[-1]}")["imageDetails"]
+    assert {d["imageDigest"]: d["imageTags"] for d in details} == {names[0]: ["v1"], names[1]: ["v2"]}
 
 
 def test_skopeo_delete(quern, repo, skopeo, tmp_path):
@@ -126,6 +142,31 @@ def test_several_platforms(quern, registry, repo, skopeo, tmp_path):
     answer = quern.client("ecr").batch_delete_image(repositoryName=copy, imageIds=[{"imageDigest": digest(native)}])
     assert answer["failures"][0]["failureCode"] == "ImageReferencedByManifestList" and digest(kept) in answer["failures"][0]["failureReason"]
     assert registry("GET", f"/v2/{copy}/manifests/{digest(native)}").status == 200
+
+
+def test_platforms_that_do_not_fit(quern, registry, repo):
+    """An index with attestations and higher variants, as docker buildx makes it; and one without anything for this machine."""
+    image = ecs_images.Registry(quern).push(repo, "native", [ecs_images.busybox_layer()], Cmd=["echo", "the plain one"], Env=["PATH=/bin"])
+    native = registry("GET", f"/v2/{repo}/manifests/native").data
+    alien, alien_text = registry.push_image(repo, "alien", layers=(b"not for us",), config={"Cmd": ["/nothing"]})
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    lowest, higher = {"amd64": ("v1", "v3"), "arm64": ("v8", "v9")}[machine]
+
+    def child(name, text, **platform):
+        return {"mediaType": OCI_MANIFEST, "digest": name, "size": len(text), **({"platform": platform} if platform else {})}
+
+    def push(tag, *children):
+        index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).encode()
+        assert registry("PUT", f"/v2/{repo}/manifests/{tag}", index, Content_Type=INDEX).status == 201
+
+    foreign = [child(alien, alien_text, os="unknown", architecture="unknown"), child(alien, alien_text, os="windows", architecture=machine),
+               child(alien, alien_text, os="linux", architecture=machine, variant=higher), child(alien, alien_text, os="linux", architecture="riscv64")]
+    push("chosen", *foreign, child(alien, alien_text), child(digest(native), native, os="linux", architecture=machine, variant=lowest))
+    assert image and run_task(quern, f"{repo}:chosen")[1] == "the plain one"
+    push("nameless", *foreign, child(digest(native), native))
+    assert run_task(quern, f"{repo}:nameless")[1] == "the plain one"
+    push("none", *foreign)
+    assert f"image Manifest does not contain descriptor matching platform 'linux/{machine}'" in run_task(quern, f"{repo}:none")[0]["stoppedReason"]
 
 
 # ---- buildah, podman ----
@@ -180,7 +221,72 @@ def test_podman_push_pull_run(quern, registry, built, tmp_path, short_path):
     assert done.stdout == "built by buildah\n", done.stderr
 
 
+def test_buildah_manifest_list(quern, registry, built, tmp_path):
+    buildah = ["buildah", "--root", tmp_path / "m", "--runroot", tmp_path / "mr", "--storage-driver", "vfs"]
+    auth = ["--tls-verify=false", f"--creds=AWS:{registry.password}"]
+    run(*buildah, "manifest", "create", "list")
+    run(*buildah, "manifest", "add", *auth, "list", where(quern, *built.split(":")))
+    run(*buildah, "manifest", "push", "--all", *auth, "list", where(quern, built.split(":")[0], "list"))
+    assert json.loads(registry("GET", f"/v2/{built.split(':')[0]}/manifests/list").data)["manifests"]
+    assert run_task(quern, built.split(":")[0] + ":list")[1] == "built by buildah"
+
+
+def test_podman_search(quern, registry, repo, tmp_path):
+    need("podman")
+    run("podman", "login", "--tls-verify=false", "--authfile", tmp_path / "auth", "-u", "AWS", "--password-stdin", f"127.0.0.1:{quern.port}", input=registry.password)
+    found = run("podman", "search", "--tls-verify=false", "--authfile", tmp_path / "auth", "--limit", "1000", f"127.0.0.1:{quern.port}/{repo}").stdout
+    assert f"127.0.0.1:{quern.port}/{repo}\n" in found.replace(" ", ""), found
+
+
 # ---- what needs no client ----
+
+def test_catalog_in_pages(quern, registry):
+    names = sorted(helpers.unique("team/catalog") for _ in range(3))
+    for name in names:
+        quern.client("ecr").create_repository(repositoryName=name)
+    seen, path = [], "/v2/_catalog?n=2"
+    while path:
+        answer = registry("GET", path)
+        page = json.loads(answer.data)["repositories"]
+        assert len(page) <= 2
+        seen += page
+        link = answer.getheader("Link")
+        path = link and link[link.index("<") + 1 : link.index(">")]
+    assert seen == sorted(seen) and set(names) <= set(seen) == set(json.loads(registry("GET", "/v2/_catalog").data)["repositories"])
+    assert registry("GET", "/v2/_catalog", auth=False).status == 401 and registry("GET", "/v2/_catalog?n=x").status == 405
+
+
+def test_crane_streams_without_a_range(registry, repo):
+    """Chunks of unknown length, one after the other; the manifest is looked for by tag first."""
+    parts = [os.urandom(n) for n in (300000, 1, 70000)]
+    data = b"".join(parts)
+    location = registry("POST", f"/v2/{repo}/blobs/uploads/").getheader("Location")
+    for part in parts:
+        answer = registry("PATCH", location, iter([part[: len(part) // 2], part[len(part) // 2 :]]), Content_Type="application/octet-stream")
+        assert answer.status == 202, answer.data
+        location = answer.getheader("Location")
+    assert registry("PUT", f"{location}?digest={digest(data)}", b"").status == 201
+    assert registry("HEAD", f"/v2/{repo}/manifests/v1").status == 404
+    name, text = registry.push_image(repo, "v1", layers=(data,))
+    head = registry("HEAD", f"/v2/{repo}/manifests/v1")
+    assert (head.status, head.getheader("Docker-Content-Digest"), head.getheader("Content-Type"), head.getheader("Content-Length")) == (200, name, OCI_MANIFEST, str(len(text)))
+
+
+def test_artifacts_as_oras_and_cosign_push_them(quern, registry, repo):
+    """No image: an empty config, files as layers; and a signature under the tag sha256-<hex>.sig. They are kept, found, and not run."""
+    files = [b"hello\n", os.urandom(5000)]
+    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": registry.push_blob(repo, b"{}"), "size": 2}
+    layers = [{"mediaType": "application/octet-stream", "digest": registry.push_blob(repo, data), "size": len(data), "annotations": {"org.opencontainers.image.title": f"f{i}"}} for i, data in enumerate(files)]
+    artifact = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/x.files", "config": empty, "layers": layers}).encode()
+    assert registry("PUT", f"/v2/{repo}/manifests/files", artifact, Content_Type=OCI_MANIFEST).status == 201
+    signature = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": empty, "layers": [dict(layers[0], mediaType="application/vnd.dev.cosign.simplesigning.v1+json")]}).encode()
+    tag = digest(artifact).replace(":", "-") + ".sig"
+    assert registry("PUT", f"/v2/{repo}/manifests/{tag}", signature, Content_Type=OCI_MANIFEST).status == 201
+    assert set(json.loads(registry("GET", f"/v2/{repo}/tags/list").data)["tags"]) == {"files", tag}
+    assert [registry("GET", f"/v2/{repo}/blobs/{layer['digest']}").data for layer in layers] == files
+    assert quern.client("ecr").describe_images(repositoryName=repo, imageIds=[{"imageTag": "files"}])["imageDetails"][0]["artifactMediaType"] == "application/x.files"
+    assert "number of layers and diffIDs don't match: 2 != 0" in run_task(quern, f"{repo}:files")[0]["stoppedReason"]
+
 
 def test_referrers_tag_schema(registry, repo):
     """Clients of registries without the referrers API keep an index under the tag <algorithm>-<hex>."""
