@@ -26,6 +26,7 @@ static void names_are_taken_apart(void **state)
 		{ ":", NULL, NULL, NULL },
 		{ "arn:aws:lambda:us-east-1:000000000000:function:f:1:2", NULL, NULL, NULL },
 	};
+	struct lambda l = { .o = { .account = "000000000000", .region = "us-east-1" } };
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		CLEANUP_ERROR struct error err = ERROR_INIT;
 		struct arena a = ARENA_INIT;
@@ -33,7 +34,7 @@ static void names_are_taken_apart(void **state)
 		json_t *in = json_object();
 		json_set_text(in, "FunctionName", cases[i].given);
 		json_set_text(in, "Qualifier", cases[i].qualifier);
-		int rc = lambda_name_read(&a, in, "FunctionName", &n, &err);
+		int rc = lambda_name_read(&l, &a, in, "FunctionName", &n, &err);
 		assert_int_equal(rc, cases[i].name ? 0 : -1);
 		if (cases[i].name) {
 			assert_string_equal(n.name, cases[i].name);
