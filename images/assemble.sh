@@ -31,12 +31,13 @@ install -m 644 "$here"/lambda/bootstrap.* "$dir/lambda/"
 requirements=$here/python/requirements.txt
 if [ "$packages" = yes ] && ! cmp -s "$requirements" "$dir/python/packages/.requirements.txt"; then
 	rm -rf "$dir/python/packages.new" "$dir/python/packages"
-	if /usr/bin/python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --require-hashes \
-		--no-deps --target "$dir/python/packages.new" -r "$requirements"; then
+	if /usr/bin/python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --require-hashes --retries 2 \
+		--no-deps --target "$dir/python/packages.new" -r "$requirements" >"$dir/python/pip.log" 2>&1; then
 		cp "$requirements" "$dir/python/packages.new/.requirements.txt"
 		mv "$dir/python/packages.new" "$dir/python/packages"
 	else
 		rm -rf "$dir/python/packages.new"
-		echo "assemble.sh: the AWS SDK could not be installed; containers use Debian's with the endpoint shim" >&2
+		echo "the AWS SDK for the built-in images cannot be had from PyPI, the next make tries again: until then they have Debian's, with a shim" >&2
+		tail -n 1 "$dir/python/pip.log" >&2
 	fi
 fi
