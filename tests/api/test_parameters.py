@@ -83,7 +83,7 @@ def test_get_parameters_by_path(ssm, root):
 
 def test_list_secrets(quern):
     secrets = quern.client("secretsmanager")
-    mark = "s" + uuid.uuid4().hex[:8]
+    mark = uuid.uuid4().hex[:8].translate(str.maketrans("0123456789abcdef", "ghijklmnopqrstuv"))  # no word of it is looked for
     for name, description, tag in (("Database892", "The main store", "blue"), ("databaseCopy", "the copy", "red"), ("other", None, None)):
         more = {"Description": description} if description else {}
         secrets.create_secret(Name=f"{mark}/{name}", SecretString="x", **more,

@@ -11,7 +11,7 @@
 static void names_are_taken_apart(void **state)
 {
 	static const struct {
-		const char *given, *qualifier, *name, *wanted;
+		const char *given, *qualifier, *name, *wanted; /* no name: wanted is the error, the usual one if NULL */
 	} cases[] = {
 		{ "f", NULL, "f", NULL },
 		{ "f:1", NULL, "f", "1" },
@@ -25,6 +25,9 @@ static void names_are_taken_apart(void **state)
 		{ "f:1:2", NULL, NULL, NULL },
 		{ ":", NULL, NULL, NULL },
 		{ "arn:aws:lambda:us-east-1:000000000000:function:f:1:2", NULL, NULL, NULL },
+		{ "arn:aws:lambda:eu-west-3:000000000000:function:f", NULL, NULL, "ResourceNotFoundException" },
+		{ "arn:aws:lambda:us-east-1:111111111111:function:f", NULL, NULL, "AccessDeniedException" },
+		{ "111111111111:function:f", NULL, NULL, "AccessDeniedException" },
 	};
 	struct lambda l = { .o = { .account = "000000000000", .region = "us-east-1" } };
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -40,7 +43,8 @@ static void names_are_taken_apart(void **state)
 			assert_string_equal(n.name, cases[i].name);
 			assert_string_equal(n.qualifier ? n.qualifier : "-", cases[i].wanted ? cases[i].wanted : "-");
 		} else {
-			assert_true(error_is(&err, "InvalidParameterValueException"));
+			assert_string_equal(err.code,
+					    cases[i].wanted ? cases[i].wanted : "InvalidParameterValueException");
 		}
 		json_decref(in);
 		arena_release(&a);
