@@ -95,6 +95,8 @@ static json_t *make_doc(const struct job_type *type, const json_t *request, cons
 		json_set_int(stopping, "MaxRuntimeInSeconds", JOB_MAX_RUNTIME_S);
 		json_object_set_new(doc, "StoppingCondition", stopping);
 	}
+	if (type->complete)
+		type->complete(doc);
 	return doc;
 }
 

@@ -36,6 +36,8 @@ struct job_type {
 	/* Request -> what Describe echoes; checks what the model doesn't say. */
 	int (*check)(struct sagemaker *s, struct turn *t, const json_t *request, struct error *err);
 	const char *const *echoed; /* request members in Describe, NULL-ended */
+	/* Fills in what Describe shows of members that the request left out. May be NULL. */
+	void (*complete)(json_t *doc);
 	/* Fills the spec and the stage plan. */
 	int (*plan)(struct job_plan *p, struct error *err);
 };

@@ -202,6 +202,7 @@ static int plan(struct job_plan *p, struct error *err)
 	add_config_files(p);
 	add_inputs(p);
 	add_outputs(p);
+	job_plan_scratch(p, "messages", "/opt/ml/output"); /* for its file "message" */
 	return 0;
 }
 

@@ -136,6 +136,35 @@ static int check(struct sagemaker *s, struct turn *t, const json_t *request, str
 	return checkpoint ? job_check_output(t, "CheckpointConfig.S3Uri", json_get_str(checkpoint, "S3Uri"), err) : 0;
 }
 
+/* ---- defaults ---- */
+
+static void set_default(json_t *object, const char *key, json_t *value)
+{
+	if (object && !json_get(object, key))
+		json_object_set_new(object, key, value);
+	else
+		json_decref(value);
+}
+
+/* As DescribeTrainingJob answers at AWS; the SDK's Estimator.attach needs OutputDataConfig.KmsKeyId to be there. */
+static void complete(json_t *doc)
+{
+	static const char *const off[] = { "EnableNetworkIsolation", "EnableInterContainerTrafficEncryption",
+					   "EnableManagedSpotTraining" };
+	json_t *output = json_get(doc, "OutputDataConfig"), *ch;
+	size_t i;
+	json_array_foreach (json_get(doc, "InputDataConfig"), i, ch) {
+		set_default(json_get_path(ch, "DataSource.S3DataSource"), "S3DataDistributionType",
+			    json_string("FullyReplicated"));
+		set_default(ch, "CompressionType", json_string("None"));
+		set_default(ch, "RecordWrapperType", json_string("None"));
+	}
+	set_default(output, "KmsKeyId", json_string(""));
+	set_default(output, "CompressionType", json_string("GZIP"));
+	for (i = 0; i < sizeof(off) / sizeof(off[0]); i++)
+		set_default(doc, off[i], json_false());
+}
+
 /* ---- the plan ---- */
 
 static json_t *input_config(const struct job_plan *p)
@@ -285,5 +314,6 @@ const struct job_type job_training = {
 	.task_prefix = "tj-",
 	.check = check,
 	.echoed = echoed,
+	.complete = complete,
 	.plan = plan,
 };

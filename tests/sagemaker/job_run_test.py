@@ -118,7 +118,7 @@ open("/opt/ml/processing/out/sum.txt", "w").write(str(sum(map(int, rows))))
 open("/opt/ml/processing/out/sub/args.json", "w").write(json.dumps([sys.argv[1:], config["ProcessingJobArn"], os.environ["MINE"],
     json.load(open("/opt/ml/config/resourceconfig.json"))["hosts"]]))
 os.symlink("/etc/passwd", "/opt/ml/processing/out/link")
-open("/opt/ml/output/message", "w").write("done and dusted") if os.path.isdir("/opt/ml/output") else (os.makedirs("/opt/ml/output"), open("/opt/ml/output/message", "w").write("done and dusted"))
+open("/opt/ml/output/message", "w").write("done and dusted")
 print("hello from processing")
 """, inputs=[("raw", "s3://jobs/raw", "/opt/ml/processing/raw", {})], outputs=[("out", "s3://jobs/done/p1", "/opt/ml/processing/out")],
                      app={"ContainerArguments": ["--x", "1"]}, Environment={"MINE": "yes"})
