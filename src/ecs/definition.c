@@ -72,25 +72,9 @@ static bool chars_ok(const char *text, size_t max)
 	       strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == n;
 }
 
-static bool has_text(const json_t *list, const char *what)
-{
-	for (size_t i = 0; i < json_array_size(list); i++)
-		if (str_eqz(json_str(json_array_get(list, i)), what))
-			return true;
-	return false;
-}
-
-static const json_t *by_name(const json_t *list, const char *name)
-{
-	for (size_t i = 0; name && i < json_array_size(list); i++)
-		if (str_eqz(json_get_str(json_array_get(list, i), "name"), name))
-			return json_array_get(list, i);
-	return NULL;
-}
-
 const json_t *ecs_definition_container(const json_t *definition, const char *name)
 {
-	return by_name(json_get(definition, "containerDefinitions"), name);
+	return ecs_by_name(json_get(definition, "containerDefinitions"), name);
 }
 
 /* ---- parts of a container ---- */
@@ -205,7 +189,7 @@ static int check_mounts(struct check *k, const json_t *c)
 	size_t i;
 	json_t *m;
 	json_array_foreach (json_get(c, "mountPoints"), i, m)
-		if (!by_name(json_get(k->in, "volumes"), json_get_text(m, "sourceVolume")))
+		if (!ecs_by_name(json_get(k->in, "volumes"), json_get_text(m, "sourceVolume")))
 			return ecs_client_error(k->err, "Unknown volume '%s'.",
 						json_get_text(m, "sourceVolume") ? json_get_text(m, "sourceVolume")
 										 : "");
@@ -213,7 +197,7 @@ static int check_mounts(struct check *k, const json_t *c)
 			return ecs_client_error(k->err,
 						"Container.mountPoints.containerPath should not be null or empty.");
 	json_array_foreach (json_get(c, "volumesFrom"), i, m)
-		if (!by_name(k->containers, json_get_text(m, "sourceContainer")))
+		if (!ecs_by_name(k->containers, json_get_text(m, "sourceContainer")))
 			return ecs_client_error(
 				k->err, "Unknown container '%s' in volumesFrom.",
 				json_get_text(m, "sourceContainer") ? json_get_text(m, "sourceContainer") : "");
@@ -247,7 +231,7 @@ static int check_depends(struct check *k, const json_t *c, const char *name)
 	json_t *d;
 	json_array_foreach (json_get(c, "dependsOn"), i, d) {
 		const char *other = json_get_text(d, "containerName"), *condition = json_get_text(d, "condition");
-		const json_t *o = by_name(k->containers, other);
+		const json_t *o = ecs_by_name(k->containers, other);
 		if (!o || !strcmp(other, name))
 			return ecs_client_error(k->err,
 						"Container '%s' depends on '%s', which is not another container of the "
@@ -365,7 +349,7 @@ static int check_container(struct check *k, json_t *c)
 					"Invalid container name: %s. Container names can contain up to 255 letters, "
 					"numbers, hyphens and underscores.",
 					name);
-	if (by_name(k->containers, name) != c)
+	if (ecs_by_name(k->containers, name) != c)
 		return ecs_client_error(k->err, "Container.name must be unique: '%s' is used more than once.", name);
 	if (!image || !*image)
 		return ecs_client_error(k->err, "Container.image should not be null or empty.");
@@ -441,7 +425,7 @@ static int check_task(struct check *k)
 					"Invalid family name: %s. Family names can contain up to 255 letters, numbers, "
 					"hyphens and underscores.",
 					json_get_text(k->in, "family"));
-	k->fargate = has_text(json_get(k->in, "requiresCompatibilities"), "FARGATE");
+	k->fargate = ecs_has_text(json_get(k->in, "requiresCompatibilities"), "FARGATE");
 	if (k->fargate && (!network || strcmp(network, "awsvpc")))
 		return ecs_client_error(k->err, "Fargate only supports network mode 'awsvpc'.");
 	k->network = network ? network : "bridge";
@@ -458,7 +442,7 @@ static int check_task(struct check *k)
 		if (!name || !chars_ok(name, 255))
 			return ecs_client_error(
 				k->err, "Volume.name should be 1 to 255 letters, numbers, hyphens and underscores.");
-		if (by_name(json_get(k->in, "volumes"), name) != v)
+		if (ecs_by_name(json_get(k->in, "volumes"), name) != v)
 			return ecs_client_error(k->err, "Volume.name must be unique: '%s' is used more than once.",
 						name);
 		if (k->fargate && json_get_path(v, "host.sourcePath"))

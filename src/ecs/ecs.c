@@ -21,6 +21,26 @@ static struct wire_op *all_ops(void)
 	return all;
 }
 
+json_t *ecs_by_name(const json_t *list, const char *name)
+{
+	size_t i;
+	json_t *one;
+	json_array_foreach (list, i, one)
+		if (name && str_eqz(json_get_str(one, "name"), name))
+			return one;
+	return NULL;
+}
+
+bool ecs_has_text(const json_t *list, const char *text)
+{
+	size_t i;
+	json_t *one;
+	json_array_foreach (list, i, one)
+		if (str_eqz(json_str(one), text))
+			return true;
+	return false;
+}
+
 int ecs_new(const struct ecs_options *options, struct ecs **out, struct error *err)
 {
 	static const struct actor_type task = { "ecs.task", ecs_task_turn };

@@ -26,12 +26,7 @@ struct plan {
 
 const json_t *ecs_override(const json_t *overrides, const char *name)
 {
-	size_t i;
-	json_t *o;
-	json_array_foreach (json_get(overrides, "containerOverrides"), i, o)
-		if (str_eqz(json_get_str(o, "name"), name))
-			return o;
-	return NULL;
+	return ecs_by_name(json_get(overrides, "containerOverrides"), name);
 }
 
 static int64_t number(const json_t *override, const json_t *c, const char *key)
@@ -41,12 +36,8 @@ static int64_t number(const json_t *override, const json_t *c, const char *key)
 
 static const char *runtime_id(const struct plan *p, const char *name)
 {
-	size_t i;
-	json_t *c;
-	json_array_foreach (json_get(p->task, "containers"), i, c)
-		if (str_eqz(json_get_str(c, "name"), name))
-			return json_get_text(c, "runtimeId");
-	return "";
+	const char *id = json_get_text(ecs_by_name(json_get(p->task, "containers"), name), "runtimeId");
+	return id ? id : "";
 }
 
 /* ---- environment ---- */
@@ -107,16 +98,6 @@ static void add_env(struct plan *p, const json_t *c, const json_t *override, jso
 
 /* ---- volumes ---- */
 
-static const json_t *volume(const struct plan *p, const char *name)
-{
-	size_t i;
-	json_t *v;
-	json_array_foreach (json_get(p->definition, "volumes"), i, v)
-		if (name && str_eqz(json_get_str(v, "name"), name))
-			return v;
-	return NULL;
-}
-
 /* A part of a path from a user's text. */
 static const char *safe(struct arena *a, const char *text)
 {
@@ -134,9 +115,21 @@ static json_t *kept_volume(struct plan *p, const char *source)
 	return m;
 }
 
-static json_t *mount_of(struct plan *p, const json_t *v)
+/* The name of a scratch directory is shorter than a volume's may be: it is the volume's number. */
+static const char *scratch_name(const struct plan *p, const json_t *volume)
 {
-	const char *name = json_get_text(v, "name"), *host = json_get_text(json_get(v, "host"), "sourcePath");
+	const json_t *all = json_get(p->definition, "volumes");
+	size_t n = 0;
+	while (json_array_get(all, n) != volume)
+		n++;
+	return arena_printf(p->a, "volume-%zu", n);
+}
+
+/* `name` is one of the definition's (definition.c). */
+static json_t *mount_of(struct plan *p, const char *name)
+{
+	const json_t *v = ecs_by_name(json_get(p->definition, "volumes"), name);
+	const char *host = json_get_text(json_get(v, "host"), "sourcePath");
 	const json_t *docker = json_get(v, "dockerVolumeConfiguration"), *efs = json_get(v, "efsVolumeConfiguration");
 	if (host)
 		return json_pack("{s:s,s:s}", "type", "bind", "source", host);
@@ -145,7 +138,7 @@ static json_t *mount_of(struct plan *p, const json_t *v)
 	if (efs)
 		return kept_volume(p, arena_printf(p->a, "%s/volumes/efs/%s", p->e->o.data_dir,
 						   safe(p->a, json_get_text(efs, "fileSystemId"))));
-	return json_pack("{s:s,s:s}", "type", "scratch", "name", safe(p->a, name));
+	return json_pack("{s:s,s:s}", "type", "scratch", "name", scratch_name(p, v));
 }
 
 static void add_mount_points(struct plan *p, const json_t *c, bool readonly, json_t *mounts)
@@ -153,10 +146,7 @@ static void add_mount_points(struct plan *p, const json_t *c, bool readonly, jso
 	size_t i;
 	json_t *point;
 	json_array_foreach (json_get(c, "mountPoints"), i, point) {
-		const json_t *v = volume(p, json_get_text(point, "sourceVolume"));
-		if (!v)
-			continue;
-		json_t *m = mount_of(p, v);
+		json_t *m = mount_of(p, json_get_text(point, "sourceVolume"));
 		json_set_text(m, "target", json_get_text(point, "containerPath"));
 		json_set_bool(m, "readonly", readonly || json_get_bool(point, "readOnly", false));
 		json_array_append_new(mounts, m);

@@ -33,6 +33,11 @@ const char *ecs_instance_id(struct arena *a,
 int ecs_client_error(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int ecs_bad_parameter(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* The element of a list of objects whose "name" this is, or NULL (also for name NULL). */
+json_t *ecs_by_name(const json_t *list, const char *name);
+/* Does a list of texts hold it? */
+bool ecs_has_text(const json_t *list, const char *text);
+
 /* ---- rows (store.c) ---- */
 /* 1 found, 0 none, < 0. *status may be NULL. */
 int ecs_cluster_get(struct db *db, struct arena *a, const char *name, json_t **doc, const char **status,

@@ -56,14 +56,6 @@ static int check_size(struct run *r)
 	return 0;
 }
 
-static bool has_text(const json_t *list, const char *what)
-{
-	for (size_t i = 0; i < json_array_size(list); i++)
-		if (str_eqz(json_str(json_array_get(list, i)), what))
-			return true;
-	return false;
-}
-
 /* The capacity provider strategy: the request's, or the cluster's default when no launch type is given either. */
 static int find_strategy(struct run *r)
 {
@@ -95,9 +87,9 @@ static int check_launch(struct run *r)
 	r->launch = launch ? launch : json_array_size(strategy) ? "FARGATE" : "EC2";
 	if (strcmp(r->launch, "EC2") && strcmp(r->launch, "FARGATE"))
 		return ecs_bad_parameter(r->err, "No Container Instances were found in your cluster.");
-	if (!strcmp(r->launch, "FARGATE") && !has_text(json_get(r->definition, "compatibilities"), "FARGATE"))
+	if (!strcmp(r->launch, "FARGATE") && !ecs_has_text(json_get(r->definition, "compatibilities"), "FARGATE"))
 		return ecs_bad_parameter(r->err, "Task definition does not support launch_type FARGATE.");
-	if (json_array_size(requires) && !has_text(requires, r->launch))
+	if (json_array_size(requires) && !ecs_has_text(requires, r->launch))
 		return ecs_bad_parameter(r->err, "Task definition does not support launch_type %s.", r->launch);
 	bool vpc = network && !strcmp(network, "awsvpc"),
 	     given = json_get_path(r->in, "networkConfiguration.awsvpcConfiguration") != NULL;

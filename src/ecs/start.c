@@ -95,16 +95,6 @@ static int secrets(struct start *s, const json_t *list, json_t *env)
 	return 0;
 }
 
-static json_t *spec_container(const json_t *spec, const char *name)
-{
-	size_t i;
-	json_t *c;
-	json_array_foreach (json_get(spec, "containers"), i, c)
-		if (str_eqz(json_get_str(c, "name"), name))
-			return c;
-	return NULL;
-}
-
 static int look_up(struct start *s)
 {
 	size_t i;
@@ -114,7 +104,8 @@ static int look_up(struct start *s)
 		return -1;
 	int rc = 0;
 	json_array_foreach (json_get(s->plan, "lookups"), i, look) {
-		json_t *env = json_get(spec_container(s->spec, json_get_text(look, "container")), "env");
+		json_t *env =
+			json_get(ecs_by_name(json_get(s->spec, "containers"), json_get_text(look, "container")), "env");
 		rc = env_files(s, json_get(look, "files"), env);
 		json_object_update(env, json_get(look, "environment"));
 		rc = rc < 0 ? rc : secrets(s, json_get(look, "secrets"), env);

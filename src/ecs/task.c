@@ -64,16 +64,6 @@ static void finish_container(json_t *c, const json_t *result)
 		json_set_text(c, "reason", error);
 }
 
-static const json_t *result_of(const json_t *results, const json_t *c)
-{
-	size_t i;
-	json_t *r;
-	json_array_foreach (results, i, r)
-		if (str_eq(json_get_str(r, "name"), json_get_str(c, "name")))
-			return r;
-	return NULL;
-}
-
 /* Why it stopped, unless somebody asked for it before. `reason`: task.h. */
 static void set_reason(struct life *l, const char *reason, const char *error)
 {
@@ -143,7 +133,7 @@ static int finish(struct life *l, const char *reason, const char *error, const j
 	if (str_eqz(json_get_str(l->doc, "lastStatus"), "STOPPED"))
 		return 0;
 	json_array_foreach (json_get(l->doc, "containers"), i, c) {
-		const json_t *result = result_of(json_get(event, "containers"), c);
+		const json_t *result = ecs_by_name(json_get(event, "containers"), json_get_text(c, "name"));
 		finish_container(c, result);
 	}
 	set_time(l->doc, "pullStoppedAt", json_get_int(event, "pulled_at", 0));
@@ -166,16 +156,6 @@ static int finish(struct life *l, const char *reason, const char *error, const j
 }
 
 /* ---- the start ---- */
-
-static json_t *spec_container(const json_t *plan, const char *name)
-{
-	size_t i;
-	json_t *c;
-	json_array_foreach (json_get_path(plan, "spec.containers"), i, c)
-		if (str_eqz(json_get_str(c, "name"), name))
-			return c;
-	return NULL;
-}
 
 /* 1: a group is missing, and the task has ended for it. */
 static int prepare_logs(struct life *l, json_t *plan)
@@ -206,7 +186,8 @@ static int prepare_logs(struct life *l, json_t *plan)
 				      NULL) < 0
 				       ? -1
 				       : 1;
-		json_set_text(spec_container(plan, json_get_text(log, "container")), "log", path);
+		json_set_text(ecs_by_name(json_get_path(plan, "spec.containers"), json_get_text(log, "container")),
+			      "log", path);
 	}
 	return 0;
 }
@@ -344,7 +325,7 @@ static int on_changed(struct life *l, const json_t *event)
 	if (str_eqz(json_get_str(l->doc, "lastStatus"), "STOPPED"))
 		return 0;
 	json_array_foreach (json_get(l->doc, "containers"), i, c) {
-		const json_t *r = result_of(json_get(event, "containers"), c);
+		const json_t *r = ecs_by_name(json_get(event, "containers"), json_get_text(c, "name"));
 		const char *phase = json_get_text(r, "phase");
 		json_set_text(c, "healthStatus", json_get_text(r, "health"));
 		if (phase && !strcmp(phase, "running"))

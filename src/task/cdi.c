@@ -100,6 +100,10 @@ static void read_dir(struct load *l, const char *dir)
 	struct dirent **files;
 	CLEANUP_FD int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int n = fd < 0 ? -1 : scandirat(fd, ".", &files, NULL, alphasort);
+	if (n < 0 && errno != ENOENT)
+		note(l, dir, "", strerror(errno));
+	if (n > FILES_MAX)
+		note(l, dir, files[FILES_MAX]->d_name, "this and all after it are too many");
 	for (int i = 0; i < n; i++) {
 		if (i < FILES_MAX)
 			read_one(l, fd, dir, files[i]->d_name);
@@ -142,7 +146,7 @@ const char **cdi_gpus(struct arena *a, const struct cdi *cdi)
 
 json_t *cdi_edits(const struct cdi *cdi, const json_t *names, struct error *err)
 {
-	json_t *devices = json_array(), *name;
+	json_t *edits = json_array(), *name;
 	CLEANUP_JSON json_t *specs = json_array();
 	size_t i;
 	json_array_foreach (names, i, name) {
@@ -152,19 +156,20 @@ json_t *cdi_edits(const struct cdi *cdi, const json_t *names, struct error *err)
 			if (str_eqz(json_str(name), cdi->devices[k].name))
 				found = &cdi->devices[k];
 		if (!found) {
-			json_decref(devices);
+			json_decref(edits);
 			error_set(err, "unresolvable CDI device %s", json_string_value(name));
 			return NULL;
 		}
-		if (found->edits)
-			json_array_append(devices, (json_t *)found->edits);
 		for (size_t k = 0; k < json_array_size(specs); k++)
 			known |= json_array_get(specs, k) == found->spec;
-		if (found->spec && !known)
+		if (found->spec && !known) {
 			json_array_append(specs, (json_t *)found->spec);
+			json_array_append(edits, (json_t *)found->spec);
+		}
+		if (found->edits)
+			json_array_append(edits, (json_t *)found->edits);
 	}
-	json_array_extend(devices, specs);
-	return devices;
+	return edits;
 }
 
 /* ---- edits ---- */

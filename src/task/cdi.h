@@ -29,8 +29,8 @@ void cdi_load(struct arena *a, const char *dirs, struct cdi *out);
 /* Names of the GPUs: devices of a kind that ends in "/gpu". Left out: "all", and further names of a device that is
  * there already (the same edits). NULL-ended, in the arena. */
 const char **cdi_gpus(struct arena *a, const struct cdi *cdi);
-/* The containerEdits for the devices of `names` (array of texts), each file's own once: an owned array; NULL with err
- * when a name is unknown. */
+/* The containerEdits for the devices of `names` (array of texts), each file's own once and before its devices', which
+ * so win: an owned array; NULL with err when a name is unknown. */
 json_t *cdi_edits(const struct cdi *cdi, const json_t *names, struct error *err);
 /* The control group rules that the device nodes of the edits need, "c 195:0 rwm"; NULL-ended, in the arena. */
 int cdi_device_rules(struct arena *a, const json_t *edits, const char ***rules, struct error *err);

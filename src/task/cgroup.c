@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -89,6 +90,13 @@ static int switch_on(const char *group, struct error *err)
 		if (rc < 0)
 			return error_errno(err, -rc, "switch cgroup controller %s on in %s", on[i] + 1, group);
 	}
+	return 0;
+}
+
+int cgroup_hide_second_tree(struct error *err)
+{
+	if (umount2(ROOT "/unified", MNT_DETACH) < 0)
+		return error_errno(err, errno, "hide " ROOT "/unified");
 	return 0;
 }
 

@@ -20,6 +20,10 @@ const char *cgroup_mode_name(enum cgroup_mode mode);
 enum cgroup_mode cgroup_mode_of(const char *name);
 /* Is the controller ("cpu", "memory", "pids", "cpuacct", "devices") there to set limits with? */
 bool cgroup_has(enum cgroup_mode mode, const char *controller);
+/* In a mount namespace of the caller's own: unmounts the v2 tree of a hybrid machine. crun refuses a machine with v1
+ * and v2 control groups side by side when it sees the v2 tree, which has no limits to offer there, and runc makes
+ * useless groups in it. */
+int cgroup_hide_second_tree(struct error *err);
 /* Makes /quern ready for containers (v2: switches the controllers on). Once, by the executor. */
 int cgroup_prepare(enum cgroup_mode mode, struct error *err);
 

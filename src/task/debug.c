@@ -2,13 +2,15 @@
  *
  * DESIGN: the supervisor's own steps once more on what exec_kept.c kept: the same image, the layer that the container
  * wrote on top of it, the same volumes, environment, user and directory. Only the command is another, there is no
- * network, no log, no limit and no GPU, and everything that is written goes to memory that ends with the shell. Inputs
- * that the daemon had staged are gone: their directories are empty. */
+ * network, no log, no limit and no GPU, and everything that is written goes to memory that ends with the shell. What
+ * the container left is as hostile as the container was: a control group of the shell's own keeps the machine's devices
+ * from it. Inputs that the daemon had staged are gone: their directories are empty. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -47,16 +49,22 @@ static void change_spec(struct sup *s, struct sup_container *c, const char **com
 	struct spec_container *spec = &s->spec.containers[c->index];
 	s->kept = true;
 	s->terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-	s->cgroup = CGROUP_NONE;
 	s->spec.network = NETWORK_NONE;
 	spec->entrypoint = command;
 	spec->command = none;
 	spec->init = spec->readonly_root = false;
 	spec->nsysctls = 0;
+	spec->cpu_quota = 0;
+	spec->cpu_shares = spec->pids = 0;
+	spec->memory_bytes = spec->memory_reservation_bytes = spec->swap_bytes = 0;
+	spec->swappiness = -1;
+	c->group = arena_printf(&s->arena, "/quern/debug-%d/%s", (int)getpid(), spec->name);
 }
 
 static int make_place(struct sup *s, const struct sup_container *c, struct error *err)
 {
+	if (s->cgroup == CGROUP_HYBRID && cgroup_hide_second_tree(err) < 0)
+		return -1;
 	const char *upper = arena_printf(&s->arena, "%s/u", s->priv),
 		   *empty = arena_printf(&s->arena, "%s/empty", s->priv);
 	if (mkdir(c->dir, 0700) < 0 || mkdir(empty, 0755) < 0 || mkdir(upper, 0700) < 0 ||
@@ -89,16 +97,9 @@ static int run_and_wait(char *const *argv, struct error *err)
 static int run(struct sup *s, struct sup_container *c, struct error *err)
 {
 	struct arena *a = &s->arena;
-	char **argv = ARENA_ARRAY(a, char *, 16), **last = ARENA_ARRAY(a, char *, 8);
-	size_t n = 0, k = 0;
+	char **argv = ARENA_ARRAY(a, char *, RUNTIME_ARGV + 7), **last = ARENA_ARRAY(a, char *, RUNTIME_ARGV + 4);
+	size_t n = runtime_argv(c, argv), k = runtime_argv(c, last);
 	bool joined = s->crun && s->terminal;
-	argv[n++] = (char *)s->runtime_path;
-	argv[n++] = "--root";
-	argv[n++] = arena_printf(a, "%s/rt", s->priv);
-	if (s->crun)
-		argv[n++] = "--cgroup-manager=disabled";
-	for (; k < n; k++)
-		last[k] = argv[k];
 	argv[n++] = "run";
 	argv[n++] = "--bundle";
 	argv[n++] = (char *)c->dir;
@@ -112,7 +113,10 @@ static int run(struct sup *s, struct sup_container *c, struct error *err)
 	last[k++] = "KILL";
 	if (chdir(c->dir) < 0)
 		return error_errno(err, errno, "change to `%s`", c->dir);
-	return joined ? terminal_run(argv, "tty", last, err) : run_and_wait(argv, err);
+	int rc = joined ? terminal_run(argv, "tty", last, err) : run_and_wait(argv, err);
+	cgroup_remove(s->cgroup, c->group);
+	cgroup_remove(s->cgroup, arena_printf(a, "/quern/debug-%d", (int)getpid()));
+	return rc;
 }
 
 int task_debug(const char *data_dir, const char *task_id, const char *container, const char **command,
@@ -123,7 +127,8 @@ int task_debug(const char *data_dir, const char *task_id, const char *container,
 	const char *dir = arena_printf(&s.arena, "%s/tasks/%s", data_dir, task_id);
 	if (sup_read(&s, dir, err) < 0)
 		return -1;
-	if (faccessat(s.exec_fd, "kept", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+	CLEANUP_FD int kept = openat(s.exec_fd, "kept", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (kept < 0 || flock(kept, LOCK_SH) < 0) /* exec_kept.c leaves it alone as long as we have this */
 		return error_set(err, "nothing is kept of task `%s`", task_id);
 	struct sup_container *c = choose(&s, container, err);
 	if (!c)

@@ -174,7 +174,7 @@ json_t *exec_write_lost(struct executor *x, const char *id, int exec_fd, const j
 void exec_remove_leftovers(struct executor *x, const char *id)
 {
 	CLEANUP_FD int dir = path_open_beneath(x->tasks_fd, id, O_RDONLY | O_DIRECTORY, 0, NULL);
-	DIR *d = dir < 0 ? NULL : fdopendir(dup(dir));
+	DIR *d = dir < 0 ? NULL : path_list(dir, ".");
 	bool kept = exec_is_kept(x, id);
 	if (!d)
 		return;
@@ -185,7 +185,7 @@ void exec_remove_leftovers(struct executor *x, const char *id)
 	closedir(d);
 	/* Directories of out/ that the daemon has emptied. */
 	CLEANUP_FD int out = openat(dir, "out", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	d = out < 0 ? NULL : fdopendir(dup(out));
+	d = out < 0 ? NULL : path_list(out, ".");
 	for (struct dirent *entry; d && (entry = readdir(d));)
 		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
 			unlinkat(out, entry->d_name, AT_REMOVEDIR);
@@ -198,7 +198,7 @@ void exec_remove_leftovers(struct executor *x, const char *id)
 static void prune(struct executor *x)
 {
 	CLEANUP_FD int dir = openat(x->own_fd, "forgotten", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *d = dir < 0 ? NULL : fdopendir(dup(dir));
+	DIR *d = dir < 0 ? NULL : path_list(dir, ".");
 	time_t now = time(NULL);
 	exec_limit_kept(x);
 	for (struct dirent *entry; d && (entry = readdir(d));) {

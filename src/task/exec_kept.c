@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -59,7 +60,10 @@ static void let_go(struct executor *x, const char *id)
 {
 	CLEANUP_FD int dir = path_open_beneath(x->tasks_fd, id, O_PATH | O_DIRECTORY, 0, NULL);
 	CLEANUP_FD int exec = dir < 0 ? -1 : path_open_beneath(dir, "exec", O_PATH | O_DIRECTORY, 0, NULL);
-	if (exec < 0 || unlinkat(exec, "kept", 0) < 0 || !exec_is_forgotten(x, id))
+	CLEANUP_FD int kept = exec < 0 ? -1 : openat(exec, "kept", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (kept < 0 || flock(kept, LOCK_EX | LOCK_NB) < 0)
+		return; /* a shell is open in it */
+	if (unlinkat(exec, "kept", 0) < 0 || !exec_is_forgotten(x, id))
 		return; /* not told to the daemon yet: forgetting it removes the rest */
 	exec_remove_leftovers(x, id);
 }
@@ -68,8 +72,7 @@ void exec_limit_kept(struct executor *x)
 {
 	struct kept *list = NULL;
 	size_t n = 0;
-	CLEANUP_FD int tasks = openat(x->tasks_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = tasks < 0 ? NULL : fdopendir(dup(tasks));
+	DIR *d = path_list(x->tasks_fd, ".");
 	for (struct dirent *entry; d && (entry = readdir(d));) {
 		struct kept one;
 		if (!spec_id_ok(entry->d_name) || !look(x, entry->d_name, &one))

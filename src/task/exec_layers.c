@@ -145,10 +145,9 @@ static json_t *wanted_chains(const json_t *images)
 
 static int read_layers(struct collection *c, const json_t *keep, struct error *err)
 {
-	DIR *d = fdopendir(dup(c->dir));
+	DIR *d = path_list(c->dir, ".");
 	if (!d)
 		return error_errno(err, errno, "list the layers");
-	rewinddir(d);
 	CLEANUP_JSON json_t *wanted = wanted_chains(keep);
 	for (struct dirent *entry; (entry = readdir(d));) {
 		char chain[LAYERS_CHAIN_LEN + 1];
@@ -223,10 +222,9 @@ static bool take_away(struct collection *c, const struct layer *l)
 
 static void remove_trash(int dir)
 {
-	DIR *d = fdopendir(dup(dir));
+	DIR *d = path_list(dir, ".");
 	if (!d)
 		return;
-	rewinddir(d);
 	for (struct dirent *entry; (entry = readdir(d));)
 		if (!strncmp(entry->d_name, TRASH, strlen(TRASH)))
 			path_remove_tree(dir, entry->d_name, NULL);
@@ -257,11 +255,14 @@ json_t *exec_collect_layers(struct executor *x, const json_t *request, struct er
 		sums[gone ? 1 : 3] += l->bytes;
 	}
 	free(c.layers);
-	if (dir >= 0 && !c.dry && fork() == 0) {
+	pid_t pid = dir >= 0 && !c.dry ? fork() : 1;
+	if (pid == 0) {
 		close(x->lock_fd); /* else the lock would outlive the executor */
 		remove_trash(dir);
 		_exit(0);
 	}
+	if (pid < 0)
+		log_warn("executor", "remove layers: fork: %s; the next time", strerror(errno));
 	return json_pack("{s:I,s:I,s:I,s:I,s:I}", "removed", (json_int_t)sums[0], "removed_bytes", (json_int_t)sums[1],
 			 "kept", (json_int_t)sums[2], "kept_bytes", (json_int_t)sums[3], "in_use", (json_int_t)busy);
 }

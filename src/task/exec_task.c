@@ -24,6 +24,7 @@
 #include "task/filter.h"
 #include "task/spec.h"
 #include "task/stats.h"
+#include "task/sup.h"
 
 static void task_free(struct exec_task *t)
 {
@@ -107,21 +108,18 @@ static void tell_all(void *ctx, struct exec_task *t, const json_t *event)
 
 /* ---- launching ---- */
 
+#define ARGUMENTS_FIELD 48 /* of /proc/<pid>/stat: where they begin; then where they end */
+
 /* What `ps` shows: written over the arguments the process was started with. */
 static void set_title(const char *text)
 {
-	char stat[1024];
-	unsigned long start = 0, end = 0;
+	int64_t start = process_stat(getpid(), ARGUMENTS_FIELD), end = process_stat(getpid(), ARGUMENTS_FIELD + 1);
 	prctl(PR_SET_NAME, "quern-task");
-	if (path_get("/proc/self/stat", stat, sizeof(stat)) < 0)
+	if (start <= 0 || end <= start + 1)
 		return;
-	const char *p = strrchr(stat, ')');
-	for (int field = 2; p && field < 48; field++)
-		p = strchr(p + 1, ' ');
-	if (p && sscanf(p, " %lu %lu", &start, &end) == 2 && end > start + 1) {
-		memset((char *)start, 0, end - start);
-		snprintf((char *)start, end - start, "%s", text);
-	}
+	char *place = (char *)(uintptr_t)start;
+	memset(place, 0, (size_t)(end - start));
+	snprintf(place, (size_t)(end - start), "%s", text);
 }
 
 /* The supervisor is this program; it is not executed anew, since linking a large program costs more than all its
@@ -589,10 +587,9 @@ static void adopt(struct executor *x, const char *id)
 
 int exec_tasks_adopt(struct executor *x, struct error *err)
 {
-	DIR *d = fdopendir(dup(x->tasks_fd));
+	DIR *d = path_list(x->tasks_fd, ".");
 	if (!d)
 		return error_errno(err, errno, "list the tasks");
-	rewinddir(d);
 	for (struct dirent *entry; (entry = readdir(d));)
 		if (spec_id_ok(entry->d_name) && !exec_is_forgotten(x, entry->d_name))
 			adopt(x, entry->d_name);
@@ -673,7 +670,10 @@ json_t *exec_stats(struct executor *x, const char *id)
 		const char *name = json_get_text(c, "name");
 		char group[SPEC_ID_MAX * 2 + 32];
 		snprintf(group, sizeof(group), "/quern/%s/%s", id, name);
-		json_t *one = stats_read(x->machine.cgroup, group, (int)json_get_int(c, "pid", 0));
+		int pid = (int)json_get_int(c, "pid", 0);
+		if (pid > 0 && process_start(pid) != json_get_int(c, "pid_start", -1))
+			pid = 0; /* it has ended, and the number is another's */
+		json_t *one = stats_read(x->machine.cgroup, group, pid);
 		json_copy_key(one, c, "restarts");
 		json_object_set_new(out, name, one);
 	}

@@ -307,18 +307,14 @@ static int listen_at(struct server *v, struct error *err)
 	return 0;
 }
 
-/* crun refuses a machine with v1 and v2 control groups side by side when it sees the v2 tree, which has no limits to
- * offer there, and runc makes useless groups in it. We hide it in a mount namespace of our own, once for all tasks;
- * what the host mounts later still gets here. */
+/* In a mount namespace of our own, once for all tasks; what the host mounts later still gets here. */
 static int hide_second_tree(struct executor *x, struct error *err)
 {
 	if (x->machine.cgroup != CGROUP_HYBRID)
 		return 0;
 	if (unshare(CLONE_NEWNS) < 0 || mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return error_errno(err, errno, "make a mount namespace");
-	if (umount2("/sys/fs/cgroup/unified", MNT_DETACH) < 0)
-		return error_errno(err, errno, "hide /sys/fs/cgroup/unified");
-	return 0;
+	return cgroup_hide_second_tree(err);
 }
 
 static int set_up(struct server *v, struct error *err)

@@ -86,15 +86,23 @@ static bool in_list(const char **list, const char *name)
 	return false;
 }
 
+/* The host's network is nobody's to read along; and without a control group for devices a node that a container makes
+ * would open the machine's disks. */
+static bool is_withheld(const struct sup *s, const char *cap)
+{
+	return (s->spec.network == NETWORK_HOST && !strcmp(cap, "CAP_NET_RAW")) ||
+	       (!cgroup_has(s->cgroup, "devices") && !strcmp(cap, "CAP_MKNOD"));
+}
+
 static json_t *make_caps(const struct sup_container *c)
 {
 	json_t *list = json_array(), *caps = json_object();
-	bool host = c->sup->spec.network == NETWORK_HOST;
 	for (size_t i = 0; i < COUNT(default_caps); i++)
-		if (!in_list(c->spec->cap_drop, default_caps[i]) && !(host && !strcmp(default_caps[i], "CAP_NET_RAW")))
+		if (!in_list(c->spec->cap_drop, default_caps[i]) && !is_withheld(c->sup, default_caps[i]))
 			json_array_append_new(list, json_string(default_caps[i]));
 	for (size_t i = 0; c->spec->cap_add[i]; i++)
-		json_array_append_new(list, json_string(c->spec->cap_add[i]));
+		if (!is_withheld(c->sup, c->spec->cap_add[i]))
+			json_array_append_new(list, json_string(c->spec->cap_add[i]));
 	json_object_set(caps, "bounding", list);
 	if (c->uid == 0) { /* another user gets none, as with Docker */
 		json_object_set(caps, "effective", list);

@@ -127,20 +127,15 @@ void health_end(struct sup_container *c)
 
 static char **check_argv(struct sup_container *c)
 {
-	struct sup *s = c->sup;
-	struct arena *a = &s->arena;
+	struct arena *a = &c->sup->arena;
 	const char **command = c->spec->health->command;
 	size_t n = 0, k = 0;
 	while (command[n])
 		n++;
 	if (c->health_argv)
 		return c->health_argv;
-	char **argv = ARENA_ARRAY(a, char *, n + 16);
-	argv[k++] = (char *)s->runtime_path;
-	argv[k++] = "--root";
-	argv[k++] = arena_printf(a, "%s/rt", s->priv);
-	if (s->crun && (c->own_cgroups || s->cgroup == CGROUP_NONE))
-		argv[k++] = "--cgroup-manager=disabled";
+	char **argv = ARENA_ARRAY(a, char *, n + RUNTIME_ARGV + 9);
+	k = runtime_argv(c, argv);
 	argv[k++] = "exec";
 	argv[k++] = "--pid-file";
 	argv[k++] = arena_printf(a, "%s/check", c->dir);

@@ -240,8 +240,7 @@ static int walk_dir(struct walk *w, int dirfd, const char *prefix, int depth)
 		return error_set(w->err, "`%s` is nested deeper than %d directories", prefix, MAX_DEPTH);
 	size_t n = 0, cap = 0;
 	char **names = NULL;
-	int again = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = again < 0 ? NULL : fdopendir(again);
+	DIR *d = path_list(dirfd, ".");
 	if (!d)
 		return error_errno(w->err, errno, "list `%s`", prefix);
 	for (struct dirent *entry; (entry = readdir(d));) {

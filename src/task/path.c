@@ -44,6 +44,30 @@ int path_open_in_root(int rootfd, const char *path, int flags, mode_t mode)
 	return open_how(rootfd, path, flags, mode, RESOLVE_IN_ROOT);
 }
 
+int path_open_file_in_root(int rootfd, const char *path)
+{
+	struct stat st;
+	char self[64];
+	CLEANUP_FD int fd = path_open_in_root(rootfd, path, O_PATH, 0);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return fd < 0 ? fd : -errno;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	int file = S_ISREG(st.st_mode) ? open(self, O_RDONLY | O_CLOEXEC) : -1;
+	return file >= 0 ? file : S_ISREG(st.st_mode) ? -errno : -EINVAL;
+}
+
+DIR *path_list(int dirfd, const char *name)
+{
+	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (fd >= 0 && !d) {
+		int e = errno;
+		close(fd);
+		errno = e;
+	}
+	return d;
+}
+
 /* One directory deeper: makes `name` below dirfd when missing. `own` is called with the new fd. */
 static int make_one(int dirfd, const char *name, mode_t mode, uint64_t resolve, uid_t uid, gid_t gid)
 {

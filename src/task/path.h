@@ -7,6 +7,7 @@
 #ifndef QUERN_TASK_PATH_H
 #define QUERN_TASK_PATH_H
 
+#include <dirent.h>
 #include <sys/types.h>
 #include "base/buf.h"
 #include "base/error.h"
@@ -16,6 +17,11 @@ int path_open_beneath(int dirfd, const char *rel, int flags, mode_t mode, struct
 /* Opens `path` with `rootfd` as "/": symlinks stay inside. Returns the fd (CLOEXEC) or -errno (no error text: often a
  * miss is normal). */
 int path_open_in_root(int rootfd, const char *path, int flags, mode_t mode);
+/* Opens a regular file for reading in the same way; -EINVAL for anything else, which is not even opened: to open a
+ * device node can have effects. */
+int path_open_file_in_root(int rootfd, const char *path);
+/* A stream of its own of dirfd/name ("." = dirfd), which is no link; NULL with errno. Caller: closedir. */
+DIR *path_list(int dirfd, const char *name);
 /* Makes the directory `path` and its parents inside root; returns an O_PATH fd of it, or < 0. Existing ones are kept as
  * they are. */
 int path_mkdirs_in_root(int rootfd, const char *path, mode_t mode, struct error *err);

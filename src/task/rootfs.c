@@ -50,6 +50,12 @@ static int bind_fd(int fd, const char *target, struct error *err)
 	return 0;
 }
 
+/* A path for mount(2) that nobody can swap. */
+static const char *path_of_fd(struct arena *a, int fd)
+{
+	return arena_printf(a, "/proc/self/fd/%d", fd);
+}
+
 static int make_readonly(const char *target, struct error *err)
 {
 	/* Flags of the mount that was bound may be locked (user namespace): keep them. */
@@ -135,26 +141,45 @@ static int open_lowers(struct sup_container *c, const char **out, struct error *
 	return 0;
 }
 
+/* The directory or file `target` of the root, made when it is missing, as a descriptor: links (what a failed container
+ * left may have some, see debug.c) are taken as the container would take them. */
+static int make_mount_point(struct sup_container *c, const char *target, bool directory, struct error *err)
+{
+	struct stat st;
+	const char *slash = strrchr(target, '/');
+	const char *parent = arena_strdup(&c->sup->arena, str_of(target, (size_t)(slash - target)));
+	if (directory)
+		return path_mkdirs_in_root(c->root, target, 0755, err);
+	CLEANUP_FD int dir = path_mkdirs_in_root(c->root, parent, 0755, err);
+	if (dir < 0)
+		return -1;
+	if (mknodat(dir, slash + 1, S_IFREG | 0644, 0) < 0 && errno != EEXIST)
+		return error_errno(err, errno, "make `%s`", target);
+	CLEANUP_FD int fd = openat(dir, slash + 1, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_errno(err, errno, "open `%s`", target);
+	return S_ISREG(st.st_mode) ? fd_take(&fd) : error_set(err, "`%s` is no file", target);
+}
+
 static int mount_image_dir(struct sup_container *c, const struct image_dir *d, int n, struct error *err)
 {
+	struct arena *a = &c->sup->arena;
 	struct stat st;
 	CLEANUP_FD int fd = open(d->source, O_PATH | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_errno(err, errno, "open `%s`", d->source);
-	/* The lower layers are ours and the scratch layer still empty: the path is what it says. */
-	const char *target = arena_printf(&c->sup->arena, "%s/root%s", c->dir, d->target);
-	const char *slash = strrchr(d->target, '/');
-	const char *parent = arena_strdup(&c->sup->arena, str_of(d->target, (size_t)(slash - d->target)));
-	CLEANUP_FD int dir = path_mkdirs_in_root(c->root, S_ISDIR(st.st_mode) ? d->target : parent, 0755, err);
-	if (dir < 0)
+	CLEANUP_FD int at = make_mount_point(c, d->target, S_ISDIR(st.st_mode), err);
+	if (at < 0)
 		return -1;
-	if (!S_ISDIR(st.st_mode) && mknodat(dir, slash + 1, S_IFREG | 0644, 0) < 0 && errno != EEXIST)
-		return error_errno(err, errno, "make `%s`", d->target);
 	if (d->scratch && !c->spec->readonly_root)
-		return mount_overlay(c, arena_printf(&c->sup->arena, "/proc/self/fd/%d", fd), n, 0755, target, err);
-	if (bind_fd(fd, target, err) < 0)
+		return mount_overlay(c, path_of_fd(a, fd), n, 0755, path_of_fd(a, at), err);
+	if (bind_fd(fd, path_of_fd(a, at), err) < 0)
 		return -1;
-	return make_readonly(target, err);
+	/* again: what lies there now */
+	CLEANUP_FD int top = path_open_in_root(c->root, d->target, O_PATH, 0);
+	if (top < 0)
+		return error_errno(err, -top, "open `%s`", d->target);
+	return make_readonly(path_of_fd(a, top), err);
 }
 
 static int make_links(struct sup_container *c, struct error *err)
@@ -362,7 +387,7 @@ static int put_etc(struct sup_container *c, struct error *err)
 static bool passwd_find(struct sup_container *c, const char *file, const char *name, uid_t uid, struct str fields[7])
 {
 	CLEANUP_BUF struct buf text = BUF_INIT;
-	CLEANUP_FD int fd = path_open_in_root(c->root, file, O_RDONLY | O_NONBLOCK, 0);
+	CLEANUP_FD int fd = path_open_file_in_root(c->root, file);
 	if (fd < 0)
 		return false;
 	buf_reserve(&text, 65536);
@@ -489,10 +514,9 @@ static void make_utf8(char *text, size_t *len)
 const char *sup_read_text(struct sup_container *c, const char *path, size_t max)
 {
 	const char *rel;
-	struct stat st;
 	int base = c->root < 0 || !c->mount_fds ? -1 : locate(c, path, &rel);
-	CLEANUP_FD int fd = base < 0 ? -1 : path_open_in_root(base, rel, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+	CLEANUP_FD int fd = base < 0 ? -1 : path_open_file_in_root(base, rel);
+	if (fd < 0)
 		return NULL;
 	char *text = arena_alloc(&c->sup->arena, max + 1);
 	ssize_t n = read(fd, text, max);

@@ -111,19 +111,25 @@ static int make_cgroups(struct sup_container *c, struct error *err)
 	return 0;
 }
 
-static char **make_argv(struct sup_container *c)
+size_t runtime_argv(struct sup_container *c, char **argv)
 {
-	struct arena *a = &c->sup->arena;
-	char **argv = ARENA_ARRAY(a, char *, 16);
 	size_t n = 0;
 	argv[n++] = (char *)c->sup->runtime_path;
 	argv[n++] = "--root";
-	argv[n++] = arena_printf(a, "%s/rt", c->sup->priv);
+	argv[n++] = arena_printf(&c->sup->arena, "%s/rt", c->sup->priv);
+	if (c->sup->crun && (c->own_cgroups || c->sup->cgroup == CGROUP_NONE))
+		argv[n++] = "--cgroup-manager=disabled";
+	return n;
+}
+
+static char **make_argv(struct sup_container *c)
+{
+	struct arena *a = &c->sup->arena;
+	char **argv = ARENA_ARRAY(a, char *, RUNTIME_ARGV + 11);
+	size_t n = runtime_argv(c, argv);
 	argv[n++] = "--log";
 	argv[n++] = arena_printf(a, "%s/log", c->dir);
 	argv[n++] = "--log-format=json";
-	if (c->sup->crun && (c->own_cgroups || c->sup->cgroup == CGROUP_NONE))
-		argv[n++] = "--cgroup-manager=disabled";
 	argv[n++] = "run";
 	argv[n++] = "--detach";
 	argv[n++] = "--bundle";

@@ -61,8 +61,8 @@ static int copy_entry(struct sup_container *c, int from, int to, const char *nam
 
 static int copy_dir(struct sup_container *c, int from, int to, int depth, struct error *err)
 {
-	int again = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
-	DIR *d = again < 0 ? NULL : fdopendir(again);
+	int rc = 0;
+	DIR *d = path_list(from, ".");
 	if (!d)
 		return error_errno(err, errno, "list a directory");
 	for (struct dirent *entry; rc == 0 && (entry = readdir(d));)

@@ -142,6 +142,10 @@ int oci_make_config(struct sup_container *c, struct error *err);
 /* Opens the log and forks the process that will become the runtime; it moves into its cgroups while the mounts are
  * made, and waits. */
 int runtime_launch(struct sup_container *c, struct error *err);
+/* What each call of the runtime begins with: the program and the options that say where it keeps its state. Returns how
+ * many there are (RUNTIME_ARGV at most). In the arena. */
+#define RUNTIME_ARGV 4
+size_t runtime_argv(struct sup_container *c, char **argv);
 /* Lets it start. */
 int runtime_go(struct sup_container *c, struct error *err);
 /* Instead of runtime_go: it ends without having started anything. */

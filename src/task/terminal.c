@@ -64,7 +64,7 @@ static void take_master(struct terminal *t)
 	if (fd < 0 || recvmsg(fd, &message, MSG_CMSG_CLOEXEC) <= 0)
 		return;
 	const struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-	if (!c || c->cmsg_type != SCM_RIGHTS)
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int)))
 		return;
 	memcpy(&t->master, CMSG_DATA(c), sizeof(int));
 	fcntl(t->master, F_SETFL, O_NONBLOCK);

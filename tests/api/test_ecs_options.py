@@ -329,3 +329,12 @@ def test_tasks_lost_in_a_reboot(own_quern):
     assert task["stopCode"] == "InfrastructureHealth" and "lost" in task["stoppedReason"].lower() and "machine restarted" in task["stoppedReason"], task
     assert "exitCode" not in task["containers"][0] and task["startedAt"]
     assert stopped(quern, run(quern, register(quern, container(quern, "exit 3"))))["containers"][0]["exitCode"] == 3
+
+
+def test_any_name_of_a_volume(quern):
+    """Up to 255 characters, and it may begin with any of them; two containers share it by that name."""
+    name = "_" + "v" * 254
+    mount = {"mountPoints": [{"sourceVolume": name, "containerPath": "/shared"}]}
+    writer = container(quern, "echo through > /shared/x", name="writer", essential=False, **mount)
+    reader = container(quern, "grep -q through /shared/x", dependsOn=[{"containerName": "writer", "condition": "SUCCESS"}], **mount)
+    assert stopped(quern, run(quern, register(quern, writer, reader, volumes=[{"name": "other"}, {"name": name}])))["containers"][1]["exitCode"] == 0

@@ -5,10 +5,13 @@ import json
 import os
 import pty
 import select
+import stat
 import struct
 import subprocess
 import termios
 import time
+
+import pytest
 
 from api import ecs_images, helpers
 from api.test_ecs import container, output, register, run, running, stopped
@@ -246,3 +249,21 @@ def test_only_the_newest_are_kept(own_quern):
     assert set(kept(quern)) <= set(names) and names[-1] in kept(quern)
     gone = [n for n in names if n not in kept(quern)]
     quern.wait(lambda: not any(os.path.exists(os.path.join(quern.home, "tasks", "ecs-" + n)) for n in gone))
+
+
+def debugged(quern, name, *command):
+    """The output of a command in what is left, when that is kept."""
+    return quern.wait(lambda: (lambda r: r if r.returncode != 1 or "nothing is kept" not in r.stderr else None)(quern.cli("debug", name, "--", *command, check=False)))
+
+
+def test_debug_keeps_devices_closed(quern):
+    """A program that the container left could be the shell: no node of the machine's devices opens, neither one that is there nor one that it makes."""
+    if quern.machine()["cgroup_mode"] == "none":
+        pytest.skip("without control groups containers make no nodes at all")
+    disk = os.stat(next(path for path in ("/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/loop0", "/dev/kmsg") if os.path.exists(path)))
+    kind = "b" if stat.S_ISBLK(disk.st_mode) else "c"
+    nodes = f"busybox mknod /node {kind} {os.major(disk.st_rdev)} {os.minor(disk.st_rdev)} &&"
+    arn = run(quern, register(quern, container(quern, f"{nodes} exit 3", user="root")))
+    assert stopped(quern, arn)["containers"][0]["exitCode"] == 3
+    look = debugged(quern, arn, "sh", "-c", f"{nodes.replace('/node', '/tmp/other')} ls /node; for n in /node /tmp/other; do true < $n || echo closed; done; echo x > /dev/null && echo fine")
+    assert look.stdout.split() == ["/node", "closed", "closed", "fine"], look

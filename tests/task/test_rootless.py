@@ -63,6 +63,14 @@ def test_runs(x):
         x.text(spec).split("\n")[0:2] == ["0", "1"] and x.text(spec).endswith("wrote")
 
 
+def test_makes_no_device_nodes(x):
+    """Without control groups nothing would keep the machine's devices from a container that makes their nodes."""
+    spec = x.spec("cat /proc/self/status", capabilities={"add": ["MKNOD"]})
+    x.run(spec)
+    bounding = next(line for line in x.text(spec).split("\n") if line.startswith("CapBnd:"))
+    assert int(bounding.split()[1], 16) & 1 << 27 == 0 and int(bounding.split()[1], 16) & 1
+
+
 def test_staging_and_outputs(x):
     directory = os.path.join(x.data, "stage", x.new_id("s"))
     os.makedirs(directory)
