@@ -49,13 +49,15 @@ int s3_each_after(struct db *db, struct str bucket, struct str prefix, struct st
 		return -1;
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (db_query(db, &rows, err,
-		     "SELECT key, size, modified_ms, etag FROM s3_object WHERE bucket=? AND listed=1 AND key>=? AND "
+		     "SELECT key, size, modified_ms, etag, storage FROM s3_object WHERE bucket=? AND listed=1 AND "
+		     "key>=? AND "
 		     "key>? ORDER BY key",
 		     "ibb", b.id, prefix.ptr && str_cmp(prefix, after) > 0 ? prefix : after, after) < 0)
 		return -1;
 	while ((rc = rows_next(&rows, err)) > 0) {
+		const struct str storage = rows_str(&rows, 4);
 		const struct s3_entry e = { rows_str(&rows, 0), rows_int(&rows, 1), rows_int(&rows, 2),
-					    rows_str(&rows, 3) };
+					    rows_str(&rows, 3), storage.len ? storage : STR("STANDARD") };
 		if (!str_starts(e.key, prefix) || fn(ctx, &e) != 0)
 			return 0;
 	}

@@ -29,7 +29,8 @@ struct s3_entry {
 	struct str key;
 	int64_t size_bytes;
 	int64_t modified_ms;
-	struct str etag;
+	struct str etag;    /* without quotes */
+	struct str storage; /* "STANDARD" */
 };
 /* Current objects whose key starts with prefix, in key order. fn returns nonzero to stop. < 0 on a fault; err code
  * "NoSuchBucket". */

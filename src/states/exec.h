@@ -211,9 +211,11 @@ bool exec_over_threshold(const json_t *run, int64_t failed);
 void exec_feed_perform(void *ctx, struct engine *e, const struct effect *fx); /* effect "states.children" */
 void exec_feed_forget(struct states *s, const char *map_run);                 /* the run is over */
 void exec_feeds_release(struct states *s);
-/* The inputs of items that have no child, one after the other: fn returns < 0 to stop. For a run that failed. */
+/* The inputs of items that have no child, one after the other: fn returns < 0 to stop. For a run that failed. *unread:
+ * why not all of them could be read, in the arena; else NULL. */
 int exec_feed_rest(struct states *s, const char *map_run, int64_t position, int64_t index,
-		   int (*fn)(void *ctx, struct str input, struct error *err), void *ctx, struct error *err);
+		   int (*fn)(void *ctx, struct str input, struct error *err), void *ctx, struct arena *a,
+		   const char **unread, struct error *err);
 
 /* ---- exec_results.c ---- */
 /* What the children of a run that has ended gave, as the state's result: owned; NULL with err, code "limit" when it is

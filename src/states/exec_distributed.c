@@ -342,7 +342,7 @@ bool exec_over_threshold(const json_t *run, int64_t failed)
 
 /* ---- the end ---- */
 
-/* `fails`: the run has failed; what was not begun is written too. */
+/* `fails`: the run has failed; what was not begun is written too, as far as it can be read. */
 static void results_write(struct exec *x, struct frame *f, bool fails)
 {
 	const json_t *writer = json_object_get(f->state->doc, "ResultWriter");
@@ -361,7 +361,8 @@ static void results_write(struct exec *x, struct frame *f, bool fails)
 			      (json_int_t)f->attempt, "map_run", json_get_text(f->task, "map_run"), "params", params,
 			      "config", json_object_get(writer, "WriterConfig"), "position",
 			      (json_int_t)task_int(f, "position"), "index", (json_int_t)f->next, "rest",
-			      fails && !json_get_bool(f->task, "end", false));
+			      fails && !json_get_bool(f->task, "end", false) &&
+				      !json_get_bool(f->task, "unreadable", false));
 	json_set_text(p, "machine",
 		      states_arn(x->s, x->a, "stateMachine",
 				 arena_printf(x->a, "%s/%s", x->machine_name, json_get_text(f->task, "label"))));
@@ -411,19 +412,25 @@ static void run_done(struct exec *x, struct frame *f)
 
 static void children_stop(struct exec *x, struct frame *f);
 
-/* Too many have failed: the others are stopped, and a ResultWriter still writes what there is. */
-static void run_exceeded(struct exec *x, struct frame *f)
+/* The run fails: children that run are stopped, and a ResultWriter still writes what there is. (AWS: "PENDING_n.json:
+ * child workflow executions that weren't started because the Map Run failed".) */
+static void run_fails(struct exec *x, struct frame *f, const char *error, const char *cause, bool readable)
 {
-	static const char error[] = "States.ExceedToleratedFailureThreshold",
-			  cause[] = "The specified tolerated failure threshold was exceeded";
-	if (!has_writer(f)) {
+	if (!has_writer(f) || f->next == 0) {
 		run_failed(x, f, error, cause);
 		return;
 	}
 	children_stop(x, f);
+	json_set_bool(f->task, "unreadable", !readable);
 	json_set_text(f->task, "error", error);
 	json_set_text(f->task, "cause", cause);
 	results_write(x, f, true);
+}
+
+static void run_exceeded(struct exec *x, struct frame *f)
+{
+	run_fails(x, f, "States.ExceedToleratedFailureThreshold",
+		  "The specified tolerated failure threshold was exceeded", true);
 }
 
 void exec_distributed_fill(struct exec *x, struct frame *f)
@@ -516,7 +523,7 @@ static bool piece_fault(struct exec *x, struct frame *f, const json_t *event)
 	if (!why)
 		return false;
 	if (json_get_bool(why, "whole", false)) {
-		run_failed(x, f, error, cause);
+		run_fails(x, f, error, cause, false);
 		return true;
 	}
 	struct asl_fault fault = ASL_FAULT_INIT;
@@ -573,13 +580,20 @@ static void piece_came(struct exec *x, struct frame *f, const json_t *event)
 static void results_written(struct exec *x, struct frame *f, const json_t *event)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	const char *error = json_get_text(f->task, "error"), *cause = json_get_text(f->task, "cause");
+	const char *error = json_get_text(f->task, "error"), *cause = json_get_text(f->task, "cause"),
+		   *unread = json_get_text(event, "unread");
 	json_t *result = exec_results_commit(x, json_get_text(f->task, "map_run"), event, &err);
 	if (error) {
 		error = arena_strdup(x->a, str_from(error));
-		cause = arena_strdup(x->a, str_from(cause));
+		cause = unread ? arena_printf(
+					 x->a,
+					 "%s. Items that had not begun could not be read, so the PENDING files lack "
+					 "them: %s",
+					 cause, unread)
+			       : arena_strdup(x->a, str_from(cause));
 		json_object_del(f->task, "error"); /* a redrive begins without it */
 		json_object_del(f->task, "cause");
+		json_object_del(f->task, "unreadable");
 	}
 	if (!result)
 		run_failed(x, f, "States.ResultWriterFailed", error_text(&err));

@@ -272,9 +272,10 @@ static int next_item(struct feed *d, json_t **out, struct asl_fault *fault)
 	return rc == ASL_OK ? 1 : -1;
 }
 
-/* {"BatchInput", "Items"}: as many items as fit, at least one. */
+/* {"BatchInput", "Items"}: as many items as fit, at least one. After a fault none of them counts as read. */
 static int next_batch(struct feed *d, json_t **out, int64_t *items, struct asl_fault *fault)
 {
+	int64_t before = feed_position(d);
 	if (batch_limits(d, fault) < 0)
 		return -1;
 	CLEANUP_JSON json_t *o = json_object();
@@ -287,8 +288,10 @@ static int next_batch(struct feed *d, json_t **out, int64_t *items, struct asl_f
 		json_t *one = d->held;
 		d->held = NULL;
 		int rc = one ? 1 : next_item(d, &one, fault);
-		if (rc < 0)
+		if (rc < 0) {
+			d->position = before;
 			return -1;
+		}
 		if (rc == 0)
 			break;
 		size_t size = asl_size_bytes(one);
@@ -426,7 +429,8 @@ static void count_items(struct feed *d, json_t *event)
 	add_fault(event, &fault);
 }
 
-static void fill_event(struct feed *d, const json_t *ask, json_t *event)
+/* False: there was a fault, and the feed is of no use any more. */
+static bool fill_event(struct feed *d, const json_t *ask, json_t *event)
 {
 	struct piece p = { .d = d, .ask = ask, .done = json_array(), .inputs = json_array() };
 	if (json_get_bool(ask, "count_only", false))
@@ -441,6 +445,7 @@ static void fill_event(struct feed *d, const json_t *ask, json_t *event)
 	json_set_int(event, "position", feed_position(d));
 	json_set_int(event, "index", d->index);
 	arena_release(&p.a);
+	return !json_object_get(event, "fault");
 }
 
 void exec_feed_perform(void *ctx, struct engine *e, const struct effect *fx)
@@ -455,8 +460,10 @@ void exec_feed_perform(void *ctx, struct engine *e, const struct effect *fx)
 	if (!d)
 		d = feed_open(s, map_run, position, index, &err);
 	if (d) {
-		fill_event(d, fx->payload, event);
-		feed_park(d);
+		if (fill_event(d, fx->payload, event))
+			feed_park(d);
+		else
+			feed_free(d);
 	} else {
 		struct asl_fault fault = ASL_FAULT_INIT;
 		reader_fault(&fault, &err);
@@ -468,25 +475,32 @@ void exec_feed_perform(void *ctx, struct engine *e, const struct effect *fx)
 /* ---- what was not begun ---- */
 
 int exec_feed_rest(struct states *s, const char *map_run, int64_t position, int64_t index,
-		   int (*fn)(void *ctx, struct str input, struct error *err), void *ctx, struct error *err)
+		   int (*fn)(void *ctx, struct str input, struct error *err), void *ctx, struct arena *a,
+		   const char **unread, struct error *err)
 {
+	CLEANUP_ERROR struct error why = ERROR_INIT;
 	struct feed *d = feed_take(s, map_run, position, index);
 	struct asl_fault fault = ASL_FAULT_INIT;
-	int rc;
-	if (!d && !(d = feed_open(s, map_run, position, index, err)))
-		return -1;
+	int rc, stopped = 0;
+	*unread = NULL;
+	if (!d && !(d = feed_open(s, map_run, position, index, &why))) {
+		*unread = arena_strdup(a, str_from(error_text(&why)));
+		return 0;
+	}
 	do {
-		struct arena a = ARENA_INIT;
+		struct arena one = ARENA_INIT;
 		CLEANUP_JSON json_t *value = NULL;
 		int64_t items;
-		d->x.a = &a;
+		d->x.a = &one;
 		rc = next_input(d, &value, &items, &fault);
-		if (rc > 0 && fn(ctx, asl_text(&a, value), err) < 0)
-			rc = -1;
-		arena_release(&a);
-	} while (rc > 0);
+		if (rc > 0)
+			stopped = fn(ctx, asl_text(&one, value), err);
+		arena_release(&one);
+	} while (rc > 0 && stopped >= 0);
 	d->x.a = &d->a;
 	feed_free(d);
-	asl_fault_release(&fault); /* items that cannot be read are not written */
-	return err && err->message ? -1 : 0;
+	if (rc < 0)
+		*unread = arena_printf(a, "%s: %s", fault.error, fault.cause ? fault.cause : "");
+	asl_fault_release(&fault);
+	return stopped < 0 ? -1 : 0;
 }

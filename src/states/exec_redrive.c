@@ -114,8 +114,9 @@ static int run_open(struct exec *x, struct frame *f, const char *arn, struct err
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	struct db *db = turn_db(x->t);
-	if (db_row(db, &rows, err, "SELECT redrive_count FROM states_map_run WHERE arn=?", "s", arn) < 0)
-		return -1;
+	int rc = db_row(db, &rows, err, "SELECT redrive_count FROM states_map_run WHERE arn=?", "s", arn);
+	if (rc <= 0)
+		return rc < 0 ? -1 : error_set(err, "The map run %s is not there any more.", arn);
 	int64_t count = rows_int(&rows, 0) + 1;
 	rows_done(&rows);
 	if (count > RUN_REDRIVES)

@@ -123,7 +123,6 @@ static struct str changed(const struct child *c, enum change change)
 /* ---- as the state's result ---- */
 
 struct result {
-	struct exec *x;
 	struct buf text;
 	enum change change;
 	bool any;
@@ -157,7 +156,7 @@ static int result_add(void *ctx, const struct child *c, struct error *err)
 
 json_t *exec_results_read(struct exec *x, const char *map_run, const json_t *config, struct error *err)
 {
-	struct result r = { .x = x, .change = change_of(config, CHANGE_COMPACT) };
+	struct result r = { .change = change_of(config, CHANGE_COMPACT) };
 	CLEANUP_BUF struct buf text = BUF_INIT;
 	int64_t num = 0;
 	int n;
@@ -192,7 +191,8 @@ struct files {
 	bool lines;
 	enum change change;
 	struct file good, bad, pending;
-	json_t *objects; /* [{"key","body"}] */
+	json_t *objects;    /* [{"key","body"}] */
+	const char *unread; /* why PENDING files are not complete, or NULL */
 	int64_t written;
 };
 
@@ -241,18 +241,19 @@ static int begin_value(struct files *o, struct file *f, struct error *err)
 /* FLATTEN with lines: each element is a line of its own. */
 static int add_elements(struct files *o, struct str text, struct error *err)
 {
-	CLEANUP_JSON json_t *list = asl_read_json(&o->a, text, false, NULL);
+	struct arena a = ARENA_INIT;
+	CLEANUP_JSON json_t *list = asl_read_json(&a, text, false, NULL);
 	json_t *one;
 	size_t i;
+	int rc = 0;
 	json_array_foreach (list, i, one) {
-		struct arena a = ARENA_INIT;
-		int rc = begin_value(o, &o->good, err);
-		buf_add_str(&o->good.text, asl_text(&a, one));
-		arena_release(&a);
+		rc = begin_value(o, &o->good, err);
 		if (rc < 0)
-			return -1;
+			break;
+		buf_add_str(&o->good.text, asl_text(&a, one));
 	}
-	return 0;
+	arena_release(&a);
+	return rc;
 }
 
 static int add_child(void *ctx, const struct child *c, struct error *err)
@@ -314,7 +315,7 @@ static int write_pending(struct files *o, const json_t *payload, const char *map
 	if (!json_get_bool(payload, "rest", false))
 		return 0;
 	return exec_feed_rest(o->s, map_run, json_get_int(payload, "position", 0), json_get_int(payload, "index", 0),
-			      add_pending, o, err);
+			      add_pending, o, &o->a, &o->unread, err);
 }
 
 static int write_files(struct files *o, const json_t *payload, struct error *err)
@@ -371,6 +372,7 @@ void exec_results_perform(void *ctx, struct engine *e, const struct effect *fx)
 	json_object_set(event, "bucket", json_object_get(json_object_get(fx->payload, "params"), "Bucket"));
 	json_set_text(event, "folder", o.folder);
 	json_set_int(event, "count", o.written);
+	json_set_text(event, "unread", o.unread);
 	if (rc < 0)
 		json_set_text(event, "cause", error_text(&err));
 	arena_release(&o.a);

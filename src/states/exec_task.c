@@ -245,7 +245,9 @@ static void start(struct exec *x, struct frame *f, const struct resource *r, con
 		json_set_real(f->task, "heartbeat", l->heartbeat);
 	add_started_by(r, &f->work);
 	scheduled(x, f, r, l, credentials);
-	exec_timer(x, f, "t", exec_later(x, l->has_timeout ? l->timeout : 99999999));
+	int64_t due_ms = exec_later(x, l->has_timeout ? l->timeout : 99999999);
+	json_set_int(f->task, "due_ms", due_ms);
+	exec_timer(x, f, "t", due_ms);
 	if (l->has_heartbeat)
 		exec_timer(x, f, "h", exec_later(x, l->heartbeat));
 	if (r->kind == TASK_ACTIVITY) {
@@ -498,16 +500,44 @@ void exec_job_ended(struct exec *x, const char *arn)
 		integ_job_ended(x, f, &r);
 }
 
-void exec_task_timer(struct exec *x, struct frame *f, const json_t *event)
+static void timed_out(struct exec *x, struct frame *f)
 {
 	struct resource r;
-	const char *kind = json_get_text(event, "kind");
-	if (f->phase != PHASE_TASK || !resource_of(x, f, &r) || (strcmp(kind, "t") != 0 && strcmp(kind, "h") != 0))
+	if (!resource_of(x, f, &r))
 		return;
 	json_t *d = details_of(&r);
 	json_set_text(d, "error", "States.Timeout");
 	exec_task_cancel(x, f);
 	task_event(x, f, &r, "TimedOut", d);
-	f->phase = PHASE_BEGIN;
-	exec_fault(x, f, "States.Timeout", NULL);
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct frame *p = *(struct frame *const *)a, *q = *(struct frame *const *)b;
+	return p->id < q->id ? -1 : p->id > q->id;
+}
+
+/* Tasks whose time is over at the same instant are all told so before the first of them fails its branches (as recorded
+ * on AWS). */
+void exec_task_timer(struct exec *x, struct frame *f, const json_t *event)
+{
+	const char *kind = json_get_text(event, "kind");
+	if (f->phase != PHASE_TASK || (strcmp(kind, "t") != 0 && strcmp(kind, "h") != 0))
+		return;
+	struct frame **over = arena_alloc(x->a, x->nframes * sizeof(*over));
+	size_t n = 0;
+	for (size_t i = 0; i < x->nframes; i++) {
+		struct frame *w = x->frames[i];
+		if (w == f || (w->phase == PHASE_TASK && json_get_int(w->task, "due_ms", INT64_MAX) <= x->now_ms))
+			over[n++] = w;
+	}
+	qsort(over, n, sizeof(*over), by_id);
+	for (size_t i = 0; i < n; i++)
+		timed_out(x, over[i]);
+	for (size_t i = 0; i < n; i++) {
+		if (over[i]->gone)
+			continue;
+		over[i]->phase = PHASE_BEGIN;
+		exec_fault(x, over[i], "States.Timeout", NULL);
+	}
 }

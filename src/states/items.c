@@ -79,11 +79,11 @@ static int list_one(void *ctx, const struct s3_entry *e)
 {
 	struct items *r = ctx;
 	json_t *o = json_object();
-	json_object_set_new(o, "Etag", json_stringn(e->etag.ptr, e->etag.len));
+	json_object_set_new(o, "Etag", json_sprintf("\"%.*s\"", STR_ARG(e->etag)));
 	json_object_set_new(o, "Key", json_stringn(e->key.ptr, e->key.len));
 	json_set_int(o, "LastModified", e->modified_ms / 1000);
 	json_set_int(o, "Size", e->size_bytes);
-	json_set_text(o, "StorageClass", "STANDARD");
+	json_object_set_new(o, "StorageClass", json_stringn(e->storage.ptr, e->storage.len));
 	json_array_append_new(r->list, o);
 	return json_array_size(r->list) >= PAGE;
 }
@@ -194,7 +194,9 @@ static int open_manifest(struct items *r, struct str bucket, struct str key, str
 	char *p = rc < 0 ? NULL : arena_alloc_raw(&a, (size_t)body.size_bytes + 1);
 	for (int64_t n = 0; rc == 0 && n < body.size_bytes;) {
 		ptrdiff_t k = s3_reader_read(&body, n, p + n, (size_t)(body.size_bytes - n), err);
-		rc = k < 0 ? -1 : 0;
+		if (k == 0)
+			error_set(err, "The manifest ends too early.");
+		rc = k > 0 ? 0 : -1;
 		n += k;
 	}
 	r->files = json_array();

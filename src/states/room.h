@@ -7,6 +7,7 @@
  *   history*.c          events: writing, paging, log records
  *   integ*.c            what a Task state can call
  *   testst*.c           TestState
+ *   lane.c              threads for operations that may take long
  *   (asl.h and the files behind it: the language itself) */
 #ifndef QUERN_STATES_ROOM_H
 #define QUERN_STATES_ROOM_H
@@ -36,6 +37,20 @@ struct states_quota {
 };
 extern struct states_quota states_quota;
 
+/* Threads for operations of one kind that may take long (lane.c). */
+struct lane {
+	pthread_mutex_t lock;
+	pthread_cond_t ended;
+	struct lane_call *first, **last; /* not begun yet */
+	int running, most;               /* threads */
+};
+void lane_init(struct lane *l, int most);
+/* Calls fn(c, in) on a thread; fn ends with wire_answer, or sees to it. False: all threads are busy and it may not
+ * wait, or there is none. */
+bool lane_add(struct lane *l, struct call *c, json_t *in, wire_async fn, bool may_wait);
+/* Waits until all calls have ended, and releases the lane. Nothing may be added any more. */
+void lane_end(struct lane *l);
+
 struct waiter;
 struct feed;
 struct states {
@@ -46,7 +61,8 @@ struct states {
 	struct feed *feeds;     /* of map runs, between two of their effects (exec_feed.c) */
 	struct waiter *waiters; /* core thread: clients waiting for an activity's task or an express execution's end */
 	_Atomic bool stopping;  /* states_stop was called */
-	_Atomic int tests;      /* threads of TestState */
+	struct lane tests;      /* TestState */
+	struct lane checks;     /* definitions with expressions */
 };
 
 enum { STATES_WORDS = 1024 };
@@ -59,6 +75,14 @@ void machine_give(struct states *s, const char *hash, struct asl_machine *m);
 /* Parses a definition from a client: InvalidDefinition with AWS's text. *out owned. */
 int machine_check(struct states *s, struct arena *a, struct str definition, bool express, struct asl_machine **out,
 		  struct error *err);
+/* machine_check's answer, made before the turn that needs it: an expression may take its time. */
+struct machine_verdict {
+	bool made, express;
+	struct error err; /* no message: the definition is good */
+};
+/* CreateStateMachine's write. A verdict that isn't made, or is of the other type of machine, is made here. */
+int machine_create(struct call *c, struct turn *t, json_t *in, const struct machine_verdict *v, json_t **out,
+		   struct error *err);
 /* 64 hex digits of the text. In the arena. */
 const char *machine_hash(struct arena *a, struct str definition);
 
@@ -178,12 +202,12 @@ extern const struct wire_op states_ops[];
 #define QUERY(name) int name(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 #define COMMAND(name) int name(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 #define ASYNC(name) void name(struct call *c, json_t *in)
-COMMAND(api_machine_create);
-COMMAND(api_machine_update);
+ASYNC(api_machine_create);
+ASYNC(api_machine_update);
 COMMAND(api_machine_delete);
 QUERY(api_machine_describe);
 QUERY(api_machine_list);
-QUERY(api_machine_validate);
+ASYNC(api_machine_validate);
 QUERY(api_machine_for_execution);
 COMMAND(api_version_publish);
 COMMAND(api_version_delete);

@@ -4,11 +4,10 @@
 
 #include <openssl/evp.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/log.h"
 
-enum { POOLED_MACHINES = 4, POOLS = 256 };
+enum { POOLED_MACHINES = 4, POOLS = 256, TESTS_AT_ONCE = 16, CHECKS_AT_ONCE = 4 };
 
 struct machine_pool {
 	struct asl_machine *idle[POOLED_MACHINES];
@@ -26,6 +25,8 @@ int states_new(const struct states_options *o, struct states **out, struct error
 	if (s->o.retention_ms <= 0)
 		s->o.retention_ms = 90 * 24 * 3600 * 1000LL;
 	pthread_mutex_init(&s->lock, NULL);
+	lane_init(&s->tests, TESTS_AT_ONCE);
+	lane_init(&s->checks, CHECKS_AT_ONCE);
 	if (o->jsonata_program) {
 		const struct jsonata_options jo = { .program = o->jsonata_program };
 		if (jsonata_new(&jo, &s->jsonata, &why) < 0)
@@ -66,6 +67,8 @@ void states_free(struct states *s)
 {
 	if (!s)
 		return;
+	lane_end(&s->tests); /* each call ends within its limits */
+	lane_end(&s->checks);
 	exec_feeds_release(s);
 	for (size_t i = 0; i < s->machines.count; i++) {
 		struct machine_pool *p = s->machines.entries[i].value;
@@ -74,8 +77,6 @@ void states_free(struct states *s)
 		free(p);
 	}
 	map_release(&s->machines);
-	while (s->tests) /* each ends within its limits */
-		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	exec_inputs_release();
 	jsonata_free(s->jsonata);
 	pthread_mutex_destroy(&s->lock);
@@ -151,13 +152,13 @@ int machine_check(struct states *s, struct arena *a, struct str definition, bool
 /* ---- operations ---- */
 
 const struct wire_op states_ops[] = {
-	{ .name = "CreateStateMachine", .command = api_machine_create },
-	{ .name = "UpdateStateMachine", .command = api_machine_update },
+	{ .name = "CreateStateMachine", .async = api_machine_create },
+	{ .name = "UpdateStateMachine", .async = api_machine_update },
 	{ .name = "DeleteStateMachine", .command = api_machine_delete },
 	{ .name = "DescribeStateMachine", .query = api_machine_describe },
 	{ .name = "DescribeStateMachineForExecution", .query = api_machine_for_execution },
 	{ .name = "ListStateMachines", .query = api_machine_list },
-	{ .name = "ValidateStateMachineDefinition", .query = api_machine_validate },
+	{ .name = "ValidateStateMachineDefinition", .async = api_machine_validate },
 	{ .name = "PublishStateMachineVersion", .command = api_version_publish },
 	{ .name = "DeleteStateMachineVersion", .command = api_version_delete },
 	{ .name = "ListStateMachineVersions", .query = api_version_list },

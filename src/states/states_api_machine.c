@@ -72,9 +72,37 @@ static bool is_role(struct str arn)
 	       !part[3].len && part[4].len == 12 && str_starts(arn, STR("role/")) && arn.len > 5;
 }
 
+/* ---- definitions ---- */
+
+static void verdict_make(struct states *s, struct arena *a, struct str definition, bool express,
+			 struct machine_verdict *v)
+{
+	struct asl_machine *m = NULL;
+	v->made = true;
+	v->express = express;
+	if (machine_check(s, a, definition, express, &m, &v->err) == 0)
+		asl_machine_free(m);
+}
+
+static int verdict_say(const struct machine_verdict *v, struct error *err)
+{
+	return v->err.message ? error_http(err, v->err.status, v->err.code, "%s", v->err.message) : 0;
+}
+
+static bool is_express(const json_t *in)
+{
+	return str_eqz(json_get_str(in, "type"), "EXPRESS");
+}
+
+/* A check of it may take long. */
+static bool has_expressions(struct str definition)
+{
+	return definition.ptr && memmem(definition.ptr, definition.len, "{%", 2);
+}
+
 /* Reads and checks what a Create or Update gives. */
-static int wanted_read(struct states *s, struct arena *a, const json_t *in, bool express, struct wanted *w,
-		       struct error *err)
+static int wanted_read(struct states *s, struct arena *a, const json_t *in, bool express,
+		       const struct machine_verdict *v, struct wanted *w, struct error *err)
 {
 	*w = (struct wanted){ .definition = json_get_str(in, "definition"),
 			      .role = json_get_text(in, "roleArn"),
@@ -87,10 +115,13 @@ static int wanted_read(struct states *s, struct arena *a, const json_t *in, bool
 		return error_aws(err, "InvalidArn", "Invalid Role Arn: '%s'", w->role);
 	if (!w->definition.ptr)
 		return 0;
-	struct asl_machine *m = NULL;
-	if (machine_check(s, a, w->definition, express, &m, err) < 0)
+	struct machine_verdict here = { 0 };
+	if (!v->made || v->express != express)
+		verdict_make(s, a, w->definition, express, &here);
+	int rc = verdict_say(here.made ? &here : v, err);
+	error_release(&here.err);
+	if (rc < 0)
 		return -1;
-	asl_machine_free(m);
 	w->hash = machine_hash(a, w->definition);
 	return 0;
 }
@@ -181,7 +212,8 @@ static int create_again(struct call *c, struct turn *t, const json_t *in, const 
 	return 0;
 }
 
-COMMAND(api_machine_create)
+int machine_create(struct call *c, struct turn *t, json_t *in, const struct machine_verdict *v, json_t **out,
+		   struct error *err)
 {
 	struct states *s = c->service_ctx;
 	struct arena *a = turn_arena(t);
@@ -196,7 +228,7 @@ COMMAND(api_machine_create)
 	if (json_get(in, "versionDescription") && !publish)
 		return error_aws(err, "ValidationException",
 				 "Version description can only be set when publish is true");
-	if (wanted_read(s, a, in, strcmp(type, "EXPRESS") == 0, &w, err) < 0)
+	if (wanted_read(s, a, in, is_express(in), v, &w, err) < 0)
 		return -1;
 	const char *arn = states_arn(s, a, "stateMachine", arena_strdup(a, name));
 	int rc = machine_find(turn_db(t), a, arn, &m, err);
@@ -231,7 +263,8 @@ static bool differs(const char *want, const char *have, const char *plain)
 	return want && !json_equal(a, b);
 }
 
-COMMAND(api_machine_update)
+static int machine_update(struct call *c, struct turn *t, json_t *in, const struct machine_verdict *v, json_t **out,
+			  struct error *err)
 {
 	struct states *s = c->service_ctx;
 	struct arena *a = turn_arena(t);
@@ -247,7 +280,7 @@ COMMAND(api_machine_update)
 				 "TracingConfiguration must be specified");
 	if (strcmp(m.status, "DELETING") == 0)
 		return error_aws(err, "StateMachineDeleting", "State Machine Deleting: '%s'", arn);
-	if (wanted_read(s, a, in, m.express, &w, err) < 0)
+	if (wanted_read(s, a, in, m.express, v, &w, err) < 0)
 		return -1;
 	if (w.hash && definition_put(turn_db(t), w.hash, w.definition, err) < 0)
 		return -1;
@@ -274,6 +307,84 @@ COMMAND(api_machine_update)
 	json_set_real(*out, "updateDate", (double)now / 1000.0);
 	json_set_text(*out, "stateMachineVersionArn", version);
 	return 0;
+}
+
+/* ---- the check before the turn ---- */
+
+struct checked {
+	struct call *c;
+	json_t *in, *out;
+	struct machine_verdict verdict;
+	int (*write)(struct call *c, struct turn *t, json_t *in, const struct machine_verdict *v, json_t **out,
+		     struct error *err);
+};
+
+static int checked_run(struct turn *t, void *arg, struct error *err)
+{
+	struct checked *k = arg;
+	json_decref(k->out);
+	k->out = NULL;
+	return k->write(k->c, t, k->in, &k->verdict, &k->out, err);
+}
+
+static void checked_done(void *arg, int rc, struct error *err)
+{
+	struct checked *k = arg;
+	json_t *in = k->in, *out = k->out;
+	error_release(&k->verdict.err);
+	if (rc < 0) {
+		json_decref(out);
+		out = NULL;
+	}
+	wire_answer(k->c, rc, out, err); /* k goes with it */
+	json_decref(in);
+}
+
+static void checked_write(struct call *c, json_t *in, bool known, bool express,
+			  int (*write)(struct call *c, struct turn *t, json_t *in, const struct machine_verdict *v,
+				       json_t **out, struct error *err))
+{
+	struct checked *k = ARENA_NEW(c->arena, struct checked);
+	struct str definition = json_get_str(in, "definition");
+	*k = (struct checked){ .c = c, .in = json_incref(in), .write = write };
+	if (known && definition.ptr)
+		verdict_make(c->service_ctx, c->arena, definition, express, &k->verdict);
+	engine_submit(c->engine, checked_run, checked_done, k);
+}
+
+static void create_call(struct call *c, json_t *in)
+{
+	checked_write(c, in, true, is_express(in), machine_create);
+}
+
+/* The type is that of the machine; one that is not there is a matter of the turn. */
+static void update_call(struct call *c, json_t *in)
+{
+	struct machine_row m = { 0 };
+	struct store *store = engine_store(c->engine);
+	struct db *db = store_read_begin(store, NULL);
+	bool known = db && machine_find(db, c->arena, json_get_text(in, "stateMachineArn"), &m, NULL) > 0;
+	if (db)
+		store_read_end(store, db);
+	checked_write(c, in, known, m.express, machine_update);
+}
+
+/* On this thread, or in the lane when the definition has expressions. */
+static void call_checked(struct call *c, json_t *in, wire_async fn)
+{
+	struct states *s = c->service_ctx;
+	if (!has_expressions(json_get_str(in, "definition")) || !lane_add(&s->checks, c, in, fn, true))
+		fn(c, in);
+}
+
+ASYNC(api_machine_create)
+{
+	call_checked(c, in, create_call);
+}
+
+ASYNC(api_machine_update)
+{
+	call_checked(c, in, update_call);
 }
 
 COMMAND(api_machine_delete)
@@ -420,17 +531,16 @@ QUERY(api_machine_list)
 
 enum { MOST_DIAGNOSTICS = 100 };
 
-QUERY(api_machine_validate)
+static void validate_call(struct call *c, json_t *in)
 {
 	struct states *s = c->service_ctx;
-	const char *type = json_get_text(in, "type"), *severity = json_get_text(in, "severity");
+	const char *severity = json_get_text(in, "severity");
 	struct asl_diagnostics d = { .arena = c->arena,
 				     .jsonata = s->jsonata,
 				     .warnings = severity && strcmp(severity, "WARNING") == 0 };
 	struct asl_machine *m = NULL;
 	int64_t most = json_get_int(in, "maxResults", 0);
-	(void)db;
-	int rc = asl_parse(json_get_str(in, "definition"), type && strcmp(type, "EXPRESS") == 0, &d, &m);
+	int rc = asl_parse(json_get_str(in, "definition"), is_express(in), &d, &m);
 	asl_machine_free(m);
 	json_t *list = json_array();
 	most = most > 0 ? most : MOST_DIAGNOSTICS; /* 0 is the default */
@@ -443,7 +553,12 @@ QUERY(api_machine_validate)
 		json_set_text(o, "location", x->location);
 		json_array_append_new(list, o);
 	}
-	*out = json_pack("{s:s,s:o,s:b}", "result", rc < 0 ? "FAIL" : "OK", "diagnostics", list, "truncated",
-			 (int64_t)d.count > most);
-	return 0;
+	json_t *out = json_pack("{s:s,s:o,s:b}", "result", rc < 0 ? "FAIL" : "OK", "diagnostics", list, "truncated",
+				(int64_t)d.count > most);
+	wire_answer(c, 0, out, NULL);
+}
+
+ASYNC(api_machine_validate)
+{
+	call_checked(c, in, validate_call);
 }

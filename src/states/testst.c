@@ -404,44 +404,22 @@ static int test_state(struct call *c, const json_t *in, json_t **out, struct err
 	return rc;
 }
 
-/* ---- the operation: an expression or a function may take long, so it has a thread of its own ---- */
+/* ---- the operation: an expression or a function may take long ---- */
 
-enum { TESTS_AT_ONCE = 16 };
-
-struct test_call {
-	struct call *c;
-	json_t *in;
-};
-
-static void *test_main(void *arg)
+static void test_call(struct call *c, json_t *in)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct test_call *k = arg;
-	struct states *s = k->c->service_ctx;
 	json_t *out = NULL;
-	int rc = test_state(k->c, k->in, &out, &err);
-	json_decref(k->in);
-	wire_answer(k->c, rc, out, &err); /* k goes with it */
-	s->tests--;
-	return NULL;
+	int rc = test_state(c, in, &out, &err);
+	wire_answer(c, rc, out, &err);
 }
 
 ASYNC(api_test_state)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	struct states *s = c->service_ctx;
-	struct test_call *k = ARENA_NEW(c->arena, struct test_call);
-	pthread_attr_t attr;
-	pthread_t thread;
-	*k = (struct test_call){ c, json_incref(in) };
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	bool room = ++s->tests <= TESTS_AT_ONCE && pthread_create(&thread, &attr, test_main, k) == 0;
-	pthread_attr_destroy(&attr);
-	if (room)
+	if (lane_add(&s->tests, c, in, test_call, false))
 		return;
-	s->tests--;
-	json_decref(k->in);
 	error_aws(&err, "ThrottlingException", "Rate exceeded");
 	wire_answer(c, -1, NULL, &err);
 }

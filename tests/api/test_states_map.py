@@ -144,7 +144,8 @@ def test_listing(quern, sfn, s3, bucket):
     keys = read(quern, sfn, listing, ItemSelector={"k.$": "$$.Map.Item.Value.Key", "i.$": "$$.Map.Item.Index"}, ItemBatcher={"MaxItemsPerBatch": 500}, ResultSelector={"n.$": "$[*].Items[*]"})
     assert [(k["k"], k["i"]) for k in keys["n"]] == [(f"{folder}{i:05d}", i) for i in range(1203)]
     one = read(quern, sfn, {**listing, "ReaderConfig": {"MaxItems": 1}})
-    assert set(one[0]) == {"Etag", "Key", "LastModified", "Size", "StorageClass"} and len(one) == 1
+    head = s3.head_object(Bucket=bucket, Key=f"{folder}00000")
+    assert one == [{"Etag": head["ETag"], "Key": f"{folder}00000", "LastModified": int(head["LastModified"].timestamp()), "Size": 0, "StorageClass": "STANDARD"}]
     assert read(quern, sfn, {**listing, "Parameters": {"Bucket": "no-such-bucket-here"}})[0] == "States.ItemReaderFailed"
 
 
@@ -304,6 +305,36 @@ def test_transformations(quern, sfn, s3, bucket, kind):
         assert found["SUCCEEDED"] == wanted
         d = ended(quern, sfn, start(quern, sfn, distributed(ResultWriter={"WriterConfig": {"OutputType": "JSON", "Transformation": how}}), lists))
         assert json.loads(d["output"]) == wanted
+
+
+def failed_run(quern, sfn, s3, bucket, lines, **fields):
+    """A run over JSON Lines that fails: (error, cause), its result files, or None when it wrote none, and the run's last events."""
+    key = put(s3, bucket, b"\n".join(lines))
+    arn = start(quern, sfn, distributed(BAD, ItemReader=reader(bucket, key, {"InputType": "JSONL"}), ResultWriter=writer(bucket), **fields))
+    d = ended(quern, sfn, arn)
+    run = sfn.list_map_runs(executionArn=arn)["mapRuns"][0]["mapRunArn"]
+    where = {"Bucket": bucket, "Key": f"out/{run.rsplit(':', 1)[1]}/manifest.json"}
+    there = s3.list_objects_v2(Bucket=bucket, Prefix=where["Key"])["KeyCount"]
+    found = results(s3, {"ResultWriterDetails": where})[0] if there else None
+    return (d["error"], d["cause"]), found, [e["type"] for e in sfn.get_execution_history(executionArn=arn, reverseOrder=True)["events"]][:3]
+
+
+def test_pending_results_that_cannot_be_read(quern, sfn, s3, bucket):
+    """The run says that the files lack items, and why."""
+    (error, cause), found, events = failed_run(quern, sfn, s3, bucket, [b"1", b"5", b"6", b"no json", b"7"])
+    assert error == "States.ExceedToleratedFailureThreshold" and events == ["ExecutionFailed", "MapStateFailed", "MapRunFailed"]
+    assert cause == ("The specified tolerated failure threshold was exceeded. Items that had not begun could not be read, so the PENDING files lack them: "
+                     "States.ItemReaderFailed: Invalid JSON Lines file: a line is not valid JSON.")
+    assert [r["Input"] for r in found["PENDING"]] == ["5", "6"] and [r["Input"] for r in found["FAILED"]] == ["1"] and not found["SUCCEEDED"]
+
+
+def test_a_reader_that_fails_in_the_middle(quern, sfn, s3, bucket):
+    """What was done before is written; a run without children writes nothing."""
+    why, found, events = failed_run(quern, sfn, s3, bucket, [b"5", b"6", b"no json", b"7"])
+    assert why == ("States.ItemReaderFailed", "Invalid JSON Lines file: a line is not valid JSON.") and events == ["ExecutionFailed", "MapStateFailed", "MapRunFailed"]
+    assert [r["Output"] for r in found["SUCCEEDED"]] == ["5", "6"] and not found["FAILED"] and not found["PENDING"]
+    why, found, _ = failed_run(quern, sfn, s3, bucket, [b"no json", b"5"])
+    assert why[0] == "States.ItemReaderFailed" and found is None
 
 
 def test_pending_results(quern, sfn, s3, bucket):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.config import Config
@@ -309,6 +310,49 @@ def test_endless_expressions_hold_up_nobody(quern, sfn):
     assert [d["status"] for d in good] == ["SUCCEEDED"] * 4 and good[2]["output"] == "6"
     ends = [ended(quern, sfn, one) for one in bad]
     assert {d["error"] for d in ends} == {"States.QueryEvaluationError"} and max(d["stopDate"] for d in good) < max(d["stopDate"] for d in ends)
+
+
+def with_expressions(count, last):
+    states = {f"S{i}": {"Type": "Pass", "Output": f"{{% $states.input.a{i} + {i} %}}", "Next": f"S{i + 1}"} for i in range(count)}
+    return json.dumps({"QueryLanguage": "JSONata", "StartAt": "S0", "States": {**states, f"S{count}": {"Type": "Pass", "Output": last, "End": True}}})
+
+
+@pytest.mark.parametrize("operation", ["create_state_machine", "update_state_machine", "validate_state_machine_definition"])
+def test_a_long_check_of_a_definition_holds_up_nobody(quern, sfn, operation):
+    arn = machine(quern, sfn, {"P": {"Type": "Pass", "End": True}})
+    given = {"create_state_machine": {"name": helpers.unique("m"), "roleArn": quern.role}, "update_state_machine": {"stateMachineArn": arn}}.get(operation, {})
+    meanwhile = 0
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(getattr(sfn, operation), definition=with_expressions(3000, "{% 1 %}"), **given)
+        while not answer.done():
+            sfn.create_activity(name=helpers.unique("a"))
+            meanwhile += 1
+        answer.result()
+    assert meanwhile > 10  # writes that were answered while the expressions were checked
+
+
+def test_what_a_check_finds(quern, sfn):
+    bad, name = with_expressions(1, "{% 1 + %}"), helpers.unique("m")
+    arn = machine(quern, sfn, {"P": {"Type": "Pass", "End": True}})
+    unknown = arn[:-1] + ("0" if arn[-1] != "0" else "1")
+    for call, code in ((lambda: sfn.create_state_machine(name=name, definition=bad, roleArn=quern.role), "InvalidDefinition"),
+                       (lambda: sfn.update_state_machine(stateMachineArn=arn, definition=bad), "InvalidDefinition"),
+                       (lambda: sfn.update_state_machine(stateMachineArn=unknown, definition=bad), "StateMachineDoesNotExist"),
+                       (lambda: sfn.create_state_machine(name="a b", definition=bad, roleArn=quern.role), "InvalidName")):
+        with pytest.raises(ClientError) as wrong:
+            call()
+        assert wrong.value.response["Error"]["Code"] == code
+    assert sfn.validate_state_machine_definition(definition=bad)["result"] == "FAIL"
+
+
+def test_a_machine_makes_a_machine(quern, sfn):
+    name = helpers.unique("made")
+    made = run(quern, sfn, {"T": {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:sfn:createStateMachine", "End": True, "Parameters": {
+        "Name": name, "RoleArn": quern.role, "Definition": with_expressions(2, "{% 1 %}")}}})
+    assert made["status"] == "SUCCEEDED" and json.loads(made["output"])["StateMachineArn"].endswith(":" + name)
+    refused = run(quern, sfn, {"T": {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:sfn:createStateMachine", "End": True, "Parameters": {
+        "Name": name + "2", "RoleArn": quern.role, "Definition": with_expressions(2, "{% 1 + %}")}}})
+    assert refused["error"] == "Sfn.InvalidDefinitionException", refused
 
 
 def test_a_synchronous_execution_without_end(quern, sfn):

@@ -172,12 +172,17 @@ json_t *rig_query(struct rig *g, wire_query run, json_t *in, const char **code)
 	return ask(g, NULL, run, in, code);
 }
 
+static COMMAND(create)
+{
+	return machine_create(c, t, in, &(struct machine_verdict){ 0 }, out, err);
+}
+
 const char *rig_start(struct rig *g, const char *type, struct str definition, struct str input)
 {
 	json_t *text = json_stringn(definition.ptr, definition.len), *given = json_stringn(input.ptr, input.len);
 	json_t *in = json_pack("{s:s,s:s,s:s,s:o*}", "name", arena_printf(&g->arena, "m%d", ++g->machines), "type",
 			       type, "roleArn", "arn:aws:iam::000000000000:role/r", "definition", text);
-	CLEANUP_JSON json_t *made = text ? rig_command(g, api_machine_create, in, NULL) : NULL;
+	CLEANUP_JSON json_t *made = text ? rig_command(g, create, in, NULL) : NULL;
 	if (!text)
 		json_decref(in);
 	in = json_pack("{s:s?,s:o*}", "stateMachineArn", json_get_text(made, "stateMachineArn"), "input", given);

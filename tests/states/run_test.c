@@ -58,6 +58,17 @@ static const struct story stories[] = {
 					       ",'Retry':[{'ErrorEquals':['States.ALL']}],'Catch':[{'ErrorEquals':['"
 					       "States.ALL'],'Next':'T','ResultPath':'$.why'}],'End':true") "}}",
 	  "1", "FAILED", "States.ResultPathMatchFailure", false },
+	{ "the time of all is over",
+	  "{'StartAt':'M','States':{'M':{'Type':'Map','ItemProcessor':{'StartAt':'T','States':{'T':" TASK(
+		  "{'never':true}", ",'TimeoutSeconds':7,'End':true") "}},'End':true}}}",
+	  "[1,2,3]", "FAILED", "States.Timeout", false },
+	{ "the time of all is over, and each goes on",
+	  "{'StartAt':'M','States':{'M':{'Type':'Map','ItemProcessor':{'StartAt':'T','States':{'C':{'Type':'Pass','End'"
+	  ":"
+	  "true},'T':" TASK("{'never':true}",
+			    ",'TimeoutSeconds':7,'Catch':[{'ErrorEquals':['States.Timeout'],'Next':'C'}],'End':"
+			    "true") "}},'End':true}}}",
+	  "[1,2,3]", "SUCCEEDED", NULL, false },
 	{ "task's time is over",
 	  "{'StartAt':'T','States':{'T':" TASK("{'never':true}", ",'TimeoutSeconds':7,'End':true") "}}", "{}", "FAILED",
 	  "States.Timeout", false },
@@ -194,6 +205,19 @@ static void test_texts(void **state)
 	assert_string_equal(output, "{\"fail\":6}");
 }
 
+static void test_times_over_together(void **state)
+{
+	CLEANUP_FREE char *history = NULL, *output = NULL;
+	const struct story *s = stories;
+	(void)state;
+	while (strcmp(s->name, "the time of all is over") != 0)
+		s++;
+	tell(s, 0, &history, &output);
+	assert_non_null(strstr(history,
+			       "LambdaFunctionTimedOut  States.Timeout\nLambdaFunctionTimedOut  States.Timeout\n"
+			       "LambdaFunctionTimedOut  States.Timeout\nMapIterationFailed "));
+}
+
 /* A store of before migration 4 has its histories in a table of another kind: they come along. */
 static void test_old_histories(void **state)
 {
@@ -242,7 +266,7 @@ static void test_old_histories(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_texts), cmocka_unit_test(test_deaths),
-					    cmocka_unit_test(test_old_histories) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_texts), cmocka_unit_test(test_times_over_together),
+					    cmocka_unit_test(test_deaths), cmocka_unit_test(test_old_histories) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
