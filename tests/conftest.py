@@ -10,6 +10,17 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from api.daemon import start_quern  # noqa: E402
 
 
+def open_files(pid):
+    """The files that a process holds (connections aside: clients keep theirs)."""
+    found = []
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    except (PermissionError, FileNotFoundError):  # another user's process, and we are not root; closed meanwhile
+        pass
+    return [name for name in found if name.startswith("/")]
+
+
 @pytest.fixture(scope="session")
 def quern():
     """One Quern for the whole run. Its environment is also set in os.environ for tests that read it there."""
@@ -19,7 +30,9 @@ def quern():
     yield q
     os.environ.clear()
     os.environ.update(before)
+    held = open_files(q.pid())
     q.down()
+    assert len(held) < 100, held  # a leak for each request would be hundreds
     shutil.rmtree(q.home, ignore_errors=True)
 
 

@@ -252,6 +252,10 @@ def test_layers_through_the_api(quern, repo):
     with pytest.raises(ClientError) as error:
         ecr.upload_layer_part(repositoryName=repo, uploadId=upload, partFirstByte=60000, partLastByte=99999, layerPartBlob=data[60000:])
     assert error.value.response["Error"]["Code"] == "InvalidLayerPartException"
+    empty = ecr.initiate_layer_upload(repositoryName=repo)["uploadId"]
+    with pytest.raises(ClientError) as error:
+        ecr.complete_layer_upload(repositoryName=repo, uploadId=empty, layerDigests=[digest(b"")])
+    assert error.value.response["Error"]["Code"] == "EmptyUploadException"
     ecr.upload_layer_part(repositoryName=repo, uploadId=upload, partFirstByte=50000, partLastByte=99999, layerPartBlob=data[50000:])
     assert ecr.complete_layer_upload(repositoryName=repo, uploadId=upload, layerDigests=[digest(data)])["layerDigest"] == digest(data)
     layers = ecr.batch_check_layer_availability(repositoryName=repo, layerDigests=[digest(data), digest(b"none")])["layers"]

@@ -104,6 +104,7 @@ def test_credentials_and_metadata(quern):
     assert key["RoleArn"] == ROLE and key["Expiration"].endswith("Z")
     mine, whole = json.loads(text[1]), json.loads(text[2])
     assert mine["Name"] == "main" and mine["KnownStatus"] in ("RUNNING", "PENDING") and mine["Limits"]["Memory"] == 64
+    assert whole["KnownStatus"] in ("RUNNING", "PENDING") and whole["DesiredStatus"] == "RUNNING"
     assert whole["TaskARN"] == task["taskArn"] and whole["Containers"][0]["DockerId"] == mine["DockerId"]
     assert text[3] == "port 80 is free"
     import boto3

@@ -65,6 +65,15 @@ def test_s3_object_attributes(quern):
     assert (got["ETag"], got["ObjectSize"], got["StorageClass"]) == (etag.strip('"'), 5, "STANDARD")
     assert "ETag" not in s3.get_object_attributes(Bucket=name, Key="k", ObjectAttributes=["ObjectSize"])
     refused("NoSuchKey", s3.get_object_attributes, Bucket=name, Key="none", ObjectAttributes=["ETag"])
+    upload = s3.create_multipart_upload(Bucket=name, Key="parts", ChecksumAlgorithm="SHA256")["UploadId"]
+    parts = []
+    for number, size in ((1, 5 << 20), (2, 5 << 20), (3, 7)):
+        done = s3.upload_part(Bucket=name, Key="parts", UploadId=upload, PartNumber=number, Body=b"x" * size, ChecksumAlgorithm="SHA256")
+        parts.append({"PartNumber": number, "ETag": done["ETag"], "ChecksumSHA256": done["ChecksumSHA256"]})
+    s3.complete_multipart_upload(Bucket=name, Key="parts", UploadId=upload, MultipartUpload={"Parts": parts})
+    page = s3.get_object_attributes(Bucket=name, Key="parts", ObjectAttributes=["ObjectParts"], MaxParts=1, PartNumberMarker=1)["ObjectParts"]
+    assert (page["TotalPartsCount"], page["PartNumberMarker"], page["NextPartNumberMarker"], page["IsTruncated"]) == (3, 1, 2, True)
+    assert [(p["PartNumber"], p["Size"], p["ChecksumSHA256"]) for p in page["Parts"]] == [(2, 5 << 20, parts[1]["ChecksumSHA256"])]
 
 
 # ---- ECR ----
@@ -82,6 +91,12 @@ def test_ecr(quern):
     assert json.loads(ecr.delete_lifecycle_policy(repositoryName=repo)["lifecyclePolicyText"]) == {"rules": [rule]}
     refused("LifecyclePolicyNotFoundException", ecr.get_lifecycle_policy, repositoryName=repo)
     assert ecr.describe_registry()["registryId"] == quern.account
+    if helpers.knows(ecr, "PutImageTagMutability", "imageTagMutabilityExclusionFilters"):
+        some = [{"filterType": "WILDCARD", "filter": "dev*"}]
+        refused("InvalidParameterException", ecr.put_image_tag_mutability, repositoryName=repo, imageTagMutability="IMMUTABLE", imageTagMutabilityExclusionFilters=some)
+        refused("InvalidParameterException", ecr.put_image_tag_mutability, repositoryName=repo, imageTagMutability="IMMUTABLE_WITH_EXCLUSION")
+        ecr.put_image_tag_mutability(repositoryName=repo, imageTagMutability="IMMUTABLE_WITH_EXCLUSION", imageTagMutabilityExclusionFilters=some)
+        ecr.put_image_tag_mutability(repositoryName=repo, imageTagMutability="MUTABLE")
     data = os.urandom(5000)
     Registry(quern).push_blob(repo, data)
     url = ecr.get_download_url_for_layer(repositoryName=repo, layerDigest=digest(data))["downloadUrl"]
@@ -111,6 +126,7 @@ def test_ecs_clusters(quern):
     assert ecs.update_cluster(cluster=name, configuration=configuration)["cluster"]["clusterName"] == name
     shown = ecs.describe_clusters(clusters=[name], include=["SETTINGS", "CONFIGURATIONS"])["clusters"][0]
     assert shown["settings"] == insights and shown["configuration"] == configuration
+    assert shown["capacityProviders"] == shown["defaultCapacityProviderStrategy"] == []
     strategy = [{"capacityProvider": "FARGATE", "weight": 1, "base": 0}]
     made = ecs.put_cluster_capacity_providers(cluster=name, capacityProviders=["FARGATE"], defaultCapacityProviderStrategy=strategy)["cluster"]
     assert made["capacityProviders"] == ["FARGATE"] and made["defaultCapacityProviderStrategy"] == strategy

@@ -255,6 +255,18 @@ def test_tolerance(quern, sfn, s3, bucket, waits, tolerated, good):
         assert (d["status"], d["error"], m["status"]) == ("FAILED", "States.ExceedToleratedFailureThreshold", "FAILED")
 
 
+def test_a_run_that_fails_ends_its_children(quern, sfn):
+    """One of two children at work fails: the other does not go on, and what had not begun does not begin."""
+    inner = {"StartAt": "C", "States": {"C": {"Type": "Choice", "Choices": [{"Variable": "$", "NumericEquals": 1, "Next": "S"}], "Default": "W"},
+                                        "S": {"Type": "Wait", "Seconds": 1, "Next": "F"}, "F": {"Type": "Fail", "Error": "E"}, "W": {"Type": "Wait", "Seconds": 600, "End": True}}}
+    d = ended(quern, sfn, start(quern, sfn, distributed(inner, MaxConcurrency=2), [0, 1, 2]))
+    assert (d["status"], d["error"]) == ("FAILED", "States.ExceedToleratedFailureThreshold")
+    run = sfn.list_map_runs(executionArn=d["executionArn"])["mapRuns"][0]["mapRunArn"]
+    children = sfn.list_executions(mapRunArn=run)["executions"]
+    assert sorted(c["status"] for c in children) == ["ABORTED", "FAILED"], children
+    assert sfn.describe_map_run(mapRunArn=run)["executionCounts"]["running"] == 0
+
+
 # ---- results ----
 
 

@@ -2,6 +2,7 @@
 import base64
 import binascii
 import concurrent.futures
+import datetime
 import hashlib
 import os
 import zlib
@@ -73,6 +74,7 @@ def test_part_again_at_the_same_time(s3, bucket, endpoint):
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda b: part(make_client(endpoint), bucket, upload, 1, b), bodies))
     listed = s3.list_parts(Bucket=bucket, Key="k", UploadId=upload)["Parts"]
+    assert all(abs(p["LastModified"] - datetime.datetime.now(datetime.timezone.utc)) < datetime.timedelta(hours=1) for p in listed)
     assert len(listed) == 1
     finish(s3, bucket, upload, [{"PartNumber": 1, "ETag": listed[0]["ETag"]}])
     body = read(s3, bucket)
