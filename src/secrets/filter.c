@@ -1,7 +1,8 @@
 /* filter.c - see filter.h.
  *
  * DESIGN: filters are anded, the values of one are ored; a value that begins with '!' is passed by what it does not
- * find. Names, tags: by their beginning; descriptions: the same, in either case; "all": any word of the value begins a
+ * find. Names, tags: by their beginning; descriptions: every word of the value begins a word, in
+ * either case; "all": any word of the value begins a
  * word of any attribute, in either case. Secrets here have no primary region and no owning service. Source: Secrets
  * Manager API reference (Filter) and its user guide ("Find secrets"). */
 #include "secrets/filter.h"
@@ -78,12 +79,22 @@ static bool anywhere(const struct subject *s, struct str value)
 	return false;
 }
 
+/* Every word of the value begins a word of the text. */
+static bool has_words(struct str text, struct str value)
+{
+	struct str word;
+	while (next_word(&value, &word))
+		if (!has_word(text, word))
+			return false;
+	return true;
+}
+
 static bool finds(const char *key, const struct subject *s, struct str value)
 {
 	if (strcmp(key, "name") == 0)
 		return begins(str_from(s->name), value, false);
 	if (strcmp(key, "description") == 0)
-		return begins(str_from(s->description), value, true);
+		return has_words(str_from(s->description), value);
 	if (strcmp(key, "tag-key") == 0)
 		return in_tags(s->tags, "Key", value, false);
 	if (strcmp(key, "tag-value") == 0)

@@ -56,9 +56,29 @@ static int find(struct db *db, struct arena *a, struct str id, struct secret *ou
 	return 1;
 }
 
+static bool name_valid(const char *name)
+{
+	for (const char *p = name; *p; p++)
+		if (!isalnum((unsigned char)*p) && !strchr("-/_+=.@!", *p))
+			return false;
+	return true;
+}
+
+static int check_name(const char *name, struct error *err)
+{
+	return name_valid(name)
+		       ? 0
+		       : error_aws(err, "ValidationException",
+				   "Invalid name. Must be a valid name containing alphanumeric characters, or any of "
+				   "the following: -/_+=.@!");
+}
+
 static int need(struct call *c, struct db *db, json_t *in, bool alive, struct secret *out, struct error *err)
 {
-	int rc = find(db, c->arena, json_get_str(in, "SecretId"), out, err);
+	const char *id = json_get_text(in, "SecretId");
+	if (strncmp(id, "arn:", 4) != 0 && check_name(id, err) < 0)
+		return -1;
+	int rc = find(db, c->arena, str_from(id), out, err);
 	if (rc == 0)
 		return error_aws(err, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
 	if (rc == 1 && alive && out->deleted_ms)
@@ -108,24 +128,14 @@ static int add_version(struct turn *t, const struct secret *s, json_t *in, const
 	return 0;
 }
 
-static bool name_valid(const char *name)
-{
-	for (const char *p = name; *p; p++)
-		if (!isalnum((unsigned char)*p) && !strchr("-/_+=.@!", *p))
-			return false;
-	return true;
-}
-
 static int create_secret(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct secrets *room = c->service_ctx;
 	struct secret s;
 	const char *name = json_get_text(in, "Name"), *version = NULL;
 	json_t *tags = json_get(in, "Tags");
-	if (!name_valid(name))
-		return error_aws(err, "ValidationException",
-				 "Invalid name. Must be a valid name containing alphanumeric characters, or any of the "
-				 "following: -/_+=.@!");
+	if (check_name(name, err) < 0)
+		return -1;
 	int rc = find(turn_db(t), c->arena, str_from(name), &s, err);
 	if (rc < 0)
 		return rc;
@@ -155,6 +165,13 @@ static int put_secret_value(struct call *c, struct turn *t, json_t *in, json_t *
 {
 	struct secret s;
 	const char *version;
+	size_t i;
+	json_t *stage;
+	json_array_foreach (json_get(in, "VersionStages"), i, stage)
+		if (!str_eqz(json_str(stage), "AWSCURRENT"))
+			return error_aws(
+				err, "InvalidParameterException",
+				"Quern keeps no stages but AWSCURRENT and AWSPREVIOUS: a new value is AWSCURRENT");
 	if (need(c, turn_db(t), in, true, &s, err) < 0 || add_version(t, &s, in, &version, err) < 0)
 		return -1;
 	*out = identity(&s, version);
@@ -222,7 +239,8 @@ static int get_secret_value(struct call *c, struct db *db, json_t *in, json_t **
 static json_t *description(const struct secret *s)
 {
 	json_t *out = identity(s, NULL), *tags = s->tags ? json_parse(str_from(s->tags), NULL) : NULL;
-	json_set_text(out, "Description", s->description);
+	if (s->description && *s->description)
+		json_set_text(out, "Description", s->description);
 	json_set_text(out, "KmsKeyId", s->kms);
 	json_set_real(out, "CreatedDate", (double)s->created_ms / 1000);
 	json_set_real(out, "LastChangedDate", (double)s->changed_ms / 1000);
@@ -239,13 +257,14 @@ static int describe_secret(struct call *c, struct db *db, json_t *in, json_t **o
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (need(c, db, in, false, &s, err) < 0)
 		return -1;
-	json_t *stages = json_object();
+	CLEANUP_JSON json_t *stages = json_object();
 	*out = description(&s);
-	json_object_set_new(*out, "VersionIdsToStages", stages);
 	int rc = db_query(db, &rows, err, "SELECT version, stage FROM secret_version WHERE arn=? AND stage IS NOT NULL",
 			  "s", s.arn);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
 		json_object_set_new(stages, rows_str(&rows, 0).ptr, json_pack("[s]", rows_str(&rows, 1).ptr));
+	if (json_object_size(stages))
+		json_object_set(*out, "VersionIdsToStages", stages);
 	return rc;
 }
 

@@ -57,8 +57,8 @@ int codec_json_decode(struct codec *c, const struct codec_request *rq, const str
 int codec_json_encode(struct codec *c, const struct model_op *op, const json_t *out, struct codec_response *rs);
 /* The object of an input without body members: parses text (empty = {}); owned. */
 int codec_json_body(struct codec *c, struct str text, json_t **out);
-void codec_json_error(struct arena *a, const struct model_service *s, const char *code, const char *message,
-		      struct codec_response *rs);
+void codec_json_error(struct arena *a, const struct model_service *s, const struct model_shape *sh, const char *code,
+		      const char *message, struct codec_response *rs);
 
 /* ---- query ---- */
 int codec_query_decode(struct codec *c, const struct codec_request *rq, const struct model_op **op, json_t **in);

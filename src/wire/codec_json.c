@@ -462,16 +462,30 @@ void codec_ready(struct arena *a, const struct model_service *s, struct str text
 	*rs = (struct codec_response){ .status = 200, .content_type = type, .body = text };
 }
 
-void codec_json_error(struct arena *a, const struct model_service *s, const char *code, const char *message,
-		      struct codec_response *rs)
+/* The member of a modelled error, in its own spelling; NULL when it has none. */
+static const char *error_member(const struct model_service *s, const struct model_shape *sh, const char *name)
 {
+	const struct model_member *m = sh ? model_shape_members(s, sh) : NULL;
+	for (size_t i = 0; m && i < sh->count; i++)
+		if (str_eq_nocase(str_from(model_text(s, m[i].name)), str_from(name)))
+			return model_text(s, m[i].name);
+	return NULL;
+}
+
+/* An error that the model knows has its members: "Message" or "message", and Lambda's "Type". */
+void codec_json_error(struct arena *a, const struct model_service *s, const struct model_shape *sh, const char *code,
+		      const char *message, struct codec_response *rs)
+{
+	const char *text = error_member(s, sh, "message");
 	CLEANUP_BUF struct buf b = BUF_INIT;
 	bool rest = model_protocol_of(s) == MODEL_REST_JSON;
 	rs->content_type = rest ? "application/json"
 				: arena_printf(a, "application/x-amz-json-%s", model_text(s, s->json_version));
 	buf_addz(&b, "{\"__type\":");
 	add_string(&b, str_from(code));
-	buf_addz(&b, ",\"message\":");
+	if (rest && error_member(s, sh, "Type"))
+		buf_printf(&b, ",\"Type\":\"%s\"", rs->status >= 500 ? "Service" : "User");
+	buf_printf(&b, ",\"%s\":", text ? text : "message");
 	add_string(&b, str_from(message));
 	buf_add_char(&b, '}');
 	codec_set_body(a, rs, &b);

@@ -294,7 +294,7 @@ void codec_error(struct arena *a, const struct model_service *s, const struct er
 			codec_add_header(a, rs, "x-amzn-query-error",
 					 str_from(arena_printf(a, "%s;%s", wire_code(s, sh, code, true),
 							       server ? "Receiver" : "Sender")));
-		codec_json_error(a, s, wire_code(s, sh, code, false), message, rs);
+		codec_json_error(a, s, sh, wire_code(s, sh, code, false), message, rs);
 		break;
 	}
 }

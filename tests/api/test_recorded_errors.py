@@ -53,6 +53,9 @@ def test_a_name_has_64_characters(quern, function):
 def test_an_alias_that_is_not_there(function):
     client, name, arn, _ = function
     refused(MISSING, f"Cannot find alias arn: {arn}{name}:none", lambda: client.get_alias(FunctionName=name, Name="none"), 404)
+    with pytest.raises(ClientError) as error:
+        client.get_alias(FunctionName=name, Name="none")
+    assert error.value.response["Type"] == "User" and "none" in error.value.response["Message"], "the members of the error's model"
     refused(MISSING, f"Alias not found: {arn}{name}:none", lambda: client.update_alias(FunctionName=name, Name="none", FunctionVersion="1"), 404)
 
 
@@ -94,13 +97,39 @@ def test_names_and_stages_of_secrets(quern):
     client, name = quern.client("secretsmanager"), helpers.unique("s")
     text = "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!"
     refused("ValidationException", text, lambda: client.create_secret(Name="a name", SecretString="x"))
+    refused("ValidationException", text, lambda: client.get_secret_value(SecretId="a name"))
     first = client.create_secret(Name=name, SecretString="one")["VersionId"]
+    with pytest.raises(ClientError) as error:
+        client.put_secret_value(SecretId=name, SecretString="pending", VersionStages=["AWSPENDING"])
+    assert "stages" in error.value.response["Error"]["Message"]
+    assert client.get_secret_value(SecretId=name)["SecretString"] == "one", "nothing was taken for the current value"
     second = client.put_secret_value(SecretId=name, SecretString="two")["VersionId"]
     text = "You provided a VersionStage that is not associated to the provided VersionId."
     refused("InvalidRequestException", text, lambda: client.get_secret_value(SecretId=name, VersionId=second, VersionStage="AWSPREVIOUS"))
     assert client.get_secret_value(SecretId=name, VersionId=first, VersionStage="AWSPREVIOUS")["SecretString"] == "one"
     gone = str(uuid.uuid4())
     refused(MISSING, f"Secrets Manager can't find the specified secret value for VersionId: {gone}", lambda: client.get_secret_value(SecretId=name, VersionId=gone))
+
+
+def test_secrets_without_a_value(quern):
+    client, name = quern.client("secretsmanager"), helpers.unique("s")
+    client.create_secret(Name=name, Description="")
+    assert not {"Description", "VersionIdsToStages"} & set(client.describe_secret(SecretId=name))
+
+
+def test_words_of_descriptions(quern):
+    """Every word of the filter begins a word of the description."""
+    client, end = quern.client("secretsmanager"), helpers.unique("x")
+    for kind, text in (("one", "a secret"), ("two", "an secret"), ("three", "asecret"), ("four", "thesecret")):
+        client.create_secret(Name=f"{kind}-{end}", SecretString="x", Description=text)
+
+    def found(value):
+        names = [s["Name"] for s in client.list_secrets(Filters=[{"Key": "description", "Values": [value]}])["SecretList"]]
+        return sorted(n.partition("-")[0] for n in names if n.endswith(end))
+
+    assert found("a") == ["one", "three", "two"]
+    assert found("!a") == ["four"]
+    assert found("A Secret") == ["one", "two"]
 
 
 def test_events_of_streams(quern):

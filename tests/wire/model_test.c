@@ -443,7 +443,7 @@ static void test_errors(void **state)
 	codec_error(&f->arena, model_find("sagemaker"), &f->err, "r-1", &rs);
 	assert_int_equal(rs.status, 400);
 	assert_string_equal(rs.content_type, "application/x-amz-json-1.1");
-	assert_true(str_eqz(rs.body, "{\"__type\":\"ResourceNotFound\",\"message\":\"Pipeline 'x' does not exist.\"}"));
+	assert_true(str_eqz(rs.body, "{\"__type\":\"ResourceNotFound\",\"Message\":\"Pipeline 'x' does not exist.\"}"));
 	error_release(&f->err);
 	/* An internal fault says nothing of the inside. */
 	error_set(&f->err, "open /secret: no");
