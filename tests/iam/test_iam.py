@@ -91,6 +91,22 @@ def test_sagemaker_sdk_finds_its_role(server, monkeypatch):
     assert sm.account_id() == ACCOUNT
 
 
+def test_first_keys_are_random_and_private(server):
+    """Each new data directory gets keys that have nothing in common, in a file of one's own; nothing else is left beside it."""
+    made = [server.keys()]
+    for _ in range(2):
+        with tempfile.TemporaryDirectory(prefix="iam-api-") as folder:
+            other = Server(folder)
+            made.append(other.keys())
+            assert [n for n in os.listdir(folder) if n.startswith("credentials")] == ["credentials"]
+            assert os.stat(os.path.join(folder, "credentials")).st_mode & 0o777 == 0o600
+            other.stop()
+    for name, length in (("aws_access_key_id", 20), ("aws_secret_access_key", 40)):
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            one, two = made[a][name].removeprefix("AKIA"), made[b][name].removeprefix("AKIA")
+            assert len(made[a][name]) == length and sum(x == y for x, y in zip(one, two)) < 8, made
+
+
 def test_bad_keys(server):
     keys = server.keys()
     refused("InvalidClientTokenId", 403, server.client("sts", aws_access_key_id="AKIAAAAAAAAAAAAAAAAA", aws_secret_access_key="x" * 40)
