@@ -19,6 +19,7 @@
 #include "cli/image_tree.h"
 #include "cli/registry.h"
 #include "cli/table.h"
+#include "ecr/ecr.h"
 
 #define TARGET "AmazonEC2ContainerRegistry_V20150921."
 #define FORMAT "quern layer 2"
@@ -52,9 +53,12 @@ static int take_packages(struct build *b, int argc, char **argv, int *at)
 	size_t n = 0;
 	for (; *at + 1 < argc && strncmp(argv[*at + 1], "--", 2) != 0; (*at)++) {
 		struct str rest = str_from(argv[*at + 1]), one;
-		while (str_split(&rest, ',', &one))
-			if (one.len && n < MAX_WORDS - 1)
+		while (str_split(&rest, ',', &one)) {
+			if (n == MAX_WORDS - 1)
+				return -1;
+			if (one.len)
 				list[n++] = arena_strdup(b->a, one);
+		}
 	}
 	if (!n || b->nlayers == MAX_LAYERS)
 		return -1;
@@ -97,9 +101,9 @@ static int take_option(struct build *b, const char *option, const char *value)
 
 static int parse_build(struct build *b, int argc, char **argv)
 {
-	char *colon = strrchr(argv[1], ':');
-	b->repository = arena_strdup(b->a, colon ? str_of(argv[1], (size_t)(colon - argv[1])) : str_from(argv[1]));
-	b->tag = colon ? colon + 1 : "latest";
+	/* Also as it is printed at the end: with the registry's host. */
+	if (!ecr_parse_uri(b->a, argv[1], &b->repository, &b->tag) || strchr(b->tag, ':'))
+		return -1;
 	for (size_t i = 0; i < sizeof(default_excludes) / sizeof(*default_excludes); i++)
 		b->excludes[b->nexcludes++] = default_excludes[i];
 	for (int i = 2; i < argc; i++) {
@@ -116,7 +120,7 @@ static int parse_build(struct build *b, int argc, char **argv)
 			i++;
 		}
 	}
-	return argv[1][0] != '-' && *b->repository && *b->tag && (b->nlayers || b->nadds) ? 0 : -1;
+	return b->nlayers || b->nadds ? 0 : -1;
 }
 
 /* ---- layers ---- */

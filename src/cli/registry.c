@@ -10,7 +10,7 @@
 #include "base/json.h"
 
 #define TARGET "AmazonEC2ContainerRegistry_V20150921."
-enum { UPLOAD_SECONDS = 600 };
+enum { SILENCE_SECONDS = 600 }; /* a large layer may take as long as it needs, but something must move */
 
 struct push {
 	struct config *config;
@@ -74,7 +74,8 @@ static void prepare(struct push *p, const char *method, const char *path, struct
 	curl_easy_setopt(p->curl, CURLOPT_USERPWD, p->userpwd);
 	curl_easy_setopt(p->curl, CURLOPT_WRITEFUNCTION, collect);
 	curl_easy_setopt(p->curl, CURLOPT_WRITEDATA, body);
-	curl_easy_setopt(p->curl, CURLOPT_TIMEOUT, (long)UPLOAD_SECONDS);
+	curl_easy_setopt(p->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	curl_easy_setopt(p->curl, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_SECONDS);
 	if (strcmp(method, "HEAD") == 0)
 		curl_easy_setopt(p->curl, CURLOPT_NOBODY, 1L);
 	else

@@ -78,8 +78,7 @@ static int start_lifecycle_preview(struct call *c, struct turn *t, json_t *in, j
 	text = text.ptr ? text : str_from(repo.lifecycle);
 	if (ecr_lifecycle_check(text, err) < 0)
 		return -1;
-	CLEANUP_JSON json_t *result =
-		ecr_lifecycle_apply(turn_db(t), c->arena, str_from(repo.name), text, turn_now_ms(t), err);
+	CLEANUP_JSON json_t *result = ecr_lifecycle_apply(turn_db(t), str_from(repo.name), text, turn_now_ms(t), err);
 	if (!result || db_exec(turn_db(t), err,
 			       "INSERT INTO ecr_preview(repo, policy, result, at_ms) VALUES(?,?,?,?) ON CONFLICT(repo) "
 			       "DO UPDATE SET policy=excluded.policy, result=excluded.result, at_ms=excluded.at_ms",

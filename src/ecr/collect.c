@@ -3,10 +3,13 @@
  *
  * DESIGN: a blob's file goes with its last link (rows.c), a minute later (blob.h). Links go when the image that
  * referred to them is dropped; those that never came to an image (a push that was given up), or that a push or a
- * running pull wanted at that moment, go here, a day later. All of it is decided in transactions of the one writer, so
- * nothing can come to need a blob in between. Tasks hold their own: open files, hard links and locks (task/layers.h,
+ * running pull wanted at that moment, go here, a day later. All of that is decided in transactions of the one writer,
+ * so nothing can come to need a blob in between. Lifecycle policies look at every image of a repository, so they are
+ * evaluated on a snapshot, aside; an image then goes only if nobody tagged, pulled or referred to it meanwhile. Tasks
+ * hold their own: open files, hard links and locks (task/layers.h,
  * task/exec_layers.c); the daemon only tells the executor which images there are. The keeper is an actor with a timer;
- * the executor is asked through an effect. `quern images prune` asks for the same now (POST /v2/_quern/prune). */
+ * policies are applied and the executor is asked through effects. `quern images prune` asks for the same now (POST
+ * /v2/_quern/prune). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,7 +22,10 @@
 #define UPLOAD_LIFE_MS (7 * 24 * HOUR_MS)
 #define LINK_LIFE_MS (24 * HOUR_MS)
 #define LAYER_LIFE_MS (30 * 24 * HOUR_MS)
-enum { ROUND = 1000, EXPIRE_ROUND = 200 }; /* rows of one transaction */
+
+static struct ecr *the_room; /* actors have no context; there is one registry in a process */
+
+enum { ROUND = 1000, EXPIRE_ROUND = 50 }; /* rows of one transaction */
 
 /* ---- lifecycle policies ---- */
 
@@ -43,40 +49,104 @@ static int expire_image(struct turn *t, struct str repo, struct str digest, int 
 	return 0;
 }
 
-/* At most EXPIRE_ROUND images of the repository; when that was all, the policy counts as evaluated. */
-static int expire_repository(struct turn *t, struct str repo, struct str policy, struct error *err)
+/* A policy that is being applied. It is evaluated on a snapshot, the images go in transactions of their own. */
+struct expiry {
+	struct str repo, policy; /* in an arena */
+	json_t *images;          /* as ecr_lifecycle_apply gives them */
+	size_t at;               /* the next one */
+	int64_t evaluated_ms;
+};
+
+/* Is the image still what the policy looked at? 1, 0, < 0. */
+static int is_unchanged(struct turn *t, const struct expiry *x, const json_t *seen, struct error *err)
 {
-	CLEANUP_JSON json_t *expired =
-		ecr_lifecycle_apply(turn_db(t), turn_arena(t), repo, policy, turn_now_ms(t), err);
-	json_t *image;
-	size_t i;
-	if (!expired)
-		return -1;
-	json_array_foreach (expired, i, image)
-		if (i < EXPIRE_ROUND && expire_image(t, repo, json_get_str(image, "imageDigest"), 0, err) < 0)
-			return -1;
-	if (json_array_size(expired) > EXPIRE_ROUND)
-		return 0;
-	return db_exec(turn_db(t), err, "UPDATE ecr_repo SET evaluated_ms=? WHERE name=?", "iS", turn_now_ms(t), repo) <
-			       0
-		       ? -1
-		       : 0;
+	struct ecr_image image;
+	struct str digest = json_get_str(seen, "imageDigest"), by;
+	int rc = ecr_image_find(turn_db(t), turn_arena(t), x->repo, digest, &image, err);
+	if (rc <= 0 || image.pulled_ms > x->evaluated_ms)
+		return rc < 0 ? rc : 0;
+	rc = ecr_image_referred(turn_db(t), turn_arena(t), x->repo, digest, &by, err);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	CLEANUP_JSON json_t *tags = ecr_image_tags(turn_db(t), x->repo, digest, err);
+	return tags ? json_equal(tags, json_get(seen, "imageTags")) : -1;
 }
 
-/* One repository whose policy was not applied lately. 1: there may be another; 0: there was none. */
-static int expire_images(struct turn *t, struct error *err)
+/* In a turn: some images go, or all are gone, and the policy counts as evaluated. */
+static int expire_some(struct turn *t, void *arg, struct error *err)
+{
+	struct expiry *x = arg;
+	struct ecr_repo repo;
+	size_t end = x->at + EXPIRE_ROUND;
+	int rc = ecr_repo_find(the_room, turn_db(t), turn_arena(t), x->repo, &repo, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0 || !repo.lifecycle || !str_eqz(x->policy, repo.lifecycle)) { /* there is another one now */
+		x->at = SIZE_MAX;
+		return 0;
+	}
+	for (; x->at < end && x->at < json_array_size(x->images); x->at++) {
+		const json_t *image = json_array_get(x->images, x->at);
+		rc = is_unchanged(t, x, image, err);
+		if (rc < 0 || (rc && expire_image(t, x->repo, json_get_str(image, "imageDigest"), 0, err) < 0))
+			return -1;
+	}
+	if (x->at < json_array_size(x->images))
+		return 0;
+	x->at = SIZE_MAX;
+	rc = db_exec(turn_db(t), err, "UPDATE ecr_repo SET evaluated_ms=? WHERE name=?", "iS", x->evaluated_ms,
+		     x->repo);
+	return rc < 0 ? rc : 0;
+}
+
+/* A repository whose policy was not applied since `before`: 1, 0 there is none, < 0. */
+static int next_expiry(struct db *db, struct arena *a, int64_t before, struct expiry *x, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(turn_db(t), &rows, err,
+	int rc = db_row(db, &rows, err,
 			"SELECT name, lifecycle FROM ecr_repo WHERE lifecycle IS NOT NULL AND evaluated_ms < ? ORDER "
 			"BY evaluated_ms LIMIT 1",
-			"i", turn_now_ms(t) - HOUR_MS / 2);
+			"i", before);
 	if (rc <= 0)
 		return rc;
-	struct str repo = arena_str(turn_arena(t), rows_str(&rows, 0)),
-		   policy = arena_str(turn_arena(t), rows_str(&rows, 1));
+	x->repo = arena_str(a, rows_str(&rows, 0));
+	x->policy = arena_str(a, rows_str(&rows, 1));
 	rows_done(&rows);
-	return expire_repository(t, repo, policy, err) < 0 ? -1 : 1;
+	x->images = ecr_lifecycle_apply(db, x->repo, x->policy, x->evaluated_ms, err);
+	return x->images ? 1 : -1;
+}
+
+/* Blocking: applies the policy of one repository. 1, 0 none is left, < 0. */
+static int expire_one(struct ecr *e, int64_t before, struct error *err)
+{
+	struct arena a = ARENA_INIT;
+	struct expiry x = { .evaluated_ms = engine_now_ms(e->o.engine) };
+	struct db *db = store_read_begin(e->store, err);
+	int rc = db ? next_expiry(db, &a, before, &x, err) : -1;
+	if (db)
+		store_read_end(e->store, db);
+	while (rc == 1 && x.at != SIZE_MAX)
+		if (engine_call(e->o.engine, expire_some, &x, err) < 0)
+			rc = -1;
+	json_decref(x.images);
+	arena_release(&a);
+	return rc;
+}
+
+/* Every policy that was not applied in the last half hour. */
+static void perform_expire(void *ctx, struct engine *engine, const struct effect *fx)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	int64_t before = engine_now_ms(engine) - HOUR_MS / 2;
+	int rc;
+	do {
+		rc = expire_one(ctx, before, &err);
+	} while (rc == 1 && !engine_stopping(engine));
+	if (engine_stopping(engine))
+		return;
+	if (rc < 0)
+		log_warn("ecr", "apply lifecycle policies: %s", error_text(&err));
+	engine_effect_done(engine, fx->seq, NULL);
 }
 
 /* ---- uploads and links ---- */
@@ -251,17 +321,16 @@ static void perform_layers(void *ctx, struct engine *engine, const struct effect
 
 /* ---- the keeper ---- */
 
-static struct ecr *the_room; /* actors have no context; there is one registry in a process */
-
 static int keeper_turn(struct turn *t, json_t *state, json_t *event, struct error *err)
 {
 	struct ecr_collected c;
-	int more = expire_images(t, err);
-	if (more < 0 || ecr_collect(the_room, t, UPLOAD_LIFE_MS, LINK_LIFE_MS, false, &c, err) < 0)
+	if (ecr_collect(the_room, t, UPLOAD_LIFE_MS, LINK_LIFE_MS, false, &c, err) < 0)
 		return -1;
-	more |= c.more;
-	turn_timer(t, "tick", turn_now_ms(t) + (more ? SOON_MS : HOUR_MS), json_pack("{s:s}", "type", "tick"));
-	if (the_room->o.tasks && !more)
+	turn_timer(t, "tick", turn_now_ms(t) + (c.more ? SOON_MS : HOUR_MS), json_pack("{s:s}", "type", "tick"));
+	if (c.more)
+		return 0;
+	turn_effect(t, "ecr.expire", turn_uuid(t), json_object());
+	if (the_room->o.tasks)
 		turn_effect(t, "ecr.layers", turn_uuid(t), json_object());
 	return 0;
 }
@@ -281,10 +350,12 @@ static void keeper_started(void *arg, int rc, struct error *err)
 
 void ecr_collect_start(struct ecr *e)
 {
-	const struct effect_type layers = { "ecr.layers", perform_layers, e, true };
+	const struct effect_type layers = { "ecr.layers", perform_layers, e, true },
+				 expire = { "ecr.expire", perform_expire, e, true, 1 };
 	the_room = e;
 	engine_add_actor(e->o.engine, &keeper);
 	engine_add_effect(e->o.engine, &layers);
+	engine_add_effect(e->o.engine, &expire);
 	engine_submit(e->o.engine, start_keeper, keeper_started, NULL);
 }
 

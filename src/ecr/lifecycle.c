@@ -113,119 +113,137 @@ int ecr_lifecycle_check(struct str text, struct error *err)
 	return any && any != highest ? invalid(err, "the rule for any must have the highest rulePriority") : 0;
 }
 
+/* ---- which images ---- */
+
+struct candidate {
+	struct str digest, tags; /* tags: sorted, a space between two */
+	int64_t pushed_ms, pulled_ms;
+	bool kept, claimed; /* kept: an index refers to it; claimed: an earlier rule has selected it */
+};
+
+/* The images of a repository, newest first, but for those that go with their subject. */
+struct candidates {
+	struct candidate *list;
+	size_t count, room;
+};
+
+static bool tag_matches(struct str wanted, struct str tags, bool prefix)
+{
+	struct str tag;
+	while (str_split(&tags, ' ', &tag))
+		if (prefix ? str_starts(tag, wanted) : str_glob(wanted, tag, 0))
+			return true;
+	return false;
+}
+
 /* Every prefix and pattern must match some tag of the image. */
-static bool tags_match(const json_t *selection, const json_t *tags)
+static bool tags_match(const json_t *selection, struct str tags)
 {
 	static const char *const lists[] = { "tagPrefixList", "tagPatternList" };
-	json_t *wanted, *tag;
-	size_t i, j;
+	json_t *wanted;
+	size_t i;
 	for (int k = 0; k < 2; k++)
-		json_array_foreach (json_get(selection, lists[k]), i, wanted) {
-			bool found = false;
-			json_array_foreach (tags, j, tag)
-				found = found || (k == 0 ? str_starts(json_str(tag), json_str(wanted))
-							 : str_glob(json_str(wanted), json_str(tag), 0));
-			if (!found)
+		json_array_foreach (json_get(selection, lists[k]), i, wanted)
+			if (!tag_matches(json_str(wanted), tags, k == 0))
 				return false;
-		}
 	return true;
 }
 
-static bool selected(const json_t *selection, const json_t *tags)
+static bool selected(const json_t *selection, struct str tags)
 {
 	struct str status = json_get_str(selection, "tagStatus");
 	if (str_eqz(status, "any"))
 		return true;
 	if (str_eqz(status, "untagged"))
-		return json_array_size(tags) == 0;
-	return json_array_size(tags) > 0 && tags_match(selection, tags);
+		return tags.len == 0;
+	return tags.len > 0 && tags_match(selection, tags);
 }
 
-/* The images of the repository, newest first, but for those that go with their subject: [{"imageDigest","imageTags",
- * "imagePushedAt"}], and for us "pulled" (seconds) and "kept" (an index refers to it). */
-static json_t *all_images(struct db *db, struct str repo, struct error *err)
+/* The list is the caller's to free, the strings are in the arena. */
+static int read_candidates(struct db *db, struct arena *a, struct str repo, struct candidates *c, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	json_t *images = json_array();
 	int rc = db_query(db, &rows, err,
 			  "SELECT i.digest, i.pushed_ms, i.pulled_ms, EXISTS (SELECT 1 FROM ecr_ref r JOIN ecr_image x "
-			  "ON x.repo = r.repo AND x.digest = r.image WHERE r.repo = i.repo AND r.digest = i.digest) "
+			  "ON x.repo = r.repo AND x.digest = r.image WHERE r.repo = i.repo AND r.digest = i.digest), "
+			  "(SELECT group_concat(tag, ' ') FROM (SELECT tag FROM ecr_tag t WHERE t.repo = i.repo AND "
+			  "t.digest = i.digest ORDER BY tag)) "
 			  "FROM ecr_image i WHERE i.repo=? AND NOT EXISTS (SELECT 1 FROM ecr_image s WHERE s.repo = "
 			  "i.repo AND s.digest = i.subject) ORDER BY i.pushed_ms DESC, i.id DESC",
 			  "S", repo);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
-		json_t *tags = ecr_image_tags(db, repo, rows_str(&rows, 0), err);
-		if (!tags) {
-			rc = -1;
-			break;
-		}
 		int64_t pushed_ms = rows_int(&rows, 1), pulled_ms = rows_null(&rows, 2) ? 0 : rows_int(&rows, 2);
-		json_array_append_new(images,
-				      json_pack("{s:s, s:o, s:f, s:f, s:b}", "imageDigest", rows_str(&rows, 0).ptr,
-						"imageTags", tags, "imagePushedAt", (double)pushed_ms / 1000, "pulled",
-						(double)(pulled_ms > pushed_ms ? pulled_ms : pushed_ms) / 1000, "kept",
-						rows_int(&rows, 3) != 0));
+		if (c->count == c->room) {
+			c->room = c->room ? 2 * c->room : 256;
+			c->list = mem_realloc(c->list, c->room * sizeof(*c->list));
+		}
+		c->list[c->count++] = (struct candidate){
+			.digest = arena_str(a, rows_str(&rows, 0)),
+			.tags = rows_null(&rows, 4) ? STR("") : arena_str(a, rows_str(&rows, 4)),
+			.pushed_ms = pushed_ms,
+			.pulled_ms = pulled_ms > pushed_ms ? pulled_ms : pushed_ms,
+			.kept = rows_int(&rows, 3) != 0,
+		};
 	}
-	if (rc >= 0)
-		return images;
-	json_decref(images);
-	return NULL;
+	return rc;
 }
 
-static json_t *expiring(const json_t *image, const json_t *rule)
+static json_t *expiring(const struct candidate *image, const json_t *rule)
 {
-	json_t *one = json_object();
-	static const char *const keys[] = { "imageDigest", "imageTags", "imagePushedAt" };
-	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-		json_object_set(one, keys[i], json_get(image, keys[i]));
-	json_object_set(one, "appliedRulePriority", json_get(rule, "rulePriority"));
-	json_object_set_new(one, "action", json_pack("{s:s}", "type", "EXPIRE"));
-	return one;
+	struct str tags = image->tags, tag;
+	json_t *names = json_array();
+	while (str_split(&tags, ' ', &tag))
+		if (tag.len)
+			json_array_append_new(names, json_stringn(tag.ptr, tag.len));
+	return json_pack("{s:o, s:o, s:f, s:O, s:{s:s}}", "imageDigest",
+			 json_stringn(image->digest.ptr, image->digest.len), "imageTags", names, "imagePushedAt",
+			 (double)image->pushed_ms / 1000, "appliedRulePriority", json_get(rule, "rulePriority"),
+			 "action", "type", "EXPIRE");
 }
 
-static void apply_rule(const json_t *rule, json_t *images, json_t *expired, int64_t now_ms)
+static void apply_rule(const json_t *rule, struct candidates *c, json_t *expired, int64_t now_ms)
 {
 	const json_t *selection = json_get(rule, "selection");
 	int64_t count = json_get_int(selection, "countNumber", 0), seen = 0;
 	struct str type = json_get_str(selection, "countType");
-	const char *since = str_eqz(type, "sinceImagePushed")   ? "imagePushedAt"
-			    : str_eqz(type, "sinceImagePulled") ? "pulled"
-								: NULL;
-	json_t *image;
-	size_t i;
-	json_array_foreach (images, i, image) {
-		if (!selected(selection, json_get(image, "imageTags")))
+	bool pushed = str_eqz(type, "sinceImagePushed"), pulled = str_eqz(type, "sinceImagePulled");
+	double before = (double)now_ms - (double)count * 86400000.0;
+	for (size_t i = 0; i < c->count; i++) {
+		struct candidate *image = &c->list[i];
+		if (!selected(selection, image->tags))
 			continue;
-		bool old = since ? json_get_real(image, since, 0) * 1000 < (double)now_ms - (double)count * 86400000.0
-				 : ++seen > count;
-		if (json_get(image, "rule"))
-			continue;
-		json_object_set(image, "rule", json_object_get(rule, "rulePriority"));
-		if (old && !json_get_bool(image, "kept", false))
+		bool old = pushed   ? (double)image->pushed_ms < before
+			   : pulled ? (double)image->pulled_ms < before
+				    : ++seen > count;
+		if (old && !image->claimed && !image->kept)
 			json_array_append_new(expired, expiring(image, rule));
+		image->claimed = true;
 	}
 }
 
-json_t *ecr_lifecycle_apply(struct db *db, struct arena *a, struct str repo, struct str policy, int64_t now_ms,
-			    struct error *err)
+/* The rule of the lowest priority above `done`, or NULL. There are few rules. */
+static const json_t *next_rule(json_t *rules, int64_t done)
+{
+	json_t *next = NULL, *rule;
+	size_t i;
+	json_array_foreach (rules, i, rule) {
+		int64_t priority = json_get_int(rule, "rulePriority", 0);
+		if (priority > done && (!next || priority < json_get_int(next, "rulePriority", 0)))
+			next = rule;
+	}
+	return next;
+}
+
+json_t *ecr_lifecycle_apply(struct db *db, struct str repo, struct str policy, int64_t now_ms, struct error *err)
 {
 	CLEANUP_JSON json_t *doc = json_parse(policy, err);
-	CLEANUP_JSON json_t *images = doc ? all_images(db, repo, err) : NULL;
-	json_t *rules = json_get(doc, "rules"), *expired = images ? json_array() : NULL;
-	int64_t done = 0;
-	/* In the order of rulePriority; there are few rules. */
-	for (size_t n = 0; expired && n < json_array_size(rules); n++) {
-		json_t *next = NULL, *rule;
-		size_t i;
-		json_array_foreach (rules, i, rule) {
-			int64_t priority = json_get_int(rule, "rulePriority", 0);
-			if (priority > done && (!next || priority < json_get_int(next, "rulePriority", 0)))
-				next = rule;
-		}
-		if (!next)
-			break;
-		done = json_get_int(next, "rulePriority", 0);
-		apply_rule(next, images, expired, now_ms);
-	}
+	struct arena a = ARENA_INIT;
+	struct candidates c = { 0 };
+	const json_t *rule = NULL;
+	json_t *expired = doc && read_candidates(db, &a, repo, &c, err) >= 0 ? json_array() : NULL;
+	while (expired && (rule = next_rule(json_get(doc, "rules"), json_get_int(rule, "rulePriority", 0))))
+		apply_rule(rule, &c, expired, now_ms);
+	free(c.list);
+	arena_release(&a);
 	return expired;
 }

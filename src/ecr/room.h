@@ -163,10 +163,9 @@ const char *ecr_token_new(struct turn *t, const char *arn, int64_t *expires_ms, 
 /* The password of a Basic header is a token that lives. */
 bool ecr_token_valid(struct ecr *e, struct db *db, struct arena *a, struct str authorization);
 
-/* Lifecycle (lifecycle.c): digests that the policy expires now; owned array of {"imageDigest","rulePriority",...}.
- * NULL: err. */
+/* Lifecycle (lifecycle.c). The check's err: InvalidParameterException. Apply: the images that a checked policy expires
+ * now, newest first within a rule; owned array of the API's LifecyclePolicyPreviewResult. NULL: err. */
 int ecr_lifecycle_check(struct str text, struct error *err);
-json_t *ecr_lifecycle_apply(struct db *db, struct arena *a, struct str repo, struct str policy, int64_t now_ms,
-			    struct error *err);
+json_t *ecr_lifecycle_apply(struct db *db, struct str repo, struct str policy, int64_t now_ms, struct error *err);
 
 #endif

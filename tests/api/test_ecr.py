@@ -575,13 +575,21 @@ def test_lifecycle_ages_indexes_and_artifacts(own_quern):
     policy = {"rules": [{"rulePriority": 1, "selection": tagged("kept", 9), "action": {"type": "expire"}},
                         {"rulePriority": 2, "selection": {"tagStatus": "any", "countType": "sinceImagePulled", "countUnit": "days", "countNumber": 7}, "action": {"type": "expire"}}]}
     ecr.put_lifecycle_policy(repositoryName=repo, lifecyclePolicyText=json.dumps(policy))
+    # Another repository, with more images than go in one transaction.
+    ecr.create_repository(repositoryName="life/many")
+    ecr.put_lifecycle_policy(repositoryName="life/many", lifecyclePolicyText=json.dumps({"rules": [{"rulePriority": 1, "selection": tagged("dev", 3), "action": {"type": "expire"}}]}))
     quern.cli("down")
     with sqlite3.connect(os.path.join(quern.home, "quern.db")) as db:
         db.execute("UPDATE ecr_image SET pushed_ms = pushed_ms - 8 * 86400000")
+        many = [digest(b"%d" % i) for i in range(130)]
+        db.executemany("INSERT INTO ecr_image(repo, digest, media_type, body, pushed_ms, size) VALUES('life/many', ?, ?, '{}', ?, 2)", [(name, OCI_MANIFEST, 1700000000000 + i) for i, name in enumerate(many)])
+        db.executemany("INSERT INTO ecr_tag(repo, tag, digest) VALUES('life/many', ?, ?)", [(f"dev-{i}", name) for i, name in enumerate(many)])
         db.execute("UPDATE engine_timer SET at_ms = 1 WHERE actor IN (SELECT num FROM engine_actor WHERE id = 'ecr/keeper')")
     db.close()
     quern.cli("up")
     quern.wait(lambda: registry("HEAD", f"/v2/{repo}/manifests/old").status == 404)
     assert registry("HEAD", f"/v2/{repo}/manifests/{digest(artifact)}").status == 404
-    assert ecr.get_lifecycle_policy(repositoryName=repo)["lastEvaluatedAt"].timestamp() > 1e9
+    for name in (repo, "life/many"):
+        quern.wait(lambda name=name: ecr.get_lifecycle_policy(repositoryName=name)["lastEvaluatedAt"].timestamp() > 1e9)
+    assert {i["imageTag"] for i in ecr.list_images(repositoryName="life/many")["imageIds"]} == {"dev-127", "dev-128", "dev-129"}
     assert {t for d in ecr.describe_images(repositoryName=repo)["imageDetails"] for t in d.get("imageTags", [])} == {"child", "kept-index", "pulled"}

@@ -68,6 +68,16 @@ def test_what_is_not_installed(quern):
     assert quern.cli("images", "build", "team/none", check=False).returncode == 2
 
 
+def test_names(quern, tmp_path):
+    """A name as it is printed, with the registry's host; names that cannot be; more packages than are taken."""
+    (tmp_path / "x.txt").write_text("added")
+    printed = f"127.0.0.1:{quern.port}/{helpers.unique('team/printed')}:v1"
+    assert json.loads(build(quern, printed, "--add", f"{tmp_path}:/opt/here").stdout)["image"] == printed
+    for name in ("Team/x", "team/x:", "team/x@sha256:" + "0" * 64, "--add"):
+        assert build(quern, name, "--add", f"{tmp_path}:/opt/here", check=False).returncode == 2, name
+    assert build(quern, "team/many", "--packages", ",".join(f"p{i}" for i in range(300)), check=False).returncode == 2
+
+
 def test_list(quern, python_image):
     name, first = python_image
     rows = json.loads(quern.cli("images", "list", "--json").stdout)
