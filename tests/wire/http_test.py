@@ -36,7 +36,7 @@ def code(body):
     text = body.decode()
     if text.startswith("{"):
         answer = json.loads(text)
-        return answer["__type"], answer.get("message")
+        return answer["__type"], answer.get("message", answer.get("Message"))
     return re.search("<Code>(.*?)</Code>", text).group(1), re.search("<Message>(.*?)</Message>", text, re.S).group(1)
 
 
