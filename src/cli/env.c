@@ -43,7 +43,8 @@ enum { MAX_VARIABLES = 12 };
 static const char aws_function[] =
 	"if command -v aws >/dev/null 2>&1; then\n"
 	"\taws() { case \" $* \" in *' --endpoint-url'[' =']*) command aws \"$@\" ;;"
-	" *) command aws ${AWS_ENDPOINT_URL:+--endpoint-url \"$AWS_ENDPOINT_URL\"} \"$@\" ;; esac; }\n"
+	" *) if [ -n \"${AWS_ENDPOINT_URL-}\" ]; then command aws --endpoint-url \"$AWS_ENDPOINT_URL\" \"$@\";"
+	" else command aws \"$@\"; fi ;; esac; }\n"
 	"\tif [ -n \"${BASH_VERSION-}\" ]; then export -f aws; fi\n"
 	"fi";
 

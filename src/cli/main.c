@@ -49,7 +49,7 @@ const struct command commands[] = {
 	  "build   each --packages is a layer: these installed Debian packages and what they depend on; all --add are\n"
 	  "        the last one. An image has a shell when `dash` is named. Its name is printed, ready for a task\n"
 	  "        definition. Example:\n"
-	  "          quern images build my/image:1 --packages dash,python3-pandas --add step.py:/step.py \\\n"
+	  "          quern images build my/image:1 --packages dash,coreutils,python3-pandas --add step.py:/step.py \\\n"
 	  "            --entrypoint '[\"python3\", \"/step.py\"]'\n"
 	  "prune   drops what no image and no task needs; --all: also unpacked layers that an image may want again" },
 	{ "doctor", "doctor [--json]", "say what this machine lacks, and how to mend it", cli_doctor },

@@ -243,6 +243,22 @@ def test_colours(quern, at_work):
     assert "\033" not in quern.cli("ps", env={k: v for k, v in quern.own.items() if k != "NO_COLOR"}).stdout
 
 
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
+def test_environment_of_a_shell(quern, shell, tmp_path):
+    """The variables, and the function that tells an old aws CLI where Quern is."""
+    if not shutil.which(shell):
+        pytest.skip(f"no {shell}")
+    (tmp_path / "aws").write_text('#!/bin/sh\nfor word; do printf "<%s>" "$word"; done; echo\n')
+    (tmp_path / "aws").chmod(0o755)
+    take = "quern env --fish | source" if shell == "fish" else 'eval "$(quern env)"'
+    script = f"{take}\necho $AWS_ENDPOINT_URL\naws s3 ls 's3://a b'\naws --endpoint-url http://x s3 ls\naws --endpoint-url=http://x s3 ls\n"
+    path = os.pathsep.join([str(tmp_path), os.path.dirname(quern.program), os.environ["PATH"]])
+    env = {**{k: v for k, v in quern.own.items() if not k.startswith("AWS_")}, "PATH": path, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    told = subprocess.run([shell, "-c", script], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert told.stdout.splitlines() == [quern.endpoint, f"<--endpoint-url><{quern.endpoint}><s3><ls><s3://a b>", "<--endpoint-url><http://x><s3><ls>",
+                                        "<--endpoint-url=http://x><s3><ls>"], told
+
+
 COMPLETE = {
     "bash": 'source "$1"; shift; COMP_WORDS=(quern "$@"); COMP_CWORD=$#; _quern; echo "${COMPREPLY[@]}"',
     # the words that would be offered, without a line editor
