@@ -123,12 +123,28 @@ static int check_algorithm(const json_t *request, struct error *err)
 	return 0;
 }
 
+/* There is no spot capacity here; a request that AWS refuses is refused all the same. */
+static int check_spot(const json_t *request, struct error *err)
+{
+	const json_t *stopping = json_get(request, "StoppingCondition");
+	int64_t run_s = json_get_int(stopping, "MaxRuntimeInSeconds", JOB_MAX_RUNTIME_S);
+	int64_t wait_s = json_get_int(stopping, "MaxWaitTimeInSeconds", -1);
+	bool spot = json_get_bool(request, "EnableManagedSpotTraining", false);
+	if (spot && wait_s < run_s)
+		return job_refuse(err, "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal "
+				       "to MaxRuntimeInSeconds");
+	if (!spot && wait_s >= 0)
+		return job_refuse(err, "Invalid MaxWaitTimeInSeconds. It is only supported when "
+				       "EnableManagedSpotTraining is set to true");
+	return 0;
+}
+
 static int check(struct sagemaker *s, struct turn *t, const json_t *request, struct error *err)
 {
 	const json_t *output = json_get(request, "OutputDataConfig"),
 		     *checkpoint = json_get(request, "CheckpointConfig");
 	if (check_algorithm(request, err) < 0 || check_resources(json_get(request, "ResourceConfig"), err) < 0 ||
-	    job_check_runtime(json_get(request, "StoppingCondition"), err) < 0 ||
+	    job_check_runtime(json_get(request, "StoppingCondition"), err) < 0 || check_spot(request, err) < 0 ||
 	    check_channels(s, t, request, err) < 0)
 		return -1;
 	if (job_check_output(t, "OutputDataConfig.S3OutputPath", json_get_str(output, "S3OutputPath"), err) < 0)

@@ -77,6 +77,13 @@ static void test_refused_training(void **state)
 		  "metric definition `m`" },
 		{ "'ServerlessJobConfig':{}", "ServerlessJobConfig is not supported by Quern" },
 		{ "'StoppingCondition':{'MaxRuntimeInSeconds':999999999}", "MaxRuntimeInSeconds" },
+		{ "'StoppingCondition':{'MaxRuntimeInSeconds':60,'MaxWaitTimeInSeconds':90}",
+		  "Invalid MaxWaitTimeInSeconds. It is only supported when EnableManagedSpotTraining is set to true" },
+		{ "'EnableManagedSpotTraining':true,'StoppingCondition':{'MaxRuntimeInSeconds':60,"
+		  "'MaxWaitTimeInSeconds':59}",
+		  "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
+		  "MaxRuntimeInSeconds" },
+		{ "'EnableManagedSpotTraining':true", "It must be present" },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		const char *base = "'TrainingJobName':'x','AlgorithmSpecification':{'TrainingImage':'i','"
