@@ -154,6 +154,9 @@ static int remove_permission(struct call *c, struct turn *t, json_t *in, json_t 
 		return -1;
 	json_t *list = statements(policy, n.qualifier ? n.qualifier : "");
 	ptrdiff_t at = index_of(list, json_get_str(in, "StatementId"));
+	if (!json_array_size(list))
+		return error_http(err, 404, "ResourceNotFoundException",
+				  "No policy is associated with the given resource.");
 	if (at < 0)
 		return error_http(err, 404, "ResourceNotFoundException",
 				  "Statement %s is not found in resource policy.", json_get_text(in, "StatementId"));

@@ -307,8 +307,9 @@ static json_t *stream_json(struct call *c, const struct described *d)
 		json_set_int(o, "firstEventTimestamp", d->first_ms);
 		json_set_int(o, "lastEventTimestamp", d->last_ms);
 		json_set_int(o, "lastIngestionTime", d->last_ms);
+		json_set_text(o, "uploadSequenceToken",
+			      arena_printf(c->arena, "%056lld", (long long)d->stream.created_ms));
 	}
-	json_set_text(o, "uploadSequenceToken", arena_printf(c->arena, "%056lld", (long long)d->stream.created_ms));
 	json_set_text(o, "arn",
 		      arena_printf(c->arena, "%s:log-stream:%.*s", logs_group_arn(c, d->stream.group),
 				   STR_ARG(d->stream.name)));

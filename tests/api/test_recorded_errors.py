@@ -70,7 +70,9 @@ def test_permissions_of_one_revision(function):
     client, name, _, _ = function
     grant = {"FunctionName": name, "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"}
     text = "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id"
+    refused(MISSING, "No policy is associated with the given resource.", lambda: client.remove_permission(FunctionName=name, StatementId="one"), 404)
     client.add_permission(StatementId="one", **grant)
+    refused(MISSING, "Statement two is not found in resource policy.", lambda: client.remove_permission(FunctionName=name, StatementId="two"), 404)
     revision = client.get_policy(FunctionName=name)["RevisionId"]
     refused("PreconditionFailedException", text, lambda: client.add_permission(StatementId="two", RevisionId="old", **grant), 412)
     client.add_permission(StatementId="two", RevisionId=revision, **grant)
@@ -137,6 +139,7 @@ def test_events_of_streams(quern):
     client.create_log_group(logGroupName=group)
     client.create_log_stream(logGroupName=group, logStreamName="s")
     now = int(time.time() * 1000)
+    assert "uploadSequenceToken" not in client.describe_log_streams(logGroupName=group)["logStreams"][0], "nothing was written yet"
     if helpers.knows(client, "DescribeLogStreams", "logGroupIdentifier"):
         text = "LogGroup name and LogGroup ARN are mutually exclusive parameters."
         refused("ValidationException", text, lambda: client.describe_log_streams(logGroupName=group, logGroupIdentifier=group))
