@@ -68,12 +68,14 @@ static int conflict_exists(const char *name, struct error *err)
 
 /* ---- with code ---- */
 
-static int publish_too(struct change *g, struct turn *t, struct lambda_version *v, struct error *err)
+/* CreateFunction answers with the function's ARN, also when it publishes (recorded from AWS); others with the
+ * version's. */
+static int publish_too(struct change *g, struct turn *t, struct lambda_version *v, bool create, struct error *err)
 {
 	if (json_get_bool(g->in, "Publish", false) && lambda_publish(g->l, t, g->name, NULL, v, err) < 0)
 		return -1;
 	bool latest = *v->version == '$';
-	g->out = lambda_config_out(g->l, turn_arena(t), v, latest ? NULL : v->version);
+	g->out = lambda_config_out(g->l, turn_arena(t), v, latest || create ? NULL : v->version);
 	return 0;
 }
 
@@ -92,7 +94,7 @@ static int write_create(struct change *g, struct turn *t, struct error *err)
 		    g->name, turn_now_ms(t), tags ? json_text(turn_arena(t), tags).ptr : NULL) < 0 ||
 	    lambda_version_put(t, &v, err) < 0)
 		return -1;
-	return publish_too(g, t, &v, err);
+	return publish_too(g, t, &v, true, err);
 }
 
 static int check_revision(json_t *in, const struct lambda_version *v, struct error *err)
@@ -124,7 +126,7 @@ static int write_update(struct change *g, struct turn *t, struct error *err)
 	if (lambda_blob_named(NULL, turn_db(t), old) == 0 &&
 	    blob_remove_later(turn_db(t), old, turn_now_ms(t), err) < 0)
 		return -1;
-	return publish_too(g, t, &v, err);
+	return publish_too(g, t, &v, false, err);
 }
 
 static int write_run(struct turn *t, void *arg, struct error *err)

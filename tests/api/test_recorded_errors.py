@@ -28,7 +28,8 @@ def function(quern):
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as z:
         z.writestr("i.py", "def h(event, context):\n    return event\n")
-    client.create_function(FunctionName=name, Runtime="python3.12", Role=quern.role, Handler="i.h", Code={"ZipFile": code.getvalue()}, Publish=True)
+    made = client.create_function(FunctionName=name, Runtime="python3.12", Role=quern.role, Handler="i.h", Code={"ZipFile": code.getvalue()}, Publish=True)
+    assert (made["FunctionArn"], made["Version"]) == (f"arn:aws:lambda:us-east-1:{quern.account}:function:{name}", "1"), "as AWS answers"
     return client, name, f"arn:aws:lambda:us-east-1:{quern.account}:function:", code.getvalue()
 
 
