@@ -43,9 +43,14 @@ static void pull_written(void *arg, int rc, struct error *err)
 	free(p);
 }
 
+bool ecr_pull_is_news(const struct ecr *e, const struct ecr_image *image)
+{
+	return engine_now_ms(e->o.engine) - image->pulled_ms >= ECR_PULL_MS / 2;
+}
+
 void ecr_note_pull(struct ecr *e, struct str repo, const struct ecr_image *image)
 {
-	if (engine_now_ms(e->o.engine) - image->pulled_ms < ECR_PULL_MS / 2)
+	if (!ecr_pull_is_news(e, image))
 		return;
 	struct pull *p = mem_calloc(1, sizeof(*p));
 	*p = (struct pull){ e, mem_strndup(repo.ptr, repo.len), mem_strndup(image->digest.ptr, image->digest.len) };

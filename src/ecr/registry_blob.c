@@ -105,16 +105,14 @@ static void get_blob(struct rcall *c)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	const char *blob = NULL;
-	int64_t size = 0, touched_ms = 0;
+	int64_t size = 0;
 	struct db *db = rcall_read(c);
 	if (!db)
 		return;
 	int rc = ecr_digest_valid(c->rest) ? ecr_blob_find(db, c->a, c->repo, c->rest, &blob, &size, &err)
 					   : registry_error(&err, "DIGEST_INVALID", "malformed digest");
 	/* Who is told that it is here may count on it for its push. */
-	if (rc == 1 && str_eqz(c->method, "HEAD"))
-		rc = ecr_blob_touched(db, c->repo, c->rest, &touched_ms, &err);
-	c->touch = rc == 1 && engine_now_ms(c->e->o.engine) - touched_ms > ECR_TOUCH_MS;
+	c->touch = rc == 1 && str_eqz(c->method, "HEAD");
 	store_read_end(c->e->store, db);
 	if (rc == 0)
 		rc = unknown_blob(c, &err);

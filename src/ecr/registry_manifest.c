@@ -6,6 +6,28 @@
 
 /* ---- reading ---- */
 
+static int no_image(struct rcall *c, struct error *err)
+{
+	return registry_error(err, "MANIFEST_UNKNOWN", "the image '%.*s' is not in this repository", STR_ARG(c->rest));
+}
+
+static void answer_manifest(struct rcall *c)
+{
+	bool head = str_eqz(c->method, "HEAD");
+	wire_set_header(c->r, "Docker-Content-Digest", arena_strdup(c->a, c->image.digest));
+	wire_set_header(c->r, "Content-Type", arena_strdup(c->a, c->image.media_type));
+	if (head)
+		wire_set_header(c->r, "Content-Length", arena_printf(c->a, "%zu", c->image.body.len));
+	rcall_send(c, 200, head ? STR("") : c->image.body);
+}
+
+/* Who gets the manifest finds the blobs, so the pull is noted first; the image may have gone meanwhile. */
+static int write_pulled(struct rcall *c, struct turn *t, struct error *err)
+{
+	int rc = ecr_image_pulled(t, c->repo, c->image.digest, err);
+	return rc == 0 ? no_image(c, err) : rc < 0 ? rc : 0;
+}
+
 static void get_manifest(struct rcall *c)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -15,20 +37,13 @@ static void get_manifest(struct rcall *c)
 	int rc = ecr_image_find(db, c->a, c->repo, c->rest, &c->image, &err);
 	store_read_end(c->e->store, db);
 	if (rc == 0)
-		rc = registry_error(&err, "MANIFEST_UNKNOWN", "the image '%.*s' is not in this repository",
-				    STR_ARG(c->rest));
-	if (rc < 0) {
+		rc = no_image(c, &err);
+	if (rc < 0)
 		rcall_fail(c, &err);
-		return;
-	}
-	wire_set_header(c->r, "Docker-Content-Digest", arena_strdup(c->a, c->image.digest));
-	wire_set_header(c->r, "Content-Type", arena_strdup(c->a, c->image.media_type));
-	bool head = str_eqz(c->method, "HEAD");
-	if (!head)
-		ecr_note_pull(c->e, c->repo, &c->image);
-	if (head)
-		wire_set_header(c->r, "Content-Length", arena_printf(c->a, "%zu", c->image.body.len));
-	rcall_send(c, 200, head ? STR("") : c->image.body);
+	else if (str_eqz(c->method, "GET") && ecr_pull_is_news(c->e, &c->image))
+		rcall_write(c, write_pulled, answer_manifest);
+	else
+		answer_manifest(c);
 }
 
 /* A page of sorted names: the n after `last`. */
@@ -245,10 +260,7 @@ static int write_delete(struct rcall *c, struct turn *t, struct error *err)
 {
 	int rc = ecr_is_digest(c->rest) ? ecr_image_drop(t, c->repo, c->rest, err)
 					: ecr_tag_drop(t, c->repo, c->rest, err);
-	return rc == 0  ? registry_error(err, "MANIFEST_UNKNOWN", "the image '%.*s' is not in this repository",
-					 STR_ARG(c->rest))
-	       : rc < 0 ? rc
-			: 0;
+	return rc == 0 ? no_image(c, err) : rc < 0 ? rc : 0;
 }
 
 static void answer_deleted(struct rcall *c)

@@ -14,8 +14,7 @@ enum {
 	ECR_MANIFEST_MAX = 4 << 20,
 	ECR_TOKEN_MS = 12 * 3600 * 1000,
 	ECR_PAGE_MAX = 1000,
-	ECR_PULL_MS = 10 * 60 * 1000,  /* a pull that read a manifest finds the blobs for half of this at least */
-	ECR_TOUCH_MS = 30 * 60 * 1000, /* how exact touched_ms is */
+	ECR_PULL_MS = 10 * 60 * 1000, /* a pull that read a manifest finds the blobs for half of this at least */
 };
 
 struct ecr {
@@ -54,10 +53,10 @@ int ecr_blob_find(struct db *db, struct arena *a, struct str repo, struct str di
 /* The repository has the blob from now on; `blob` is a file just written, dropped later when the digest is known
  * already (NULL: it must be). */
 int ecr_blob_add(struct turn *t, struct str repo, struct str digest, const char *blob, int64_t size, struct error *err);
-/* When a client last showed interest in a blob of the repository (0: an image keeps it, or it is not there): 1, 0 (not
- * there), < 0. */
+/* When a client that has no image with it yet last wanted a blob of the repository (0: an image keeps it, or it is not
+ * there): 1, 0 (not there), < 0. */
 int ecr_blob_touched(struct db *db, struct str repo, struct str digest, int64_t *touched_ms, struct error *err);
-/* 1, 0 when the repository does not have it, < 0. */
+/* Somebody wants it. 1, 0 when the repository does not have it, < 0. */
 int ecr_blob_touch(struct turn *t, struct str repo, struct str digest, int64_t touched_ms, struct error *err);
 int ecr_blob_unlink(struct turn *t, struct str repo, struct str digest, struct error *err);
 int ecr_blob_named(void *ctx, struct db *db, const char *id);
@@ -79,8 +78,11 @@ int ecr_image_drop(struct turn *t, struct str repo, struct str digest, struct er
 /* 1 when a manifest of the repository refers to the digest, and which (one of them). */
 int ecr_image_referred(struct db *db, struct arena *a, struct str repo, struct str digest, struct str *by,
 		       struct error *err);
+/* 1, 0 the image is not there, < 0. */
 int ecr_image_pulled(struct turn *t, struct str repo, struct str digest, struct error *err);
-/* Notes a pull, when the last one noted is some minutes old; does not wait. */
+/* Is the last noted pull some minutes old? */
+bool ecr_pull_is_news(const struct ecr *e, const struct ecr_image *image);
+/* Notes a pull when it is news; does not wait. */
 void ecr_note_pull(struct ecr *e, struct str repo, const struct ecr_image *image);
 /* Owned array of the image's tags, sorted. */
 json_t *ecr_image_tags(struct db *db, struct str repo, struct str digest, struct error *err);

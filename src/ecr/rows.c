@@ -3,8 +3,9 @@
  * DESIGN: a blob is kept once for all repositories (ecr_blob by digest) and linked to each repository that has it; the
  * file goes when the last link goes. An image is a manifest in a repository; tags point at digests; ecr_ref says what
  * each manifest refers to (blobs, and an index its images). touched_ms of a link is the last time that a client pushed,
- * mounted or looked for the blob, and 0 once an image refers to it: a link that no image refers to always has one, and
- * stays while it is young, see collect.c. */
+ * mounted or looked for the blob (or pulled an image with it that went), wanted how many did; an image that comes to
+ * refer to it settles one of them, and at none touched_ms is 0: then the link goes with its last image. A link that no
+ * image refers to always has a touched_ms, and stays while that is young, see collect.c. */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -47,6 +48,7 @@ const struct store_migration ecr_migrations[] = {
 	  "CREATE INDEX ecr_link_touched ON ecr_link(touched_ms) WHERE touched_ms > 0;"
 	  "UPDATE ecr_link SET touched_ms=1 WHERE touched_ms=0 AND NOT EXISTS (SELECT 1 FROM ecr_ref r WHERE r.repo = "
 	  "ecr_link.repo AND r.digest = ecr_link.digest);" },
+	{ "ecr", 5, "ALTER TABLE ecr_link ADD COLUMN wanted INTEGER NOT NULL DEFAULT 0;" },
 	{ 0 },
 };
 
@@ -123,8 +125,9 @@ int ecr_blob_add(struct turn *t, struct str repo, struct str digest, const char 
 	if (rc == 1 && blob && blob_remove_later(db, blob, turn_now_ms(t), err) < 0)
 		return -1;
 	return db_exec(db, err,
-		       "INSERT INTO ecr_link(repo, digest, touched_ms) VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET "
-		       "touched_ms=excluded.touched_ms",
+		       "INSERT INTO ecr_link(repo, digest, touched_ms, wanted) VALUES(?, ?, ?, 1) ON CONFLICT DO "
+		       "UPDATE "
+		       "SET touched_ms=excluded.touched_ms, wanted=wanted+1",
 		       "SSi", repo, digest, turn_now_ms(t)) < 0
 		       ? -1
 		       : 0;
@@ -132,8 +135,17 @@ int ecr_blob_add(struct turn *t, struct str repo, struct str digest, const char 
 
 int ecr_blob_touch(struct turn *t, struct str repo, struct str digest, int64_t touched_ms, struct error *err)
 {
-	return db_exec(turn_db(t), err, "UPDATE ecr_link SET touched_ms=? WHERE repo=? AND digest=?", "iSS", touched_ms,
-		       repo, digest);
+	return db_exec(turn_db(t), err, "UPDATE ecr_link SET touched_ms=?, wanted=wanted+1 WHERE repo=? AND digest=?",
+		       "iSS", touched_ms, repo, digest);
+}
+
+/* One of those that wanted the blob has an image with it now. */
+static int settle_blob(struct turn *t, const char *repo, const char *digest, struct error *err)
+{
+	return db_exec(turn_db(t), err,
+		       "UPDATE ecr_link SET touched_ms=CASE WHEN wanted > 1 THEN touched_ms ELSE 0 END, "
+		       "wanted=MAX(wanted - 1, 0) WHERE repo=? AND digest=?",
+		       "ss", repo, digest);
 }
 
 int ecr_blob_touched(struct db *db, struct str repo, struct str digest, int64_t *touched_ms, struct error *err)
@@ -246,29 +258,42 @@ static int put_tag(struct turn *t, const struct ecr_repo *repo, const struct ecr
 		       : 0;
 }
 
-/* ecr_ref for the manifest; what it refers to needs no other reason to stay. */
+/* ecr_ref for a new manifest. */
 static int put_refs(struct turn *t, const struct ecr_repo *repo, const struct ecr_image *image, struct error *err)
 {
 	CLEANUP_JSON json_t *doc = ecr_manifest_json(image->body);
 	CLEANUP_JSON json_t *refs = json_array();
+	CLEANUP_JSON json_t *digests = json_object(); /* each once */
 	json_t *ref;
 	size_t i;
+	const char *digest;
 	if (json_get(doc, "config"))
 		json_array_append(refs, json_get(doc, "config"));
 	if (json_get(doc, "layers"))
 		json_array_extend(refs, json_get(doc, "layers"));
 	if (json_get(doc, "manifests"))
 		json_array_extend(refs, json_get(doc, "manifests"));
-	json_array_foreach (refs, i, ref) {
-		struct str digest = json_get_str(ref, "digest");
-		if (!digest.ptr)
-			continue;
+	json_array_foreach (refs, i, ref)
+		if (json_get_text(ref, "digest"))
+			json_object_set_new(digests, json_get_text(ref, "digest"), json_true());
+	json_object_foreach (digests, digest, ref)
 		if (db_exec(turn_db(t), err, "INSERT OR IGNORE INTO ecr_ref(repo, digest, image) VALUES(?, ?, ?)",
-			    "sSS", repo->name, digest, image->digest) < 0 ||
-		    ecr_blob_touch(t, str_from(repo->name), digest, 0, err) < 0)
+			    "ssS", repo->name, digest, image->digest) < 0 ||
+		    settle_blob(t, repo->name, digest, err) < 0)
 			return -1;
-	}
 	return 0;
+}
+
+static int insert_image(struct turn *t, const struct ecr_repo *repo, const struct ecr_image *image, struct error *err)
+{
+	if (db_exec(turn_db(t), err,
+		    "INSERT INTO ecr_image(repo, digest, media_type, body, pushed_ms, size, artifact_type, subject, "
+		    "annotations, config_type) VALUES(?,?,?,?,?,?,?,?,?,?)",
+		    "sSSbiiSSSS", repo->name, image->digest, image->media_type, image->body, turn_now_ms(t),
+		    image->size_bytes, null_if_empty(image->artifact_type), null_if_empty(image->subject),
+		    null_if_empty(image->annotations), null_if_empty(image->config_type)) < 0)
+		return -1;
+	return put_refs(t, repo, image, err);
 }
 
 int ecr_image_put(struct turn *t, const struct ecr_repo *repo, const struct ecr_image *image, struct str tag,
@@ -289,14 +314,7 @@ int ecr_image_put(struct turn *t, const struct ecr_repo *repo, const struct ecr_
 		*existed = rc == 1;
 		rc = 1;
 	}
-	if (rc == 0 && db_exec(db, err,
-			       "INSERT INTO ecr_image(repo, digest, media_type, body, pushed_ms, size, artifact_type, "
-			       "subject, annotations, config_type) VALUES(?,?,?,?,?,?,?,?,?,?)",
-			       "sSSbiiSSSS", repo->name, image->digest, image->media_type, image->body, turn_now_ms(t),
-			       image->size_bytes, null_if_empty(image->artifact_type), null_if_empty(image->subject),
-			       null_if_empty(image->annotations), null_if_empty(image->config_type)) < 0)
-		return -1;
-	if (put_refs(t, repo, image, err) < 0)
+	if (rc == 0 && insert_image(t, repo, image, err) < 0)
 		return -1;
 	return tag.len ? put_tag(t, repo, image, tag, err) : 0;
 }

@@ -201,8 +201,8 @@ static bool take_away(struct collection *c, const struct layer *l)
 {
 	char lock_name[LAYERS_CHAIN_LEN + 8], name[LAYERS_CHAIN_LEN + 8], trash[LAYERS_CHAIN_LEN + 32];
 	lock_name_of(l, lock_name);
-	CLEANUP_FD int lock = openat(c->dir, lock_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0)
+	CLEANUP_FD int lock = openat(c->dir, lock_name, O_RDWR | (c->dry ? 0 : O_CREAT) | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (lock < 0 ? !c->dry || errno != ENOENT : flock(lock, LOCK_EX | LOCK_NB) < 0)
 		return false;
 	CLEANUP_FD int fd = openat(c->dir, l->chain, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)

@@ -1,9 +1,13 @@
 """What goes from the registry and what stays: deleted images, pushes that were given up, images that tasks use."""
 
+import collections
 import hashlib
 import json
 import os
+import random as randomly
 import sqlite3
+import threading
+import time
 
 import pytest
 
@@ -109,6 +113,65 @@ def test_pushes_that_were_given_up(own_quern):
     # The same content can be pushed again at once, before the old file has gone.
     registry.push_image("given/up", "v2", layers=(blob,))
     assert registry("GET", f"/v2/given/up/blobs/{digest(blob)}").data == blob
+
+
+def test_pushes_pulls_deletes_and_prunes_at_once(quern, registry):
+    """A push that found a blob ends well, and a pull that read a manifest gets its blobs, whatever is deleted beside them."""
+    repos = [helpers.unique("team/busy") for _ in range(2)]
+    layers = [os.urandom(20000 + i) for i in range(6)]
+    ecr = quern.client("ecr")
+    for name in repos:
+        ecr.create_repository(repositoryName=name)
+    end, faults, counts = time.monotonic() + 3, [], collections.Counter()
+
+    def push(random):
+        name, chosen = random.choice(repos), random.sample(layers, 3)
+        config = json.dumps({"rootfs": {"type": "layers", "diff_ids": [digest(data) for data in chosen]}, "n": random.random()}).encode()
+        for data in (*chosen, config):
+            if registry("HEAD", f"/v2/{name}/blobs/{digest(data)}").status != 200:
+                registry.push_blob(name, data)
+        text = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(config), "size": len(config)},
+                           "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest(data), "size": len(data)} for data in chosen]}).encode()
+        answer = registry("PUT", f"/v2/{name}/manifests/t{random.randrange(4)}", text, Content_Type=OCI_MANIFEST)
+        assert answer.status == 201, answer.data
+
+    def pull(random):
+        name = random.choice(repos)
+        answer = registry("GET", f"/v2/{name}/manifests/t{random.randrange(4)}")
+        if answer.status == 404:
+            return
+        manifest = json.loads(answer.data)
+        for blob in (manifest["config"], *manifest["layers"]):
+            got = registry("GET", f"/v2/{name}/blobs/{blob['digest']}")
+            assert got.status == 200 and digest(got.data) == blob["digest"], (got.status, blob)
+
+    def delete(random):
+        name = random.choice(repos)
+        listed = ecr.list_images(repositoryName=name)["imageIds"]
+        if listed:
+            ecr.batch_delete_image(repositoryName=name, imageIds=[{"imageDigest": random.choice(listed)["imageDigest"]}])
+
+    def prune_now(random):
+        answer = registry("POST", "/v2/_quern/prune", b"")
+        assert answer.status == 200, answer.data
+
+    def work(what, seed):
+        random = randomly.Random(seed)
+        try:
+            while (time.monotonic() < end or counts[what.__name__] < 5) and not faults:
+                what(random)
+                counts[what.__name__] += 1
+        except Exception as fault:  # told below, by the test's own thread
+            faults.append(f"{what.__name__}: {fault!r}")
+
+    threads = [threading.Thread(target=work, args=(what, seed)) for seed, what in enumerate((push, push, pull, pull, delete, prune_now))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults, faults
+    assert all(counts[what] for what in ("push", "pull", "delete", "prune_now")), counts
+    assert prune(quern)["uploads"]["removed"] == 0
 
 
 def test_a_deleted_repository_leaves_no_uploads(quern, registry, repo):
