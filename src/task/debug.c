@@ -134,7 +134,8 @@ int task_debug(const char *data_dir, const char *task_id, const char *container,
 	if (!c)
 		return -1;
 	change_spec(&s, c, command);
-	if (sup_open(&s, err) < 0 || make_place(&s, c, err) < 0 || sup_prepare_container(c, err) < 0)
+	if (sup_open(&s, err) < 0 || make_place(&s, c, err) < 0 || sup_prepare_container(c, err) < 0 ||
+	    oci_make_config(c, err) < 0)
 		return -1;
 	CLEANUP_FD int bundle = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (bundle < 0 || path_write_atomic(bundle, "config.json", c->config, 0600, false, err) < 0)

@@ -20,6 +20,7 @@
 #include "task/exec.h"
 #include "task/frame.h"
 #include "task/image.h"
+#include "task/layers.h"
 #include "task/path.h"
 #include "task/filter.h"
 #include "task/spec.h"
@@ -392,6 +393,8 @@ static int accept_task(struct executor *x, const char *owner, const json_t *spec
 	if (fd < 0)
 		return -1;
 	CLEANUP_JSON json_t *task = make_task(x, owner, spec);
+	if (parsed->containers[0].nlayers)
+		layers_warm();
 	bool now = !next_queued(x) && !(gpus && first_queued(x, true));
 	t = task_add(x, id, fd, task);
 	now = now && fits(x, t);

@@ -47,6 +47,10 @@ int layers_resolve(struct arena *a, const struct layers_source *src, const struc
 int layer_unpack(int blob, const char *diff_id, int root, const int *lowers, size_t n, const struct layers_source *src,
 		 int64_t *size_bytes, struct error *err);
 
+/* Loads what the first digest needs (OpenSSL's tables, milliseconds): a process that forks supervisors does it for all.
+ */
+void layers_warm(void);
+
 /* chain (64 hex digits; "" before the lowest layer) becomes that of the next layer up: SHA-256("chain digest"). */
 void layers_next_chain(char chain[LAYERS_CHAIN_LEN + 1], const char *digest);
 

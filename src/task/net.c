@@ -24,17 +24,20 @@
 #define TASK_NETWORK 0x0ac80000u /* 10.200.0.0/24: seen only inside the task */
 #define LINK_NETWORK 0xa9feaa00u /* 169.254.170.0/24: the way to the API with "endpoints" */
 
-struct net {
-	struct proxy *proxy;
-	struct proxy **ports; /* one a published port; NULL-ended */
-	int hub;              /* namespace of the bridge, or -1 */
-};
-
 struct setup {
 	struct sup *sup;
 	int *listeners; /* one a container, and two of the hub; -1 = none */
 	struct error err;
 	int rc;
+};
+
+struct net {
+	struct proxy *proxy;
+	struct proxy **ports; /* one a published port; NULL-ended */
+	int hub;              /* namespace of the bridge, or -1 */
+	struct setup setup;
+	pthread_t thread; /* that makes it */
+	bool making;
 };
 
 /* A fresh namespace that this thread is in now. */
@@ -191,31 +194,39 @@ static int publish_ports(struct sup *s, struct error *err)
 	return 0;
 }
 
-int net_setup(struct sup *s, struct error *err)
+int net_begin(struct sup *s, struct error *err)
 {
-	size_t n = s->spec.ncontainers, open = 0;
-	pthread_t thread;
+	size_t n = s->spec.ncontainers;
 	if (s->spec.network != NETWORK_PRIVATE)
 		return 0;
-	s->net = ARENA_NEW(&s->arena, struct net);
-	s->net->hub = -1;
-	struct setup x = { .sup = s, .listeners = ARENA_ARRAY(&s->arena, int, n + 2) };
+	struct net *net = s->net = ARENA_NEW(&s->arena, struct net);
+	*net = (struct net){ .hub = -1, .setup = { .sup = s, .listeners = ARENA_ARRAY(&s->arena, int, n + 2) } };
 	for (size_t i = 0; i < n + 2; i++)
-		x.listeners[i] = -1;
-	int rc = pthread_create(&thread, NULL, make_all, &x);
-	if (rc)
-		return error_errno(err, rc, "start a thread");
-	pthread_join(thread, NULL);
+		net->setup.listeners[i] = -1;
+	int rc = pthread_create(&net->thread, NULL, make_all, &net->setup);
+	net->making = rc == 0;
+	return rc ? error_errno(err, rc, "start a thread") : 0;
+}
+
+int net_end(struct sup *s, struct error *err)
+{
+	struct net *net = s->net;
+	if (!net)
+		return 0;
+	struct setup *x = &net->setup;
+	size_t n = s->spec.ncontainers, open = 0;
+	pthread_join(net->thread, NULL);
+	net->making = false;
 	for (size_t i = 0; i < n + 2; i++)
-		if (x.listeners[i] >= 0)
-			x.listeners[open++] = x.listeners[i];
-	if (x.rc < 0) {
+		if (x->listeners[i] >= 0)
+			x->listeners[open++] = x->listeners[i];
+	if (x->rc < 0) {
 		for (size_t i = 0; i < open; i++)
-			close(x.listeners[i]);
-		error_move(err, &x.err);
+			close(x->listeners[i]);
+		error_move(err, &x->err);
 		return error_wrap(err, "private network");
 	}
-	if (open && proxy_start(x.listeners, open, s->api_port, -1, &s->net->proxy, err) < 0)
+	if (open && proxy_start(x->listeners, open, s->api_port, -1, &net->proxy, err) < 0)
 		return -1;
 	return publish_ports(s, err);
 }
@@ -224,6 +235,10 @@ void net_teardown(struct sup *s)
 {
 	if (!s->net)
 		return;
+	if (s->net->making) { /* the start was broken off */
+		pthread_join(s->net->thread, NULL);
+		error_release(&s->net->setup.err);
+	}
 	proxy_stop(s->net->proxy);
 	for (size_t i = 0; s->net->ports && s->net->ports[i]; i++)
 		proxy_stop(s->net->ports[i]);

@@ -123,7 +123,8 @@ int sup_read_gpus(struct sup_container *c, struct error *err);
 
 /* rootfs.c */
 int sup_private_mounts(struct sup *s, struct error *err);
-/* Root, mounts and files of one container. Error texts are complete ("CannotPullContainerError: ..."). */
+/* Root, mounts and files of one container; its configuration is made afterwards (oci.c). Error texts are complete
+ * ("CannotPullContainerError: ..."). */
 int sup_prepare_container(struct sup_container *c, struct error *err);
 /* The host name that it sees. */
 const char *sup_hostname(const struct sup_container *c);
@@ -188,7 +189,9 @@ bool sup_is_over(struct sup *s, int wait_ms);
 int sup_collect(struct sup *s, json_t *event, struct error *err);
 
 /* net.c: namespaces of the containers, their links and the API proxy. */
-int net_setup(struct sup *s, struct error *err);
+int net_begin(struct sup *s,
+	      struct error *err);              /* in a thread of its own, which touches netns of the containers only */
+int net_end(struct sup *s, struct error *err); /* waits until they are there */
 void net_teardown(struct sup *s);
 /* The lines of /etc/hosts for container c, in the arena. */
 const char *net_hosts(struct sup_container *c);

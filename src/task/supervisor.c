@@ -446,22 +446,33 @@ static int wait_synced(struct sup *s, struct error *err)
 	return 0;
 }
 
-/* Makes all ready for the start, or breaks off when the task is over before it began. */
+/* Makes all ready for the start, the runtime's loading, the networks and the roots side by side, or breaks off when the
+ * task is over before it began. */
 static int prepare_all(struct sup *s, struct error *err)
 {
 	if (make_task_group(s, err) < 0)
 		return error_wrap(err, "CannotStartContainerError");
-	if (net_setup(s, err) < 0)
-		return error_wrap(err, "CannotStartContainerError");
 	for (size_t i = 0; i < s->spec.ncontainers; i++)
 		if (sup_read_gpus(&s->containers[i], err) < 0 || runtime_launch(&s->containers[i], err) < 0)
 			return error_wrap(err, "CannotStartContainerError");
+	if (net_begin(s, err) < 0)
+		return error_wrap(err, "CannotStartContainerError");
 	for (size_t i = 0; i < s->spec.ncontainers && !sup_is_over(s, 0); i++)
 		if (sup_prepare_container(&s->containers[i], err) < 0 && !s->reason) {
 			s->containers[i].error = mem_strdup(error_text(err));
 			return -1;
 		}
-	return s->reason ? 0 : wait_synced(s, err);
+	if (s->reason)
+		return 0;
+	if (net_end(s, err) < 0)
+		return error_wrap(err, "CannotStartContainerError");
+	for (size_t i = 0; i < s->spec.ncontainers; i++)
+		if (oci_make_config(&s->containers[i], err) < 0) {
+			error_wrap(err, "CannotStartContainerError");
+			s->containers[i].error = mem_strdup(error_text(err));
+			return -1;
+		}
+	return wait_synced(s, err);
 }
 
 /* Nothing was started, or something of ours failed: every container has ended without having been. */
