@@ -230,7 +230,9 @@ static int find_target(struct codec *c, const struct codec_request *rq, const st
 {
 	struct str target = codec_header(rq, "x-amz-target"), prefix = str_from(model_target_prefix(c->s));
 	if (!target.ptr)
-		return error_aws(c->err, "UnknownOperationException", "The request has no X-Amz-Target header");
+		return error_aws(c->err, "UnknownOperationException",
+				 "%s has no operation `%.*s %.*s`: the request has no X-Amz-Target header",
+				 model_name(c->s), STR_ARG(str_head(rq->method, 20)), STR_ARG(str_head(rq->path, 200)));
 	bool ours = str_starts(target, prefix) && target.len > prefix.len && target.ptr[prefix.len] == '.';
 	*op = ours ? model_op_find(c->s, str_skip(target, prefix.len + 1)) : NULL;
 	if (!*op)

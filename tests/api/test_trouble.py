@@ -86,6 +86,9 @@ def test_not_built_says_so(quern):
     with pytest.raises(ClientError) as error:
         quern.client("sagemaker").list_labeling_jobs()
     assert "ListLabelingJobs" in text(error)
+    with pytest.raises(ClientError) as error:
+        quern.client("sagemaker-runtime").invoke_endpoint(EndpointName="price", Body=b"1,2")
+    assert "POST /endpoints/price/invocations" in text(error)
 
 
 @pytest.mark.parametrize(
