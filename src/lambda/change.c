@@ -21,13 +21,28 @@ static void set_code(json_t *config, const struct lambda_code *code)
 	json_set_int(config, "CodeSize", code->size_bytes);
 }
 
-static const char *const settings[] = { "Role",    "Handler",       "Description",      "Timeout",      "MemorySize",
-					"Runtime", "TracingConfig", "EphemeralStorage", "LoggingConfig" };
+static const char *const settings[] = { "Role",       "Handler", "Description",   "Timeout",
+					"MemorySize", "Runtime", "TracingConfig", "EphemeralStorage" };
+
+/* What is given goes over what was; JSON has levels, Text has none. */
+static void set_logging(json_t *config, const json_t *in)
+{
+	static const char *const levels[] = { "ApplicationLogLevel", "SystemLogLevel" };
+	json_t *now = json_get(config, "LoggingConfig");
+	json_object_update(now, json_get(in, "LoggingConfig"));
+	bool json = str_eqz(json_get_str(now, "LogFormat"), "JSON");
+	for (size_t i = 0; i < sizeof(levels) / sizeof(*levels); i++)
+		if (!json)
+			json_object_del(now, levels[i]);
+		else if (!json_get(now, levels[i]))
+			json_set_text(now, levels[i], "INFO");
+}
 
 static void set_settings(json_t *config, json_t *in)
 {
 	for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++)
 		json_copy_key(config, in, settings[i]);
+	set_logging(config, in);
 	json_t *variables = json_get_path(in, "Environment.Variables");
 	if (json_object_size(variables)) {
 		json_object_set_new(config, "Environment", json_pack("{s:O}", "Variables", variables));

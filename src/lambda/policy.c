@@ -53,9 +53,16 @@ static json_t *make_statement(struct call *c, json_t *in, const struct lambda_na
 						    : json_pack("{s:s}", service ? "Service" : "AWS", name));
 	json_set_text(s, "Action", json_get_text(in, "Action"));
 	json_set_text(s, "Resource", lambda_arn(lambda_of(c), c->arena, n->name, n->qualifier));
-	if (json_get(in, "SourceAccount"))
-		json_object_set_new(condition, "StringEquals",
-				    json_pack("{s:s}", "AWS:SourceAccount", json_get_text(in, "SourceAccount")));
+	static const char *const equals[][2] = { { "SourceAccount", "AWS:SourceAccount" },
+						 { "PrincipalOrgID", "aws:PrincipalOrgID" },
+						 { "EventSourceToken", "lambda:EventSourceToken" },
+						 { "FunctionUrlAuthType", "lambda:FunctionUrlAuthType" } };
+	json_t *strings = json_object();
+	for (size_t i = 0; i < sizeof(equals) / sizeof(*equals); i++)
+		json_set_text(strings, equals[i][1], json_get_text(in, equals[i][0]));
+	if (json_object_size(strings))
+		json_object_set(condition, "StringEquals", strings);
+	json_decref(strings);
 	if (json_get(in, "SourceArn"))
 		json_object_set_new(condition, "ArnLike",
 				    json_pack("{s:s}", "AWS:SourceArn", json_get_text(in, "SourceArn")));

@@ -132,8 +132,14 @@ void lambda_config_touch(json_t *config, int64_t now_ms, const char *revision)
 	json_set_text(config, "RevisionId", revision);
 }
 
-/* Whether the last published version is what $LATEST is now. */
-static bool same_as(const struct lambda_version *latest, const struct lambda_version *last, const char *description)
+static bool same_text(const struct lambda_version *one, const struct lambda_version *two, const char *member)
+{
+	return str_eq(json_get_str(one->config, member), json_get_str(two->config, member));
+}
+
+/* Whether the last published version is what $LATEST is now. Its description may be one that was given when it was
+ * published: that of $LATEST counts only when something was written there since. */
+static bool same_as(const struct lambda_version *latest, const struct lambda_version *last)
 {
 	static const char *const apart[] = { "LastModified", "RevisionId", "Version", "Description" };
 	CLEANUP_JSON json_t *one = json_copy(latest->config), *two = json_copy(last->config);
@@ -142,7 +148,7 @@ static bool same_as(const struct lambda_version *latest, const struct lambda_ver
 		json_object_del(two, apart[i]);
 	}
 	return json_equal(one, two) &&
-	       (!description || str_eqz(json_get_str(last->config, "Description"), description));
+	       (same_text(latest, last, "LastModified") || same_text(latest, last, "Description"));
 }
 
 int lambda_publish(struct lambda *l, struct turn *t, const char *name, const char *description,
@@ -166,7 +172,7 @@ int lambda_publish(struct lambda *l, struct turn *t, const char *name, const cha
 		struct lambda_name last = { name, arena_printf(a, "%lld", (long long)k) };
 		if (lambda_version_find(l, turn_db(t), a, &last, out, &why) < 0)
 			continue;
-		if (same_as(&latest, out, description))
+		if (same_as(&latest, out))
 			return 0;
 		break;
 	}

@@ -1,6 +1,7 @@
 """Errors whose code and text other projects recorded from AWS (LocalStack's validated snapshots), one request each."""
 
 import io
+import json
 import time
 import uuid
 import zipfile
@@ -79,6 +80,36 @@ def test_permissions_of_one_revision(function):
     client.add_permission(StatementId="two", RevisionId=revision, **grant)
     refused("PreconditionFailedException", text, lambda: client.remove_permission(FunctionName=name, StatementId="two", RevisionId=revision), 412)
     client.remove_permission(FunctionName=name, StatementId="two", RevisionId=client.get_policy(FunctionName=name)["RevisionId"])
+
+
+def test_conditions_of_permissions(function):
+    client, name, _, _ = function
+    more = {"EventSourceToken": "token-1", "PrincipalOrgID": "o-1234567890", "SourceAccount": "222222222222"}
+    made = client.add_permission(FunctionName=name, StatementId="three", Action="lambda:InvokeFunction", Principal="alexa-appkit.amazon.com", **more)
+    client.remove_permission(FunctionName=name, StatementId="three")
+    wanted = {"lambda:EventSourceToken": "token-1", "aws:PrincipalOrgID": "o-1234567890", "AWS:SourceAccount": "222222222222"}
+    assert json.loads(made["Statement"])["Condition"] == {"StringEquals": wanted}
+
+
+def test_a_version_is_of_a_change(quern, function):
+    """The description of a publication makes no version, one that is written to the function does."""
+    client, name, _, _ = function
+    assert client.publish_version(FunctionName=name, Description="again")["Version"] == "1"
+    client.update_function_configuration(FunctionName=name, Description="of the function")
+    second = client.publish_version(FunctionName=name)
+    assert (second["Version"], second["Description"]) == ("2", "of the function")
+    assert client.publish_version(FunctionName=name, Description="again")["Version"] == "2"
+
+
+def test_logging_of_functions(function):
+    client, name, _, _ = function
+    if not helpers.knows(client, "UpdateFunctionConfiguration", "LoggingConfig"):
+        pytest.skip("this botocore has no LoggingConfig")
+    group = f"/aws/lambda/{name}"
+    made = client.update_function_configuration(FunctionName=name, LoggingConfig={"LogFormat": "JSON"})
+    assert made["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": group, "ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO"}
+    made = client.update_function_configuration(FunctionName=name, LoggingConfig={"LogFormat": "Text"})
+    assert made["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": group}
 
 
 def test_tags_of_functions(function):
