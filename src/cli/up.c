@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -181,6 +182,9 @@ static int start_daemon(struct config *c, struct error *err)
 	close(pipefd[1]);
 	int rc = wait_ready(pipefd[0], err);
 	close(pipefd[0]);
+	int64_t end = clock_monotonic_us() + (int64_t)STOP_WAIT_MS * 1000;
+	while (rc < 0 && waitpid(pid, NULL, WNOHANG) == 0 && clock_monotonic_us() < end)
+		usleep(5000); /* it has told why, and closes its files: the next try must find them free */
 	return rc;
 }
 
