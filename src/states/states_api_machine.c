@@ -330,14 +330,14 @@ static int checked_run(struct turn *t, void *arg, struct error *err)
 static void checked_done(void *arg, int rc, struct error *err)
 {
 	struct checked *k = arg;
-	json_t *in = k->in, *out = k->out;
+	json_t *out = k->out;
 	error_release(&k->verdict.err);
+	json_decref(k->in); /* before the answer: then who called releases it, too */
 	if (rc < 0) {
 		json_decref(out);
 		out = NULL;
 	}
 	wire_answer(k->c, rc, out, err); /* k goes with it */
-	json_decref(in);
 }
 
 static void checked_write(struct call *c, json_t *in, bool known, bool express,

@@ -83,7 +83,7 @@ def test_one_container(quern):
     assert task["stoppedReason"] == "Essential container in task exited"
     one = task["containers"][0]
     assert one["exitCode"] == 7 and one["lastStatus"] == "STOPPED" and one["imageDigest"].startswith("sha256:")
-    assert task["createdAt"] <= task["pullStartedAt"] <= task["startedAt"] <= task["stoppedAt"]
+    assert task["createdAt"] <= task["pullStartedAt"] <= task["startedAt"] <= task["stoppingAt"] <= task["stoppedAt"]
     assert task["version"] >= 4 and task["desiredStatus"] == "STOPPED"
 
 
@@ -236,6 +236,9 @@ def test_user_workdir_readonly(quern):
         "ulimits": [{"name": "nofile", "softLimit": 128, "hardLimit": 256}]})
     assert text and text[0].startswith("uid=1234(worker) gid=3456(others)"), (task, text)
     assert text[1] == "/tmp" and text[-2:] == ["read-only", "volume"]
+    for closed in (True, False):  # root may write where it is open
+        _, text = output(quern, "echo x > /etc/x && echo open", container={"readonlyRootFilesystem": closed})
+        assert (text[-1:] == ["open"]) is not closed, text
 
 
 def test_layers(quern):

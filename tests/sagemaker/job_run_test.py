@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import tarfile
-import time
 
 import pytest
 from botocore.exceptions import ClientError
@@ -184,13 +183,20 @@ def test_entrypoint_that_is_not_there(quern, sm, s3):
     assert answer["FailureReason"] == "AlgorithmError: , exit code: 127"
 
 
-def test_stop_processing(quern, sm, s3):
+def test_stop_processing(quern, sm, s3, logs):
     job = process(quern, sm, s3, "import time\nprint('up', flush=True)\ntime.sleep(600)", wait_for=False)
     quern.wait(lambda: sm.describe_processing_job(ProcessingJobName=job).get("ProcessingStartTime"))
+
+    def up():
+        try:
+            return "up" in log_text(quern, logs, "/aws/sagemaker/ProcessingJobs", job).values()
+        except logs.exceptions.ResourceNotFoundException:
+            return False
+
+    quern.wait(up)
     sm.stop_processing_job(ProcessingJobName=job)
-    start = time.time()
     answer = wait(quern, sm.describe_processing_job, "ProcessingJobName", job)
-    assert answer["ProcessingJobStatus"] == "Stopped" and time.time() - start < 15
+    assert answer["ProcessingJobStatus"] == "Stopped"
     with pytest.raises(ClientError, match="The request was rejected because the processing job is in status Stopped."):
         sm.stop_processing_job(ProcessingJobName=job)
 

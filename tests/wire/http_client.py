@@ -34,7 +34,7 @@ class Server:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def wait_stats(self, check, seconds=5):
+    def wait_stats(self, check, seconds=120):
         """Statistics once `check` holds for them."""
         end = time.monotonic() + seconds
         while True:
@@ -46,11 +46,11 @@ class Server:
 
     def stop(self):
         """Asks for a graceful stop; returns (last statistics, standard error)."""
-        out, err = self.process.communicate("stop\n", timeout=30)
+        out, err = self.process.communicate("stop\n", timeout=120)
         assert self.process.returncode == 0, err[-3000:]
         return json.loads(out.splitlines()[-1]), err
 
-    def connect(self, timeout=30):
+    def connect(self, timeout=120):
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
     def request(self, method, target, headers=None, body=b"", connection=None):
