@@ -36,15 +36,17 @@ struct listed {
 static int read_list(struct s3_call *c, struct listed **out, size_t *n, struct error *err)
 {
 	struct xml_node *root;
-	if (s3_body_store(c, err) < 0 || s3_xml_parse(c->a, buf_str(&c->body.memory), &root, err) < 0)
+	if (s3_body_store(c, err) < 0)
+		return -1;
+	if (!str_trim(buf_str(&c->body.memory)).len)
+		return s3_error_text(err, "InvalidRequest", "You must specify at least one part");
+	if (s3_xml_parse(c->a, buf_str(&c->body.memory), &root, err) < 0)
 		return -1;
 	*n = 0;
 	for (const struct xml_node *p = root->first; p; p = p->next)
 		*n += str_eqz(p->name, "Part");
-	if (!str_eqz(root->name, "CompleteMultipartUpload") || *n > S3_PARTS_MAX)
+	if (!str_eqz(root->name, "CompleteMultipartUpload") || *n == 0 || *n > S3_PARTS_MAX)
 		return s3_error(err, "MalformedXML");
-	if (*n == 0)
-		return s3_error_text(err, "InvalidRequest", "You must specify at least one part");
 	*out = ARENA_ARRAY(c->a, struct listed, *n);
 	size_t i = 0;
 	for (const struct xml_node *p = root->first; p; p = p->next) {

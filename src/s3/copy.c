@@ -109,7 +109,7 @@ static int read_request(struct s3_call *c, struct copy *k, struct error *err)
 				     "valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
 	const bool same = str_eq(k->source.bucket_name, c->bucket_name) && str_eq(k->source.key, c->key) &&
 			  !k->source.version.ptr;
-	if (same && !k->replace_meta && !k->given.storage.len &&
+	if (same && !k->replace_meta && !s3_call_header(c, "x-amz-storage-class").ptr &&
 	    !s3_meta_get(k->given.headers, "x-amz-server-side-encryption").ptr &&
 	    !s3_meta_get(k->given.headers, "x-amz-website-redirect-location").ptr && !k->replace_tags &&
 	    k->algo == CHECKSUM_NONE)

@@ -105,7 +105,7 @@ def test_refusals(s3, bucket):
     parts = [part(s3, bucket, upload, 1, b"small"), part(s3, bucket, upload, 2, b"last")]
     assert code_of(finish, s3, bucket, upload, parts) == (400, "EntityTooSmall")
     assert code_of(finish, s3, bucket, upload, parts[::-1]) == (400, "InvalidPartOrder")
-    assert code_of(finish, s3, bucket, upload, []) == (400, "InvalidRequest")
+    assert code_of(finish, s3, bucket, upload, []) == (400, "MalformedXML")
     assert code_of(finish, s3, bucket, upload, [{"PartNumber": 1, "ETag": '"' + "0" * 32 + '"'}]) == (400, "InvalidPart")
     assert code_of(finish, s3, bucket, upload, [{"PartNumber": 9, "ETag": parts[0]["ETag"]}]) == (400, "InvalidPart")
     assert code_of(finish, s3, bucket, "nope", parts) == (404, "NoSuchUpload")

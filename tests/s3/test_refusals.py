@@ -37,6 +37,15 @@ def test_conditions_of_copies(s3, bucket):
     refused(lambda: s3.copy_object(Bucket=bucket, Key="c", CopySource="nothing"), 400, "InvalidArgument", "Invalid copy source object key", ArgumentName="x-amz-copy-source", ArgumentValue="x-amz-copy-source")
 
 
+def test_copy_in_place_with_a_class(s3, bucket):
+    """A storage class makes a copy in place legal, also the one that it has."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"one")
+    assert s3.copy_object(Bucket=bucket, Key="k", CopySource=f"{bucket}/k", StorageClass="STANDARD")["CopyObjectResult"]["ETag"]
+    with pytest.raises(ClientError) as error:
+        s3.copy_object(Bucket=bucket, Key="k", CopySource=f"{bucket}/k")
+    assert "without changing" in error.value.response["Error"]["Message"]
+
+
 def test_completion_repeats_the_checksums(s3, bucket):
     upload = s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="SHA256")["UploadId"]
     part = s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=1, Body=b"one", ChecksumAlgorithm="SHA256")
@@ -47,7 +56,8 @@ def test_completion_repeats_the_checksums(s3, bucket):
 
     text = "The upload was created using a sha256 checksum. The complete request must include the checksum for each part. It was missing for part 1 in the request."
     refused(lambda: complete(plain), 400, "InvalidRequest", text)
-    refused(complete, 400, "InvalidRequest", "You must specify at least one part")
+    nothing = {"Bucket": bucket, "Key": "k", "UploadId": upload}
+    refused(lambda: s3.complete_multipart_upload(**nothing), 400, "InvalidRequest", "You must specify at least one part")
     wrong = {"PartNumber": 1, "ETag": '"' + "0" * 32 + '"', "ChecksumSHA256": part["ChecksumSHA256"]}
     with pytest.raises(ClientError) as error:
         complete(wrong)
