@@ -129,6 +129,13 @@ def handler(event, context):
     assert "AWS_REGION" in message
 
 
+def test_no_privileges(quern, client):
+    """A function's process has no capabilities, whatever its user."""
+    code = "def handler(e, c):\n    return [line.split() for line in open('/proc/self/status') if line.startswith(('CapEff', 'CapBnd', 'NoNewPrivs'))]\n"
+    found = dict(invoke(client, create(quern, client, code))[1])
+    assert int(found["CapEff:"], 16) == int(found["CapBnd:"], 16) == 0 and found["NoNewPrivs:"] == "1", found
+
+
 def test_calls_aws_with_its_role(quern, client):
     name = create(quern, client, "import boto3\ndef handler(e, c):\n    return boto3.client('sts').get_caller_identity()['Arn']\n", MemorySize=512)
     assert f"assumed-role/QuernExecutionRole/{name}" in invoke(client, name)[1]
