@@ -70,24 +70,37 @@ static int listen_api(uint16_t port, struct error *err)
 	return fd;
 }
 
-static int make_hub(struct setup *x)
+/* How many namespaces containers have. */
+static size_t count_nets(const struct sup *s)
 {
-	struct net *net = x->sup->net;
-	net->hub = new_namespace(&x->err);
-	CLEANUP_FD int nl = net->hub < 0 ? -1 : netlink_open(&x->err);
-	if (nl < 0)
-		return -1;
-	if (netlink_add_bridge(nl, "br0", &x->err) < 0 || netlink_up(nl, "br0", &x->err) < 0)
-		return -1;
+	return s->spec.one_network ? 1 : s->spec.ncontainers;
+}
+
+/* "endpoints": the API at the device of the hub that containers are reached by. We are in the hub's namespace. */
+static int listen_in_hub(struct setup *x, int nl, const char *device)
+{
 	if (!x->sup->spec.endpoints)
 		return 0;
 	int *own = x->listeners + x->sup->spec.ncontainers;
-	if (netlink_up(nl, "lo", &x->err) < 0 || netlink_add_address(nl, "br0", API_ADDRESS, 24, &x->err) < 0)
+	if (netlink_up(nl, "lo", &x->err) < 0 || netlink_add_address(nl, device, API_ADDRESS, 24, &x->err) < 0)
 		return -1;
 	if (x->sup->api_port &&
 	    ((own[0] = listen_api(x->sup->api_port, &x->err)) < 0 || (own[1] = listen_api(80, &x->err)) < 0))
 		return -1;
 	return 0;
+}
+
+/* A bridge joins several; one alone is at the other end of its pair. */
+static int make_hub(struct setup *x)
+{
+	struct net *net = x->sup->net;
+	net->hub = new_namespace(&x->err);
+	if (net->hub < 0 || count_nets(x->sup) == 1)
+		return net->hub < 0 ? -1 : 0;
+	CLEANUP_FD int nl = netlink_open(&x->err);
+	if (nl < 0 || netlink_add_bridge(nl, "br0", &x->err) < 0 || netlink_up(nl, "br0", &x->err) < 0)
+		return -1;
+	return listen_in_hub(x, nl, "br0");
 }
 
 static int make_container_net(struct setup *x, size_t i)
@@ -119,8 +132,9 @@ static int join_hub(struct setup *x, size_t i)
 	if (enter(x->sup->net->hub, &x->err) < 0)
 		return -1;
 	CLEANUP_FD int hub = netlink_open(&x->err);
-	if (hub < 0 || netlink_add_veth(hub, name, "br0", "eth0", c->netns, &x->err) < 0 ||
-	    netlink_up(hub, name, &x->err) < 0)
+	bool alone = count_nets(x->sup) == 1;
+	if (hub < 0 || netlink_add_veth(hub, name, alone ? NULL : "br0", "eth0", c->netns, &x->err) < 0 ||
+	    netlink_up(hub, name, &x->err) < 0 || (alone && listen_in_hub(x, hub, name) < 0))
 		return -1;
 	if (enter(c->netns, &x->err) < 0)
 		return -1;
@@ -137,7 +151,7 @@ static void *make_all(void *arg)
 {
 	struct setup *x = arg;
 	size_t n = x->sup->spec.ncontainers;
-	size_t nets = x->sup->spec.one_network ? 1 : n;
+	size_t nets = count_nets(x->sup);
 	bool hub = nets > 1 || x->sup->spec.endpoints;
 	x->rc = hub ? make_hub(x) : 0;
 	for (size_t i = 0; i < n && x->rc == 0; i++)

@@ -101,12 +101,13 @@ int netlink_add_veth(int nl, const char *name, const char *master, const char *p
 {
 	struct message m;
 	struct ifinfomsg info = { 0 };
-	int bridge = index_of(master, err);
+	int bridge = master ? index_of(master, err) : 0;
 	if (bridge < 0)
 		return -1;
 	begin(&m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof(info));
 	put(&m, IFLA_IFNAME, name, strlen(name) + 1);
-	put(&m, IFLA_MASTER, &bridge, sizeof(bridge));
+	if (master)
+		put(&m, IFLA_MASTER, &bridge, sizeof(bridge));
 	struct rtattr *link = put(&m, IFLA_LINKINFO, NULL, 0);
 	put(&m, IFLA_INFO_KIND, "veth", 4);
 	struct rtattr *data = put(&m, IFLA_INFO_DATA, NULL, 0);

@@ -4,9 +4,9 @@
  * container's first process becomes our child and its end is told by wait(2). `delete` is not called: the runtime's
  * state lies on our private tmpfs, and the cgroups are read and removed by us.
  *
- * To load and link a runtime takes as long as to make the mounts, so both happen at once: its config.json is a link to
- * its descriptor 3, a pipe of ours, where it waits until we write the text. Just before, the plain file takes the
- * link's place, for a runtime that comes late or reads twice. */
+ * To load and link a runtime takes as long as to make mounts and networks, so it happens meanwhile: its config.json is
+ * a link to its descriptor 3, a pipe of ours, where it waits until we write the text. Just before, the plain file takes
+ * the link's place, for a runtime that comes late or reads twice. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
