@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/work.h"
 #include "lambda/lambda.h"
 
 enum {
@@ -28,15 +29,6 @@ enum {
 	LAMBDA_TAIL = 4096,
 	LAMBDA_ID = 37,
 };
-
-/* ---- work.c: threads for what takes time ---- */
-struct work;
-struct work *work_new(int threads);
-/* Runs fn(arg) soon on one of the threads, in no order. */
-void work_add(struct work *w, void (*fn)(void *arg), void *arg);
-/* Runs what was added, then ends the threads; what is added later runs at once, on the caller's. */
-void work_end(struct work *w);
-void work_free(struct work *w);
 
 struct lambda {
 	struct lambda_options o;

@@ -7,7 +7,6 @@
  *   history*.c          events: writing, paging, log records
  *   integ*.c            what a Task state can call
  *   testst*.c           TestState
- *   lane.c              threads for operations that may take long
  *   (asl.h and the files behind it: the language itself) */
 #ifndef QUERN_STATES_ROOM_H
 #define QUERN_STATES_ROOM_H
@@ -19,6 +18,7 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "base/map.h"
+#include "base/work.h"
 #include "states/asl.h"
 #include "states/jsonata.h"
 #include "states/states.h"
@@ -37,20 +37,6 @@ struct states_quota {
 };
 extern struct states_quota states_quota;
 
-/* Threads for operations of one kind that may take long (lane.c). */
-struct lane {
-	pthread_mutex_t lock;
-	pthread_cond_t ended;
-	struct lane_call *first, **last; /* not begun yet */
-	int running, most;               /* threads */
-};
-void lane_init(struct lane *l, int most);
-/* Calls fn(c, in) on a thread; fn ends with wire_answer, or sees to it. False: all threads are busy and it may not
- * wait, or there is none. */
-bool lane_add(struct lane *l, struct call *c, json_t *in, wire_async fn, bool may_wait);
-/* Waits until all calls have ended, and releases the lane. Nothing may be added any more. */
-void lane_end(struct lane *l);
-
 struct waiter;
 struct feed;
 struct states {
@@ -61,9 +47,20 @@ struct states {
 	struct feed *feeds;     /* of map runs, between two of their effects (exec_feed.c) */
 	struct waiter *waiters; /* core thread: clients waiting for an activity's task or an express execution's end */
 	_Atomic bool stopping;  /* states_stop was called */
-	struct lane tests;      /* TestState */
-	struct lane checks;     /* definitions with expressions */
+	struct work *tests;     /* TestState */
+	struct work *checks;    /* definitions with expressions */
 };
+
+/* An operation's call that goes on on another thread (work.h): fn(c, in), and fn ends with wire_answer or sees to it.
+ */
+struct deferred {
+	struct call *c;
+	json_t *in;
+	wire_async fn;
+};
+/* In the call's arena; holds `in`, which deferred_run gives back. */
+struct deferred *call_defer(struct call *c, json_t *in, wire_async fn);
+void deferred_run(void *deferred);
 
 enum { STATES_WORDS = 1024 };
 #define STATES_REDRIVE_MS (14 * 24 * 3600 * 1000LL) /* after its end an execution can be redriven for this long */

@@ -14,6 +14,21 @@ struct machine_pool {
 	int count;
 };
 
+struct deferred *call_defer(struct call *c, json_t *in, wire_async fn)
+{
+	struct deferred *d = ARENA_NEW(c->arena, struct deferred);
+	*d = (struct deferred){ c, json_incref(in), fn };
+	return d;
+}
+
+void deferred_run(void *deferred)
+{
+	struct deferred *d = deferred;
+	json_t *in = d->in;
+	d->fn(d->c, in); /* d goes with its call */
+	json_decref(in);
+}
+
 /* ---- life ---- */
 
 int states_new(const struct states_options *o, struct states **out, struct error *err)
@@ -25,8 +40,8 @@ int states_new(const struct states_options *o, struct states **out, struct error
 	if (s->o.retention_ms <= 0)
 		s->o.retention_ms = 90 * 24 * 3600 * 1000LL;
 	pthread_mutex_init(&s->lock, NULL);
-	lane_init(&s->tests, TESTS_AT_ONCE);
-	lane_init(&s->checks, CHECKS_AT_ONCE);
+	s->tests = work_new(TESTS_AT_ONCE);
+	s->checks = work_new(CHECKS_AT_ONCE);
 	if (o->jsonata_program) {
 		const struct jsonata_options jo = { .program = o->jsonata_program };
 		if (jsonata_new(&jo, &s->jsonata, &why) < 0)
@@ -67,8 +82,8 @@ void states_free(struct states *s)
 {
 	if (!s)
 		return;
-	lane_end(&s->tests); /* each call ends within its limits */
-	lane_end(&s->checks);
+	work_free(s->tests); /* each call ends within its limits */
+	work_free(s->checks);
 	exec_feeds_release(s);
 	for (size_t i = 0; i < s->machines.count; i++) {
 		struct machine_pool *p = s->machines.entries[i].value;

@@ -369,11 +369,13 @@ static void update_call(struct call *c, json_t *in)
 	checked_write(c, in, known, m.express, machine_update);
 }
 
-/* On this thread, or in the lane when the definition has expressions. */
+/* On this thread, or on one for checks when the definition has expressions, which may take long. */
 static void call_checked(struct call *c, json_t *in, wire_async fn)
 {
 	struct states *s = c->service_ctx;
-	if (!has_expressions(json_get_str(in, "definition")) || !lane_add(&s->checks, c, in, fn, true))
+	if (has_expressions(json_get_str(in, "definition")))
+		work_add(s->checks, deferred_run, call_defer(c, in, fn));
+	else
 		fn(c, in);
 }
 

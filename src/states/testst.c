@@ -418,8 +418,10 @@ ASYNC(api_test_state)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	struct states *s = c->service_ctx;
-	if (lane_add(&s->tests, c, in, test_call, false))
+	struct deferred *d = call_defer(c, in, test_call);
+	if (work_try(s->tests, deferred_run, d))
 		return;
+	json_decref(in);
 	error_aws(&err, "ThrottlingException", "Rate exceeded");
 	wire_answer(c, -1, NULL, &err);
 }

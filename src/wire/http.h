@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/map.h"
+#include "base/work.h"
 #include "wire/chunked.h"
 #include "wire/model.h"
 #include "wire/sigv4.h"
@@ -26,29 +27,9 @@ enum {
 	HTTP_HEADERS_MAX_BYTES = 40 * 1024,
 	/* A refused body up to this is read and dropped, so that the connection can go on. */
 	HTTP_DRAIN_MAX = 1024 * 1024,
+	HTTP_WORKERS = 8,
 	HTTP_EARLY_AUTH = 64 * 1024, /* JSON bodies above this: the key is looked up before the body is read */
 };
-
-/* ---- worker threads (worker.c) ---- */
-struct worker_job {
-	struct worker_job *next;
-	void (*run)(void *arg);
-	void *arg;
-};
-struct worker_pool {
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	struct worker_job *head, **tail;
-	pthread_t threads[8];
-	int nthreads, idle, nqueued;
-	bool stopping;
-};
-void worker_init(struct worker_pool *p);
-/* Takes `job` (malloc'ed). After worker_stop it runs on the caller's thread. */
-void worker_submit(struct worker_pool *p, struct worker_job *job);
-/* Finishes the queue and joins the threads. */
-void worker_stop(struct worker_pool *p);
-void worker_release(struct worker_pool *p);
 
 /* ---- lingering close (linger.c) ---- */
 struct lingerer {
@@ -89,7 +70,7 @@ struct wire_server {
 	struct MHD_Daemon *daemon;
 	int listen_fd;
 	uint16_t port;
-	struct worker_pool workers;
+	struct work *work;
 	struct lingerer linger;
 	pthread_mutex_t lock;
 	pthread_cond_t quiet;

@@ -435,13 +435,11 @@ void wire_offload(struct wire_request *r, void (*fn)(struct wire_request *r, voi
 {
 	struct offload *o = mem_alloc(sizeof(*o));
 	*o = (struct offload){ r, fn, arg };
-	struct worker_job *job = mem_alloc(sizeof(*job));
-	*job = (struct worker_job){ .run = offload_run, .arg = o };
 	pthread_mutex_lock(&r->lock);
 	r->offloads++;
 	r->pending++;
 	pthread_mutex_unlock(&r->lock);
-	worker_submit(&r->server->workers, job);
+	work_add(r->server->work, offload_run, o);
 }
 
 void wire_wake(struct wire_request *r)

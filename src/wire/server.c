@@ -39,7 +39,7 @@ int wire_server_new(const struct wire_options *options, struct wire_server **out
 	w->listen_fd = -1;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->quiet, NULL);
-	worker_init(&w->workers);
+	w->work = work_new(HTTP_WORKERS);
 	linger_init(&w->linger, w);
 	*out = w;
 	return 0;
@@ -50,7 +50,7 @@ void server_destroy(struct wire_server *w)
 	for (size_t i = 0; i < w->nservices; i++)
 		map_release(&w->services[i].ops);
 	free(w->services);
-	worker_release(&w->workers);
+	work_free(w->work);
 	pthread_cond_destroy(&w->linger.wake);
 	pthread_mutex_destroy(&w->linger.lock);
 	pthread_cond_destroy(&w->quiet);
@@ -66,7 +66,7 @@ void wire_server_free(struct wire_server *w)
 	if (!w)
 		return;
 	wire_stop(w, 0);
-	worker_stop(&w->workers);
+	work_end(w->work);
 	linger_stop(&w->linger);
 	if (w->listen_fd >= 0)
 		close(w->listen_fd);
@@ -234,7 +234,7 @@ void wire_stop(struct wire_server *w, int grace_ms)
 	detach_all(w);
 	MHD_stop_daemon(w->daemon);
 	w->daemon = NULL;
-	worker_stop(&w->workers);
+	work_end(w->work);
 	linger_stop(&w->linger);
 	close(w->listen_fd);
 	w->listen_fd = -1;

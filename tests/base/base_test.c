@@ -4,6 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,6 +16,7 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "base/map.h"
+#include "base/work.h"
 
 static void test_str(void **state)
 {
@@ -98,6 +102,55 @@ static void test_buf(void **state)
 	for (size_t i = 0; i < 8; i++)
 		buf_add_utf8(&b, points[i]);
 	assert_string_equal(b.ptr, "A\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf");
+}
+
+/* ---- work ---- */
+
+struct gate {
+	pthread_mutex_t lock;
+	pthread_cond_t opened;
+	bool open;
+	_Atomic int inside, most, done;
+};
+
+static void pass_gate(void *arg)
+{
+	struct gate *g = arg;
+	int now = ++g->inside, most = g->most;
+	while (now > most && !atomic_compare_exchange_weak(&g->most, &most, now))
+		;
+	pthread_mutex_lock(&g->lock);
+	while (!g->open)
+		pthread_cond_wait(&g->opened, &g->lock);
+	pthread_mutex_unlock(&g->lock);
+	g->inside--;
+	g->done++;
+}
+
+static void test_work(void **state)
+{
+	struct gate g = { .lock = PTHREAD_MUTEX_INITIALIZER, .opened = PTHREAD_COND_INITIALIZER };
+	struct work *w = work_new(3);
+	for (int i = 0; i < 3; i++)
+		assert_true(work_try(w, pass_gate, &g));
+	assert_false(work_try(w, pass_gate, &g)); /* all three are at work, or about to be */
+	for (int i = 0; i < 100; i++)
+		work_add(w, pass_gate, &g);
+	while (g.inside < 3)
+		sched_yield();
+	assert_int_equal(g.done, 0);
+	pthread_mutex_lock(&g.lock);
+	g.open = true;
+	pthread_cond_broadcast(&g.opened);
+	pthread_mutex_unlock(&g.lock);
+	work_end(w);
+	assert_int_equal(g.done, 103);
+	assert_int_equal(g.most, 3);
+	work_add(w, pass_gate, &g); /* on this thread now */
+	assert_int_equal(g.done, 104);
+	assert_false(work_try(w, pass_gate, &g));
+	work_free(w);
+	work_free(NULL);
 }
 
 /* Random operations against a plain array: every key's presence is checked after each one. */
@@ -231,10 +284,10 @@ static void test_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_str),   cmocka_unit_test(test_glob), cmocka_unit_test(test_numbers),
-		cmocka_unit_test(test_arena), cmocka_unit_test(test_buf),  cmocka_unit_test(test_map),
-		cmocka_unit_test(test_clock), cmocka_unit_test(test_id),   cmocka_unit_test(test_error),
-		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_str),   cmocka_unit_test(test_glob),  cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_arena), cmocka_unit_test(test_buf),   cmocka_unit_test(test_work),
+		cmocka_unit_test(test_map),   cmocka_unit_test(test_clock), cmocka_unit_test(test_id),
+		cmocka_unit_test(test_error), cmocka_unit_test(test_json),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
