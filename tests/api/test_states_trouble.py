@@ -230,7 +230,7 @@ def test_calls_that_wait_hold_up_nobody(quern, sfn):
 def test_histories_survive_kills(quern):
     """A small share of the soak: the daemon is killed three times under executions of every kind."""
     program = os.path.join(helpers.ROOT, "tests", "soak", "state_kills.py")
-    done = subprocess.run([sys.executable, program, "--kills", "3", "--at-once", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, env=dict(os.environ, QUERN=quern.program))
+    done = subprocess.run([sys.executable, program, "--kills", "3", "--at-once", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800, env=dict(os.environ, QUERN=quern.program))
     assert done.returncode == 0 and "ok soak of state machines: 3 kills" in done.stdout, done.stdout[-4000:]
 
 
