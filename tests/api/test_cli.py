@@ -53,6 +53,9 @@ def test_refusals(quern):
                        (["up", "--port", "x"], "a port is a number"), (["images", "build", "my/image:1", "--add", "x"], "`--add x`")):
         wrong = quern.cli(*args, check=False)
         assert wrong.returncode == 2 and told in wrong.stderr, (args, wrong)
+    arn = f"arn:aws:sagemaker:us-east-1:{quern.account}:pipeline/none/execution/abcdefghijkl"
+    told = quern.cli("logs", arn, check=False)
+    assert told.returncode == 1 and f"'{arn}' does not exist" in told.stderr, told
     missing = quern.cli("logs", "nothing-of-this-name", check=False)
     assert missing.returncode == 1 and "nothing-of-this-name" in missing.stderr and "try: quern ps -a" in missing.stderr
     missing = quern.cli("run", "/no/such/script.py", check=False)
