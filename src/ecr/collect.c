@@ -1,7 +1,7 @@
 /* collect.c - what is no longer needed goes: images that a lifecycle policy expires, uploads that nobody finishes,
  * blobs that no image refers to, unpacked layers that no task uses.
  *
- * DESIGN: a blob's file goes with its last link (rows.c), a minute later (blob.h). Links go when the image that
+ * DESIGN: a blob's file goes with its last link (store.c), a minute later (blob.h). Links go when the image that
  * referred to them is dropped; those that never came to an image (a push that was given up), or that a push or a
  * running pull wanted at that moment, go here, a day later. All of that is decided in transactions of the one writer,
  * so nothing can come to need a blob in between. Lifecycle policies look at every image of a repository, so they are

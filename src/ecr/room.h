@@ -33,7 +33,7 @@ char *ecr_link_new(struct ecr *e, struct arena *a, const char *repo, const char 
 /* Does the request come by such an address? */
 bool ecr_link_valid(const struct ecr *e, struct wire_request *r);
 
-/* ---- rows (rows.c) ---- */
+/* ---- rows (store.c) ---- */
 
 struct ecr_repo {
 	const char *name, *arn, *uri, *mutability, *policy, *lifecycle, *scanning, *encryption,

@@ -36,14 +36,14 @@ static inline struct iam *iam_of(struct call *c)
 	return c->service_ctx;
 }
 
-/* ---- iam_keys.c: the root key pair and the cache ---- */
+/* ---- keys.c: the root key pair and the cache ---- */
 /* Reads the keys file, or makes it (atomically, mode 0600). */
 int iam_load_root(struct iam *i, const char *path, struct error *err);
 /* Call it in the transaction that changes or deletes a key: from now on the store decides about it. */
 void iam_forget_key(struct iam *i, const char *access_key);
 void iam_cache_release(struct iam *i);
 
-/* ---- names (iam_names.c) ---- */
+/* ---- names (names.c) ---- */
 /* n characters of A-Z2-7 after the prefix, from the turn's randomness. */
 const char *iam_new_id(struct turn *t, const char *prefix, size_t n);
 const char *iam_new_secret(struct turn *t); /* 40 characters */
@@ -60,7 +60,7 @@ int iam_check_document(struct str document, struct error *err);
 /* The last path element of a policy's ARN. */
 struct str iam_last_part(struct str arn);
 
-/* ---- roles (iam_role.c) ---- */
+/* ---- roles (api_role.c) ---- */
 struct iam_role {
 	struct str name, path, id, document, description, tags; /* in the arena */
 	const char *arn;

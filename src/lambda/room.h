@@ -64,7 +64,7 @@ int lambda_not_found(struct lambda *l, struct arena *a, const struct lambda_name
 #define lambda_invalid(err, ...) error_http(err, 400, "InvalidParameterValueException", __VA_ARGS__)
 #define lambda_conflict(err, ...) error_http(err, 409, "ResourceConflictException", __VA_ARGS__)
 
-/* ---- rows.c ---- */
+/* ---- store.c ---- */
 struct lambda_version {
 	const char *name, *version, *blob; /* arena */
 	json_t *config;                    /* owned by the arena: the API's FunctionConfiguration */

@@ -27,7 +27,7 @@ struct logs {
 	int64_t next_sweep_us;
 };
 
-/* ---- tables (logs_store.c) ---- */
+/* ---- tables (store.c) ---- */
 struct log_group {
 	struct str name; /* in the arena, as all texts here */
 	int64_t created_ms;
@@ -83,7 +83,7 @@ int logs_op_untag(struct call *c, struct turn *t, json_t *in, json_t **out, stru
 int logs_op_list_tags(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err);
 void logs_op_put_events(struct call *c, json_t *in);
 
-/* ---- the thread (put.c, sweep.c) ---- */
+/* ---- the thread (api_put.c, sweep.c) ---- */
 int logs_thread_start(struct logs *l, struct error *err);
 void logs_thread_stop(struct logs *l);
 /* Expires what is due: moves heads on, then gives the disk space back. */

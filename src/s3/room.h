@@ -42,7 +42,7 @@ struct s3 {
 	struct hasher *hasher;
 	struct wire_service service;
 	pthread_mutex_t uploads_lock;
-	struct map uploads; /* upload id -> struct s3_live_upload, while parts are on their way (upload.c) */
+	struct map uploads; /* upload id -> struct s3_live_upload, while parts are on their way (api_upload.c) */
 	pthread_t keeper;
 	bool keeper_runs, stop;
 	pthread_mutex_t keeper_lock;
@@ -50,7 +50,7 @@ struct s3 {
 	struct s3_trash *trash;
 };
 
-/* ---- rows (rows.c) ---- */
+/* ---- rows (store.c) ---- */
 
 enum s3_versioning { S3_UNVERSIONED, S3_VERSIONED, S3_SUSPENDED };
 
@@ -154,7 +154,7 @@ struct s3_body {
 	char blob[BLOB_ID_LEN + 1]; /* published, and to be removed when no row comes of it */
 };
 
-/* The object that a copy reads (copy.c). */
+/* The object that a copy reads (api_copy.c). */
 struct s3_source {
 	struct str bucket_name, key, version;
 	struct s3_bucket bucket;
@@ -314,7 +314,7 @@ int s3_meta_write_conditions(struct s3_call *c, struct db *db, struct error *err
 /* The if-* headers of a read, or those of a copy's source: 0 go on, 304, or < 0 PreconditionFailed. */
 int s3_meta_read_conditions(struct s3_call *c, bool of_source, const struct s3_object *o, struct error *err);
 
-/* ---- tags (tags.c) ---- */
+/* ---- tags (api_tags.c) ---- */
 /* Checks "k=v&k=v" and writes it in its stored form. */
 int s3_tags_parse_header(struct s3_call *c, struct str text, struct str *out, struct error *err);
 int s3_tags_count(struct str tags);
@@ -338,7 +338,7 @@ void s3_keeper_remove(struct s3 *s, const char *blob);
 /* Takes the writer: freeing gigabytes takes the file system a while. */
 void s3_keeper_abort(struct s3 *s, struct blob_writer *w);
 
-/* The smallest string greater than all that start with s, in the arena; false when there is none. (list.c) */
+/* The smallest string greater than all that start with s, in the arena; false when there is none. (api_list.c) */
 bool s3_after_prefix(struct arena *a, struct str s, struct str *out);
 
 /* ---- pieces that operations share ---- */

@@ -55,7 +55,7 @@ void job_release(struct job *j);
 #define CLEANUP_JOB __attribute__((cleanup(job_release)))
 #define JOB_INIT ((struct job){ 0 })
 
-/* ---- job_store.c ---- */
+/* ---- store_job.c ---- */
 int job_insert(struct turn *t, struct job *j, struct error *err);
 /* 1 found, 0 not, < 0 a fault. */
 int job_load(struct db *db, struct arena *a, const struct job_type *type, const char *name, struct job *out,

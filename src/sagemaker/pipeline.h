@@ -11,7 +11,7 @@
 #include "sagemaker/definition.h"
 #include "sagemaker/room.h"
 
-/* ---- rows (pipeline_store.c); texts are in the arena, NULL when absent ---- */
+/* ---- rows (store_pipeline.c); texts are in the arena, NULL when absent ---- */
 struct pipeline_row {
 	const char *key; /* the name in lower case */
 	const char *name, *arn, *display_name, *description, *role, *created_by, *modified_by;

@@ -4,7 +4,7 @@
 
 #include "sagemaker/jobs.h"
 
-struct pipelines; /* pipeline_store.c: parsed definitions, core thread only */
+struct pipelines; /* store_pipeline.c: parsed definitions, core thread only */
 
 struct sagemaker {
 	struct sagemaker_options o;

@@ -233,7 +233,7 @@ void exec_redriven(struct exec *x);
 /* Redrives children of f's map run while fewer than `most` run. 1: there are more, 0: no more, < 0 with err. */
 int exec_distributed_redrive(struct exec *x, struct frame *f, int64_t most, struct error *err);
 
-/* ---- testst.c: called where a test's data or way differs ---- */
+/* ---- api_test_state.c: called where a test's data or way differs ---- */
 void test_note(struct exec *x, const char *key, json_t *value);        /* value borrowed; no test: nothing */
 void test_note_number(struct exec *x, const char *key, json_t *value); /* takes value */
 bool test_leave(struct exec *x, json_t *output, const char *next);     /* true: the test ends here (output taken) */

@@ -1,12 +1,11 @@
 /* room.h - what the files of the states room share.
  *
  *   states.c            life cycle, the table of operations, memory of parsed machines
- *   states_store.c      tables and rows
- *   states_api_*.c      operations
+ *   store.c             tables and rows
+ *   api_*.c             operations
  *   exec*.c             the interpreter, and the actor "states.execution" around it
  *   history*.c          events: writing, paging, log records
  *   integ*.c            what a Task state can call
- *   testst*.c           TestState
  *   (asl.h and the files behind it: the language itself) */
 #ifndef QUERN_STATES_ROOM_H
 #define QUERN_STATES_ROOM_H
@@ -83,7 +82,7 @@ int machine_create(struct call *c, struct turn *t, json_t *in, const struct mach
 /* 64 hex digits of the text. In the arena. */
 const char *machine_hash(struct arena *a, struct str definition);
 
-/* ---- rows (states_store.c). Texts live in the given arena. ---- */
+/* ---- rows (store.c). Texts live in the given arena. ---- */
 struct machine_row {
 	const char *arn, *name, *type, *role, *hash, *revision, *status;
 	const char *logging, *tracing, *encryption; /* JSON text or NULL */
@@ -123,7 +122,7 @@ int machine_erase(struct db *db, const char *arn, struct error *err);
 int definition_put(struct db *db, const char *hash, struct str text, struct error *err);
 struct str definition_get(struct db *db, struct arena *a, const char *hash, struct error *err); /* ptr NULL: fault */
 
-/* ---- names and ARNs (states_store.c) ---- */
+/* ---- names and ARNs (store.c) ---- */
 /* 0, or InvalidName. */
 int name_check(struct str name, struct error *err);
 /* "arn:aws:states:<region>:<account>:<kind>:<rest>", in the arena. */
@@ -152,7 +151,7 @@ json_t *json_column(const char *text);
 int tags_put(struct db *db, const char *arn, const json_t *tags, struct error *err);
 int tags_drop(struct db *db, const char *arn, struct error *err);
 
-/* ---- starting and ending executions (states_api_execution.c, exec_actor.c) ---- */
+/* ---- starting and ending executions (api_execution.c, exec_actor.c) ---- */
 struct start_request {
 	const char *machine; /* ARN of machine, version or alias */
 	const char *name;    /* NULL: a UUID */

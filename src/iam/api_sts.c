@@ -1,0 +1,156 @@
+/* api_sts.c - temporary credentials (service sts) and those of tasks.
+ *
+ * DESIGN: a session is a row: access key, secret, token, who it is, and when it ends. It never changes; rows that ended
+ * are deleted when the next session is made. A role can be assumed when it exists in the account; trust policies are
+ * not evaluated yet. */
+#include "base/id.h"
+#include "iam/room.h"
+
+static int add_session(struct turn *t, const char *arn, const char *user_id, int64_t duration_ms,
+		       struct iam_session *out, struct error *err)
+{
+	int64_t now = turn_now_ms(t);
+	out->access_key = iam_new_id(t, "ASIA", 16);
+	out->secret_key = iam_new_secret(t);
+	out->token = iam_new_token(t);
+	out->session_arn = arn;
+	out->expires_ms = now + duration_ms;
+	if (db_exec(turn_db(t), err, "DELETE FROM iam_session WHERE expires_ms<?", "i", now - 60000) < 0)
+		return -1;
+	return db_exec(turn_db(t), err,
+		       "INSERT INTO iam_session(access_key, secret, token, arn, user_id, expires_ms) "
+		       "VALUES(?,?,?,?,?,?)",
+		       "sssssi", out->access_key, out->secret_key, out->token, arn, user_id, out->expires_ms) < 0
+		       ? -1
+		       : 0;
+}
+
+/* A role that does not exist has an id all the same, always the same one. */
+static const char *missing_role_id(struct arena *a, struct str name)
+{
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+	char *id = arena_strdup(a, STR("AROA.................")); /* 17 places */
+	for (size_t n = 0; n < 17; n++) {
+		CLEANUP_FREE char *salted = mem_alloc(name.len + 1);
+		memcpy(salted, name.ptr, name.len);
+		salted[name.len] = (char)n;
+		id[4 + n] = alphabet[hash_bytes(salted, name.len + 1) % 32];
+	}
+	return id;
+}
+
+static const char *session_arn(struct iam *i, struct arena *a, struct str role, const char *session_name)
+{
+	return arena_printf(a, "arn:aws:sts::%s:assumed-role/%.*s/%s", i->account, STR_ARG(role), session_name);
+}
+
+int iam_new_session(struct iam *i, struct turn *t, const char *role, const char *session_name, int64_t duration_ms,
+		    struct iam_session *out, struct error *err)
+{
+	struct arena *a = turn_arena(t);
+	struct iam_role r;
+	struct str given = str_from(role), name = iam_role_name(i, given);
+	if (name.len == 0) /* a role of another account: its name is all we need */
+		name = iam_last_part(given);
+	int rc = iam_get_role(i, turn_db(t), a, name, &r, err);
+	if (rc < 0)
+		return error_wrap(err, "credentials for role %s", role);
+	const char *id = rc > 0 ? r.id.ptr : missing_role_id(a, name);
+	out->role_arn = rc > 0                           ? r.arn
+			: str_starts(given, STR("arn:")) ? arena_strdup(a, given)
+							 : iam_arn(i, a, "role", STR("/"), name);
+	return add_session(t, session_arn(i, a, name, session_name), arena_printf(a, "%s:%s", id, session_name),
+			   duration_ms, out, err);
+}
+
+/* ---- operations ---- */
+
+static json_t *credentials_json(const struct iam_session *s)
+{
+	return json_pack("{s:s, s:s, s:s, s:f}", "AccessKeyId", s->access_key, "SecretAccessKey", s->secret_key,
+			 "SessionToken", s->token, "Expiration", iam_seconds(s->expires_ms));
+}
+
+/* arn:partition:service:region:account:resource, where Region and account may be empty. */
+static bool is_arn(struct str arn)
+{
+	struct str part[5];
+	for (int i = 0; i < 5; i++)
+		if (!str_split(&arn, ':', &part[i]))
+			return false;
+	return str_eqz(part[0], "arn") && part[1].len && part[2].len && arn.len;
+}
+
+static int op_assume_role(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	struct iam *i = iam_of(c);
+	struct arena *a = turn_arena(t);
+	struct iam_role r;
+	struct iam_session s = { 0 };
+	struct str role = json_get_str(in, "RoleArn"), name = iam_role_name(i, role);
+	const char *session = json_get_text(in, "RoleSessionName");
+	int64_t duration_s = json_get_int(in, "DurationSeconds", 3600);
+	if (!is_arn(role))
+		return error_aws(err, "ValidationError", "%.*s is invalid", STR_ARG(role));
+	int rc = name.len ? iam_get_role(i, turn_db(t), a, name, &r, err) : 0;
+	if (rc < 0)
+		return -1;
+	if (rc == 0 || !str_eqz(role, r.arn))
+		return error_http(err, 403, "AccessDenied",
+				  "User: %s is not authorized to perform: sts:AssumeRole on resource: %.*s",
+				  c->who->arn, STR_ARG(role));
+	if (duration_s > r.max_session_s)
+		return error_aws(err, "ValidationError",
+				 "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.");
+	const char *user_id = arena_printf(a, "%s:%s", r.id.ptr, session);
+	if (add_session(t, session_arn(i, a, r.name, session), user_id, duration_s * 1000, &s, err) < 0)
+		return -1;
+	*out = json_pack("{s:o, s:{s:s, s:s}}", "Credentials", credentials_json(&s), "AssumedRoleUser", "AssumedRoleId",
+			 user_id, "Arn", s.session_arn);
+	json_set_text(*out, "SourceIdentity", json_get_text(in, "SourceIdentity"));
+	return 0;
+}
+
+static int op_session_token(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	struct iam_session s = { 0 };
+	if (str_starts(str_from(c->who->access_key), STR("ASIA")))
+		return error_http(err, 403, "AccessDenied", "Cannot call GetSessionToken with session credentials");
+	if (add_session(t, c->who->arn, c->who->user_id, json_get_int(in, "DurationSeconds", 43200) * 1000, &s, err) <
+	    0)
+		return -1;
+	*out = json_pack("{s:o}", "Credentials", credentials_json(&s));
+	return 0;
+}
+
+static int op_caller_identity(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	*out = json_pack("{s:s, s:s, s:s}", "UserId", c->who->user_id, "Account", c->who->account, "Arn", c->who->arn);
+	return 0;
+}
+
+static int op_key_info(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	struct iam *i = iam_of(c);
+	struct str key = json_get_str(in, "AccessKeyId");
+	CLEANUP_ROWS struct rows rows = { 0 };
+	int rc = str_eqz(key, i->root_key) ? 1
+					   : db_row(db, &rows, err,
+						    "SELECT 1 FROM iam_key WHERE access_key=? UNION SELECT 1 FROM "
+						    "iam_session WHERE access_key=?",
+						    "SS", key, key);
+	if (rc < 0)
+		return -1;
+	if (rc == 0)
+		return error_http(err, 403, "AccessDenied", "Access denied for AccessKeyId %.*s.", STR_ARG(key));
+	*out = json_pack("{s:s}", "Account", i->account);
+	return 0;
+}
+
+const struct wire_op sts_ops[] = {
+	{ .name = "GetCallerIdentity", .query = op_caller_identity },
+	{ .name = "AssumeRole", .command = op_assume_role },
+	{ .name = "GetSessionToken", .command = op_session_token },
+	{ .name = "GetAccessKeyInfo", .query = op_key_info },
+	{ .name = NULL },
+};

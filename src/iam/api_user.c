@@ -1,0 +1,187 @@
+/* api_user.c - users and their long-lived access keys.
+ *
+ * DESIGN: a user is a row and may have two keys, as in IAM. The secret is shown once, by CreateAccessKey; it is kept
+ * because signatures are HMACs. A change of a key takes effect for every request that starts after it was acknowledged
+ * (iam_forget_key). */
+#include <ctype.h>
+
+#include "iam/room.h"
+
+#define USER_COLUMNS "name, path, id, created_ms, tags"
+
+static json_t *user_json(struct iam *i, struct arena *a, struct rows *rows, bool whole)
+{
+	json_t *u = json_pack("{s:s, s:s, s:s, s:s, s:f}", "Path", rows_str(rows, 1).ptr, "UserName",
+			      rows_str(rows, 0).ptr, "UserId", rows_str(rows, 2).ptr, "Arn",
+			      iam_arn(i, a, "user", rows_str(rows, 1), rows_str(rows, 0)), "CreateDate",
+			      iam_seconds(rows_int(rows, 3)));
+	if (whole && !rows_null(rows, 4))
+		json_object_set_new(u, "Tags", iam_tag_list(rows_str(rows, 4)));
+	return u;
+}
+
+static int no_user(struct str name, struct error *err)
+{
+	return error_aws(err, "NoSuchEntity", "The user with name %.*s cannot be found.", STR_ARG(name));
+}
+
+/* 0 found, < 0 with err; *out may be NULL. */
+static int load_user(struct call *c, struct db *db, struct arena *a, struct str name, json_t **out, struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	int rc = db_row(db, &rows, err, "SELECT " USER_COLUMNS " FROM iam_user WHERE name=?", "S", name);
+	if (rc <= 0)
+		return rc < 0 ? -1 : no_user(name, err);
+	if (out)
+		*out = user_json(iam_of(c), a, &rows, true);
+	return 0;
+}
+
+/* The user a request means: UserName, or the caller when it is a user. */
+static int user_of(struct call *c, const json_t *in, struct str *name, struct error *err)
+{
+	*name = json_get_str(in, "UserName");
+	if (name->ptr)
+		return 0;
+	const char *user = strstr(c->who->arn, ":user/");
+	if (!user)
+		return error_aws(err, "ValidationError",
+				 "Must specify userName when calling with non-User credentials");
+	*name = iam_last_part(str_from(user));
+	return 0;
+}
+
+int iam_op_create_user(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	struct arena *a = turn_arena(t);
+	CLEANUP_ERROR struct error why = ERROR_INIT;
+	struct str name = json_get_str(in, "UserName"),
+		   path = json_get(in, "Path") ? json_get_str(in, "Path") : STR("/");
+	const char *tags = json_get(in, "Tags") ? iam_merge_tags(a, STR_NULL, json_get(in, "Tags")) : NULL;
+	char *folded = arena_strdup(a, name);
+	for (char *p = folded; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	int rc = db_exec(turn_db(t), &why,
+			 "INSERT INTO iam_user(name, folded, path, id, created_ms, tags) VALUES(?,?,?,?,?,?)", "SsSsis",
+			 name, folded, path, iam_new_id(t, "AIDA", 17), turn_now_ms(t), tags);
+	if (rc < 0 && error_is(&why, "conflict"))
+		return error_aws(err, "EntityAlreadyExists", "User with name %.*s already exists.", STR_ARG(name));
+	if (rc < 0)
+		return error_move(err, &why);
+	json_t *user = NULL;
+	if (load_user(c, turn_db(t), a, name, &user, err) < 0)
+		return -1;
+	*out = json_pack("{s:o}", "User", user);
+	return 0;
+}
+
+int iam_op_delete_user(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	struct str name = json_get_str(in, "UserName");
+	CLEANUP_ROWS struct rows rows = { 0 };
+	if (load_user(c, turn_db(t), turn_arena(t), name, NULL, err) < 0)
+		return -1;
+	int keys = db_row(turn_db(t), &rows, err, "SELECT 1 FROM iam_key WHERE user_name=? LIMIT 1", "S", name);
+	if (keys < 0)
+		return -1;
+	if (keys)
+		return error_aws(err, "DeleteConflict", "Cannot delete entity, must delete access keys first.");
+	return db_exec(turn_db(t), err, "DELETE FROM iam_user WHERE name=?", "S", name) < 0 ? -1 : 0;
+}
+
+int iam_op_get_user(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	struct str name;
+	json_t *user = NULL;
+	if (user_of(c, in, &name, err) < 0 || load_user(c, db, c->arena, name, &user, err) < 0)
+		return -1;
+	*out = json_pack("{s:o}", "User", user);
+	return 0;
+}
+
+int iam_op_list_users(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	struct iam_page page = iam_page_of(in);
+	CLEANUP_ROWS struct rows rows = { 0 };
+	if (db_query(db, &rows, err,
+		     "SELECT " USER_COLUMNS
+		     " FROM iam_user WHERE name>? AND substr(path, 1, length(?))=? ORDER BY name LIMIT ?",
+		     "SSSi", page.after, page.prefix, page.prefix, page.limit + 1) < 0)
+		return -1;
+	json_t *list = json_array();
+	int rc;
+	while ((rc = rows_next(&rows, err)) > 0)
+		json_array_append_new(list, user_json(iam_of(c), c->arena, &rows, false));
+	*out = iam_page_out(&page, "Users", list, "UserName");
+	return rc;
+}
+
+/* ---- keys ---- */
+
+int iam_op_create_key(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	struct str user;
+	CLEANUP_ROWS struct rows rows = { 0 };
+	if (user_of(c, in, &user, err) < 0 || load_user(c, turn_db(t), turn_arena(t), user, NULL, err) < 0 ||
+	    db_row(turn_db(t), &rows, err, "SELECT count(*) FROM iam_key WHERE user_name=?", "S", user) < 0)
+		return -1;
+	if (rows_int(&rows, 0) >= 2)
+		return error_aws(err, "LimitExceeded", "Cannot exceed quota for AccessKeysPerUser: 2");
+	const char *key = iam_new_id(t, "AKIA", 16), *secret = iam_new_secret(t);
+	if (db_exec(turn_db(t), err,
+		    "INSERT INTO iam_key(access_key, user_name, secret, active, created_ms) VALUES(?,?,?,1,?)", "sSsi",
+		    key, user, secret, turn_now_ms(t)) < 0)
+		return -1;
+	*out = json_pack("{s:{s:s%, s:s, s:s, s:s, s:f}}", "AccessKey", "UserName", user.ptr, user.len, "AccessKeyId",
+			 key, "Status", "Active", "SecretAccessKey", secret, "CreateDate", iam_seconds(turn_now_ms(t)));
+	return 0;
+}
+
+static int no_key(const char *key, struct error *err)
+{
+	return error_aws(err, "NoSuchEntity", "The Access Key with id %s cannot be found.", key);
+}
+
+int iam_op_update_key(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	struct str user;
+	const char *key = json_get_text(in, "AccessKeyId"), *status = json_get_text(in, "Status");
+	if (user_of(c, in, &user, err) < 0)
+		return -1;
+	iam_forget_key(iam_of(c), key);
+	int rc = db_exec(turn_db(t), err, "UPDATE iam_key SET active=? WHERE access_key=? AND user_name=?", "isS",
+			 (int64_t)(strcmp(status, "Active") == 0), key, user);
+	return rc < 0 ? -1 : rc == 0 ? no_key(key, err) : 0;
+}
+
+int iam_op_delete_key(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	struct str user;
+	const char *key = json_get_text(in, "AccessKeyId");
+	if (user_of(c, in, &user, err) < 0)
+		return -1;
+	iam_forget_key(iam_of(c), key);
+	int rc = db_exec(turn_db(t), err, "DELETE FROM iam_key WHERE access_key=? AND user_name=?", "sS", key, user);
+	return rc < 0 ? -1 : rc == 0 ? no_key(key, err) : 0;
+}
+
+int iam_op_list_keys(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	struct str user;
+	CLEANUP_ROWS struct rows rows = { 0 };
+	if (user_of(c, in, &user, err) < 0 || load_user(c, db, c->arena, user, NULL, err) < 0 ||
+	    db_query(db, &rows, err,
+		     "SELECT access_key, active, created_ms FROM iam_key WHERE user_name=? ORDER BY created_ms, "
+		     "access_key",
+		     "S", user) < 0)
+		return -1;
+	json_t *list = json_array();
+	int rc;
+	while ((rc = rows_next(&rows, err)) > 0)
+		json_array_append_new(list, json_pack("{s:s%, s:s, s:s, s:f}", "UserName", user.ptr, user.len,
+						      "AccessKeyId", rows_str(&rows, 0).ptr, "Status",
+						      rows_int(&rows, 1) ? "Active" : "Inactive", "CreateDate",
+						      iam_seconds(rows_int(&rows, 2))));
+	*out = json_pack("{s:o, s:b}", "AccessKeyMetadata", list, "IsTruncated", 0);
+	return rc;
+}
