@@ -108,15 +108,24 @@ static int check_policy_revision(struct call *c, const json_t *in, json_t *list,
 				 "API to retrieve the latest Revision Id");
 }
 
+/* All policies of the function that the request names, owned; *list: the statements of the one that it means. */
+static json_t *find_policy(struct call *c, struct db *db, json_t *in, struct lambda_name *n, json_t **list,
+			   struct error *err)
+{
+	if (find_name(c, db, in, "FunctionName", n, err) < 0)
+		return NULL;
+	json_t *policy = lambda_column(db, n->name, POLICY_SQL, err);
+	*list = policy ? statements(policy, n->qualifier ? n->qualifier : "") : NULL;
+	return policy;
+}
+
 static int add_permission(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct lambda_name n;
-	if (find_name(c, turn_db(t), in, "FunctionName", &n, err) < 0)
-		return -1;
-	CLEANUP_JSON json_t *policy = lambda_column(turn_db(t), n.name, POLICY_SQL, err);
+	json_t *list;
+	CLEANUP_JSON json_t *policy = find_policy(c, turn_db(t), in, &n, &list, err);
 	if (!policy)
 		return -1;
-	json_t *list = statements(policy, n.qualifier ? n.qualifier : ""), *s;
 	if (index_of(list, json_get_str(in, "StatementId")) >= 0)
 		return lambda_conflict(err,
 				       "The statement id (%s) provided already exists. Please provide a new statement "
@@ -124,7 +133,7 @@ static int add_permission(struct call *c, struct turn *t, json_t *in, json_t **o
 				       json_get_text(in, "StatementId"));
 	if (check_policy_revision(c, in, list, err) < 0)
 		return -1;
-	s = make_statement(c, in, &n);
+	json_t *s = make_statement(c, in, &n);
 	json_array_append_new(list, s);
 	*out = json_pack("{s:s}", "Statement", json_text(c->arena, s).ptr);
 	return set_column(t, n.name, "UPDATE lambda_function SET policy=? WHERE name=?", policy, err);
@@ -138,12 +147,10 @@ static int no_policy(struct error *err)
 static int get_policy(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 {
 	struct lambda_name n;
-	if (find_name(c, db, in, "FunctionName", &n, err) < 0)
-		return -1;
-	CLEANUP_JSON json_t *policy = lambda_column(db, n.name, POLICY_SQL, err);
+	json_t *list;
+	CLEANUP_JSON json_t *policy = find_policy(c, db, in, &n, &list, err);
 	if (!policy)
 		return -1;
-	json_t *list = statements(policy, n.qualifier ? n.qualifier : "");
 	if (!json_array_size(list))
 		return no_policy(err);
 	const char *revision, *text = policy_text(c->arena, list, &revision);
@@ -154,12 +161,10 @@ static int get_policy(struct call *c, struct db *db, json_t *in, json_t **out, s
 static int remove_permission(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct lambda_name n;
-	if (find_name(c, turn_db(t), in, "FunctionName", &n, err) < 0)
-		return -1;
-	CLEANUP_JSON json_t *policy = lambda_column(turn_db(t), n.name, POLICY_SQL, err);
+	json_t *list;
+	CLEANUP_JSON json_t *policy = find_policy(c, turn_db(t), in, &n, &list, err);
 	if (!policy)
 		return -1;
-	json_t *list = statements(policy, n.qualifier ? n.qualifier : "");
 	ptrdiff_t at = index_of(list, json_get_str(in, "StatementId"));
 	if (!json_array_size(list))
 		return error_http(err, 404, "ResourceNotFoundException",

@@ -225,15 +225,6 @@ static void answer(struct s3_call *c)
 	s3_call_send_xml(c, 201, &b);
 }
 
-static void store_and_write(struct s3_call *c)
-{
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	if (s3_put_take_body(c, &err) < 0)
-		s3_call_fail(c, &err);
-	else
-		s3_call_write(c, s3_put_write, answer);
-}
-
 void s3_post_object(struct s3_call *c)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -244,8 +235,6 @@ void s3_post_object(struct s3_call *c)
 		rc = s3_error(&err, "EntityTooSmall");
 	if (rc < 0)
 		s3_call_fail(c, &err);
-	else if (c->body.in_file)
-		s3_call_block(c, store_and_write);
 	else
-		store_and_write(c);
+		s3_put_store(c, answer);
 }

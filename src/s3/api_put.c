@@ -46,7 +46,7 @@ void s3_put_headers(struct s3_call *c)
 		s3_call_version_header(c, &c->object);
 }
 
-static void answer(struct s3_call *c)
+static void answer_put(struct s3_call *c)
 {
 	wire_set_header(c->r, "ETag", arena_printf(c->a, "\"%.*s\"", STR_ARG(c->object.etag)));
 	s3_checksum_headers(c, c->object.checksum);
@@ -74,13 +74,19 @@ static void store_and_write(struct s3_call *c)
 	if (s3_put_take_body(c, &err) < 0)
 		s3_call_fail(c, &err);
 	else
-		s3_call_write(c, s3_put_write, answer);
+		s3_call_write(c, s3_put_write, c->answer);
 }
 
-void s3_put_object(struct s3_call *c)
+void s3_put_store(struct s3_call *c, void (*answer)(struct s3_call *c))
 {
+	c->answer = answer;
 	if (c->body.in_file)
 		s3_call_block(c, store_and_write);
 	else
 		store_and_write(c);
+}
+
+void s3_put_object(struct s3_call *c)
+{
+	s3_put_store(c, answer_put);
 }

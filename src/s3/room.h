@@ -350,6 +350,8 @@ int s3_uploads_drop(struct turn *t, int64_t bucket, struct error *err);
 int s3_put_take_body(struct s3_call *c, struct error *err);
 /* For s3_call_write: c->object becomes the key's newest version, if the request's conditions hold. */
 int s3_put_write(struct s3_call *c, struct turn *t, struct error *err);
+/* Both, then answer(c); a body in a file is sealed where waiting for the disk holds nobody up. */
+void s3_put_store(struct s3_call *c, void (*answer)(struct s3_call *c));
 /* Version id and encryption headers of c->object. */
 void s3_put_headers(struct s3_call *c);
 /* x-amz-copy-source; then the object it names, with the x-amz-copy-source-if-* conditions. */

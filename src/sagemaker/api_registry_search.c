@@ -25,20 +25,6 @@ static const struct resource resources[] = {
 	  "ModelPackageGroupArn" },
 };
 
-static const json_t *find(const json_t *doc, struct str path)
-{
-	struct str part;
-	while (doc && str_split(&path, '.', &part)) {
-		char key[256];
-		if (part.len >= sizeof(key))
-			return NULL;
-		memcpy(key, part.ptr, part.len);
-		key[part.len] = 0;
-		doc = json_get(doc, key);
-	}
-	return doc;
-}
-
 /* <0, 0, >0; *comparable false when the value is of another kind than the text. */
 static int compare(const json_t *value, struct str text, bool *comparable)
 {
@@ -75,7 +61,7 @@ static bool filter_holds(const json_t *doc, const json_t *filter, struct str pre
 		   text = json_get_str(filter, "Value");
 	if (prefix.len && str_starts(name, prefix) && name.len > prefix.len && name.ptr[prefix.len] == '.')
 		name = str_skip(name, prefix.len + 1);
-	const json_t *value = find(doc, name);
+	const json_t *value = json_get_path(doc, name.ptr);
 	if (str_eqz(op, "Exists"))
 		return value != NULL;
 	if (str_eqz(op, "NotExists"))
@@ -105,7 +91,7 @@ static bool filter_holds(const json_t *doc, const json_t *filter, struct str pre
 static bool nested_holds(const json_t *doc, const json_t *nested)
 {
 	struct str path = json_get_str(nested, "NestedPropertyName");
-	const json_t *list = find(doc, path);
+	const json_t *list = json_get_path(doc, path.ptr);
 	json_t *one, *filter;
 	size_t i, k;
 	json_array_foreach ((json_t *)list, i, one) {
@@ -193,7 +179,7 @@ static int collect(struct call *c, struct db *db, const struct resource *r, json
 			*out = more;
 			cap = cap ? cap * 2 : 64;
 		}
-		const json_t *value = sort.ptr ? find(doc, sort) : json_get(doc, "CreationTime");
+		const json_t *value = sort.ptr ? json_get_path(doc, sort.ptr) : json_get(doc, "CreationTime");
 		(*out)[(*n)++] = (struct found){ .doc = doc,
 						 .sort = json_is_number(value) ? json_number_value(value) : 0,
 						 .sort_text = json_str(value) };
