@@ -33,40 +33,53 @@ struct listed {
 	struct str etag, sums[CHECKSUM_COUNT];
 };
 
-static int read_list(struct s3_call *c, struct listed **out, size_t *n, struct error *err)
+/* One <Part>; `before`: the one before it in the list, or NULL. */
+static int read_part(struct s3_call *c, const struct xml_node *p, struct listed *l, const struct listed *before,
+		     struct error *err)
+{
+	struct str number = s3_xml_child_text(p, "PartNumber");
+	l->etag = s3_xml_child_text(p, "ETag");
+	if (!str_to_i64(str_trim(number), &l->number) || !l->etag.ptr)
+		return s3_error(err, "MalformedXML");
+	for (int a = CHECKSUM_CRC32; a < CHECKSUM_COUNT; a++)
+		l->sums[a] = s3_xml_child_text(p, checksum_element((enum checksum_algo)a));
+	if (l->number < 1 || l->number > S3_PARTS_MAX)
+		return s3_error_argument(c, err, "PartNumber", number, "PartNumber must be >= 1 and <= 10000");
+	if (before && l->number <= before->number) {
+		s3_call_detail(c, "UploadId", s3_call_arg(c, "uploadId", NULL));
+		return s3_error(err, "InvalidPartOrder");
+	}
+	return 0;
+}
+
+/* The parts that the request names, at least one; NULL with err. */
+static struct listed *read_list(struct s3_call *c, size_t *n, struct error *err)
 {
 	struct xml_node *root;
 	if (s3_body_store(c, err) < 0)
-		return -1;
-	if (!str_trim(buf_str(&c->body.memory)).len)
-		return s3_error_text(err, "InvalidRequest", "You must specify at least one part");
+		return NULL;
+	if (!str_trim(buf_str(&c->body.memory)).len) {
+		s3_error_text(err, "InvalidRequest", "You must specify at least one part");
+		return NULL;
+	}
 	if (s3_xml_parse(c->a, buf_str(&c->body.memory), &root, err) < 0)
-		return -1;
+		return NULL;
 	*n = 0;
 	for (const struct xml_node *p = root->first; p; p = p->next)
 		*n += str_eqz(p->name, "Part");
-	if (!str_eqz(root->name, "CompleteMultipartUpload") || *n == 0 || *n > S3_PARTS_MAX)
-		return s3_error(err, "MalformedXML");
-	*out = ARENA_ARRAY(c->a, struct listed, *n);
-	size_t i = 0;
+	if (!str_eqz(root->name, "CompleteMultipartUpload") || *n == 0 || *n > S3_PARTS_MAX) {
+		s3_error(err, "MalformedXML");
+		return NULL;
+	}
+	struct listed *list = ARENA_ARRAY(c->a, struct listed, *n), *l = list;
 	for (const struct xml_node *p = root->first; p; p = p->next) {
 		if (!str_eqz(p->name, "Part"))
 			continue;
-		struct listed *l = &(*out)[i++];
-		l->etag = s3_xml_child_text(p, "ETag");
-		if (!str_to_i64(str_trim(s3_xml_child_text(p, "PartNumber")), &l->number) || !l->etag.ptr)
-			return s3_error(err, "MalformedXML");
-		for (int a = CHECKSUM_CRC32; a < CHECKSUM_COUNT; a++)
-			l->sums[a] = s3_xml_child_text(p, checksum_element((enum checksum_algo)a));
-		if (l->number < 1 || l->number > S3_PARTS_MAX)
-			return s3_error_argument(c, err, "PartNumber", s3_xml_child_text(p, "PartNumber"),
-						 "PartNumber must be >= 1 and <= 10000");
-		if (i > 1 && l->number <= l[-1].number) {
-			s3_call_detail(c, "UploadId", s3_call_arg(c, "uploadId", NULL));
-			return s3_error(err, "InvalidPartOrder");
-		}
+		if (read_part(c, p, l, l == list ? NULL : l - 1, err) < 0)
+			return NULL;
+		l++;
 	}
-	return 0;
+	return list;
 }
 
 static int invalid_part(struct s3_call *c, const struct listed *l, struct error *err)
@@ -376,8 +389,8 @@ static int check_size(struct s3_call *c, const struct completion *k, struct erro
 
 static int prepare(struct s3_call *c, struct completion *k, struct error *err)
 {
-	struct listed *list = NULL;
-	if (read_list(c, &list, &k->n, err) < 0 || read_state(c, k, list, err) < 0)
+	const struct listed *list = read_list(c, &k->n, err);
+	if (!list || read_state(c, k, list, err) < 0)
 		return -1;
 	if (k->repeated_version)
 		return 0;

@@ -109,6 +109,7 @@ bool definition_duration(struct str s, int64_t *ms)
 {
 	static const char date_units[] = "YMWD", time_units[] = "HMS";
 	static const int64_t date_days[] = { 365, 30, 7, 1 }, time_seconds[] = { 3600, 60, 1 };
+	static const int64_t most_ms = (int64_t)400 * 365 * 86400 * 1000;
 	const char *units = date_units;
 	int64_t total = 0;
 	int pieces = 0;
@@ -130,10 +131,12 @@ bool definition_duration(struct str s, int64_t *ms)
 		if (!at)
 			return false;
 		int64_t seconds = units == date_units ? date_days[at - units] * 86400 : time_seconds[at - units];
+		if (n > (most_ms - total) / (seconds * 1000))
+			return false;
 		total += n * seconds * 1000;
 		pieces++;
 	}
-	if (!pieces || total < 0 || total > (int64_t)400 * 365 * 86400 * 1000)
+	if (!pieces)
 		return false;
 	*ms = total;
 	return true;

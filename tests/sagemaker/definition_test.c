@@ -263,6 +263,10 @@ static void test_durations(void **state)
 		      { "PT1HT1H", -1 },
 		      { "P-1D", -1 },
 		      { "P1.5D", -1 },
+		      { "P400Y", 400LL * 365 * 86400 },
+		      { "P400YT1S", -1 },
+		      { "P999999999Y", -1 },
+		      { "P200Y200Y1D", -1 },
 		      { "99999999999D", -1 } };
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		int64_t ms = -1000;
