@@ -137,7 +137,7 @@ class World:
             try:
                 for entry in s3.list_objects_v2(Bucket="my-bucket", Prefix="asked/").get("Contents", []):
                     if entry["Key"] not in answered:
-                        token = s3.get_object(Bucket="my-bucket", Key=entry["Key"])["Body"].read().decode()
+                        token = json.loads(s3.get_object(Bucket="my-bucket", Key=entry["Key"])["Body"].read())  # a text is written as JSON
                         self.tell(sfn.send_task_success, taskToken=token, output=json.dumps({"called": "back"}))
                         answered.add(entry["Key"])
             except (BotoCoreError, ClientError):
@@ -199,7 +199,7 @@ class World:
 MOVING = [
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "TIME"), (re.compile(r"\w{3}, \d\d \w{3} \d{4} [\d:]+ GMT"), "DATE"), (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}"), "UUID"),
     (re.compile(r"\b[0-9a-f]{32}(-\d+)?\b"), "HEX"), (re.compile(r"AQ[a-z0-9]{126}"), "TOKEN"), (re.compile(r"root=1-[^\"\\]*"), "TRACE"), (re.compile(r'(\\*"(?:Version|StartDate|StopDate|RedriveDate)\\*":)[\d.E]+'), r"\1N"),
-    (re.compile(r'(\\*"Content-Length\\*":\[?\\*")\d+'), r"\1N"),
+    (re.compile(r'(\\*"Content-Length\\*":\[?\\*")\d+'), r"\1N"), (re.compile(r'(\\*"ChecksumCRC32\\*":\\*")[\w+/=]+'), r"\1CRC"),
 ]
 
 
