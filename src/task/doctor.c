@@ -143,7 +143,8 @@ static void check_cgroups(json_t *list, const struct machine *m)
 			snprintf(missing + strlen(missing), sizeof(missing) - strlen(missing), " %s", wanted[i]);
 	if (m->cgroup == CGROUP_NONE)
 		add(list, "cgroups", false,
-		    m->rootless ? "sudo quern up (the part that answers requests is not root there either)" : "sudo mount -o remount,rw /sys/fs/cgroup",
+		    m->rootless ? "sudo quern up (the part that answers requests is not root there either)"
+				: "sudo mount -o remount,rw /sys/fs/cgroup",
 		    "not usable: CPU, memory and process limits are not enforced%s",
 		    m->rootless ? " without root" : "");
 	else
