@@ -120,7 +120,6 @@ static json_t *read_answer(long status, struct str body, struct error *err)
 	const char *code = json_get_text(answer, "__type"), *text = json_get_text(answer, "message");
 	if (!text) /* as the model of some errors spells it */
 		text = json_get_text(answer, "Message");
-	text = text ? text : json_get_text(answer, "Message"); /* as the error's model has it */
 	error_aws(err, code ? code : "Unknown", "%s", text ? text : "no message");
 	json_decref(answer);
 	return NULL;

@@ -37,6 +37,8 @@ int cli_completion(struct config *c, int argc, char **argv);
 int fail(const char *next, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same for an error; when it says that the daemon is down, the next command is `quern up`. Returns 1. */
 int fail_error(const char *next, const struct error *err);
+/* On stdout in single quotes, as sh, bash, zsh and fish alike read it. */
+void print_quoted(const char *text);
 /* Wrong usage of a command: says which argument is wrong (NULL: one is missing) and prints its usage line. Returns 2.
  */
 int usage(const char *command, const char *wrong);

@@ -46,15 +46,6 @@ static void put_option(const char *command, struct str option)
 }
 
 /* Text inside single quotes, for zsh and fish. */
-static void put_quoted(const char *text)
-{
-	for (; *text; text++)
-		if (*text == '\'')
-			fputs("'\\''", stdout);
-		else
-			putchar(*text);
-}
-
 static void put_names(void)
 {
 	for (const struct command *c = commands; c->name; c++)
@@ -111,9 +102,9 @@ static void put_zsh(void)
 	     "\tall=(");
 	for (const struct command *c = commands; c->name; c++)
 		if (!c->hidden) {
-			printf("\t\t'%s:", c->name);
-			put_quoted(c->summary);
-			puts("'");
+			printf("\t\t%s:", c->name);
+			print_quoted(c->summary);
+			putchar('\n');
 		}
 	puts("\t)\n"
 	     "\tif (( CURRENT == 2 )); then _describe command all; return; fi\n"
@@ -139,9 +130,9 @@ static void put_fish(void)
 		const struct words *w = words_of(c->name);
 		if (c->hidden)
 			continue;
-		printf("complete -c quern -n __fish_use_subcommand -f -a %s -d '", c->name);
-		put_quoted(c->summary);
-		puts("'");
+		printf("complete -c quern -n __fish_use_subcommand -f -a %s -d ", c->name);
+		print_quoted(c->summary);
+		putchar('\n');
 		each_option(c, put_fish_option);
 		if (w && w->words)
 			printf("complete -c quern -n '__fish_seen_subcommand_from %s' -f -a '%s'\n", c->name, w->words);

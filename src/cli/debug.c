@@ -52,9 +52,9 @@ static json_t *list_kept(struct config *c)
 			continue;
 		CLEANUP_JSON json_t *task = find_task_file(c, entry->d_name, "task.json"),
 				    *state = find_task_file(c, entry->d_name, "state.json");
-		const char *owner = json_get_text(task, "owner"), *slash = owner ? strrchr(owner, '/') : NULL;
+		const char *owner = find_last_piece(json_get_text(task, "owner"));
 		json_t *one = json_object();
-		json_set_text(one, "task", slash ? slash + 1 : entry->d_name);
+		json_set_text(one, "task", owner ? owner : entry->d_name);
 		json_set_text(one, "directory", entry->d_name);
 		json_set_real(one, "ended", when);
 		json_set_text(one, "containers", ends_of(&c->arena, state));

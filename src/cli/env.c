@@ -76,12 +76,11 @@ static int collect(struct config *c, struct variable *v, struct error *err)
 	return n;
 }
 
-/* In single quotes, for sh, bash, zsh and fish alike: ' cannot stand within them. */
-static void put_quoted(const char *text)
+void print_quoted(const char *text)
 {
 	putchar('\'');
 	for (; *text; text++)
-		if (*text == '\'')
+		if (*text == '\'') /* it cannot stand within them */
 			fputs("'\\''", stdout);
 		else
 			putchar(*text);
@@ -92,7 +91,7 @@ static void print_sh(const struct variable *v, int n)
 {
 	for (int i = 0; i < n; i++) {
 		printf("export %s=", v[i].name);
-		put_quoted(v[i].value);
+		print_quoted(v[i].value);
 		putchar('\n');
 	}
 	puts("unset AWS_SESSION_TOKEN AWS_PROFILE");
@@ -103,7 +102,7 @@ static void print_fish(const struct variable *v, int n)
 {
 	for (int i = 0; i < n; i++) {
 		printf("set -gx %s ", v[i].name);
-		put_quoted(v[i].value);
+		print_quoted(v[i].value);
 		puts(";");
 	}
 	puts("set -e AWS_SESSION_TOKEN;\nset -e AWS_PROFILE;");

@@ -16,6 +16,13 @@ json_t *find_task_file(struct config *c, const char *task, const char *name)
 	return json_load_file(config_path(c, arena_printf(&c->arena, "tasks/%s/exec/%s", task, name)), 0, NULL);
 }
 
+const char *find_last_piece(const char *arn)
+{
+	const char *at = arn ? strrchr(arn, '/') : NULL;
+	at = arn && !at ? strrchr(arn, ':') : at;
+	return at ? at + 1 : arn;
+}
+
 /* A job's task is named by the actor that owns it: "training-job/<name>". */
 static const char *find_by_owner(struct config *c, const char *name)
 {
@@ -26,8 +33,8 @@ static const char *find_by_owner(struct config *c, const char *name)
 		if (entry->d_name[0] == '.')
 			continue;
 		CLEANUP_JSON json_t *task = find_task_file(c, entry->d_name, "task.json");
-		const char *owner = json_get_text(task, "owner"), *slash = owner ? strrchr(owner, '/') : NULL;
-		if (!slash || strcmp(slash + 1, name) || json_get_int(task, "seq", 0) <= newest)
+		const char *owner = find_last_piece(json_get_text(task, "owner"));
+		if (!owner || strcmp(owner, name) || json_get_int(task, "seq", 0) <= newest)
 			continue;
 		newest = json_get_int(task, "seq", 0);
 		found = arena_strdup(&c->arena, str_from(entry->d_name));
@@ -39,7 +46,7 @@ static const char *find_by_owner(struct config *c, const char *name)
 
 const char *find_task(struct config *c, const char *arg)
 {
-	const char *slash = strrchr(arg, '/'), *id = slash ? slash + 1 : arg;
+	const char *id = find_last_piece(arg);
 	const char *const names[] = { id, arena_printf(&c->arena, "ecs-%s", id) };
 	if (!*id || *id == '.')
 		return NULL;
@@ -74,9 +81,9 @@ void find_print_tasks(struct config *c, bool kept)
 		if (entry->d_name[0] == '.' || (kept && access(mark, F_OK) < 0))
 			continue;
 		CLEANUP_JSON json_t *task = find_task_file(c, entry->d_name, "task.json");
-		const char *owner = json_get_text(task, "owner"), *slash = owner ? strrchr(owner, '/') : NULL;
-		if (slash && (kept || is_running(c, entry->d_name)))
-			puts(slash + 1);
+		const char *owner = find_last_piece(json_get_text(task, "owner"));
+		if (owner && (kept || is_running(c, entry->d_name)))
+			puts(owner);
 	}
 	if (d)
 		closedir(d);

@@ -18,6 +18,8 @@ const char *find_pipeline_execution(struct client *cl, struct config *c, const c
 const char *find_machine_execution(struct client *cl, struct config *c, const char *wanted, struct error *err);
 /* The steps of a pipeline execution as ListPipelineExecutionSteps tells them, in the order they began; owned. */
 json_t *find_pipeline_steps(struct client *cl, const char *arn, struct error *err);
+/* What stands behind an ARN's last slash, or its last colon when it has none; borrowed from it. NULL for NULL. */
+const char *find_last_piece(const char *arn);
 /* The ARN of a step's job, or NULL for a step that runs no container. Borrowed from step. */
 const char *find_step_job(json_t *step);
 /* The log group of a job and its name (streams begin with it) from its ARN, which is borrowed. False for anything else.

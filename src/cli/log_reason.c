@@ -10,12 +10,6 @@
 
 enum { REASON_MAX = 600 };
 
-static const char *last_piece(const char *arn)
-{
-	const char *at = strpbrk(arn, "/") ? strrchr(arn, '/') : strrchr(arn, ':');
-	return at ? at + 1 : arn;
-}
-
 static void tell(const char *what, const char *name, const char *reason)
 {
 	size_t n = reason ? strlen(reason) : 0;
@@ -34,7 +28,7 @@ static int pipeline_reason(struct log_source *s, struct error *err)
 			continue;
 		tell("failed step", name, json_get_text(step, "FailureReason"));
 		if (find_step_job(step))
-			fprintf(stderr, "  try: quern debug %s %s\n", last_piece(s->arn), name);
+			fprintf(stderr, "  try: quern debug %s %s\n", find_last_piece(s->arn), name);
 	}
 	return steps ? 0 : -1;
 }
@@ -51,14 +45,14 @@ static int machine_reason(struct log_source *s, struct error *err)
 		   *cause = json_get_text(now, "cause");
 	if (str_eqz(str_from(status), "SUCCEEDED") || str_eqz(str_from(status), "RUNNING"))
 		return 0;
-	tell("execution", last_piece(s->arn),
+	tell("execution", find_last_piece(s->arn),
 	     arena_printf(&s->config->arena, "%s%s%s%s%s", status, error ? ": " : "", error ? error : "",
 			  cause ? ": " : "", cause ? cause : ""));
 	for (; one; one = one->next)
 		if (one->task)
 			state = one->state;
 	if (state)
-		fprintf(stderr, "  try: quern debug %s %s\n", last_piece(s->arn), state);
+		fprintf(stderr, "  try: quern debug %s %s\n", find_last_piece(s->arn), state);
 	return 0;
 }
 
@@ -79,7 +73,7 @@ static int task_reason(struct log_source *s, struct error *err)
 			    : arena_printf(&s->config->arena, "exit code %lld", (long long)json_integer_value(code)));
 	}
 	if (failed)
-		fprintf(stderr, "  try: quern debug %s\n", last_piece(s->arn));
+		fprintf(stderr, "  try: quern debug %s\n", find_last_piece(s->arn));
 	return task ? 0 : -1;
 }
 

@@ -88,7 +88,7 @@ json_t *log_source_task(struct log_source *s, const char *arn, struct error *err
 /* The ARN of a task by its id or ARN, in any cluster; NULL when there is none, or with err. */
 static const char *find_ecs_task(struct log_source *s, const char *wanted, struct error *err)
 {
-	const char *slash = strrchr(wanted, '/'), *id = slash ? slash + 1 : wanted, *arn = NULL;
+	const char *id = find_last_piece(wanted), *arn = NULL;
 	CLEANUP_JSON json_t *clusters = client_list(s->client, CLIENT_ECS("ListClusters", "clusterArns"), NULL, err);
 	json_t *cluster;
 	size_t i;
@@ -103,7 +103,7 @@ static const char *find_ecs_task(struct log_source *s, const char *wanted, struc
 /* The streams of a task's containers, headed `step`, or each with its container's name. */
 static int add_task(struct log_source *s, const char *arn, const char *step, bool *found, struct error *err)
 {
-	const char *id = strrchr(arn, '/') + 1;
+	const char *id = find_last_piece(arn);
 	CLEANUP_JSON json_t *task = log_source_task(s, arn, err);
 	if (!task)
 		return -1;

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/find.h"
 #include "cli/table.h"
 
 struct list {
@@ -15,12 +16,6 @@ struct list {
 	bool all;
 	int hidden; /* that ended */
 };
-
-static const char *last_piece(const char *arn)
-{
-	const char *at = arn ? strpbrk(arn, "/") ? strrchr(arn, '/') : strrchr(arn, ':') : NULL;
-	return at ? at + 1 : arn;
-}
 
 static void add(struct list *l, json_t *object, const char *kind, const char *const row[6])
 {
@@ -79,7 +74,7 @@ static int add_pipeline(struct list *l, const char *name, struct error *err)
 			return -1;
 		json_set_text(execution, "PipelineName", name);
 		add(l, execution, "pipeline",
-		    (const char *[]){ last_piece(arn), "pipeline", name, table_status(&l->table, status),
+		    (const char *[]){ find_last_piece(arn), "pipeline", name, table_status(&l->table, status),
 				      table_ago(&l->config->arena, json_get_real(execution, "StartTime", 0)), steps });
 	}
 	return 0;
@@ -140,8 +135,8 @@ static void add_task(struct list *l, json_t *task)
 	json_array_foreach (json_get(task, "containers"), i, one)
 		names = arena_printf(a, "%s%s%s", names ? names : "", names ? "," : "", json_get_text(one, "name"));
 	add(l, task, "task",
-	    (const char *[]){ last_piece(json_get_text(task, "taskArn")), "task",
-			      last_piece(json_get_text(task, "taskDefinitionArn")),
+	    (const char *[]){ find_last_piece(json_get_text(task, "taskArn")), "task",
+			      find_last_piece(json_get_text(task, "taskDefinitionArn")),
 			      table_status(&l->table, json_get_text(task, "lastStatus")),
 			      table_ago(a, json_get_real(task, "createdAt", 0)), names });
 }

@@ -143,11 +143,11 @@ static struct str choose_platform(const json_t *doc)
 {
 	json_t *child;
 	size_t i;
-	int best = 0;
+	int best = 0, fit;
 	struct str digest = STR_NULL;
 	json_array_foreach (json_get(doc, "manifests"), i, child)
-		if (fits(child) > best) {
-			best = fits(child);
+		if ((fit = fits(child)) > best) {
+			best = fit;
 			digest = json_get_str(child, "digest");
 		}
 	return digest;

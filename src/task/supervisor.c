@@ -462,8 +462,10 @@ static int prepare_all(struct sup *s, struct error *err)
 			s->containers[i].error = mem_strdup(error_text(err));
 			return -1;
 		}
-	if (s->reason)
+	if (s->reason) { /* a stop that came meanwhile is why it failed, if it did */
+		error_release(err);
 		return 0;
+	}
 	if (net_end(s, err) < 0)
 		return error_wrap(err, "CannotStartContainerError");
 	for (size_t i = 0; i < s->spec.ncontainers; i++)
