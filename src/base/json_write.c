@@ -30,28 +30,6 @@ void json_real_text(double value, char text[JSON_REAL_TEXT_MAX])
 
 static int write_value(struct buf *out, const json_t *v, int depth_left, struct error *err);
 
-/* Length of the well-formed UTF-8 sequence at p, 0 when it is not one. */
-static size_t utf8_length(const uint8_t *p, size_t left)
-{
-	static const struct {
-		uint8_t mask, lead, n;
-		uint32_t least;
-	} forms[] = { { 0xe0, 0xc0, 2, 0x80 }, { 0xf0, 0xe0, 3, 0x800 }, { 0xf8, 0xf0, 4, 0x10000 } };
-	for (size_t i = 0; i < 3; i++) {
-		if ((p[0] & forms[i].mask) != forms[i].lead || left < forms[i].n)
-			continue;
-		uint32_t c = p[0] & (uint8_t)~forms[i].mask;
-		for (size_t k = 1; k < forms[i].n; k++) {
-			if ((p[k] & 0xc0) != 0x80)
-				return 0;
-			c = c << 6 | (p[k] & 0x3f);
-		}
-		bool good = c >= forms[i].least && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff);
-		return good ? forms[i].n : 0;
-	}
-	return 0;
-}
-
 static void write_escape(struct buf *out, uint8_t c)
 {
 	switch (c) {
@@ -83,7 +61,7 @@ static int write_string(struct buf *out, const char *text, size_t len, struct er
 			continue;
 		}
 		if (p[i] >= 0x80) {
-			size_t n = utf8_length(p + i, len - i);
+			size_t n = str_utf8(str_of(p + i, len - i));
 			if (!n)
 				return error_set(err, "write JSON: a string is not UTF-8");
 			i += n;

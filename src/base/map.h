@@ -26,6 +26,7 @@ void *map_set(struct map *m, struct str key, void *value);
 /* Removes; returns the value that was there, or NULL. */
 void *map_remove(struct map *m, struct str key);
 /* for (size_t i = 0; i < m.count; i++) m.entries[i].value */
+/* Another value in each process: not for what is stored or shown (str_digest). */
 uint64_t hash_bytes(const void *p, size_t n);
 
 #endif

@@ -101,6 +101,41 @@ bool str_glob(struct str pattern, struct str text, char escape)
 	return p == pattern.len;
 }
 
+size_t str_utf8(struct str s)
+{
+	const unsigned char *p = (const unsigned char *)s.ptr;
+	if (s.len == 0)
+		return 0;
+	const unsigned char c = p[0];
+	if (c < 0x80)
+		return 1;
+	size_t n = c >= 0xc2 && c <= 0xdf ? 2 : (c & 0xf0) == 0xe0 ? 3 : c >= 0xf0 && c <= 0xf4 ? 4 : 0;
+	if (n == 0 || n > s.len)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	const bool bad = (c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f) || (c == 0xf0 && p[1] < 0x90) ||
+			 (c == 0xf4 && p[1] > 0x8f);
+	return bad ? 0 : n;
+}
+
+bool str_is_utf8(struct str s)
+{
+	for (size_t n; s.len; s = str_skip(s, n))
+		if (!(n = str_utf8(s)))
+			return false;
+	return true;
+}
+
+uint64_t str_digest(struct str s)
+{
+	uint64_t h = 14695981039346656037u;
+	for (size_t i = 0; i < s.len; i++)
+		h = (h ^ (unsigned char)s.ptr[i]) * 1099511628211u;
+	return h;
+}
+
 bool str_to_i64(struct str s, int64_t *out)
 {
 	bool negative = s.len > 0 && s.ptr[0] == '-';

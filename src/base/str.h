@@ -70,6 +70,13 @@ bool str_split(struct str *rest, char sep, struct str *piece);
 /* Does the whole text match the pattern, in which `*` stands for any run of bytes? After `escape` (0: none) a byte
  * stands for itself. */
 bool str_glob(struct str pattern, struct str text, char escape);
+/* Bytes of the well-formed UTF-8 sequence that s starts with (RFC 3629: no overlong form, no surrogate, nothing above
+ * U+10FFFF); 0 when it starts with none or is empty. */
+size_t str_utf8(struct str s);
+/* Is all of it well-formed UTF-8? */
+bool str_is_utf8(struct str s);
+/* FNV-1a, 64 bits: the same in every process and version, so it may be stored and shown; for maps see hash_bytes. */
+uint64_t str_digest(struct str s);
 /* A whole decimal number, optional leading '-', no spaces. False on anything else or overflow; *out untouched then. */
 bool str_to_i64(struct str s, int64_t *out);
 /* A whole JSON-style decimal number; false on anything else. */

@@ -93,8 +93,8 @@ double ecs_seconds(int64_t ms)
 const char *ecs_instance_id(struct arena *a, const char *cluster)
 {
 	char hex[33];
-	uint64_t words[2] = { hash_bytes(cluster, strlen(cluster)), 0 };
-	words[1] = hash_bytes(words, 8);
+	uint64_t words[2] = { str_digest(str_from(cluster)), 0 };
+	words[1] = str_digest(str_of(words, sizeof(words[0])));
 	hex_encode(hex, words, 16);
 	return arena_strdup(a, str_from(hex));
 }

@@ -89,7 +89,7 @@ static const char *policy_text(struct arena *a, json_t *list, const char **revis
 		json_pack("{s:s, s:s, s:O}", "Version", "2012-10-17", "Id", "default", "Statement", list);
 	struct str text = json_text(a, shown);
 	char hex[17];
-	uint64_t sum = hash_bytes(text.ptr, text.len);
+	uint64_t sum = str_digest(text);
 	hex_encode(hex, &sum, sizeof(sum));
 	*revision = arena_printf(a, "%s", hex);
 	return text.ptr;

@@ -239,7 +239,7 @@ static json_t *found_json(struct arena *a, const struct cursor *c, size_t *size)
 	json_set_int(e, "ingestionTime", c->record.ingested_ms);
 	json_object_set_new(e, "eventId",
 			    json_sprintf("%013lld%020llu%019lld", (long long)c->at_ms,
-					 (unsigned long long)logs_digest(c->stream.name), (long long)c->off));
+					 (unsigned long long)str_digest(c->stream.name), (long long)c->off));
 	*size += EVENT_OVERHEAD_BYTES;
 	return e;
 }

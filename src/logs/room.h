@@ -60,8 +60,6 @@ struct stream_range {
 int logs_each_stream(struct logs *l, struct db *db, struct arena *a, const struct stream_range *range,
 		     int (*fn)(void *ctx, const struct log_stream *s), void *ctx, struct error *err);
 char *logs_path(struct logs *l, struct arena *a, struct str file);
-/* FNV-1a: the same in every process, unlike hash_bytes. */
-uint64_t logs_digest(struct str s);
 /* The smallest string above all strings with this prefix; STR_NULL when there is none. */
 struct str logs_prefix_end(struct arena *a, struct str prefix);
 /* Events before this time have expired; 0 when the group keeps all. */

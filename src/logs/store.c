@@ -25,17 +25,9 @@ const struct store_migration logs_migrations[] = {
 	{ 0 },
 };
 
-uint64_t logs_digest(struct str s)
-{
-	uint64_t h = 14695981039346656037u;
-	for (size_t i = 0; i < s.len; i++)
-		h = (h ^ (unsigned char)s.ptr[i]) * 1099511628211u;
-	return h;
-}
-
 char *logs_path(struct logs *l, struct arena *a, struct str file)
 {
-	return arena_printf(a, "%s/%02x/%.*s.log", l->dir, (unsigned)(logs_digest(file) & 0xff), STR_ARG(file));
+	return arena_printf(a, "%s/%02x/%.*s.log", l->dir, (unsigned)(str_digest(file) & 0xff), STR_ARG(file));
 }
 
 struct str logs_prefix_end(struct arena *a, struct str prefix)

@@ -8,24 +8,6 @@
 
 #include <stdlib.h>
 
-/* Length of the well-formed sequence at p (RFC 3629: no overlong forms, surrogates or values above U+10FFFF), or 0. */
-static size_t sequence(const unsigned char *p, size_t n)
-{
-	unsigned char c = p[0];
-	if (c < 0x80)
-		return 1;
-	size_t len = c >= 0xc2 && c <= 0xdf ? 2 : (c & 0xf0) == 0xe0 ? 3 : c >= 0xf0 && c <= 0xf4 ? 4 : 0;
-	if (len == 0 || len > n)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f) || (c == 0xf0 && p[1] < 0x90) ||
-	    (c == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return len;
-}
-
 json_t *log_text_json(struct str text, size_t *size_bytes)
 {
 	*size_bytes = text.len;
@@ -37,7 +19,7 @@ json_t *log_text_json(struct str text, size_t *size_bytes)
 	CLEANUP_BUF struct buf b = BUF_INIT;
 	const unsigned char *p = (const unsigned char *)text.ptr;
 	for (size_t i = 0; i < text.len;) {
-		size_t n = sequence(p + i, text.len - i);
+		size_t n = str_utf8(str_skip(text, i));
 		if (n)
 			buf_add(&b, p + i, n);
 		else
@@ -75,7 +57,7 @@ void log_text_add(struct buf *b, struct str text, size_t *size_bytes)
 			i++;
 			continue;
 		}
-		size_t n = p[i] >= 0x80 ? sequence(p + i, text.len - i) : 0;
+		size_t n = p[i] >= 0x80 ? str_utf8(str_skip(text, i)) : 0;
 		if (n) {
 			i += n;
 			continue;

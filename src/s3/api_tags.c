@@ -57,7 +57,7 @@ static bool characters_good(struct str s)
 		if (ch == 0)
 			return false;
 	}
-	return true;
+	return str_is_utf8(s);
 }
 
 static bool has_key(const struct tag_list *l, struct str key)

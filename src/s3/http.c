@@ -70,25 +70,6 @@ static enum s3_level split_target(struct s3_call *c)
 	return !c->bucket_name.len ? S3_SERVICE : !c->key.len ? S3_BUCKET : S3_OBJECT;
 }
 
-static bool utf8_valid(struct str s)
-{
-	const uint8_t *p = (const uint8_t *)s.ptr;
-	for (size_t i = 0; i < s.len;) {
-		const int extra = p[i] < 0x80             ? 0
-				  : (p[i] & 0xE0) == 0xC0 ? 1
-				  : (p[i] & 0xF0) == 0xE0 ? 2
-				  : (p[i] & 0xF8) == 0xF0 ? 3
-							  : -1;
-		if (extra < 0 || i + (size_t)extra >= s.len || p[i] == 0 || p[i] == 0xC0 || p[i] == 0xC1)
-			return false;
-		for (int k = 1; k <= extra; k++)
-			if ((p[i + (size_t)k] & 0xC0) != 0x80)
-				return false;
-		i += (size_t)extra + 1;
-	}
-	return true;
-}
-
 int s3_key_check(struct s3_call *c, struct str key, struct error *err)
 {
 	if (key.len > S3_KEY_MAX) {
@@ -96,7 +77,7 @@ int s3_key_check(struct s3_call *c, struct str key, struct error *err)
 		s3_call_detail(c, "MaxSizeAllowed", STR("1024"));
 		return s3_error(err, "KeyTooLongError");
 	}
-	if (!utf8_valid(key)) {
+	if (!str_is_utf8(key) || str_find_char(key, 0) >= 0) {
 		s3_call_detail(c, "URI", wire_raw_path(c->r));
 		return s3_error(err, "InvalidURI");
 	}

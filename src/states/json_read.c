@@ -412,36 +412,12 @@ static json_t *read_value(struct reader *r)
 	return unexpected(r, "expected a valid value " VALUE_WORDS);
 }
 
-/* False with a lonely continuation byte, an overlong form, a surrogate or a cut end. */
-static bool is_utf8(struct str s)
-{
-	for (size_t i = 0; i < s.len;) {
-		unsigned char c = (unsigned char)s.ptr[i];
-		size_t n = c < 0x80                ? 1
-			   : c >= 0xc2 && c < 0xe0 ? 2
-			   : c >= 0xe0 && c < 0xf0 ? 3
-			   : c >= 0xf0 && c < 0xf5 ? 4
-						   : 0;
-		if (n == 0 || i + n > s.len)
-			return false;
-		for (size_t k = 1; k < n; k++)
-			if (((unsigned char)s.ptr[i + k] & 0xc0) != 0x80)
-				return false;
-		unsigned char second = n > 1 ? (unsigned char)s.ptr[i + 1] : 0;
-		if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second >= 0xa0) || (c == 0xf0 && second < 0x90) ||
-		    (c == 0xf4 && second >= 0x90))
-			return false;
-		i += n;
-	}
-	return true;
-}
-
 json_t *asl_read_json(struct arena *a, struct str text, bool reject_duplicates, struct asl_json_error *error)
 {
 	struct reader r = { .arena = a, .text = text, .reject_duplicates = reject_duplicates, .error = error };
 	if (error)
 		*error = (struct asl_json_error){ 0 };
-	if (!is_utf8(text)) {
+	if (!str_is_utf8(text)) {
 		r.text = STR("");
 		return fail(&r, "Invalid UTF-8");
 	}

@@ -38,13 +38,6 @@ struct walk {
 
 static int walk_dir(struct walk *w, int dirfd, const char *prefix, int depth);
 
-static bool valid_utf8(const char *name)
-{
-	json_t *text = json_string(name);
-	json_decref(text);
-	return text != NULL;
-}
-
 static int add_file(struct walk *w, const char *key, int64_t size)
 {
 	if (w->sup->output_files++ >= FILES_MAX)
@@ -172,7 +165,7 @@ static int pack_link(struct walk *w, int dirfd, const char *name, const char *ke
 	target[n] = 0;
 	if (!link_inside(key, target)) {
 		sup_note(w->sup, "output %s: link `%.200s` points out of the directory and was left out",
-			 w->output->name, valid_utf8(key) ? key : "?");
+			 w->output->name, str_is_utf8(str_from(key)) ? key : "?");
 		return 0;
 	}
 	struct archive_entry *e = new_entry(key, st, AE_IFLNK);
@@ -214,7 +207,7 @@ static int take(struct walk *w, int dirfd, const char *name, const char *prefix,
 	const char *key = arena_printf(&w->sup->arena, "%s%s", prefix, name);
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return error_errno(w->err, errno, "stat `%s`", key);
-	if (!valid_utf8(name) || strlen(key) >= 1024) {
+	if (!str_is_utf8(str_from(name)) || strlen(key) >= 1024) {
 		sup_note(w->sup, "output %s: a file was left out, its name is no UTF-8 or longer than 1024 bytes",
 			 w->output->name);
 		return 0;

@@ -480,33 +480,26 @@ int sup_prepare_container(struct sup_container *c, struct error *err)
 	return prepare(c, err) < 0 ? error_wrap(err, "CannotStartContainerError") : 0;
 }
 
-/* Invalid UTF-8 becomes '?'; a sequence cut by the limit is dropped. In place. */
+/* Invalid UTF-8 and NUL become '?'; a sequence cut by the limit is dropped. In place. */
 static void make_utf8(char *text, size_t *len)
 {
 	size_t out = 0;
 	for (size_t i = 0; i < *len;) {
-		unsigned char ch = (unsigned char)text[i];
-		size_t need = ch < 0x80                 ? 1
-			      : ch >= 0xc2 && ch < 0xe0 ? 2
-			      : ch >= 0xe0 && ch < 0xf0 ? 3
-			      : ch >= 0xf0 && ch < 0xf5 ? 4
-							: 0;
-		size_t k = 1;
-		if (need > *len - i)
-			break;
-		while (k < need && ((unsigned char)text[i + k] & 0xc0) == 0x80)
-			k++;
-		unsigned char second = need > 1 ? (unsigned char)text[i + 1] : 0;
-		bool ok = need && k == need && !(ch == 0xe0 && second < 0xa0) && !(ch == 0xed && second > 0x9f) &&
-			  !(ch == 0xf0 && second < 0x90) && !(ch == 0xf4 && second > 0x8f) && ch;
-		if (!ok) {
-			text[out++] = '?';
-			i++;
+		struct str rest = str_of(text + i, *len - i);
+		size_t n = text[i] ? str_utf8(rest) : 0;
+		if (n) {
+			memmove(text + out, text + i, n);
+			out += n;
+			i += n;
 			continue;
 		}
-		memmove(text + out, text + i, need);
-		out += need;
-		i += need;
+		bool cut = rest.len < 4 && (unsigned char)text[i] >= 0xc2;
+		for (size_t k = 1; k < rest.len; k++)
+			cut = cut && ((unsigned char)rest.ptr[k] & 0xc0) == 0x80;
+		if (cut)
+			break;
+		text[out++] = '?';
+		i++;
 	}
 	*len = out;
 }

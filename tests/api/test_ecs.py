@@ -283,9 +283,11 @@ def test_crash_of_the_daemon(own_quern):
     long = run(quern, register(quern, container(quern, "sleep 600", stopTimeout=1)))
     running(quern, short), running(quern, long)
     before = describe(quern, short)
+    instances = quern.client("ecs").list_container_instances()["containerInstanceArns"]
     os.kill(quern.pid("serve"), signal.SIGKILL)
     time.sleep(4)
     quern.up()
+    assert quern.client("ecs").list_container_instances()["containerInstanceArns"] == instances
     task = stopped(quern, short)
     assert task["containers"][0]["exitCode"] == 5 and task["startedAt"] == before["startedAt"]
     assert lines(quern, group, "p/main/" + short.rsplit("/", 1)[1]) == ["begin", "end"]

@@ -373,6 +373,8 @@ def test_restart(own_quern):
     s3.create_bucket(Bucket="my-bucket")
     code = "import boto3, time\ndef handler(e, c):\n    s3 = boto3.client('s3')\n    s3.put_object(Bucket='my-bucket', Key='began/' + c.log_stream_name)\n    time.sleep(3)\n    s3.put_object(Bucket='my-bucket', Key='done')\n"
     name = create(own_quern, client, code, MemorySize=512, Timeout=20)
+    client.add_permission(FunctionName=name, StatementId="s", Action="lambda:InvokeFunction", Principal="*")
+    revision = client.get_policy(FunctionName=name)["RevisionId"]
     client.invoke(FunctionName=name, InvocationType="Event", Payload="{}")
     own_quern.wait(lambda: s3.list_objects_v2(Bucket="my-bucket", Prefix="began/")["KeyCount"])
     os.kill(own_quern.pid(), signal.SIGKILL)
@@ -380,5 +382,6 @@ def test_restart(own_quern):
     own_quern.up()
     own_quern.wait(lambda: s3.list_objects_v2(Bucket="my-bucket", Prefix="done")["KeyCount"])
     assert s3.list_objects_v2(Bucket="my-bucket", Prefix="began/")["KeyCount"] >= 2
+    client.remove_permission(FunctionName=name, StatementId="s", RevisionId=revision)  # the same policy still
     client.update_function_code(FunctionName=name, ZipFile=python_zip(ECHO))
     assert invoke(client, name, "after")[1] == "after"

@@ -35,6 +35,42 @@ static void test_str(void **state)
 	assert_true(str_ends(STR("abc"), STR("bc")) && !str_ends(STR("c"), STR("bc")));
 }
 
+static void test_utf8(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t n;
+	} starts[] = {
+		{ "", 0 },
+		{ "a\xff", 1 },
+		{ "\xc3\xa9", 2 },
+		{ "\xe2\x82\xac!", 3 },
+		{ "\xed\x9f\xbf", 3 },
+		{ "\xf0\x9f\x98\x80", 4 },
+		{ "\xf4\x8f\xbf\xbf", 4 },
+		{ "\xf4\x90\x80\x80", 0 }, /* above U+10FFFF */
+		{ "\xf5\x80\x80\x80", 0 },
+		{ "\xed\xa0\x80", 0 }, /* a surrogate */
+		{ "\xc1\xbf", 0 },     /* overlong */
+		{ "\xe0\x9f\xbf", 0 },
+		{ "\xf0\x8f\xbf\xbf", 0 },
+		{ "\xe2\x82", 0 }, /* cut */
+		{ "\xe2\x82x", 0 },
+		{ "\x80", 0 },
+		{ "\xff", 0 },
+	};
+	for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++)
+		assert_int_equal(str_utf8(str_from(starts[i].text)), starts[i].n);
+	assert_true(str_is_utf8(STR("")) && str_is_utf8(STR("a\0b")) && str_is_utf8(STR("\xe2\x82\xac \xc3\xa9")));
+	assert_false(str_is_utf8(STR("good \xe2\x82")) || str_is_utf8(STR("\xed\xa0\x80")));
+}
+
+/* What is stored by it must be found by the next process, and the next version. */
+static void test_digest(void **state)
+{
+	assert_true(str_digest(STR("")) == 0xcbf29ce484222325u && str_digest(STR("foobar")) == 0x85944171f73967e8u);
+}
+
 static void test_glob(void **state)
 {
 	assert_true(str_glob(STR("a*c"), STR("abbc"), 0) && str_glob(STR("*"), STR(""), 0) &&
@@ -284,10 +320,11 @@ static void test_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_str),   cmocka_unit_test(test_glob),  cmocka_unit_test(test_numbers),
-		cmocka_unit_test(test_arena), cmocka_unit_test(test_buf),   cmocka_unit_test(test_work),
-		cmocka_unit_test(test_map),   cmocka_unit_test(test_clock), cmocka_unit_test(test_id),
-		cmocka_unit_test(test_error), cmocka_unit_test(test_json),
+		cmocka_unit_test(test_str),    cmocka_unit_test(test_glob),  cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_arena),  cmocka_unit_test(test_buf),   cmocka_unit_test(test_work),
+		cmocka_unit_test(test_map),    cmocka_unit_test(test_clock), cmocka_unit_test(test_id),
+		cmocka_unit_test(test_error),  cmocka_unit_test(test_json),  cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_digest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

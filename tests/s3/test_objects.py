@@ -40,9 +40,19 @@ def test_keys(s3, bucket, key):
 
 def test_key_limits(s3, bucket, raw):
     assert code_of(s3.put_object, Bucket=bucket, Key="x" * 1025, Body=b"") == (400, "KeyTooLongError")
-    for path in ("%ff", "%c0%80", "%ed", "a%00b"):
+    # no client could read a listing that has the like of a surrogate, an overlong form or what is beyond Unicode
+    for path in ("%ff", "%c0%80", "%ed", "a%00b", "%ed%a0%80", "%e0%80%af", "%f0%80%80%af", "%f4%90%80%80"):
         status, _, body = raw.request("PUT", f"/{bucket}/{path}", body=b"x")
-        assert status == 400, (path, body)
+        assert status == 400 and b"<Code>InvalidURI</Code>" in body, (path, body)
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_tags_are_text(s3, bucket, raw):
+    """Tags that are no UTF-8 could be stored and never be read."""
+    for tagging in ("a=%ff", "%ed%a0%80=1"):
+        status, _, body = raw.request("PUT", f"/{bucket}/k", body=b"x", headers={"x-amz-tagging": tagging})
+        assert status == 400 and b"<Code>InvalidTag</Code>" in body, (tagging, body)
+    assert code_of(s3.head_object, Bucket=bucket, Key="k") == (404, "404")
 
 
 def test_metadata_and_headers(s3, bucket):
