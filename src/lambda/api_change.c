@@ -281,6 +281,22 @@ static int drop_versions(struct turn *t, const char *name, const char *version, 
 	return rc;
 }
 
+/* A version stays while an alias points to it. */
+static int check_aliases(struct turn *t, const char *name, const char *version, struct error *err)
+{
+	CLEANUP_BUF struct buf found = BUF_INIT;
+	CLEANUP_ROWS struct rows rows = { 0 };
+	int rc = db_query(turn_db(t), &rows, err,
+			  "SELECT alias FROM lambda_alias WHERE name=? AND version=? ORDER BY alias", "ss", name,
+			  version);
+	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
+		buf_printf(&found, "%s%s", found.len ? ", " : "", rows_str(&rows, 0).ptr);
+	if (rc >= 0 && found.len)
+		return lambda_conflict(err, "Unable to delete version because the following aliases reference it: [%s]",
+				       found.ptr);
+	return rc < 0 ? -1 : 0;
+}
+
 static int delete_function(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct lambda_name n;
@@ -293,7 +309,8 @@ static int delete_function(struct call *c, struct turn *t, json_t *in, json_t **
 		return lambda_invalid(err, "$LATEST version cannot be deleted without deleting the function.");
 	if (n.qualifier && strcmp(v.version, n.qualifier))
 		return lambda_invalid(err, "Deletion of aliases is not currently supported.");
-	if (drop_versions(t, n.name, n.qualifier ? n.qualifier : "", err) < 0)
+	if ((n.qualifier && check_aliases(t, n.name, v.version, err) < 0) ||
+	    drop_versions(t, n.name, n.qualifier ? n.qualifier : "", err) < 0)
 		return -1;
 	if (!n.qualifier && (db_exec(turn_db(t), err, "DELETE FROM lambda_alias WHERE name=?", "s", n.name) < 0 ||
 			     db_exec(turn_db(t), err, "DELETE FROM lambda_function WHERE name=?", "s", n.name) < 0))

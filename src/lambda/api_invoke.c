@@ -120,10 +120,11 @@ static void perform(void *ctx, struct engine *e, const struct effect *fx)
 	int rc = db ? lambda_version_find(l, db, &a, &n, &version, &err) : -1;
 	if (db)
 		store_read_end(l->store, db);
-	if (rc < 0) {
-		engine_effect_done(
-			e, fx->seq,
-			json_pack("{s:s, s:b, s:s}", "type", "invoked", "gone", 1, "text", error_text(&err)));
+	if (rc < 0) { /* the function is gone, or it can't be read now: tried again */
+		engine_effect_done(e, fx->seq,
+				   json_pack("{s:s, s:b, s:s}", "type", "invoked",
+					     error_is(&err, "ResourceNotFoundException") ? "gone" : "fault", 1, "text",
+					     error_text(&err)));
 	} else {
 		struct invocation *i =
 			invocation_new(l, json_get_str(fx->payload, "payload"), json_get_text(fx->payload, "context"));

@@ -194,8 +194,12 @@ static bool string(struct scan *s)
 		}
 		if (c < 0x20)
 			return fail(s, "Illegal unquoted character in a string");
-		if (c == '\\' && (++s->p >= s->end || !strchr("\"\\/bfnrtu", *s->p)))
+		if (c == '\\' && (++s->p >= s->end || !*s->p || !strchr("\"\\/bfnrtu", *s->p)))
 			return fail(s, "Unrecognized character escape");
+		for (int i = 0; c == '\\' && *s->p == 'u' && i < 4; i++)
+			if (s->p + i + 1 >= s->end || hex_digit(s->p[i + 1]) < 0)
+				return fail(s,
+					    "Unexpected character: expected a hex-digit for character escape sequence");
 	}
 	return fail(s, "");
 }
@@ -263,6 +267,10 @@ static bool value(struct scan *s)
 bool lambda_json_valid(struct str text, const char **why)
 {
 	struct scan s = { .p = text.ptr, .end = text.ptr + text.len };
+	if (!str_is_utf8(text)) {
+		*why = "Invalid UTF-8";
+		return false;
+	}
 	bool good = value(&s);
 	space(&s);
 	if (good && s.p < s.end) {

@@ -2,7 +2,8 @@
  *
  * DESIGN: the zip is checked and stored before the row names it. <data>/lambda/code/<blob> is made under another name
  * and then renamed, and is a cache only: a new process starts with an empty one, so nothing in it has to survive a
- * crash. Entries are written with no symbolic link followed and no name that leads out of the directory. */
+ * crash; what is of no use any more goes when something new is unpacked. Entries are written with no symbolic link
+ * followed and no name that leads out of the directory. */
 #include <archive.h>
 #include <archive_entry.h>
 #include <dirent.h>
@@ -50,6 +51,19 @@ static bool name_ok(const char *name)
 	return true;
 }
 
+/* Adds the bytes that an entry really has, whatever its header says, as long as the sum is in bounds. */
+static int read_through(struct archive *z, int64_t *total)
+{
+	const void *piece;
+	size_t n;
+	la_int64_t at;
+	int rc;
+	while ((rc = archive_read_data_block(z, &piece, &n, &at)) == ARCHIVE_OK && *total <= LAMBDA_CODE_MAX)
+		*total += (int64_t)n;
+	return rc;
+}
+
+/* Reads all of it: what passes here can be unpacked, and does not grow beyond the bound. */
 static int check_zip(const char *path, struct error *err)
 {
 	CLEANUP_ARCHIVE struct archive *z = zip_open(path);
@@ -61,10 +75,12 @@ static int check_zip(const char *path, struct error *err)
 	while ((rc = archive_read_next_header(z, &e)) == ARCHIVE_OK) {
 		if (!name_ok(archive_entry_pathname(e)))
 			return bad_zip(err);
-		total += archive_entry_size(e);
+		rc = read_through(z, &total);
 		files++;
 		if (total > LAMBDA_CODE_MAX)
 			return lambda_invalid(err, "Unzipped size must be smaller than %d bytes", LAMBDA_CODE_MAX);
+		if (rc != ARCHIVE_EOF)
+			return bad_zip(err);
 	}
 	if (rc != ARCHIVE_EOF)
 		return bad_zip(err);
@@ -272,6 +288,21 @@ static void remove_tree(int at, const char *name)
 	unlinkat(at, name, AT_REMOVEDIR);
 }
 
+/* What no version has any more and no worker runs goes, before something new comes. */
+static void drop_unused(struct lambda *l)
+{
+	struct db *db = store_read_begin(l->store, NULL);
+	DIR *d = opendir(l->code_dir);
+	for (struct dirent *entry; db && d && (entry = readdir(d));)
+		if (entry->d_name[0] != '.' && !pool_uses(l, entry->d_name) &&
+		    lambda_blob_named(NULL, db, entry->d_name) == 0)
+			remove_tree(dirfd(d), entry->d_name);
+	if (d)
+		closedir(d);
+	if (db)
+		store_read_end(l->store, db);
+}
+
 const char *lambda_code_dir(struct lambda *l, struct arena *a, const char *blob, struct error *err)
 {
 	char zip[4096];
@@ -280,10 +311,13 @@ const char *lambda_code_dir(struct lambda *l, struct arena *a, const char *blob,
 	int rc = 0;
 	pthread_mutex_lock(&l->code_lock);
 	if (access(dir, F_OK) < 0) {
+		drop_unused(l);
 		remove_tree(AT_FDCWD, made);
 		rc = unpack(blob_path(l->o.blobs, blob, zip), made, err);
 		if (rc >= 0 && rename(made, dir) < 0)
 			rc = error_errno(err, errno, "rename `%s`", made);
+		if (rc < 0)
+			remove_tree(AT_FDCWD, made);
 	}
 	pthread_mutex_unlock(&l->code_lock);
 	return rc < 0 ? NULL : dir;

@@ -33,25 +33,30 @@ void lambda_log(const char *path, const char *fmt, ...)
 		log_warn("lambda", "write log `%s`: %s", path, strerror(errno));
 }
 
-/* The last bytes of the file. */
-static struct str read_end(struct arena *a, const char *path)
+/* The last bytes of the file; *cut: it has more. */
+static struct str read_end(struct arena *a, const char *path, bool *cut)
 {
 	struct stat st;
 	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+	*cut = false;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return STR("");
 	off_t from = st.st_size > WINDOW ? st.st_size - WINDOW : 0;
+	*cut = from > 0;
 	char *text = arena_alloc_raw(a, WINDOW);
 	ssize_t n = pread(fd, text, WINDOW, from);
 	return n > 0 ? str_of(text, (size_t)n) : STR("");
 }
 
-/* Text of the records from START to REPORT; *whole: REPORT was there. */
-static void collect(struct str text, const char *id, struct buf *out, bool *whole)
+/* Text of the records from START to REPORT; *whole: REPORT was there. Of a `cut` text START may lie before it: a worker
+ * has one invocation at a time, so all before REPORT is this one's. */
+static void collect(struct str text, bool cut, const char *id, struct buf *out, bool *whole)
 {
 	char start[64], report[64];
 	struct str line;
-	bool in = false;
+	bool in = cut, started = false;
+	if (cut)
+		str_split(&text, '\n', &line); /* a part of a record */
 	snprintf(start, sizeof(start), "START RequestId: %s", id);
 	snprintf(report, sizeof(report), "REPORT RequestId: %s", id);
 	buf_clear(out);
@@ -59,7 +64,7 @@ static void collect(struct str text, const char *id, struct buf *out, bool *whol
 	while (!*whole && str_split(&text, '\n', &line)) {
 		line = str_skip(line, (size_t)(str_find_char(line, ' ') + 1));
 		if (str_starts(line, str_from(start))) {
-			in = true;
+			in = started = true;
 			buf_clear(out);
 		}
 		*whole = str_starts(line, str_from(report));
@@ -68,6 +73,8 @@ static void collect(struct str text, const char *id, struct buf *out, bool *whol
 			buf_add_char(out, '\n');
 		}
 	}
+	if (!started && !*whole)
+		buf_clear(out); /* of an earlier one */
 }
 
 struct str lambda_log_tail(struct arena *a, const char *path, const char *id)
@@ -77,7 +84,9 @@ struct str lambda_log_tail(struct arena *a, const char *path, const char *id)
 	bool whole = false;
 	while (path && !whole) {
 		struct arena scratch = ARENA_INIT;
-		collect(read_end(&scratch, path), id, &out, &whole);
+		bool cut;
+		struct str end = read_end(&scratch, path, &cut);
+		collect(end, cut, id, &out, &whole);
 		arena_release(&scratch);
 		if (clock_monotonic_us() > until)
 			break;

@@ -312,6 +312,18 @@ static void pool_free(struct pool *p)
 	free(p);
 }
 
+/* Invocations of all versions of a function: the reserved number is for them together. */
+static int at_work(struct lambda *l, const char *name)
+{
+	int n = 0;
+	for (size_t i = 0; i < l->pools.count; i++) {
+		const struct pool *p = l->pools.entries[i].value;
+		if (!strcmp(p->name, name))
+			n += p->busy + p->waiting;
+	}
+	return n;
+}
+
 void pool_invoke(struct lambda *l, const struct lambda_version *v, struct invocation *i)
 {
 	pool_lock(l);
@@ -321,7 +333,7 @@ void pool_invoke(struct lambda *l, const struct lambda_version *v, struct invoca
 		end_invocation(i, LAMBDA_BROKEN, false, STR("Quern is shutting down"));
 	else if (!l->o.tasks)
 		end_invocation(i, LAMBDA_BROKEN, false, STR("this daemon runs without an executor"));
-	else if ((v->reserved >= 0 && p->busy + p->waiting >= v->reserved) || l->queued >= LAMBDA_QUEUE_MAX)
+	else if ((v->reserved >= 0 && at_work(l, v->name) >= v->reserved) || l->queued >= LAMBDA_QUEUE_MAX)
 		end_invocation(i, LAMBDA_THROTTLED, false, STR("Rate Exceeded."));
 	else {
 		*p->last = i;
@@ -358,6 +370,16 @@ bool pool_knows(struct lambda *l, struct str token)
 	bool known = worker_of(l, token) != NULL;
 	pool_unlock(l);
 	return known;
+}
+
+bool pool_uses(struct lambda *l, const char *blob)
+{
+	bool used = false;
+	pool_lock(l);
+	for (size_t i = 0; i < l->workers.count && !used; i++)
+		used = strcmp(((struct worker *)l->workers.entries[i].value)->blob, blob) == 0;
+	pool_unlock(l);
+	return used;
 }
 
 /* What a custom runtime does not write itself. */

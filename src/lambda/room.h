@@ -151,6 +151,8 @@ bool pool_poll(struct lambda *l, struct str token, struct wire_request *r); /* a
 bool pool_result(struct lambda *l, struct str token, struct str id, bool failed, bool too_large, struct str body);
 bool pool_init_failed(struct lambda *l, struct str token, struct str body);
 bool pool_knows(struct lambda *l, struct str token);
+/* A worker lives that runs the code of this blob. */
+bool pool_uses(struct lambda *l, const char *blob);
 void pool_lock(struct lambda *l);
 /* Gives the lock back and tells the ended invocations' callers. */
 void pool_unlock(struct lambda *l);

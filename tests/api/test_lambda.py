@@ -21,13 +21,13 @@ from api import helpers
 ECHO = "def handler(event, context):\n    return event\n"
 
 
-def make_zip(**files):
+def make_zip(compression=zipfile.ZIP_STORED, **files):
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as z:
         for name, text in files.items():
             info = zipfile.ZipInfo(name.replace("__", "/").replace("_dot_", "."))
             info.external_attr = 0o755 << 16
-            z.writestr(info, text)
+            z.writestr(info, text, compression)
     return data.getvalue()
 
 
@@ -209,6 +209,14 @@ def test_logs(quern, client):
     assert "hello 6" in warm and "hello 5" not in warm and "Init Duration" not in warm
 
 
+def test_tail_of_a_long_log(quern, client):
+    """The tail is the last 4 KiB, also when START lies far before."""
+    name = create(quern, client, "def handler(e, c):\n    for i in range(3000):\n        print(f'line {i:040d}')\n")
+    tail = tail_of(invoke(client, name, LogType="Tail")[0])
+    lines = tail.splitlines()
+    assert len(tail) == 4096 and lines[-1].startswith("REPORT") and lines[-2].startswith("END") and lines[-3] == f"line {2999:040d}"
+
+
 def test_concurrent(quern, client):
     """Four calls are at work at the same time, each in an environment of its own; what is reserved is the most."""
     s3 = helpers.make_bucket(quern)
@@ -236,7 +244,9 @@ def handler(event, context):
                 client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
             calls = at_work(pool, gate, reserved or 4)
             if reserved:
-                refused("TooManyRequestsException", 429, many.invoke, FunctionName=name, Payload=json.dumps({"gate": gate}))
+                version = client.publish_version(FunctionName=name)["Version"]
+                for qualifier in ("$LATEST", version):  # the number is for all versions together
+                    refused("TooManyRequestsException", 429, many.invoke, FunctionName=name, Qualifier=qualifier, Payload=json.dumps({"gate": gate}))
             s3.put_object(Bucket="my-bucket", Key=gate + "/open")
             streams = [c.result()[1] for c in calls]
             assert len(set(streams)) == len(calls), streams
@@ -272,6 +282,13 @@ def test_update(quern, client):
     assert message == "Error occurred while GetObject. S3 Error Code: NoSuchKey. S3 Error Message: The specified key does not exist."
     message = refused("InvalidParameterValueException", 400, client.update_function_code, FunctionName=name, ZipFile=b"no zip")
     assert message == "Could not unzip uploaded file. Please check your file, then try to upload again."
+    lies = make_zip(zipfile.ZIP_DEFLATED, handler_dot_py="#" * (300 << 20))  # 300 MiB that say to be ten bytes: first in the entry's header, then in the directory
+    lies = lies.replace((300 << 20).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    broken = bytearray(make_zip(handler_dot_py=os.urandom(1000)))
+    broken[500] ^= 1
+    for zipped in (lies, bytes(broken)):
+        message = refused("InvalidParameterValueException", 400, client.update_function_code, FunctionName=name, ZipFile=zipped)
+        assert message in ("Unzipped size must be smaller than 262144000 bytes", "Could not unzip uploaded file. Please check your file, then try to upload again.")
     refused("PreconditionFailedException", 412, client.update_function_configuration, FunctionName=name, RevisionId="x", Timeout=3)
     refused("InvalidParameterValueException", 400, client.update_function_code, FunctionName=name, ZipFile=make_zip(**{".._up_dot_py".replace("_up", "/up"): ECHO}))
 
@@ -294,6 +311,8 @@ def test_versions_and_aliases(quern, client):
     assert [a["Name"] for a in client.list_aliases(FunctionName=name)["Aliases"]] == ["live"]
     assert [v["Version"] for v in client.list_versions_by_function(FunctionName=name)["Versions"]] == ["$LATEST", "1", "2"]
     refused("ResourceConflictException", 409, client.create_alias, FunctionName=name, Name="live", FunctionVersion="1")
+    message = refused("ResourceConflictException", 409, client.delete_function, FunctionName=name, Qualifier="2")
+    assert message == "Unable to delete version because the following aliases reference it: [live]"
     client.delete_alias(FunctionName=name, Name="live")
     refused("ResourceNotFoundException", 404, client.get_alias, FunctionName=name, Name="live")
     client.delete_function(FunctionName=name, Qualifier="1")
@@ -385,3 +404,4 @@ def test_restart(own_quern):
     client.remove_permission(FunctionName=name, StatementId="s", RevisionId=revision)  # the same policy still
     client.update_function_code(FunctionName=name, ZipFile=python_zip(ECHO))
     assert invoke(client, name, "after")[1] == "after"
+    assert len(os.listdir(os.path.join(own_quern.home, "lambda", "code"))) == 1  # the code of before is gone

@@ -45,6 +45,8 @@ def test_event_is_tried_three_times(quick_quern):
 def test_event_that_succeeds_runs_once(quick_quern):
     client = quick_quern.client("lambda")
     name = create(quick_quern, client)
+    for bad in (b'"\xff"', b'"\\u12"'):
+        refused("InvalidRequestContentException", 400, client.invoke, FunctionName=name, InvocationType="Event", Payload=bad)
     client.invoke(FunctionName=name, InvocationType="Event", Payload="{}")
     quick_quern.wait(lambda: attempts(quick_quern, name))
     time.sleep(1)

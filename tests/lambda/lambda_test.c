@@ -59,9 +59,10 @@ static void payloads_are_json(void **state)
 					    "\"x\"",
 					    "99999999999999999999999",
 					    "{\"a\":{\"b\":[]}}" };
-	static const char *const bad[] = { "",    " ",     "{",         "{a:1}",  "[1,]",    "{\"a\":1,}",
-					   "01",  "1.",    "-",         "\"\n\"", "\"\\x\"", "tru",
-					   "1 2", "[1 2]", "{\"a\" 1}", "'a'",    "\"abc" };
+	static const char *const bad[] = { "",           " ",     "{",         "{a:1}",       "[1,]",
+					   "{\"a\":1,}", "01",    "1.",        "-",           "\"\n\"",
+					   "\"\\x\"",    "tru",   "1 2",       "[1 2]",       "{\"a\" 1}",
+					   "'a'",        "\"abc", "\"\\u12\"", "\"\\u12g4\"", "\"\xff\"" };
 	const char *why;
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
 		assert_true(lambda_json_valid(str_from(good[i]), &why));
