@@ -416,6 +416,26 @@ static int check_size(struct check *k)
 	return 0;
 }
 
+static int check_fargate_modes(struct check *k)
+{
+	const char *pid = json_get_text(k->in, "pidMode");
+	if (json_get(k->in, "ipcMode"))
+		return ecs_client_error(k->err, "Tasks using the Fargate launch type do not support ipcMode.");
+	if (pid && strcmp(pid, "task"))
+		return ecs_client_error(k->err,
+					"Tasks using the Fargate launch type do not support pidMode '%s'. The "
+					"supported value for pidMode is 'task'.",
+					pid);
+	return 0;
+}
+
+/* Could it run on Fargate, whatever it says? */
+static bool fits_fargate(const struct check *k)
+{
+	return !strcmp(k->network, "awsvpc") && k->cpu && k->memory && ecs_fargate_size(k->cpu, k->memory) &&
+	       !json_get(k->in, "ipcMode") && !str_eqz(json_get_str(k->in, "pidMode"), "host");
+}
+
 static int check_task(struct check *k)
 {
 	const char *network = json_get_text(k->in, "networkMode");
@@ -428,6 +448,8 @@ static int check_task(struct check *k)
 	k->fargate = ecs_has_text(json_get(k->in, "requiresCompatibilities"), "FARGATE");
 	if (k->fargate && (!network || strcmp(network, "awsvpc")))
 		return ecs_client_error(k->err, "Fargate only supports network mode 'awsvpc'.");
+	if (k->fargate && check_fargate_modes(k) < 0)
+		return -1;
 	k->network = network ? network : "bridge";
 	if (!json_array_size(k->containers))
 		return ecs_client_error(k->err, "TaskDefinition.containerDefinitions should not be null or empty.");
@@ -505,8 +527,6 @@ json_t *ecs_definition_check(struct ecs *e, struct arena *a, const json_t *in, s
 	if (k.memory)
 		json_set_text(doc, "memory", arena_printf(a, "%lld", (long long)k.memory));
 	json_object_set_new(doc, "compatibilities",
-			    !strcmp(k.network, "awsvpc") && k.cpu && k.memory && ecs_fargate_size(k.cpu, k.memory)
-				    ? json_pack("[s,s]", "EC2", "FARGATE")
-				    : json_pack("[s]", "EC2"));
+			    fits_fargate(&k) ? json_pack("[s,s]", "EC2", "FARGATE") : json_pack("[s]", "EC2"));
 	return doc;
 }

@@ -392,15 +392,16 @@ static void add_network(struct plan *p)
 	json_set_bool(p->spec, "keep_failed", true);
 }
 
-/* Namespaces that containers would share with each other or the machine. */
-static int refuse_modes(struct plan *p)
+/* Namespaces that containers share with each other. The machine's own are nobody's: whoever sees its processes can end
+ * them. */
+static int add_modes(struct plan *p)
 {
 	static const char *const keys[] = { "pidMode", "ipcMode" };
-	for (size_t i = 0; i < 2; i++) {
-		const char *mode = json_get_text(p->definition, keys[i]);
-		if (mode && strcmp(mode, "none"))
-			return ecs_client_error(p->err, "%s '%s' is not offered here.", keys[i], mode);
-	}
+	for (size_t i = 0; i < 2; i++)
+		if (str_eqz(json_get_str(p->definition, keys[i]), "host"))
+			return ecs_client_error(p->err, "%s 'host' is not offered here.", keys[i]);
+	json_set_bool(p->spec, "shared_pid", json_get(p->definition, "pidMode") != NULL);
+	json_set_text(p->spec, "ipc", json_get_text(p->definition, "ipcMode"));
 	return 0;
 }
 
@@ -429,7 +430,7 @@ json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_
 	json_object_set_new(plan, "dirs", p.dirs = json_array());
 	json_object_set_new(p.spec, "containers", p.containers = json_array());
 	json_set_text(p.spec, "id", arena_printf(a, "ecs-%s", p.id));
-	if (refuse_modes(&p) < 0) {
+	if (add_modes(&p) < 0) {
 		json_decref(plan);
 		return NULL;
 	}

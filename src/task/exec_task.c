@@ -109,20 +109,6 @@ static void tell_all(void *ctx, struct exec_task *t, const json_t *event)
 
 /* ---- launching ---- */
 
-#define ARGUMENTS_FIELD 48 /* of /proc/<pid>/stat: where they begin; then where they end */
-
-/* What `ps` shows: written over the arguments the process was started with. */
-static void set_title(const char *text)
-{
-	int64_t start = process_stat(getpid(), ARGUMENTS_FIELD), end = process_stat(getpid(), ARGUMENTS_FIELD + 1);
-	prctl(PR_SET_NAME, "quern-task");
-	if (start <= 0 || end <= start + 1)
-		return;
-	char *place = (char *)(uintptr_t)start;
-	memset(place, 0, (size_t)(end - start));
-	snprintf(place, (size_t)(end - start), "%s", text);
-}
-
 /* The supervisor is this program; it is not executed anew, since linking a large program costs more than all its
  * mounts. */
 static _Noreturn void child(int listener, int runtime, int synced, const char *dir)
@@ -144,7 +130,7 @@ static _Noreturn void child(int listener, int runtime, int synced, const char *d
 	close_range(6, ~0u, 0);
 	char title[PATH_MAX];
 	snprintf(title, sizeof(title), "quern task %s", strrchr(dir, '/') + 1);
-	set_title(title);
+	process_set_title("quern-task", title);
 	int rc = supervisor_main(dir);
 #ifdef __SANITIZE_ADDRESS__
 	exit(rc); /* the leak check */

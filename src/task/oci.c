@@ -220,15 +220,18 @@ static void add_cgroup_view(struct sup_container *c, json_t *list)
 static void add_system_mounts(struct sup_container *c, json_t *list)
 {
 	struct arena *a = &c->sup->arena;
-	int64_t shm = c->spec->shm_bytes ? c->spec->shm_bytes : 64 << 20;
+	int64_t shm = c->spec->shm_bytes ? c->spec->shm_bytes : SPEC_SHM_BYTES;
 	add_mount(list, "/proc", "proc", "proc", "nosuid,noexec,nodev");
 	add_mount(list, "/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k");
 	add_mount(list, "/dev/pts", "devpts", "devpts",
 		  c->sup->rootless ? "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620"
 				   : "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5");
 	add_mount(list, "/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev");
-	add_mount(list, "/dev/shm", "tmpfs", "shm",
-		  arena_printf(a, "nosuid,noexec,nodev,mode=1777,size=%lld", (long long)shm));
+	if (c->sup->shm)
+		add_mount(list, "/dev/shm", "bind", c->sup->shm, "bind,rw,nosuid,noexec,nodev");
+	else if (c->sup->spec.ipc != IPC_NONE)
+		add_mount(list, "/dev/shm", "tmpfs", "shm",
+			  arena_printf(a, "nosuid,noexec,nodev,mode=1777,size=%lld", (long long)shm));
 	/* A new sysfs needs a network namespace that belongs to our user namespace. */
 	if (c->sup->rootless && c->sup->spec.network == NETWORK_HOST)
 		add_mount(list, "/sys", "bind", "/sys", "rbind,ro,nosuid,noexec,nodev");
@@ -316,19 +319,26 @@ static json_t *make_resources(struct sup_container *c)
 	return resources;
 }
 
+/* A new one, or the one that our descriptor fd holds. */
+static void add_namespace(json_t *list, const char *type, int fd)
+{
+	json_t *one = json_pack("{s:s}", "type", type);
+	if (fd >= 0)
+		json_object_set_new(one, "path", json_sprintf("/proc/%d/fd/%d", (int)getpid(), fd));
+	json_array_append_new(list, one);
+}
+
 static json_t *make_namespaces(const struct sup_container *c)
 {
-	json_t *list =
-		json_pack("[{s:s},{s:s},{s:s},{s:s}]", "type", "pid", "type", "ipc", "type", "uts", "type", "mount");
+	json_t *list = json_array();
+	add_namespace(list, "pid", c->sup->pid_ns);
+	add_namespace(list, "ipc", c->sup->ipc_ns);
+	add_namespace(list, "uts", -1);
+	add_namespace(list, "mount", -1);
 	if (c->sup->cgroup == CGROUP_UNIFIED)
-		json_array_append_new(list, json_pack("{s:s}", "type", "cgroup"));
-	if (c->sup->spec.network == NETWORK_NONE)
-		json_array_append_new(list, json_pack("{s:s}", "type", "network"));
-	if (c->sup->spec.network == NETWORK_PRIVATE) {
-		char path[64];
-		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), c->netns);
-		json_array_append_new(list, json_pack("{s:s,s:s}", "type", "network", "path", path));
-	}
+		add_namespace(list, "cgroup", -1);
+	if (c->sup->spec.network != NETWORK_HOST)
+		add_namespace(list, "network", c->netns);
 	return list;
 }
 
@@ -350,7 +360,8 @@ static void make_linux(struct sup_container *c, json_t *config)
 	if (c->spec->nsysctls) {
 		json_t *sysctls = json_object();
 		for (size_t i = 0; i < c->spec->nsysctls; i++)
-			json_set_text(sysctls, c->spec->sysctls[i].name, c->spec->sysctls[i].value);
+			if (c->sup->ipc_ns < 0 || !spec_is_ipc_sysctl(c->spec->sysctls[i].name)) /* share.c did those */
+				json_set_text(sysctls, c->spec->sysctls[i].name, c->spec->sysctls[i].value);
 		json_object_set_new(linux_part, "sysctl", sysctls);
 	}
 	json_object_set_new(linux_part, "maskedPaths", text_array(masked, COUNT(masked)));

@@ -180,8 +180,9 @@ static int cap_names(const struct spec_at *at, const char *key, const char **lis
 }
 
 /* What a task may ask for beyond the default set. Anything that reaches the host (CAP_SYS_ADMIN, CAP_SYS_MODULE, ...)
- * is refused, and CAP_NET_ADMIN too where the network is the host's. */
-static int check_cap_add(const struct spec_at *at, const char **caps, enum spec_network network)
+ * is refused, and CAP_NET_ADMIN too where the network is the host's. In a PID name space with others CAP_SYS_PTRACE
+ * reaches the host through the runtime that starts those (share.h). */
+static int check_cap_add(const struct spec_at *at, const char **caps, const struct task_spec *task)
 {
 	static const char *const may[] = {
 		"CAP_AUDIT_WRITE", "CAP_CHOWN",      "CAP_DAC_OVERRIDE", "CAP_FOWNER",
@@ -191,20 +192,23 @@ static int check_cap_add(const struct spec_at *at, const char **caps, enum spec_
 		"CAP_IPC_OWNER",   "CAP_LEASE"
 	};
 	for (size_t i = 0; caps[i]; i++) {
-		bool ok = network != NETWORK_HOST &&
+		bool ok = task->network != NETWORK_HOST &&
 			  (!strcmp(caps[i], "CAP_NET_ADMIN") || !strcmp(caps[i], "CAP_NET_RAW"));
 		for (size_t k = 0; k < sizeof(may) / sizeof(*may); k++)
 			ok |= !strcmp(caps[i], may[k]);
 		if (!ok)
 			return spec_bad(at, "capabilities.add", "may not hold %s%s", caps[i],
-					network == NETWORK_HOST && !strncmp(caps[i], "CAP_NET_", 8)
+					task->network == NETWORK_HOST && !strncmp(caps[i], "CAP_NET_", 8)
 						? " with network \"host\""
 						: "");
+		if (task->shared_pid && !strcmp(caps[i], "CAP_SYS_PTRACE"))
+			return spec_bad(at, "capabilities.add",
+					"may not hold CAP_SYS_PTRACE where containers share a PID name space");
 	}
 	return 0;
 }
 
-static int parse_capabilities(const struct spec_at *at, const json_t *obj, enum spec_network network,
+static int parse_capabilities(const struct spec_at *at, const json_t *obj, const struct task_spec *task,
 			      struct spec_container *c)
 {
 	json_t *caps = json_get(obj, "capabilities");
@@ -213,7 +217,7 @@ static int parse_capabilities(const struct spec_at *at, const json_t *obj, enum 
 	    cap_names(at, "capabilities.add", add, &c->cap_add) < 0 ||
 	    cap_names(at, "capabilities.drop", drop, &c->cap_drop) < 0)
 		return -1;
-	return check_cap_add(at, c->cap_add, network);
+	return check_cap_add(at, c->cap_add, task);
 }
 
 static int parse_env(const struct spec_at *at, const json_t *obj, struct spec_container *c)
@@ -420,23 +424,29 @@ static int parse_dns(const struct spec_at *at, const json_t *obj, struct spec_co
 	return 0;
 }
 
+bool spec_is_ipc_sysctl(const char *name)
+{
+	static const char *const all[] = { "kernel.msgmax", "kernel.msgmnb",          "kernel.msgmni",
+					   "kernel.sem",    "kernel.shmall",          "kernel.shmmax",
+					   "kernel.shmmni", "kernel.shm_rmid_forced", "fs.mqueue." };
+	bool found = false;
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		found |= !strncmp(name, all[i], strlen(all[i]));
+	return found;
+}
+
 /* Kernel parameters that belong to a namespace of the container's own: those of its IPC namespace, and those of its
  * network when that is not the host's. */
 static int parse_sysctls(const struct spec_at *at, const json_t *obj, enum spec_network network,
 			 struct spec_container *c)
 {
-	static const char *const ipc[] = { "kernel.msgmax", "kernel.msgmnb",          "kernel.msgmni",
-					   "kernel.sem",    "kernel.shmall",          "kernel.shmmax",
-					   "kernel.shmmni", "kernel.shm_rmid_forced", "fs.mqueue." };
 	const json_t *sysctls = json_get(obj, "sysctls");
 	const char *name;
 	json_t *value;
 	c->sysctls = ARENA_ARRAY(at->arena, struct spec_sysctl, json_object_size(sysctls) + 1);
 	json_object_foreach ((json_t *)sysctls, name, value) {
 		bool ok = network != NETWORK_HOST && !strncmp(name, "net.", 4);
-		for (size_t i = 0; i < sizeof(ipc) / sizeof(*ipc); i++)
-			ok |= !strncmp(name, ipc[i], strlen(ipc[i]));
-		if (!ok || !spec_chars_ok(name, 200, "._-"))
+		if ((!ok && !spec_is_ipc_sysctl(name)) || !spec_chars_ok(name, 200, "._-"))
 			return spec_bad(at, "sysctls", "may not hold `%.80s`: it is not the container's own", name);
 		if (!json_is_string(value) || json_string_length(value) > 200 ||
 		    strpbrk(json_string_value(value), "\n\r"))
@@ -470,7 +480,7 @@ static int parse_rootfs(const struct spec_at *at, const json_t *obj, struct spec
 	return 0;
 }
 
-static int parse_container(const struct spec_at *at, const json_t *obj, enum spec_network network,
+static int parse_container(const struct spec_at *at, const json_t *obj, const struct task_spec *task,
 			   struct spec_container *c)
 {
 	if (!json_is_object(obj))
@@ -495,10 +505,9 @@ static int parse_container(const struct spec_at *at, const json_t *obj, enum spe
 	if (parse_env(at, obj, c) < 0 || parse_mounts(at, obj, c) < 0 || parse_files(at, obj, c) < 0 ||
 	    parse_essential(at, obj, c) < 0 || parse_limits(at, obj, c) < 0 || parse_ulimits(at, obj, c) < 0)
 		return -1;
-	if (parse_capabilities(at, obj, network, c) < 0 || parse_rootfs(at, obj, c) < 0 ||
-	    parse_after(at, obj, c) < 0 || parse_health(at, obj, c) < 0 || parse_ports(at, obj, c) < 0 ||
-	    parse_restart(at, obj, c) < 0 || parse_hosts(at, obj, c) < 0 || parse_dns(at, obj, c) < 0 ||
-	    parse_sysctls(at, obj, network, c) < 0)
+	if (parse_capabilities(at, obj, task, c) < 0 || parse_rootfs(at, obj, c) < 0 || parse_after(at, obj, c) < 0 ||
+	    parse_health(at, obj, c) < 0 || parse_ports(at, obj, c) < 0 || parse_restart(at, obj, c) < 0 ||
+	    parse_hosts(at, obj, c) < 0 || parse_dns(at, obj, c) < 0 || parse_sysctls(at, obj, task->network, c) < 0)
 		return -1;
 	return spec_get_host_path(at, obj, "log", false, &c->log);
 }
@@ -514,7 +523,7 @@ static int parse_containers(const struct spec_at *at, const json_t *json, struct
 	for (size_t i = 0; i < out->ncontainers; i++) {
 		struct spec_at in = *at;
 		in.where = arena_printf(at->arena, "containers[%zu].", i);
-		if (parse_container(&in, json_array_get(array, i), out->network, &out->containers[i]) < 0)
+		if (parse_container(&in, json_array_get(array, i), out, &out->containers[i]) < 0)
 			return -1;
 		for (size_t k = 0; k < i; k++)
 			if (!strcmp(out->containers[k].name, out->containers[i].name))
@@ -628,12 +637,13 @@ static int parse_task_limits(const struct spec_at *at, const json_t *json, struc
 int spec_parse(struct arena *a, const json_t *json, const char *data_dir, struct task_spec *out, struct error *err)
 {
 	struct spec_at at = { .arena = a, .data_dir = data_dir, .where = "", .err = err };
-	const char *network;
+	const char *network, *ipc;
 	*out = (struct task_spec){ 0 };
 	if (!json_is_object(json))
 		return error_aws(err, "ValidationException", "task spec: must be an object");
 	if (spec_get_text(&at, json, "id", true, &out->id) < 0 ||
-	    spec_get_text(&at, json, "network", false, &network) < 0)
+	    spec_get_text(&at, json, "network", false, &network) < 0 ||
+	    spec_get_text(&at, json, "ipc", false, &ipc) < 0)
 		return -1;
 	if (!spec_id_ok(out->id))
 		return spec_bad(&at, "id", "must match [a-z0-9-]{1,128}");
@@ -645,6 +655,15 @@ int spec_parse(struct arena *a, const json_t *json, const char *data_dir, struct
 		out->network = NETWORK_PRIVATE;
 	else
 		return spec_bad(&at, "network", "must be host, none or private, not `%.40s`", network);
+	if (!ipc || !strcmp(ipc, "private"))
+		out->ipc = IPC_PRIVATE;
+	else if (!strcmp(ipc, "none"))
+		out->ipc = IPC_NONE;
+	else if (!strcmp(ipc, "task"))
+		out->ipc = IPC_TASK;
+	else
+		return spec_bad(&at, "ipc", "must be private, none or task, not `%.40s`", ipc);
+	out->shared_pid = json_get_bool(json, "shared_pid", false);
 	out->one_network = json_get_bool(json, "one_network", false);
 	out->endpoints = json_get_bool(json, "endpoints", false);
 	out->report = json_get_bool(json, "report", false);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 
 #define SPEC_ID_MAX 128
+#define SPEC_SHM_BYTES ((int64_t)64 << 20) /* /dev/shm, when nothing is said */
 
 enum spec_mount_kind { SPEC_STAGE, SPEC_SCRATCH, SPEC_BIND, SPEC_TMPFS };
 struct spec_mount {
@@ -97,6 +98,8 @@ struct spec_container {
 	const json_t *rootfs_config; /* the image's configuration document, borrowed */
 	const char *log;             /* relative to the data directory, or NULL */
 };
+/* Who has the same System V and POSIX IPC: nobody; nobody, and there is no /dev/shm either; all of the task. */
+enum spec_ipc { IPC_PRIVATE, IPC_NONE, IPC_TASK };
 enum spec_network { NETWORK_HOST, NETWORK_NONE, NETWORK_PRIVATE };
 struct spec_output {
 	const char *name, *from, *path; /* path: below the scratch, "" = all */
@@ -108,6 +111,8 @@ struct task_spec {
 	struct spec_container *containers;
 	size_t ncontainers;
 	enum spec_network network;
+	bool shared_pid; /* the containers see each other's processes */
+	enum spec_ipc ipc;
 	bool report;      /* "changed" events are wanted */
 	bool keep_failed; /* when it fails, what its containers left is kept for a while (exec_kept.c) */
 	bool one_network,
@@ -126,6 +131,8 @@ struct task_spec {
  * arena). `data_dir` is what host paths must lie below. Errors name the member: "containers[0].mounts[1].source must be
  * below ...". */
 int spec_parse(struct arena *a, const json_t *json, const char *data_dir, struct task_spec *out, struct error *err);
+/* Is the kernel parameter one of the IPC name space? */
+bool spec_is_ipc_sysctl(const char *name);
 /* [a-z0-9-]{1,128} */
 bool spec_id_ok(const char *id);
 /* "SIGTERM", "TERM" or "15"; 0 when unknown. */

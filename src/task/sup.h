@@ -108,6 +108,9 @@ struct sup {
 	bool kept;            /* debug.c: the roots are shown as the containers left them, nothing is written to them */
 	bool terminal;        /* of kept: the command gets one */
 	struct net *net;
+	pid_t holder; /* share.c: of the shared PID name space; 0 = there is none */
+	int pid_ns, ipc_ns;
+	const char *shm; /* the memory at /dev/shm of all, or NULL */
 	int64_t changes; /* counts what "changed" events tell; 0 = nothing yet */
 };
 
@@ -168,8 +171,11 @@ void sup_peer_ready(struct sup *s, struct sup_peer *p);
 void sup_peers_close(struct sup *s);
 /* The "stopped" event. */
 json_t *sup_stopped_event(struct sup *s);
-/* Field number `field` (from 3; proc(5)) of /proc/<pid>/stat, or -1. */
+/* Field number `field` (from 3; proc(5)) of /proc/<pid>/stat, or -1. pid 0: the calling process, also in a
+ * PID name space of its own. */
 int64_t process_stat(pid_t pid, int field);
+/* What `ps` shows as the calling process: name (15 bytes), and text in place of its arguments. */
+void process_set_title(const char *name, const char *text);
 int64_t process_start(pid_t pid); /* when it began, in clock ticks since the boot, or -1 */
 int64_t sup_now_ms(void);         /* monotonic */
 

@@ -23,7 +23,9 @@ void sup_init(struct sup *s)
 			   .epoll = -1,
 			   .signals = -1,
 			   .listener = -1,
-			   .synced = -1 };
+			   .synced = -1,
+			   .pid_ns = -1,
+			   .ipc_ns = -1 };
 	for (int i = 0; i < SUP_PEERS; i++)
 		s->peers[i].fd = -1;
 }

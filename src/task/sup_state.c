@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@
 #include "task/path.h"
 #include "task/sup.h"
 
+#define ARGUMENTS_FIELD 48 /* of /proc/<pid>/stat: where they begin; then where they end */
+
 int64_t sup_now_ms(void)
 {
 	return clock_monotonic_us() / 1000;
@@ -23,8 +26,9 @@ int64_t sup_now_ms(void)
 
 int64_t process_stat(pid_t pid, int field)
 {
-	char path[64], text[1024];
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	char path[64] = "/proc/self/stat", text[1024];
+	if (pid)
+		snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	if (path_get(path, text, sizeof(text)) < 0)
 		return -1;
 	const char *p = strrchr(text, ')'); /* the name may hold spaces and parentheses */
@@ -36,6 +40,18 @@ int64_t process_stat(pid_t pid, int field)
 int64_t process_start(pid_t pid)
 {
 	return process_stat(pid, 22);
+}
+
+/* Written over the arguments the process was started with. */
+void process_set_title(const char *name, const char *text)
+{
+	int64_t start = process_stat(0, ARGUMENTS_FIELD), end = process_stat(0, ARGUMENTS_FIELD + 1);
+	prctl(PR_SET_NAME, name);
+	if (start <= 0 || end <= start + 1)
+		return;
+	char *place = (char *)(uintptr_t)start;
+	memset(place, 0, (size_t)(end - start));
+	snprintf(place, (size_t)(end - start), "%s", text);
 }
 
 void sup_note(struct sup *s, const char *fmt, ...)

@@ -30,6 +30,7 @@
 #include "task/machine.h"
 #include "task/order.h"
 #include "task/path.h"
+#include "task/share.h"
 #include "task/stop.h"
 #include "task/sup.h"
 #include "task/task.h"
@@ -189,6 +190,7 @@ static void container_exited(struct sup_container *c, int status, int64_t cpu_ms
 		close(c->pidfd);
 	c->pidfd = -1;
 	c->pid = 0;
+	share_end_container(c);
 	if (c->log.in < 0)
 		container_done(c);
 	else /* what is in the pipe still belongs to it; a descriptor passed to a stranger must not hold us up */
@@ -244,7 +246,7 @@ static void container_started(struct sup_container *c, int status)
 
 static void child_ended(struct sup *s, pid_t pid, int status, const struct rusage *use)
 {
-	if (health_child_ended(s, pid, status))
+	if (health_child_ended(s, pid, status) || share_child_ended(s, pid))
 		return;
 	int64_t cpu_ms = (use->ru_utime.tv_sec + use->ru_stime.tv_sec) * 1000 +
 			 (use->ru_utime.tv_usec + use->ru_stime.tv_usec) / 1000;
@@ -450,7 +452,7 @@ static int wait_synced(struct sup *s, struct error *err)
  * task is over before it began. */
 static int prepare_all(struct sup *s, struct error *err)
 {
-	if (make_task_group(s, err) < 0)
+	if (make_task_group(s, err) < 0 || share_begin(s, err) < 0)
 		return error_wrap(err, "CannotStartContainerError");
 	for (size_t i = 0; i < s->spec.ncontainers; i++)
 		if (sup_read_gpus(&s->containers[i], err) < 0 || runtime_launch(&s->containers[i], err) < 0)
@@ -507,6 +509,7 @@ static bool keep_failed(struct sup *s)
 static void finish(struct sup *s)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
+	share_end(s);
 	json_t *event = sup_stopped_event(s);
 	if (!json_get_int(event, "at", 0))
 		json_set_int(event, "at", clock_now_ms());

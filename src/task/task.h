@@ -33,6 +33,8 @@
  * 30000, "stop_signal": "SIGTERM", "log": "<host path of the log file to append to>"|null } ], "network":
  * "host"|"none"|"private",   private: own namespace per container, names resolve, API proxied at 169.254.170.2
  *   "keep_failed": false,                 what its containers left when it fails is kept for `quern debug`
+ *   "shared_pid": false,                  one PID namespace for all containers, "ipc": "private"|"none"|"task"   (see
+ * share.h; none: no /dev/shm)
  *   "one_network": false,                 private: one namespace for all containers, who then meet on 127.0.0.1
  *   "endpoints": false,                   private: 169.254.170.2 is outside of the containers' namespaces (no port of
  * theirs is taken), port 80 is the API too "max_runtime_ms": n|null,             then stopped with reason "timeout"

@@ -132,8 +132,39 @@ def test_names_resolvers_and_kernel_parameters(quern):
     assert code_of(register, quern, container(quern, "true", hostname="x"), networkMode="awsvpc") == ("ClientException", "hostname is not supported on container when networkMode=awsvpc.")
     task, _ = output(quern, "true", container={"systemControls": [{"namespace": "kernel.panic", "value": "1"}]})
     assert task["stopCode"] == "TaskFailedToStart" and task["stoppedReason"].startswith("CannotCreateContainerError") and "kernel.panic" in task["stoppedReason"]
-    definition = register(quern, container(quern, "true"), pidMode="host")
-    assert code_of(run, quern, definition) == ("ClientException", "pidMode 'host' is not offered here.")
+
+
+# ---- shared name spaces ----
+
+FARGATE = {"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc", "cpu": "256", "memory": "512"}
+
+
+def test_processes_and_ipc_of_the_task(quern):
+    """One container sees the other's process and its shared memory; a command of `quern exec` sees both."""
+    group = helpers.unique("/ecs/share")
+    script = "until grep -qs word /dev/shm/x; do sleep 0.1; done; cat /proc/1/comm; until grep -qs 'sleep.543[2]' /proc/[0-9]*/cmdline; do sleep 0.1; done; echo seen; until test -e /dev/shm/end; do sleep 0.1; done"
+    side = container(quern, "echo word > /dev/shm/x; exec sleep 5432", name="side", essential=False, stopTimeout=100)
+    definition = register(quern, container(quern, script, logConfiguration=awslogs(group)), side, pidMode="task", ipcMode="task")
+    arn = run(quern, definition)
+    quern.wait(lambda: text_of(quern, group, arn) == ["quern-pause", "seen"])
+    assert quern.cli("exec", arn, "--", "sh", "-c", "cat /dev/shm/x; grep -qs 'sleep.543[2]' /proc/[0-9]*/cmdline && echo here; touch /dev/shm/end").stdout.split() == ["word", "here"]
+    task = stopped(quern, arn)
+    assert {c["name"]: c["exitCode"] for c in task["containers"]} == {"main": 0, "side": 143}, task  # not process 1: SIGTERM has its effect
+    task, text = output(quern, "ls -d /dev/shm 2>&1 | sed 's/.*: //'", definition={"ipcMode": "none"})
+    assert text == ["No such file or directory"], task
+
+
+def test_modes_that_are_refused(quern):
+    for mode in ("pidMode", "ipcMode"):
+        definition = register(quern, container(quern, "true"), **{mode: "host"})
+        assert code_of(run, quern, definition) == ("ClientException", f"{mode} 'host' is not offered here.")
+    main = {k: v for k, v in container(quern, "true").items() if k != "memory"}
+    assert code_of(register, quern, main, ipcMode="none", **FARGATE) == ("ClientException", "Tasks using the Fargate launch type do not support ipcMode.")
+    assert code_of(register, quern, main, pidMode="host", **FARGATE) == ("ClientException", "Tasks using the Fargate launch type do not support pidMode 'host'. The supported value for pidMode is 'task'.")
+    task, text = output(quern, "cat /proc/1/comm", definition=dict(FARGATE, pidMode="task", executionRoleArn=ROLE), launchType="FARGATE", networkConfiguration=VPC)
+    assert text == ["quern-pause"], task
+    task, _ = output(quern, "true", container={"linuxParameters": {"capabilities": {"add": ["SYS_PTRACE"]}}}, definition={"pidMode": "task"})
+    assert task["stopCode"] == "TaskFailedToStart" and "may not hold CAP_SYS_PTRACE" in task["stoppedReason"]
 
 
 def test_restart_policy(quern):

@@ -137,3 +137,13 @@ def test_stored_images(x):
             break
         time.sleep(0.05)
     assert answer["kept"] == 0 and os.listdir(os.path.join(x.data, "layers")) == []
+
+
+def test_shared_processes_and_ipc(x):
+    """Without control groups what a container leaves in the shared PID name space ends with the task."""
+    spec = x.spec("until test -s /dev/shm/word; do sleep 0.02; done; cat /dev/shm/word /proc/1/comm; until pgrep -f '^sleep 815' > /dev/null; do sleep 0.02; done; echo left")
+    spec.update(shared_pid=True, ipc="task")
+    spec["containers"].append({"name": "side", "image": harness.IMAGE, "essential": False, "command": ["/bin/sh", "-c", "echo hi > /dev/shm/word; (sleep 815 > /dev/null 2>&1 &); true"]})
+    event = x.run(spec)
+    assert x.text(spec).split("\n") == ["hi", "quern-pause", "left"], event
+    assert event["containers"][1]["exit_code"] == 0 and subprocess.run(["pgrep", "-u", str(UID) if os.geteuid() == 0 else str(os.geteuid()), "-f", "^sleep 815"], stdout=subprocess.DEVNULL).returncode == 1
