@@ -28,6 +28,9 @@ struct iam_session {
 };
 int iam_new_session(struct iam *i, struct turn *t, const char *role, const char *session_name, int64_t duration_ms,
 		    struct iam_session *out, struct error *err);
+/* Does the trust policy of the role (an ARN or a name) let `service` ("lambda.amazonaws.com") assume it? 1, also when
+ * no such role exists here; 0: it does not; < 0 a fault. */
+int iam_trusts(struct iam *i, struct db *db, struct arena *a, struct str role, const char *service, struct error *err);
 /* The role that exists from the start: "arn:aws:iam::<account>:role/service-role/QuernExecutionRole". */
 const char *iam_default_role(struct iam *i);
 

@@ -76,6 +76,16 @@ static json_t *new_config(struct lambda *l, struct arena *a, const char *name, j
 	return config;
 }
 
+/* A role that does not exist here is taken as it is named, as everywhere in Quern. */
+static int check_role(struct lambda *l, struct db *db, struct arena *a, const json_t *in, struct error *err)
+{
+	struct str role = json_get_str(in, "Role");
+	int rc = role.ptr ? iam_trusts(l->o.iam, db, a, role, "lambda.amazonaws.com", err) : 1;
+	if (rc == 0)
+		return lambda_invalid(err, "The role defined for the function cannot be assumed by Lambda.");
+	return rc < 0 ? rc : 0;
+}
+
 static int conflict_exists(const char *name, struct error *err)
 {
 	return lambda_conflict(err, "Function already exist: %s", name);
@@ -101,6 +111,8 @@ static int write_create(struct change *g, struct turn *t, struct error *err)
 	int found = lambda_exists(turn_db(t), g->name, err);
 	if (found)
 		return found < 0 ? -1 : conflict_exists(g->name, err);
+	if (check_role(g->l, turn_db(t), turn_arena(t), g->in, err) < 0)
+		return -1;
 	v.config = config;
 	set_code(config, &g->code);
 	lambda_config_touch(config, turn_now_ms(t), turn_uuid(t));
@@ -240,7 +252,8 @@ static int update_function_configuration(struct call *c, struct turn *t, json_t 
 	if (lambda_name_read(lambda_of(c), c->arena, in, "FunctionName", &n, err) < 0 || lambda_check(in, err) < 0)
 		return -1;
 	n.qualifier = NULL;
-	if (lambda_version_find(lambda_of(c), turn_db(t), c->arena, &n, &v, err) < 0 || check_revision(in, &v, err) < 0)
+	if (lambda_version_find(lambda_of(c), turn_db(t), c->arena, &n, &v, err) < 0 ||
+	    check_revision(in, &v, err) < 0 || check_role(lambda_of(c), turn_db(t), c->arena, in, err) < 0)
 		return -1;
 	set_settings(v.config, in);
 	lambda_config_touch(v.config, turn_now_ms(t), turn_uuid(t));

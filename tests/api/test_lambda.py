@@ -336,6 +336,31 @@ def test_policy_and_tags(quern, client):
     assert client.list_tags(Resource=arn)["Tags"] == {"b": "2"}
 
 
+def trust(service, effect="Allow", action="sts:AssumeRole"):
+    return {"Effect": effect, "Principal": {"Service": service}, "Action": action}
+
+
+def test_role_that_lambda_can_not_assume(quern, client):
+    """Only a role that exists here is looked at: its trust policy must name Lambda."""
+    iam = quern.client("iam")
+    name = helpers.unique("role")
+    document = lambda *statements: json.dumps({"Version": "2012-10-17", "Statement": list(statements)})  # noqa: E731
+    arn = iam.create_role(RoleName=name, Path="/for/", AssumeRolePolicyDocument=document(trust("ecs-tasks.amazonaws.com")))["Role"]["Arn"]
+    function = create(quern, client, Role=arn.replace("/for/", "/of-another-path/"))  # no such role
+    update = {"FunctionName": function, "Role": arn}
+    says = "The role defined for the function cannot be assumed by Lambda."
+    assert refused("InvalidParameterValueException", 400, create, quern=quern, client=client, Role=arn) == says
+    for closed in (trust("lambda.amazonaws.com", "Deny"), trust("lambda.amazonaws.com", action="sts:TagSession"), {**trust("x"), "Principal": {"AWS": "lambda.amazonaws.com"}}):
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=document(trust("ecs-tasks.amazonaws.com"), closed))
+        assert refused("InvalidParameterValueException", 400, client.update_function_configuration, **update) == says
+    client.update_function_configuration(FunctionName=function, Timeout=9)  # its role is not told again
+    for open_ in (trust("lambda.amazonaws.com"), trust(["states.amazonaws.com", "lambda.amazonaws.com"], action=["sts:TagSession", "sts:*"]), {**trust("x"), "Principal": "*"}):
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=document(trust("ecs-tasks.amazonaws.com"), open_))
+        assert client.update_function_configuration(**update)["Role"] == arn
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": trust("lambda.amazonaws.com")}))
+    create(quern, client, Role=arn)
+
+
 @pytest.mark.skipif(not any(os.access(p, os.X_OK) for p in ("/usr/bin/node", "/usr/local/bin/node")), reason="no node in /usr/bin or /usr/local/bin")
 @pytest.mark.parametrize(
     "file, text",
