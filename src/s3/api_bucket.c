@@ -61,7 +61,7 @@ static int write_create(struct s3_call *c, struct turn *t, struct error *err)
 		return -1;
 	if (rc == 0)
 		return s3_bucket_make(t, c->bucket_name, str_from(c->who->account), c->bucket.region, err);
-	if (have.owner.len && !str_eqz(have.owner, c->who->account))
+	if (!str_eqz(have.owner, c->who->account))
 		return s3_error(err, "BucketAlreadyExists");
 	/* in us-east-1 S3 answers 200 to the owner, elsewhere an error */
 	return str_eqz(have.region, "us-east-1") && str_eqz(c->bucket.region, "us-east-1")
@@ -211,7 +211,7 @@ void s3_get_bucket_versioning(struct s3_call *c)
 
 static void fill_acl(struct s3_call *c, struct buf *b)
 {
-	const struct str owner = c->bucket.owner.len ? c->bucket.owner : str_from(c->who->account);
+	const struct str owner = c->bucket.owner;
 	s3_xml_start(b, "AccessControlPolicy");
 	s3_xml_owner(c->a, b, "Owner", owner);
 	buf_addz(b, "<AccessControlList><Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" "
@@ -320,7 +320,7 @@ static int list_buckets(struct s3_call *c, struct db *db, struct buf *b, struct 
 	while ((rc = rows_next(&rows, err)) > 0) {
 		const struct str name = rows_str(&rows, 0), owner = rows_str(&rows, 3);
 		char text[40];
-		if ((owner.len && !str_eqz(owner, c->who->account)) || !str_starts(name, prefix) ||
+		if (!str_eqz(owner, c->who->account) || !str_starts(name, prefix) ||
 		    (region.len && !str_eq(region, rows_str(&rows, 2))))
 			continue;
 		more = n++ == max;

@@ -80,7 +80,7 @@ struct copy {
 	bool replace_meta, replace_tags;
 	struct s3_object given;  /* what the request's headers say */
 	enum checksum_algo algo; /* asked for, or NONE */
-	struct str checksum;     /* computed, with `read_id` */
+	struct str checksum;     /* of the source that was read, `read_id` */
 	int64_t read_id;
 	struct str read_etag;
 };
@@ -234,16 +234,18 @@ static int compute_checksum(struct s3_call *c, struct copy *k, struct error *err
 	if (s3_source_open(c, &k->source, &fd, err) < 0)
 		return -1;
 	const struct s3_checksum have = s3_checksum_parse(src->checksum);
-	if (have.algo == k->algo && !have.composite)
+	k->read_id = src->id;
+	k->read_etag = src->etag;
+	if (have.algo == k->algo && !have.composite) {
+		k->checksum = src->checksum;
 		return 0;
+	}
 	struct checksum sum;
 	char text[CHECKSUM_TEXT_MAX];
 	checksum_init(&sum, k->algo);
 	const int rc = s3_source_read(src, fd, 0, src->size_bytes, add_to_checksum, &sum, err);
 	checksum_final(&sum, text);
 	k->checksum = str_from(arena_printf(c->a, "%s %s FULL_OBJECT", checksum_name(k->algo), text));
-	k->read_id = src->id;
-	k->read_etag = src->etag;
 	return rc;
 }
 

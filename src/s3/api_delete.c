@@ -2,7 +2,7 @@
  *
  * DESIGN: with versioning, a delete without versionId adds a marker and removes nothing (suspended: it replaces the
  * null version). A delete of a version removes that row, whatever it is. Deleting what is not there succeeds, as S3 has
- * it. */
+ * it, unless If-Match wants it there ("How to perform conditional deletes", Amazon S3 user guide). */
 #include "s3/room.h"
 
 #include "base/clock.h"
@@ -21,7 +21,8 @@ static int check_conditions(struct s3_call *c, const struct deletion *d, const s
 {
 	int64_t n;
 	const char *broken = NULL;
-	if (d->if_match.ptr && !str_eqz(str_trim(d->if_match), "*") && !s3_meta_etag_is(d->if_match, now->etag))
+	const bool any = str_eqz(str_trim(d->if_match), "*");
+	if (d->if_match.ptr && (now->marker || (!any && !s3_meta_etag_is(d->if_match, now->etag))))
 		broken = "If-Match";
 	else if (d->if_size.ptr && (!str_to_i64(d->if_size, &n) || n != now->size_bytes))
 		broken = "x-amz-if-match-size";
@@ -55,6 +56,8 @@ static int delete_current(struct s3_call *c, struct turn *t, struct deletion *d,
 	const int rc = s3_object_newest(turn_db(t), turn_arena(t), c->bucket.id, d->key, &o, err);
 	if (rc < 0 || (rc > 0 && check_conditions(c, d, &o, err) < 0))
 		return -1;
+	if (rc == 0 && d->if_match.ptr)
+		return s3_error(err, "NoSuchKey");
 	if (!versioned)
 		return rc > 0 ? s3_object_drop(t, c->bucket.id, &o, err) : 0;
 	struct s3_object marker = { .key = d->key, .marker = true };
@@ -160,7 +163,7 @@ static int write_deletes(struct s3_call *c, struct turn *t, struct error *err)
 		struct deletion *d = &all->list[i];
 		if (delete_one(c, t, d, &d->err) == 0)
 			continue;
-		if (!error_is(&d->err, "PreconditionFailed"))
+		if (!error_is(&d->err, "PreconditionFailed") && !error_is(&d->err, "NoSuchKey"))
 			return error_move(err, &d->err); /* a fault: nothing is deleted */
 		d->failed = true;
 	}

@@ -165,7 +165,8 @@ static int find_part(struct s3_call *c, const struct s3_object *o, struct span *
 			       str_from(arena_printf(c->a, "%d", o->parts.len ? parts_count(o->parts) : 1)));
 		return s3_error(err, "InvalidPartNumber");
 	}
-	*s = (struct span){ .from = from, .length = size, .partial = true, .part = s->part, .part_sum = sum };
+	/* an empty part has no bytes that a range could name */
+	*s = (struct span){ .from = from, .length = size, .partial = size > 0, .part = s->part, .part_sum = sum };
 	return 0;
 }
 

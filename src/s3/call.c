@@ -87,9 +87,7 @@ int s3_call_owner(struct s3_call *c, struct error *err)
 			err, "InvalidBucketOwnerAWSAccountID",
 			"The value of the expected bucket owner parameter must be an AWS Account ID... [%.*s]",
 			STR_ARG(expected));
-	/* a bucket made by another room belongs to the house */
-	const struct str owner = b->owner.len ? b->owner : str_from(c->who->account);
-	if (c->who->anonymous || !str_eqz(owner, c->who->account) || (expected.ptr && !str_eq(expected, owner)))
+	if (c->who->anonymous || !str_eqz(b->owner, c->who->account) || (expected.ptr && !str_eq(expected, b->owner)))
 		return s3_error(err, "AccessDenied");
 	return 0;
 }

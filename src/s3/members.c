@@ -285,8 +285,8 @@ int s3_put_members(struct turn *t, const json_t *in, struct str body, json_t **o
 		return s3_error_text(err, "InvalidArgument", "The encryption method specified is not supported");
 	if (add_lines(in, &lines, err) < 0 || s3_room_sum(a, body, algo, &o, err) < 0)
 		return -1;
-	if (!o.key.len || o.key.len > S3_KEY_MAX)
-		return s3_error(err, o.key.len ? "KeyTooLongError" : "InvalidArgument");
+	if (!o.key.len || o.key.len > S3_KEY_MAX || str_find_char(o.key, 0) >= 0)
+		return s3_error(err, o.key.len > S3_KEY_MAX ? "KeyTooLongError" : "InvalidArgument");
 	o.headers = buf_str(&lines);
 	if (s3_object_put(t, &b, &o, err) < 0)
 		return -1;

@@ -64,8 +64,11 @@ static int check_list(struct check *k, const json_t *c, struct error *err)
 	if (json_array_size(c) != 3 || !verb.ptr)
 		return invalid(err, "Invalid condition: it must have three parts.");
 	if (str_eq_nocase(verb, STR("content-length-range"))) {
-		if (!whole_number(json_array_get(c, 1), k->min) || !whole_number(json_array_get(c, 2), k->max))
+		int64_t low, high;
+		if (!whole_number(json_array_get(c, 1), &low) || !whole_number(json_array_get(c, 2), &high))
 			return invalid(err, "Invalid content-length-range.");
+		*k->min = low > *k->min ? low : *k->min;
+		*k->max = high < *k->max ? high : *k->max;
 		return 0;
 	}
 	struct str name = json_str(json_array_get(c, 1));

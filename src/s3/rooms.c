@@ -93,9 +93,11 @@ int s3_room_body(struct s3 *s, const struct s3_object *o, int64_t max, struct ar
 	char *p = arena_alloc_raw(a, (size_t)o->size_bytes + 1);
 	for (int64_t n = 0; n < o->size_bytes;) {
 		const ssize_t k = pread(fd, p + n, (size_t)(o->size_bytes - n), n);
-		if (k <= 0 && errno != EINTR)
-			return error_set(err, "read blob `%s`", o->blob.ptr);
-		n += k > 0 ? k : 0;
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k <= 0)
+			return error_errno(err, k < 0 ? errno : EIO, "read blob `%s`", o->blob.ptr);
+		n += k;
 	}
 	p[o->size_bytes] = 0;
 	*out = str_of(p, (size_t)o->size_bytes);
@@ -225,13 +227,4 @@ int s3_put_small(struct turn *t, struct str bucket, struct str key, struct str b
 	if (s3_room_sum(turn_arena(t), body, CHECKSUM_CRC64NVME, &o, err) < 0)
 		return -1;
 	return put(t, bucket, &o, content_type, err);
-}
-
-int s3_create_bucket(struct turn *t, struct str bucket, const char *region, struct error *err)
-{
-	if (!s3_bucket_name_valid(bucket))
-		return error_http(err, 400, "InvalidBucketName", "`%.*s` is no valid bucket name.", STR_ARG(bucket));
-	if (s3_bucket_exists(turn_db(t), bucket))
-		return error_http(err, 409, "BucketAlreadyOwnedByYou", "The bucket `%.*s` exists.", STR_ARG(bucket));
-	return s3_bucket_make(t, bucket, STR(""), str_from(region), err);
 }

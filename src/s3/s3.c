@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { ROUND_MS = 5000, SWEEP_MAX = 500, LITTER_AFTER_MS = 600000 };
+enum { ROUND_MS = 5000, HURRY_MS = 500, SWEEP_MAX = 500, LITTER_AFTER_MS = 600000 };
 
 /* ---- the keeper ---- */
 
@@ -74,7 +74,7 @@ static int forget_gone(struct turn *t, void *arg, struct error *err)
 	return 0;
 }
 
-/* True when there may be more to do at once. */
+/* True when there may be more to do already. */
 static bool sweep(struct s3 *s)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -98,12 +98,10 @@ static void collect_litter(struct s3 *s)
 		log_warn("s3", "collect litter: %s", error_text(&err));
 }
 
-/* Waits a round, or until there is trash or the end. Takes the trash. Called with the lock held. */
-static struct s3_trash *wait_round(struct s3 *s, bool *stop)
+/* Waits until then, or until there is trash or the end. Takes the trash. Called with the lock held. */
+static struct s3_trash *wait_until(struct s3 *s, int64_t at_us, bool *stop)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += ROUND_MS / 1000;
+	const struct timespec until = { .tv_sec = at_us / 1000000, .tv_nsec = at_us % 1000000 * 1000 };
 	while (!s->stop && !s->trash)
 		if (pthread_cond_timedwait(&s->keeper_wake, &s->keeper_lock, &until) != 0)
 			break;
@@ -117,17 +115,16 @@ static void *keeper_main(void *arg)
 {
 	struct s3 *s = arg;
 	const int64_t started_us = clock_monotonic_us();
-	int64_t swept_us = started_us;
+	int64_t sweep_us = started_us + (int64_t)ROUND_MS * 1000;
 	bool collected = false, stop = false;
 	pthread_mutex_lock(&s->keeper_lock);
 	while (!s->stop) {
-		struct s3_trash *trash = wait_round(s, &stop);
+		struct s3_trash *trash = wait_until(s, sweep_us, &stop);
 		pthread_mutex_unlock(&s->keeper_lock);
 		unlink_trash(s, trash);
 		const int64_t now_us = clock_monotonic_us();
-		if (!stop && now_us - swept_us >= (int64_t)ROUND_MS * 1000) {
-			swept_us = sweep(s) ? 0 : now_us;
-		}
+		if (!stop && now_us >= sweep_us)
+			sweep_us = now_us + (sweep(s) ? HURRY_MS : ROUND_MS) * 1000LL;
 		if (!stop && !collected && now_us - started_us >= (int64_t)LITTER_AFTER_MS * 1000) {
 			collected = true;
 			collect_litter(s);
@@ -152,7 +149,11 @@ int s3_new(struct engine *e, struct blob_store *blobs, struct s3 **out, struct e
 	};
 	pthread_mutex_init(&s->uploads_lock, NULL);
 	pthread_mutex_init(&s->keeper_lock, NULL);
-	pthread_cond_init(&s->keeper_wake, NULL);
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->keeper_wake, &attr);
+	pthread_condattr_destroy(&attr);
 	blob_add_owner(blobs, s3_blob_named, s);
 	const int rc = pthread_create(&s->keeper, NULL, keeper_main, s);
 	s->keeper_runs = rc == 0;

@@ -89,6 +89,5 @@ int s3_get_members(struct s3 *s, struct db *db, const json_t *in, int64_t max, s
 		   struct error *err);
 int s3_list_members(struct db *db, const json_t *in, struct arena *a, json_t **out, struct error *err);
 int s3_put_members(struct turn *t, const json_t *in, struct str body, json_t **out, struct error *err);
-int s3_create_bucket(struct turn *t, struct str bucket, const char *region, struct error *err);
 
 #endif

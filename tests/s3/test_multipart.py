@@ -200,6 +200,20 @@ def test_checksum_refusals(raw, bucket):
     assert raw.request("PUT", f"/{bucket}/k", f"partNumber=1&uploadId={upload}", b"x", headers=wrong)[0] == 400
 
 
+def test_checksum_of_the_whole(raw, s3, bucket):
+    """The composite checksum, with the number of parts or without, and nothing else."""
+    sums = [hashlib.sha256(p).digest() for p in P[:2]]
+    whole = base64.b64encode(hashlib.sha256(b"".join(sums)).digest()).decode()
+    for given, wanted in ((whole[:-1], 400), (whole[0], 400), (whole + "-3", 400), (whole + "-", 400), (whole, 200), (whole + "-2", 200)):
+        upload = s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="SHA256")["UploadId"]
+        xml = ""
+        for i, data in enumerate(P[:2]):
+            headers = raw.request("PUT", f"/{bucket}/k", f"partNumber={i + 1}&uploadId={upload}", data)[1]
+            xml += f"<Part><PartNumber>{i + 1}</PartNumber><ETag>{headers['etag']}</ETag><ChecksumSHA256>{headers['x-amz-checksum-sha256']}</ChecksumSHA256></Part>"
+        status, _, answer = raw.request("POST", f"/{bucket}/k", f"uploadId={upload}", f"<CompleteMultipartUpload>{xml}</CompleteMultipartUpload>".encode(), headers={"x-amz-checksum-sha256": given})
+        assert status == wanted, (given, answer)
+
+
 def test_conditions(raw, s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"there")
     upload = start(s3, bucket)

@@ -136,6 +136,30 @@ def test_delete(s3, bucket):
     assert code_of(s3.delete_objects, Bucket=bucket, Delete={"Objects": [{"Key": str(i)} for i in range(1001)]}) == (400, "MalformedXML")
 
 
+def test_conditional_delete(s3, bucket, raw):
+    """If-Match wants an object to be there: none, or a marker, is not."""
+    def delete(etag, key="k"):
+        status, _, body = raw.request("DELETE", f"/{bucket}/{key}", headers={"if-match": etag})
+        return status, body.split(b"<Code>")[1].split(b"<")[0].decode() if body else ""
+    assert delete("*") == (404, "NoSuchKey") and delete('"x"') == (404, "NoSuchKey")
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"one")["ETag"]
+    assert delete('"x"') == (412, "PreconditionFailed") and delete(etag) == (204, "")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"one")
+    xml = "<Delete>" + "".join(f"<Object><Key>{key}</Key><ETag>{tag}</ETag></Object>" for key, tag in (("k", "*"), ("absent", "*"), ("absent", etag))) + "</Delete>"
+    _, _, body = raw.request("POST", f"/{bucket}", "delete=", xml.encode())
+    assert body.count(b"<Deleted>") == 1 and body.count(b"<Code>NoSuchKey</Code>") == 2
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket=bucket, Key="k", Body=b"one")
+    assert delete("*") == (204, "") and delete("*") == (412, "PreconditionFailed")
+    assert len(s3.list_object_versions(Bucket=bucket)["DeleteMarkers"]) == 1
+
+
+def test_part_of_an_empty_object(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"")
+    got = s3.get_object(Bucket=bucket, Key="k", PartNumber=1)
+    assert got["Body"].read() == b"" and "ContentRange" not in got
+
+
 # ---- checksums ----
 
 def b64(raw_bytes):

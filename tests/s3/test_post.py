@@ -100,6 +100,9 @@ def test_refusals(raw, s3, bucket):
     assert post({}) == (400, "InvalidArgument")
     assert post(good, body=None) == (400, "InvalidArgument")
     assert post({**good, "acl": "public-read"}, conditions=common(bucket) + [{"acl": "public-read"}]) == (400, "AccessControlListNotSupported")
+    both = common(bucket) + [["content-length-range", 0, 2_000_000]]  # wider than the first: both must hold
+    assert post(good, body=b"x" * 1_000_001, conditions=both) == (400, "EntityTooLarge")
+    assert post(good, body=b"", conditions=both) == (400, "EntityTooSmall")
     signed = sign(raw, common(bucket))
     signed["x-amz-signature"] = "0" * 64
     assert b"SignatureDoesNotMatch" in send(raw, bucket, form({**good, **signed}, b"x"))[2]
