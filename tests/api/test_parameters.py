@@ -81,6 +81,57 @@ def test_get_parameters_by_path(ssm, root):
     assert fault(ssm.get_parameters_by_path, Path=root, ParameterFilters=[{"Key": "Name", "Values": ["x"]}]) == "InvalidFilterKey"
 
 
+def test_names_without_a_slash_are_at_the_root(ssm):
+    name = f"plain{uuid.uuid4().hex[:8]}"
+    ssm.put_parameter(Name=name, Value="1", Type="String")
+    ssm.put_parameter(Name=f"/{name}-2/below", Value="2", Type="String")
+
+    def below_root(**more):
+        pages = ssm.get_paginator("get_parameters_by_path").paginate(Path="/", **more)
+        return sorted(p["Name"] for page in pages for p in page["Parameters"] if name in p["Name"])
+    assert below_root() == [name]
+    assert below_root(Recursive=True) == [f"/{name}-2/below", name]
+    assert fault(ssm.put_parameter, Name=f"{name}/below", Value="3", Type="String") == "ValidationException"
+
+
+def test_labels(ssm, root):
+    name = root + "/labels/a"
+    for value in ("one", "two", "three"):
+        ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
+
+    def value(selector):
+        p = ssm.get_parameter(Name=f"{name}:{selector}")["Parameter"]
+        assert p["Selector"] == f":{selector}" and p["Name"] == name
+        return p["Value"], p["Version"]
+    answer = ssm.label_parameter_version(Name=name, ParameterVersion=1, Labels=["prod", "2nd", "AwsX", "ssm.y", "a b", "v.1-x_Y"])
+    assert (answer["ParameterVersion"], answer["InvalidLabels"]) == (1, ["2nd", "AwsX", "ssm.y", "a b"])
+    assert ssm.label_parameter_version(Name=name, Labels=["test"])["ParameterVersion"] == 3
+    assert [value(s) for s in ("prod", "v.1-x_Y", "test", "2")] == [("one", 1), ("one", 1), ("three", 3), ("two", 2)]
+    ssm.label_parameter_version(Name=name, ParameterVersion=2, Labels=["prod"])  # moves
+    assert value("prod") == ("two", 2)
+    ssm.put_parameter(Name=name, Value="four", Overwrite=True)
+    assert value("prod") == ("two", 2) and "Selector" not in ssm.get_parameter(Name=name)["Parameter"]
+    history = ssm.get_parameter_history(Name=name)["Parameters"]
+    assert [(p["Version"], p["Value"], p["Labels"]) for p in history] == [(1, "one", ["v.1-x_Y"]), (2, "two", ["prod"]), (3, "three", ["test"]), (4, "four", [])]
+    pages = ssm.get_paginator("get_parameter_history").paginate(Name=name, PaginationConfig={"PageSize": 3})
+    assert [len(page["Parameters"]) for page in pages] == [3, 1]
+    found = ssm.get_parameters_by_path(Path=root, Recursive=True, ParameterFilters=[{"Key": "Label", "Values": ["prod", "nothing"]}])["Parameters"]
+    assert [(p["Name"], p["Value"]) for p in found] == [(name, "two")]
+    both = ssm.get_parameters(Names=[name + ":test", name + ":none"])
+    assert [p["Value"] for p in both["Parameters"]] == ["three"] and both["InvalidParameters"] == [name + ":none"]
+    assert fault(ssm.get_parameter, Name=name + ":none") == fault(ssm.get_parameter, Name=name + ":9") == "ParameterVersionNotFound"
+    assert fault(ssm.get_parameter, Name=name + "b:9") == "ParameterNotFound"
+    assert fault(ssm.label_parameter_version, Name=name, ParameterVersion=9, Labels=["x"]) == "ParameterVersionNotFound"
+    assert fault(ssm.label_parameter_version, Name=name, ParameterVersion=1, Labels=[f"l{i}" for i in range(10)]) == "ParameterVersionLabelLimitExceeded"
+    assert history == ssm.get_parameter_history(Name=name)["Parameters"]  # none of the ten was kept
+    answer = ssm.unlabel_parameter_version(Name=name, ParameterVersion=2, Labels=["prod", "test"])
+    assert (answer["RemovedLabels"], answer["InvalidLabels"]) == (["prod"], ["test"])
+    assert fault(ssm.get_parameter, Name=name + ":prod") == "ParameterVersionNotFound"
+    ssm.delete_parameter(Name=name)
+    ssm.put_parameter(Name=name, Value="new", Type="String")
+    assert fault(ssm.get_parameter, Name=name + ":test") == "ParameterVersionNotFound"
+
+
 def test_list_secrets(quern):
     secrets = quern.client("secretsmanager")
     mark = uuid.uuid4().hex[:8].translate(str.maketrans("0123456789abcdef", "ghijklmnopqrstuv"))  # no word of it is looked for
