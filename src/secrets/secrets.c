@@ -35,14 +35,18 @@ struct secret {
 	int64_t created_ms, changed_ms, deleted_ms;
 };
 
-/* By name, ARN, or ARN without its random end. */
+/* By name, ARN, or ARN without its random end (a name has no colon: what is behind the last one is the name). */
 static int find(struct db *db, struct arena *a, struct str id, struct secret *out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
+	struct str name = id;
+	for (ptrdiff_t colon; (colon = str_find_char(name, ':')) >= 0;)
+		name = str_skip(name, (size_t)colon + 1);
 	int rc = db_row(db, &rows, err,
 			"SELECT name, arn, description, kms, tags, created_ms, changed_ms, deleted_ms FROM secret "
-			"WHERE name=?1 OR arn=?1 OR substr(arn, 1, length(arn) - 7)=?1",
-			"S", id);
+			"WHERE arn=? OR (name=? AND (name=? OR substr(arn, 1, length(arn) - 7)=?)) "
+			"ORDER BY arn=? DESC LIMIT 1",
+			"SSSSS", id, name, id, id, id);
 	if (rc <= 0)
 		return rc;
 	*out = (struct secret){ arena_strdup(a, rows_str(&rows, 0)),
@@ -128,6 +132,16 @@ static int add_version(struct turn *t, const struct secret *s, json_t *in, const
 	return 0;
 }
 
+/* Secrets whose window is over go when one of them is in the way, and with the next deletion or restoration. */
+static int purge_due(struct turn *t, struct error *err)
+{
+	if (db_exec(turn_db(t), err,
+		    "DELETE FROM secret_version WHERE arn IN (SELECT arn FROM secret WHERE purge_ms < ?)", "i",
+		    turn_now_ms(t)) < 0)
+		return -1;
+	return db_exec(turn_db(t), err, "DELETE FROM secret WHERE purge_ms < ?", "i", turn_now_ms(t)) < 0 ? -1 : 0;
+}
+
 static int create_secret(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct secrets *room = c->service_ctx;
@@ -137,6 +151,8 @@ static int create_secret(struct call *c, struct turn *t, json_t *in, json_t **ou
 	if (check_name(name, err) < 0)
 		return -1;
 	int rc = find(turn_db(t), c->arena, str_from(name), &s, err);
+	if (rc > 0 && s.deleted_ms)
+		rc = purge_due(t, err) < 0 ? -1 : find(turn_db(t), c->arena, str_from(name), &s, err);
 	if (rc < 0)
 		return rc;
 	if (rc && s.deleted_ms)
@@ -182,11 +198,13 @@ static int put_secret_value(struct call *c, struct turn *t, json_t *in, json_t *
 static int update_secret(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct secret s;
-	const char *version = NULL, *description = json_get_text(in, "Description");
+	const char *version = NULL, *description = json_get_text(in, "Description"),
+		   *kms = json_get_text(in, "KmsKeyId");
 	if (need(c, turn_db(t), in, true, &s, err) < 0)
 		return -1;
-	if (description &&
-	    db_exec(turn_db(t), err, "UPDATE secret SET description=? WHERE arn=?", "ss", description, s.arn) < 0)
+	if ((description || kms) &&
+	    db_exec(turn_db(t), err, "UPDATE secret SET description=?, kms=?, changed_ms=? WHERE arn=?", "ssis",
+		    description ? description : s.description, kms ? kms : s.kms, turn_now_ms(t), s.arn) < 0)
 		return -1;
 	if ((json_get(in, "SecretString") || json_get(in, "SecretBinary")) && add_version(t, &s, in, &version, err) < 0)
 		return -1;
@@ -308,16 +326,6 @@ static int purge(struct turn *t, const char *arn, struct error *err)
 	return db_exec(turn_db(t), err, "DELETE FROM secret WHERE arn=?", "s", arn) < 0 ? -1 : 0;
 }
 
-/* Secrets whose window is over go with the next deletion or restoration. */
-static int purge_due(struct turn *t, struct error *err)
-{
-	if (db_exec(turn_db(t), err,
-		    "DELETE FROM secret_version WHERE arn IN (SELECT arn FROM secret WHERE purge_ms < ?)", "i",
-		    turn_now_ms(t)) < 0)
-		return -1;
-	return db_exec(turn_db(t), err, "DELETE FROM secret WHERE purge_ms < ?", "i", turn_now_ms(t)) < 0 ? -1 : 0;
-}
-
 static int delete_secret(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct secret s;
@@ -329,8 +337,16 @@ static int delete_secret(struct call *c, struct turn *t, json_t *in, json_t **ou
 	if (days < 7 || days > 30)
 		return error_aws(err, "InvalidParameterException",
 				 "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).");
-	if (purge_due(t, err) < 0 || need(c, turn_db(t), in, !force, &s, err) < 0)
+	if (purge_due(t, err) < 0)
 		return -1;
+	if (need(c, turn_db(t), in, !force, &s, err) < 0) {
+		if (!force || !error_is(err, "ResourceNotFoundException"))
+			return -1;
+		error_release(err); /* forced, it is no error that there is none (API reference) */
+		*out = json_pack("{s:s, s:f}", "Name", json_get_text(in, "SecretId"), "DeletionDate",
+				 (double)at / 1000);
+		return 0;
+	}
 	if (force ? purge(t, s.arn, err) < 0
 		  : db_exec(turn_db(t), err, "UPDATE secret SET deleted_ms=?, purge_ms=? WHERE arn=?", "iis", at,
 			    at + days * DAY_MS, s.arn) < 0)

@@ -1,4 +1,6 @@
-"""SSM parameters and Secrets Manager secrets: what the list operations find with filters."""
+"""SSM parameters and Secrets Manager secrets: names, and what the list operations find with filters."""
+import os
+import sqlite3
 import uuid
 
 import botocore.exceptions
@@ -159,3 +161,40 @@ def test_list_secrets(quern):
     assert listed() == ["Database892", "databaseCopy"]
     helpers.needs(secrets, "ListSecrets", "IncludePlannedDeletion")
     assert listed(IncludePlannedDeletion=True) == ["Database892", "databaseCopy", "other"]
+
+
+def test_names_of_secrets(quern):
+    """A secret is found by its name, its ARN, or its ARN without the random end; a whole ARN is never taken for the latter."""
+    secrets = quern.client("secretsmanager")
+    name = uuid.uuid4().hex
+    arn = secrets.create_secret(Name=name, SecretString="one")["ARN"]
+    longer = arn.rsplit(":", 1)[1]  # a name that looks like the first one with its end
+    secrets.create_secret(Name=longer, SecretString="two")
+
+    def value(secret):
+        return secrets.get_secret_value(SecretId=secret)["SecretString"]
+    assert [value(name), value(arn), value(arn[:-7])] == ["one", "one", "one"]
+    assert value(longer) == "two"
+    assert fault(secrets.get_secret_value, SecretId=arn[:-8]) == "ResourceNotFoundException"
+    secrets.update_secret(SecretId=name, KmsKeyId="alias/other", Description="d")
+    assert secrets.describe_secret(SecretId=name)["KmsKeyId"] == "alias/other"
+    secrets.update_secret(SecretId=name, Description="e")
+    assert secrets.describe_secret(SecretId=name)["KmsKeyId"] == "alias/other"
+    # what is there no more, or never was, may be forced away
+    for secret in (name, name, "never-was"):
+        assert secrets.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)["Name"] == secret
+    assert fault(secrets.delete_secret, SecretId=name) == "ResourceNotFoundException"
+
+
+def test_name_after_the_recovery_window(own_quern):
+    """When the window is over the name is free, though nobody else was deleted since."""
+    own_quern.client("secretsmanager").create_secret(Name="s", SecretString="old")
+    own_quern.client("secretsmanager").delete_secret(SecretId="s", RecoveryWindowInDays=7)
+    assert fault(own_quern.client("secretsmanager").create_secret, Name="s") == "InvalidRequestException"
+    own_quern.down()
+    with sqlite3.connect(os.path.join(own_quern.home, "quern.db")) as db:  # a week later
+        db.execute("UPDATE secret SET purge_ms=1")
+    own_quern.up()
+    secrets = own_quern.client("secretsmanager")
+    secrets.create_secret(Name="s", SecretString="new")
+    assert secrets.get_secret_value(SecretId="s")["SecretString"] == "new"
