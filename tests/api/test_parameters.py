@@ -198,3 +198,57 @@ def test_name_after_the_recovery_window(own_quern):
     secrets = own_quern.client("secretsmanager")
     secrets.create_secret(Name="s", SecretString="new")
     assert secrets.get_secret_value(SecretId="s")["SecretString"] == "new"
+
+
+def test_stages_of_a_secret(quern):
+    secrets = quern.client("secretsmanager")
+    name = helpers.unique("stages")
+    secrets.create_secret(Name=name)
+    assert fault(secrets.get_secret_value, SecretId=name) == "ResourceNotFoundException"
+    put = lambda value, *stages, **more: secrets.put_secret_value(SecretId=name, SecretString=value, **({"VersionStages": list(stages)} if stages else {}), **more)  # noqa: E731
+    move = lambda stage, **more: secrets.update_secret_version_stage(SecretId=name, VersionStage=stage, **more)  # noqa: E731
+    stages = lambda: {v: sorted(s) for v, s in secrets.describe_secret(SecretId=name)["VersionIdsToStages"].items()}  # noqa: E731
+
+    def value(**which):
+        answer = secrets.get_secret_value(SecretId=name, **which)
+        return answer["SecretString"], sorted(answer["VersionStages"])
+    one = put("one", "mine")  # the first is current, whatever it says
+    assert sorted(one["VersionStages"]) == ["AWSCURRENT", "mine"]
+    one, two = one["VersionId"], put("two")["VersionId"]
+    pending = put("three", "AWSPENDING", "mine", ClientRequestToken=str(uuid.uuid4()))
+    three = pending["VersionId"]
+    assert sorted(pending["VersionStages"]) == ["AWSPENDING", "mine"]
+    assert put("three", "other", ClientRequestToken=three)["VersionStages"] == pending["VersionStages"]  # a repetition changes nothing
+    assert fault(secrets.put_secret_value, SecretId=name, SecretString="x", ClientRequestToken=three) == "ResourceExistsException"
+    assert stages() == {one: ["AWSPREVIOUS"], two: ["AWSCURRENT"], three: ["AWSPENDING", "mine"]}
+    assert value() == ("two", ["AWSCURRENT"]) and value(VersionStage="AWSPREVIOUS") == ("one", ["AWSPREVIOUS"])
+    assert value(VersionStage="mine") == value(VersionId=three) == value(VersionId=three, VersionStage="AWSPENDING") == ("three", ["AWSPENDING", "mine"])
+    assert fault(secrets.get_secret_value, SecretId=name, VersionId=three, VersionStage="AWSCURRENT") == "InvalidRequestException"
+    assert fault(secrets.get_secret_value, SecretId=name, VersionStage="none") == "ResourceNotFoundException"
+
+    with pytest.raises(botocore.exceptions.ClientError) as error:  # as a rotation function would, but for RemoveFromVersionId
+        move("AWSCURRENT", MoveToVersionId=three)
+    assert error.value.response["Error"] == {"Code": "InvalidParameterException", "Message": (
+        f"The parameter RemoveFromVersionId can't be empty. Staging label AWSCURRENT is currently attached to version {two}, so you must explicitly reference that version in RemoveFromVersionId.")}
+    for bad in ({"MoveToVersionId": three, "RemoveFromVersionId": one}, {"RemoveFromVersionId": two}, {}):
+        assert fault(move, stage="AWSCURRENT", **bad) == "InvalidParameterException"
+    assert fault(move, stage="new", RemoveFromVersionId=two) == "InvalidParameterException"
+    assert fault(move, stage="new", MoveToVersionId=str(uuid.uuid4())) == "ResourceNotFoundException"
+    move("AWSCURRENT", MoveToVersionId=three, RemoveFromVersionId=two)
+    assert stages() == {two: ["AWSPREVIOUS"], three: ["AWSCURRENT", "AWSPENDING", "mine"]}
+    move("AWSPENDING", RemoveFromVersionId=three)
+    move("new", MoveToVersionId=one)
+    move("AWSCURRENT", MoveToVersionId=two, RemoveFromVersionId=three)  # back
+    assert stages() == {one: ["new"], two: ["AWSCURRENT"], three: ["AWSPREVIOUS", "mine"]} and value()[0] == "two"
+    move("new", RemoveFromVersionId=one)
+
+    def listed(**more):
+        first = secrets.list_secret_version_ids(SecretId=name, MaxResults=1, **more)
+        rest = secrets.list_secret_version_ids(SecretId=name, NextToken=first["NextToken"], **more)
+        assert len(first["Versions"]) == 1 and "NextToken" not in rest
+        return {v["VersionId"]: sorted(v["VersionStages"]) for v in first["Versions"] + rest["Versions"]}
+    assert listed() == stages() and listed(IncludeDeprecated=True) == {**stages(), one: []}
+    assert value(VersionId=one) == ("one", [])
+    secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+    secrets.create_secret(Name=name, SecretString="again")
+    assert value()[0] == "again" and len(stages()) == 1
