@@ -1,10 +1,13 @@
 /* store.h - transactions and tables.
  *
- * DESIGN: one SQLite file (WAL, synchronous=FULL). One writer connection, used by the core thread only; any number of
- * reader connections, each a snapshot. All SQL of the project goes through `struct db`; statements are cached by their
- * text. The statements stay portable (no SQLite-only upserts beyond INSERT ... ON CONFLICT). An I/O error on commit is
- * final: the store stops taking writes (fsync is never retried) and says so. Sources: SQLite documentation, "WAL",
- * "Atomic commit". */
+ * DESIGN: one SQLite file (WAL, synchronous=FULL), or one PostgreSQL database (libpq, loaded when it is asked for). One
+ * writer connection, used by the core thread only; any number of reader connections, each a snapshot. All SQL of the
+ * project goes through `struct db`; statements are cached by their text. The statements are written for both: SQLite's
+ * types and `?` in what else both know (postgres_sql.c says what is translated; an upsert names its target and its
+ * table, "ON CONFLICT(a) DO UPDATE SET n=t.n+1"; texts are compared with texts, numbers with numbers, a truth value is
+ * no number). An I/O error on commit, or a lost connection to the database, is final: the store stops taking writes
+ * (fsync and a commit are never retried) and says so. Sources: SQLite documentation, "WAL", "Atomic commit"; PostgreSQL
+ * documentation, "Transaction Isolation". */
 #ifndef QUERN_STORE_STORE_H
 #define QUERN_STORE_STORE_H
 
@@ -19,13 +22,15 @@ struct db; /* one connection: the writer inside a transaction, or a reader insid
 struct store_migration {
 	const char *room;
 	int version;
-	const char *sql; /* one or more statements */
+	const char *sql;          /* one or more statements */
+	const char *sql_postgres; /* in its place where it can't be said for both; NULL = the same */
 };
 
-/* Opens (creates) the file `path`, which no other process may have open, and runs the migrations that are missing;
- * `migrations` ends with a NULL room, NULL = none. "" = a private scratch store for tests, in memory (/dev/shm), gone
- * at store_close; it behaves as a file does, readers and snapshots included. *out is owned by the caller; store_close
- * frees it. */
+/* Opens (creates) the store `path`: a file of SQLite, or the database of a PostgreSQL address (postgresql://...), which
+ * no other process may have open, and runs the migrations that are missing; `migrations` ends with a NULL room, NULL =
+ * none. "" = a private scratch store for tests, in memory (/dev/shm), gone at store_close; it behaves as a file does,
+ * readers and snapshots included. *out is owned by the caller; store_close frees it. */
+bool store_is_address(const char *path); /* PostgreSQL's, by its first letters */
 int store_open(const char *path, const struct store_migration *migrations, struct store **out, struct error *err);
 /* Every reader must have been given back. NULL is accepted. */
 void store_close(struct store *s);
@@ -51,17 +56,16 @@ void store_read_end(struct store *s, struct db *db);
 /* Gives memory back: idle readers, and the writer's page cache. Core thread, outside of a transaction. */
 void store_trim(struct store *s);
 /* Writes a consistent copy of the whole store to the new file `path`, on disk on return. From any thread; writers go on
- * meanwhile. */
+ * meanwhile. A store in PostgreSQL answers with an error that names pg_dump. */
 int store_backup(struct store *s, const char *path, struct error *err);
 
 /* Runs one statement without rows. `types` has one letter per `?`:
  *   i int64_t · d double · s const char* (NULL = SQL NULL) · S struct str as text (ptr NULL = NULL) · b struct str as
  * blob Values are borrowed for the call. Mind that "i" takes an int64_t: cast other integers. Returns the number of
- * changed rows, or < 0. Code "conflict" in err->code when a UNIQUE or PRIMARY KEY constraint failed. */
+ * changed rows, or < 0. Code "conflict" in err->code when a UNIQUE or PRIMARY KEY constraint failed. After an INSERT
+ * ... VALUES that conflicts the transaction goes on; after another error it may have to be rolled back, wholly or to a
+ * savepoint, before it takes further statements (PostgreSQL). */
 int db_exec(struct db *db, struct error *err, const char *sql, const char *types, ...);
-/* Rowid of the last insert. */
-int64_t db_last_id(struct db *db);
-
 /* Rows of a query. Use:
  *   CLEANUP_ROWS struct rows rows = {0};
  *   if (db_query(db, &rows, err, "SELECT a, b FROM t WHERE c=?", "s", c) < 0) return -1;

@@ -1,9 +1,9 @@
-/* db.c - one connection: transactions, statements, rows.
+/* sqlite_db.c - one connection to SQLite: transactions, statements, rows.
  *
  * DESIGN: statements are prepared once per text and kept; a text in use twice at a time has two. SQLite rolls a
  * transaction back by itself on some faults (disk full, I/O); the writer notices that before each statement, so that
  * nothing is ever written outside the transaction it was meant for. */
-#include "store/store_impl.h"
+#include "store/sqlite_impl.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -22,8 +22,9 @@ static void chain_free(struct statement *st)
 	}
 }
 
-void db_close(struct db *db)
+void sqlite_db_close(struct db *base)
 {
+	struct sqlite_db *db = sqlite_db(base);
 	for (size_t i = 0; i < db->statements.count; i++)
 		chain_free(db->statements.entries[i].value);
 	map_release(&db->statements);
@@ -43,9 +44,9 @@ static bool file_in_doubt(int rc)
 	return false;
 }
 
-int db_fail(struct db *db, int rc, const char *action, struct error *err)
+int sqlite_fail(struct db *db, int rc, const char *action, struct error *err)
 {
-	const char *text = sqlite3_errmsg(db->conn);
+	const char *text = sqlite3_errmsg(sqlite_db(db)->conn);
 	if (db->writer && file_in_doubt(rc)) {
 		CLEANUP_BUF struct buf why = BUF_INIT;
 		buf_printf(&why, "%s: %s (SQLite code %d)", action, text, rc);
@@ -56,16 +57,16 @@ int db_fail(struct db *db, int rc, const char *action, struct error *err)
 	return error_set(err, "%s: %s (SQLite code %d)", action, text, rc);
 }
 
-int db_script(struct db *db, const char *sql, struct error *err)
+int sqlite_script(struct db *db, const char *sql, struct error *err)
 {
-	int rc = sqlite3_exec(db->conn, sql, NULL, NULL, NULL);
-	return rc == SQLITE_OK ? 0 : db_fail(db, rc, "run SQL", err);
+	int rc = sqlite3_exec(sqlite_db(db)->conn, sql, NULL, NULL, NULL);
+	return rc == SQLITE_OK ? 0 : sqlite_fail(db, rc, "run SQL", err);
 }
 
 /* ---- statements ---- */
 
 /* Forgets the texts nobody is using, when somebody builds SQL without end. */
-static void evict_statements(struct db *db)
+static void evict_statements(struct sqlite_db *db)
 {
 	for (size_t i = 0; i < db->statements.count;) {
 		struct map_entry *entry = &db->statements.entries[i];
@@ -85,8 +86,9 @@ static void evict_statements(struct db *db)
 }
 
 /* An idle statement for `sql`, marked busy. */
-static struct statement *take_statement(struct db *db, const char *sql, struct error *err)
+static struct statement *take_statement(struct db *base, const char *sql, struct error *err)
 {
+	struct sqlite_db *db = sqlite_db(base);
 	struct str text = str_from(sql);
 	struct statement *first = map_get(&db->statements, text);
 	for (struct statement *st = first; st; st = st->next) {
@@ -99,7 +101,7 @@ static struct statement *take_statement(struct db *db, const char *sql, struct e
 	const char *tail = NULL;
 	int rc = sqlite3_prepare_v3(db->conn, sql, (int)text.len + 1, SQLITE_PREPARE_PERSISTENT, &stmt, &tail);
 	if (rc != SQLITE_OK) {
-		db_fail(db, rc, sql, err);
+		sqlite_fail(base, rc, sql, err);
 		return NULL;
 	}
 	if (!stmt || str_trim(str_from(tail)).len) {
@@ -165,13 +167,13 @@ static int bind_values(struct db *db, sqlite3_stmt *stmt, const char *sql, const
 			BUG("`%s`: unknown type letter in \"%s\"", sql, types);
 		}
 	}
-	return rc == SQLITE_OK ? 0 : db_fail(db, rc, sql, err);
+	return rc == SQLITE_OK ? 0 : sqlite_fail(db, rc, sql, err);
 }
 
 static int start_statement(struct db *db, struct statement **out, bool keep, struct error *err, const char *sql,
 			   const char *types, va_list ap)
 {
-	if (db->in_transaction && sqlite3_get_autocommit(db->conn)) {
+	if (db->in_transaction && sqlite3_get_autocommit(sqlite_db(db)->conn)) {
 		const char *fault = store_fault(db->store);
 		return error_set(err, "the transaction was rolled back by an earlier error%s%s", fault ? ": " : "",
 				 fault ? fault : "");
@@ -187,110 +189,66 @@ static int start_statement(struct db *db, struct statement **out, bool keep, str
 	return 0;
 }
 
-static int refuse_fault(struct db *db, struct error *err)
-{
-	const char *fault = store_fault(db->store);
-	return fault ? error_set(err, "the store takes no more writes: %s", fault) : 0;
-}
-
-int db_exec(struct db *db, struct error *err, const char *sql, const char *types, ...)
+int sqlite_exec(struct db *db, struct error *err, const char *sql, const char *types, va_list ap)
 {
 	struct statement *st;
-	va_list ap;
-	va_start(ap, types);
-	int rc = start_statement(db, &st, false, err, sql, types, ap);
-	va_end(ap);
-	if (rc < 0)
+	if (start_statement(db, &st, false, err, sql, types, ap) < 0)
 		return -1;
 	bool commits = db->writer && !db->in_transaction && !sqlite3_stmt_readonly(st->stmt);
-	if (commits && refuse_fault(db, err) < 0) {
+	if (commits && store_refuse_fault(db->store, err) < 0) {
 		give_statement(st);
 		return -1;
 	}
 	if (commits)
-		store_commit_begins(db->store);
+		sqlite_commit_begins(db->store);
+	int rc;
 	do
 		rc = sqlite3_step(st->stmt);
 	while (rc == SQLITE_ROW);
 	if (commits)
-		store_commit_ended(db->store);
-	int changed = sqlite3_stmt_readonly(st->stmt) ? 0 : sqlite3_changes(db->conn);
-	int result = rc == SQLITE_DONE ? changed : db_fail(db, rc, sql, err);
+		sqlite_commit_ended(db->store);
+	int changed = sqlite3_stmt_readonly(st->stmt) ? 0 : sqlite3_changes(sqlite_db(db)->conn);
+	int result = rc == SQLITE_DONE ? changed : sqlite_fail(db, rc, sql, err);
 	give_statement(st);
 	return result;
 }
 
-int64_t db_last_id(struct db *db)
-{
-	return sqlite3_last_insert_rowid(db->conn);
-}
-
-static int query(struct db *db, struct rows *rows, struct error *err, const char *sql, const char *types, va_list ap)
+int sqlite_query(struct db *db, struct rows *rows, bool one, struct error *err, const char *sql, const char *types,
+		 va_list ap)
 {
 	struct statement *st;
+	(void)one;
 	if (start_statement(db, &st, true, err, sql, types, ap) < 0)
 		return -1;
-	rows_done(rows);
 	rows->stmt = st;
-	rows->db = db;
 	return 0;
 }
 
-int db_query(struct db *db, struct rows *rows, struct error *err, const char *sql, const char *types, ...)
-{
-	va_list ap;
-	va_start(ap, types);
-	int rc = query(db, rows, err, sql, types, ap);
-	va_end(ap);
-	return rc;
-}
-
-int db_row(struct db *db, struct rows *rows, struct error *err, const char *sql, const char *types, ...)
-{
-	va_list ap;
-	va_start(ap, types);
-	int rc = query(db, rows, err, sql, types, ap);
-	va_end(ap);
-	if (rc < 0)
-		return -1;
-	rc = rows_next(rows, err);
-	if (rc <= 0)
-		rows_done(rows);
-	return rc;
-}
-
-int rows_next(struct rows *rows, struct error *err)
+int sqlite_rows_next(struct rows *rows, struct error *err)
 {
 	struct statement *st = rows->stmt;
-	if (!st)
-		return 0;
 	int rc = sqlite3_step(st->stmt);
 	if (rc == SQLITE_ROW)
 		return 1;
-	int result = rc == SQLITE_DONE ? 0 : db_fail(rows->db, rc, sqlite3_sql(st->stmt), err);
-	rows_done(rows);
-	return result;
+	return rc == SQLITE_DONE ? 0 : sqlite_fail(rows->db, rc, sqlite3_sql(st->stmt), err);
 }
 
 static sqlite3_stmt *rows_stmt(struct rows *rows)
 {
-	struct statement *st = rows->stmt;
-	if (!st)
-		BUG("column read without a row");
-	return st->stmt;
+	return ((struct statement *)rows->stmt)->stmt;
 }
 
-int64_t rows_int(struct rows *rows, int col)
+int64_t sqlite_rows_int(struct rows *rows, int col)
 {
 	return sqlite3_column_int64(rows_stmt(rows), col);
 }
 
-double rows_real(struct rows *rows, int col)
+double sqlite_rows_real(struct rows *rows, int col)
 {
 	return sqlite3_column_double(rows_stmt(rows), col);
 }
 
-struct str rows_str(struct rows *rows, int col)
+struct str sqlite_rows_str(struct rows *rows, int col)
 {
 	sqlite3_stmt *stmt = rows_stmt(rows);
 	int type = sqlite3_column_type(stmt, col);
@@ -301,59 +259,51 @@ struct str rows_str(struct rows *rows, int col)
 	return str_of(p ? p : "", (size_t)sqlite3_column_bytes(stmt, col));
 }
 
-bool rows_null(struct rows *rows, int col)
+bool sqlite_rows_null(struct rows *rows, int col)
 {
 	return sqlite3_column_type(rows_stmt(rows), col) == SQLITE_NULL;
 }
 
-void rows_done(struct rows *rows)
+void sqlite_rows_done(struct rows *rows)
 {
-	if (rows->stmt)
-		give_statement(rows->stmt);
-	rows->stmt = NULL;
+	give_statement(rows->stmt);
 }
 
 /* ---- transactions ---- */
 
-int db_begin(struct db *db, struct error *err)
+int sqlite_begin(struct db *db, struct error *err)
 {
-	if (db->in_transaction)
-		BUG("transaction inside a transaction");
-	if (refuse_fault(db, err) < 0 || db_exec(db, err, "BEGIN IMMEDIATE", "") < 0)
-		return -1;
-	db->in_transaction = true;
-	return 0;
+	return db_exec(db, err, "BEGIN IMMEDIATE", "") < 0 ? -1 : 0;
 }
 
 /* Moves the WAL into the file, every CHECKPOINT_PAGES; when readers have kept it from starting over for long, it waits
  * a moment for them. The commit before it stands whatever happens here, but a failed sync ends further writing. */
 static void checkpoint(struct db *db)
 {
-	struct store *s = db->store;
+	struct sqlite_store *s = sqlite_store(db->store);
 	bool wait = s->wal_pages >= 4 * CHECKPOINT_PAGES;
-	store_drop_snapshots(s);
+	sqlite_drop_snapshots(db->store);
 	if (wait)
-		sqlite3_busy_timeout(db->conn, RESTART_WAIT_MS);
-	int rc = sqlite3_wal_checkpoint_v2(db->conn, NULL, wait ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE,
-					   NULL, NULL);
+		sqlite3_busy_timeout(sqlite_db(db)->conn, RESTART_WAIT_MS);
+	int rc = sqlite3_wal_checkpoint_v2(sqlite_db(db)->conn, NULL,
+					   wait ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	if (wait)
-		sqlite3_busy_timeout(db->conn, BUSY_TIMEOUT_MS);
+		sqlite3_busy_timeout(sqlite_db(db)->conn, BUSY_TIMEOUT_MS);
 	if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_LOCKED)
-		db_fail(db, rc, "checkpoint", NULL);
+		sqlite_fail(db, rc, "checkpoint", NULL);
 	s->checkpoint_at = s->wal_pages + CHECKPOINT_PAGES;
 }
 
 static int commit_now(struct db *db, struct error *err)
 {
-	struct store *s = db->store;
+	struct sqlite_store *s = sqlite_store(db->store);
 	int before = s->wal_pages;
 	if (db_exec(db, err, "COMMIT", "") < 0) {
 		/* whether the bytes reached the disk is not known; no second try */
-		store_set_fault(s, sqlite3_errmsg(db->conn));
-		db_rollback(db);
+		store_set_fault(db->store, sqlite3_errmsg(sqlite_db(db)->conn));
+		sqlite_rollback(db);
 		return error_wrap(err, "commit");
 	}
-	db->in_transaction = false;
 	if (s->wal_pages < before || !s->checkpoint_at)
 		s->checkpoint_at = CHECKPOINT_PAGES; /* it has started over */
 	if (s->wal_pages >= s->checkpoint_at)
@@ -361,41 +311,33 @@ static int commit_now(struct db *db, struct error *err)
 	return 0;
 }
 
-int db_commit(struct db *db, struct error *err)
+int sqlite_commit(struct db *db, struct error *err)
 {
-	struct store *s = db->store;
-	if (!db->in_transaction)
-		BUG("commit without a transaction");
-	if (refuse_fault(db, err) < 0) {
-		db_rollback(db);
-		return -1;
-	}
-	store_commit_begins(s);
+	sqlite_commit_begins(db->store);
 	int rc = commit_now(db, err);
-	store_commit_ended(s);
+	sqlite_commit_ended(db->store);
 	return rc;
 }
 
-void db_rollback(struct db *db)
+void sqlite_rollback(struct db *db)
 {
-	db->in_transaction = false;
-	if (!sqlite3_get_autocommit(db->conn))
+	if (!sqlite3_get_autocommit(sqlite_db(db)->conn))
 		db_exec(db, NULL, "ROLLBACK", "");
 }
 
-int db_savepoint(struct db *db, struct error *err)
+int sqlite_savepoint(struct db *db, struct error *err)
 {
 	return db_exec(db, err, "SAVEPOINT quern", "") < 0 ? -1 : 0;
 }
 
-int db_savepoint_release(struct db *db, struct error *err)
+int sqlite_savepoint_release(struct db *db, struct error *err)
 {
 	return db_exec(db, err, "RELEASE quern", "") < 0 ? -1 : 0;
 }
 
-void db_savepoint_rollback(struct db *db)
+void sqlite_savepoint_rollback(struct db *db)
 {
-	if (sqlite3_get_autocommit(db->conn))
+	if (sqlite3_get_autocommit(sqlite_db(db)->conn))
 		return; /* SQLite has undone the whole transaction already; the commit will say so */
 	db_exec(db, NULL, "ROLLBACK TO quern", "");
 	db_exec(db, NULL, "RELEASE quern", "");
