@@ -77,12 +77,15 @@ static int apply_file(struct config *c, struct error *err)
 			rc = take_text(v, key, &c->account, &c->arena, err);
 		} else if (strcmp(key, "runtime") == 0) {
 			rc = take_text(v, key, &c->runtime, &c->arena, err);
+		} else if (strcmp(key, "store") == 0) {
+			rc = take_text(v, key, &c->store, &c->arena, err);
 		} else if (strcmp(key, "cdi_dirs") == 0) {
 			rc = take_text(v, key, &c->cdi_dirs, &c->arena, err);
 		} else {
-			rc = error_set(err,
-				       "%s: unknown key `%s` (known: port, bind, region, account, runtime, cdi_dirs)",
-				       path, key);
+			rc = error_set(
+				err,
+				"%s: unknown key `%s` (known: port, bind, region, account, runtime, store, cdi_dirs)",
+				path, key);
 		}
 		if (rc < 0)
 			return rc;
@@ -93,11 +96,13 @@ static int apply_file(struct config *c, struct error *err)
 static int apply_environment(struct config *c, struct error *err)
 {
 	const char *port = getenv("QUERN_PORT"), *bind = getenv("QUERN_BIND"), *runtime = getenv("QUERN_RUNTIME"),
-		   *cdi_dirs = getenv("QUERN_CDI_DIRS");
+		   *store = getenv("QUERN_STORE"), *cdi_dirs = getenv("QUERN_CDI_DIRS");
 	if (bind && *bind)
 		c->bind = bind;
 	if (runtime && *runtime)
 		c->runtime = runtime;
+	if (store && *store)
+		c->store = store;
 	if (cdi_dirs && *cdi_dirs)
 		c->cdi_dirs = cdi_dirs;
 	return port && *port ? take_port(str_from(port), &c->port, "QUERN_PORT", err) : 0;

@@ -22,6 +22,7 @@ struct config {
 	const char *region;   /* AWS_DEFAULT_REGION at first start is not used: us-east-1 unless configured */
 	const char *account;
 	const char *endpoint; /* of somebody else's Quern, whose environment we have (client_keys); else NULL */
+	const char *store;    /* QUERN_STORE: postgresql://... that keeps the state; NULL = quern.db */
 	const char *runtime;  /* "crun", "runc" or NULL */
 	const char *
 		cdi_dirs; /* QUERN_CDI_DIRS: where GPUs are described, separated by ':'; NULL = /etc/cdi:/var/run/cdi */

@@ -76,7 +76,10 @@ static struct store_migration *all_migrations(struct arena *a)
 static int open_storage(struct daemon *d, struct error *err)
 {
 	struct config *c = d->config;
-	if (store_open(config_path(c, "quern.db"), all_migrations(&c->arena), &d->store, err) < 0)
+	if (c->store && !store_is_address(c->store))
+		return error_set(err,
+				 "the store (--store, QUERN_STORE) is not an address postgresql://user@host/database");
+	if (store_open(c->store ? c->store : config_path(c, "quern.db"), all_migrations(&c->arena), &d->store, err) < 0)
 		return -1;
 	if (blob_store_open(config_path(c, "blobs"), &d->blobs, err) < 0)
 		return -1;

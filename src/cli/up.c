@@ -213,6 +213,11 @@ static int parse_up(struct config *c, int argc, char **argv, struct up_options *
 			    c->execution_days > 36500)
 				return fail(NULL, "--execution-days %s: days up to 36500 are expected", argv[i]) + 1;
 			given->other = true;
+		} else if (strcmp(argv[i], "--store") == 0 && i + 1 < argc) {
+			c->store = arena_strdup(&c->arena, str_from(argv[++i]));
+			memset(argv[i], '*',
+			       strlen(argv[i])); /* ps shows the daemon's; there may be a password in it */
+			given->other = true;
 		} else if (strcmp(argv[i], "--bind") == 0 && i + 1 < argc) {
 			c->bind = argv[++i];
 			given->bind = true;

@@ -11,6 +11,13 @@
 #include "base/clock.h"
 #include "ecr/room.h"
 
+#define MAKE_REFS                                                                                                      \
+	"ALTER TABLE ecr_link ADD COLUMN touched_ms INTEGER NOT NULL DEFAULT 0;"                                       \
+	"ALTER TABLE ecr_upload RENAME COLUMN created_ms TO touched_ms;"                                               \
+	"CREATE TABLE ecr_ref(repo TEXT NOT NULL, digest TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY(repo, "       \
+	"digest, image)) WITHOUT ROWID;"                                                                               \
+	"CREATE INDEX ecr_ref_image ON ecr_ref(repo, image);"
+
 const struct store_migration ecr_migrations[] = {
 	{ "ecr", 1,
 	  "CREATE TABLE ecr_repo(name TEXT PRIMARY KEY, created_ms INTEGER NOT NULL, mutability TEXT NOT NULL, filters "
@@ -35,14 +42,11 @@ const struct store_migration ecr_migrations[] = {
 	  "CREATE TABLE ecr_preview(repo TEXT PRIMARY KEY, policy TEXT NOT NULL, result TEXT NOT NULL, at_ms INTEGER "
 	  "NOT NULL) WITHOUT ROWID;" },
 	{ "ecr", 2,
-	  "ALTER TABLE ecr_link ADD COLUMN touched_ms INTEGER NOT NULL DEFAULT 0;"
-	  "ALTER TABLE ecr_upload RENAME COLUMN created_ms TO touched_ms;"
-	  "CREATE TABLE ecr_ref(repo TEXT NOT NULL, digest TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY(repo, "
-	  "digest, image)) WITHOUT ROWID;"
-	  "CREATE INDEX ecr_ref_image ON ecr_ref(repo, image);"
+	  MAKE_REFS
 	  "INSERT OR IGNORE INTO ecr_ref SELECT i.repo, json_extract(d.value, '$.digest'), i.digest FROM ecr_image i, "
 	  "json_tree(CAST(i.body AS TEXT)) d WHERE d.type = 'object' AND (d.fullkey = '$.config' OR d.path IN "
-	  "('$.layers', '$.manifests')) AND json_extract(d.value, '$.digest') IS NOT NULL;" },
+	  "('$.layers', '$.manifests')) AND json_extract(d.value, '$.digest') IS NOT NULL;",
+	  .sql_postgres = MAKE_REFS }, /* nothing older than this step has kept images in PostgreSQL */
 	{ "ecr", 3, "ALTER TABLE ecr_repo ADD COLUMN evaluated_ms INTEGER NOT NULL DEFAULT 0;" },
 	{ "ecr", 4,
 	  "CREATE INDEX ecr_link_touched ON ecr_link(touched_ms) WHERE touched_ms > 0;"
@@ -125,9 +129,9 @@ int ecr_blob_add(struct turn *t, struct str repo, struct str digest, const char 
 	if (rc == 1 && blob && blob_remove_later(db, blob, turn_now_ms(t), err) < 0)
 		return -1;
 	return db_exec(db, err,
-		       "INSERT INTO ecr_link(repo, digest, touched_ms, wanted) VALUES(?, ?, ?, 1) ON CONFLICT DO "
-		       "UPDATE "
-		       "SET touched_ms=excluded.touched_ms, wanted=wanted+1",
+		       "INSERT INTO ecr_link(repo, digest, touched_ms, wanted) VALUES(?, ?, ?, 1) ON CONFLICT(repo, "
+		       "digest) DO "
+		       "UPDATE SET touched_ms=excluded.touched_ms, wanted=ecr_link.wanted+1",
 		       "SSi", repo, digest, turn_now_ms(t)) < 0
 		       ? -1
 		       : 0;
@@ -144,7 +148,7 @@ static int settle_blob(struct turn *t, const char *repo, const char *digest, str
 {
 	return db_exec(turn_db(t), err,
 		       "UPDATE ecr_link SET touched_ms=CASE WHEN wanted > 1 THEN touched_ms ELSE 0 END, "
-		       "wanted=MAX(wanted - 1, 0) WHERE repo=? AND digest=?",
+		       "wanted=CASE WHEN wanted > 1 THEN wanted - 1 ELSE 0 END WHERE repo=? AND digest=?",
 		       "ss", repo, digest);
 }
 
@@ -277,8 +281,9 @@ static int put_refs(struct turn *t, const struct ecr_repo *repo, const struct ec
 		if (json_get_text(ref, "digest"))
 			json_object_set_new(digests, json_get_text(ref, "digest"), json_true());
 	json_object_foreach (digests, digest, ref)
-		if (db_exec(turn_db(t), err, "INSERT OR IGNORE INTO ecr_ref(repo, digest, image) VALUES(?, ?, ?)",
-			    "ssS", repo->name, digest, image->digest) < 0 ||
+		if (db_exec(turn_db(t), err,
+			    "INSERT INTO ecr_ref(repo, digest, image) VALUES(?, ?, ?) ON CONFLICT DO NOTHING", "ssS",
+			    repo->name, digest, image->digest) < 0 ||
 		    settle_blob(t, repo->name, digest, err) < 0)
 			return -1;
 	return 0;

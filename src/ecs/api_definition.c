@@ -8,8 +8,9 @@ static int next_revision(struct db *db, const char *family, int64_t *revision, s
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (db_exec(db, err,
-		    "INSERT INTO ecs_family(name, last) VALUES(?,1) ON CONFLICT(name) DO UPDATE SET last=last+1", "s",
-		    family) < 0 ||
+		    "INSERT INTO ecs_family(name, last) VALUES(?,1) ON CONFLICT(name) DO UPDATE SET "
+		    "last=ecs_family.last+1",
+		    "s", family) < 0 ||
 	    db_row(db, &rows, err, "SELECT last FROM ecs_family WHERE name=?", "s", family) < 0)
 		return -1;
 	*revision = rows_int(&rows, 0);
@@ -208,15 +209,16 @@ static int list_families(struct call *c, struct db *db, json_t *in, json_t **out
 	if (ecs_page(in, 100, &max, &after, err) < 0)
 		return -1;
 	const char *has = "EXISTS (SELECT 1 FROM ecs_definition d WHERE d.family=f.name AND d.status='ACTIVE')";
-	const char *where = !status || !strcmp(status, "ALL") ? "1"
+	const char *where = !status || !strcmp(status, "ALL") ? "1=1"
 			    : !strcmp(status, "ACTIVE")       ? has
 							      : arena_printf(c->arena, "NOT %s", has);
-	const char *sql = arena_printf(c->arena,
-				       "SELECT f.name FROM ecs_family f WHERE %s AND substr(f.name, 1, ?)=? AND "
-				       "f.name>? ORDER BY f.name LIMIT ?",
-				       where);
+	const char *sql =
+		arena_printf(c->arena,
+			     "SELECT f.name FROM ecs_family f WHERE %s AND substr(f.name, 1, length(?))=? AND "
+			     "f.name>? ORDER BY f.name LIMIT ?",
+			     where);
 	prefix = prefix ? prefix : "";
-	if (db_query(db, &rows, err, sql, "issi", (int64_t)strlen(prefix), prefix, after ? after : "", max + 1) < 0)
+	if (db_query(db, &rows, err, sql, "sssi", prefix, prefix, after ? after : "", max + 1) < 0)
 		return -1;
 	CLEANUP_JSON json_t *answer_ = json_object(), *names = json_array();
 	const char *last = NULL;

@@ -61,7 +61,7 @@ static int list(struct call *c, struct db *db, json_t *in, const char *function,
 	int rc = db_query(db, &rows, err,
 			  "SELECT name, version, number, config, blob FROM lambda_version WHERE (name>? OR (name=? AND "
 			  "number>?)) AND (name=? OR ?='')"
-			  " AND (number=0 OR ?) ORDER BY name, number LIMIT ?",
+			  " AND (number=0 OR ?=1) ORDER BY name, number LIMIT ?",
 			  "SSissii", after, after, from, function, function, (int64_t)all, max + 1);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		if ((int64_t)json_array_size(found) == max) {

@@ -217,13 +217,13 @@ int s3_object_put(struct turn *t, const struct s3_bucket *b, struct s3_object *o
 	o->listed = !o->marker;
 	CLEANUP_ROWS struct rows rows = { 0 };
 	const int rc = db_row(db, &rows, err,
-			       "INSERT INTO s3_object (bucket, listed, key, version, marker, size, modified_ms, etag, "
-			       "checksum, storage, blob, tags,"
-			       " headers, parts, body) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id",
-			       "iibSiiiSSSSSSSb", b->id, (int64_t)o->listed, o->key, o->version, (int64_t)o->marker,
-			       o->size_bytes, o->modified_ms, or_null(o->etag), or_null(o->checksum),
-			       or_null(o->storage), or_null(o->blob), or_null(o->tags), or_null(o->headers),
-			       or_null(o->parts), o->blob.len || o->marker ? STR_NULL : o->body);
+			      "INSERT INTO s3_object (bucket, listed, key, version, marker, size, modified_ms, etag, "
+			      "checksum, storage, blob, tags,"
+			      " headers, parts, body) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id",
+			      "iibSiiiSSSSSSSb", b->id, (int64_t)o->listed, o->key, o->version, (int64_t)o->marker,
+			      o->size_bytes, o->modified_ms, or_null(o->etag), or_null(o->checksum),
+			      or_null(o->storage), or_null(o->blob), or_null(o->tags), or_null(o->headers),
+			      or_null(o->parts), o->blob.len || o->marker ? STR_NULL : o->body);
 	if (rc < 0)
 		return -1;
 	o->id = rows_int(&rows, 0);

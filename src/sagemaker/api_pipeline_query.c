@@ -68,13 +68,13 @@ int pipeline_list(struct call *c, struct db *db, json_t *in, json_t **out, struc
 	const char *than = page.ascending ? ">" : "<", *direction = page.ascending ? "ASC" : "DESC";
 	buf_addz(&sql,
 		 "SELECT key, name, display_name, description, role, created_ms, modified_ms, run_ms FROM pipeline"
-		 " WHERE substr(key, 1, ?)=lower(?) AND created_ms>? AND created_ms<?");
+		 " WHERE substr(key, 1, length(?))=lower(?) AND created_ms>? AND created_ms<?");
 	if (by_name)
 		buf_printf(&sql, " AND (?=0 OR (?<0 OR key%s?)) ORDER BY key %s LIMIT ?", than, direction);
 	else
 		buf_printf(&sql, " AND (?=0 OR (created_ms, key)%s(?, ?)) ORDER BY created_ms %s, key %s LIMIT ?", than,
 			   direction, direction);
-	if (db_query(db, &rows, err, sql.ptr, "isiiiisi", (int64_t)(prefix ? strlen(prefix) : 0), prefix ? prefix : "",
+	if (db_query(db, &rows, err, sql.ptr, "ssiiiisi", prefix ? prefix : "", prefix ? prefix : "",
 		     pipeline_get_time(in, "CreatedAfter", INT64_MIN),
 		     pipeline_get_time(in, "CreatedBefore", INT64_MAX), (int64_t)page.started,
 		     by_name ? (int64_t)0 : page.number, page.text, page.limit + 1) < 0)

@@ -130,8 +130,10 @@ static int stages_of(struct db *db, const char *arn, struct str version, json_t 
 
 static int set_stage(struct turn *t, const char *arn, struct str stage, const char *version, struct error *err)
 {
-	return db_exec(turn_db(t), err, "INSERT OR REPLACE INTO secret_stage(arn, stage, version) VALUES(?,?,?)", "sSs",
-		       arn, stage, version) < 0
+	return db_exec(turn_db(t), err,
+		       "INSERT INTO secret_stage(arn, stage, version) VALUES(?,?,?) ON CONFLICT(arn, stage) DO UPDATE "
+		       "SET version=excluded.version",
+		       "sSs", arn, stage, version) < 0
 		       ? -1
 		       : 0;
 }
@@ -155,8 +157,9 @@ static int is_repeated(struct db *db, const struct secret *s, const char *versio
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_row(db, &rows, err,
-			"SELECT text IS ?3 AND binary IS ?4 FROM secret_version WHERE arn=?1 AND version=?2", "ssss",
-			s->arn, version, text, binary);
+			"SELECT text IS NOT DISTINCT FROM ?3 AND binary IS NOT DISTINCT FROM ?4 FROM secret_version "
+			"WHERE arn=?1 AND version=?2",
+			"ssss", s->arn, version, text, binary);
 	if (rc > 0 && !rows_int(&rows, 0))
 		return error_aws(err, "ResourceExistsException",
 				 "The operation failed because a version with this ClientRequestToken exists with "
@@ -382,7 +385,7 @@ static int list_versions(struct call *c, struct db *db, json_t *in, json_t **out
 	json_object_set_new(*out, "Versions", list);
 	int rc = db_query(
 		db, &rows, err,
-		"SELECT version, created_ms FROM secret_version v WHERE arn=?1 AND version > ?2 AND (?3 OR "
+		"SELECT version, created_ms FROM secret_version v WHERE arn=?1 AND version > ?2 AND (?3=1 OR "
 		"EXISTS(SELECT 1 FROM secret_stage p WHERE p.arn=?1 AND p.version=v.version)) ORDER BY version",
 		"sSi", s.arn, token.ptr ? token : STR(""), (int64_t)all);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
@@ -449,7 +452,7 @@ static int list_secrets(struct call *c, struct db *db, json_t *in, json_t **out,
 					 "Invalid filter: it must have a key and at least one value.");
 	*out = json_pack("{s:o}", "SecretList", list);
 	int rc = db_query(db, &rows, err,
-			  "SELECT name FROM secret WHERE name > ? AND (deleted_ms IS NULL OR ?) ORDER BY name", "Si",
+			  "SELECT name FROM secret WHERE name > ? AND (deleted_ms IS NULL OR ?=1) ORDER BY name", "Si",
 			  token.ptr ? token : STR(""), (int64_t)json_get_bool(in, "IncludePlannedDeletion", false));
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		struct secret s = { 0 };

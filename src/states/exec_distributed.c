@@ -645,7 +645,8 @@ static void children_stop(struct exec *x, struct frame *f)
 		n = 0;
 		/* by the index on what runs: the run itself may have a million children */
 		if (db_query(turn_db(x->t), &rows, &err,
-			     "SELECT arn FROM states_execution WHERE machine=? AND status='RUNNING' AND +map_run=? "
+			     "SELECT arn FROM states_execution WHERE machine=? AND status='RUNNING' AND "
+			     "COALESCE(map_run, '')=? "
 			     "LIMIT "
 			     "1024",
 			     "ss", machine, arn) < 0)

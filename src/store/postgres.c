@@ -12,7 +12,7 @@
 
 #include "base/arena.h"
 
-enum { SERVER_MIN = 120000, LOCK_WAIT_MS = 10000, LOCK_POLL_MS = 50 };
+enum { SERVER_MIN = 120000, LOCK_WAIT_MS = 5000, LOCK_POLL_MS = 50 };
 
 struct pg_store {
 	struct store base;

@@ -1,7 +1,11 @@
 """A Quern of the tests' own: started in a data directory of its own below /tmp, with boto3 clients for it."""
 
+import atexit
+import functools
+import itertools
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -12,6 +16,7 @@ import pytest
 
 PATIENCE_S = 300  # for what must happen at last: a loaded machine may be slow, nothing is proved by being quick
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+POSTGRES = os.path.join(ROOT, "scripts", "postgres")
 
 
 def free_port():
@@ -20,15 +25,40 @@ def free_port():
         return s.getsockname()[1]
 
 
-class Quern:
-    """One running Quern: its data directory, environment and clients."""
+@functools.cache
+def postgres_server():
+    """The directory of a PostgreSQL server that runs as long as the tests do (scripts/postgres)."""
+    directory = tempfile.mkdtemp(prefix="quern-test-pg-", dir="/tmp")
+    result = subprocess.run([POSTGRES, "start", directory], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    if result.returncode == 77:
+        shutil.rmtree(directory)
+        pytest.skip(result.stderr.strip())
+    assert result.returncode == 0, result.stderr
+    atexit.register(subprocess.run, [POSTGRES, "stop", directory], check=False)
+    return directory
 
-    def __init__(self, program):
+
+database_numbers = itertools.count()
+
+
+def new_database():
+    """The address of a new database; skips the test when PostgreSQL is not installed."""
+    name = f"quern{next(database_numbers)}"
+    return subprocess.run([POSTGRES, "create", postgres_server(), name], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+class Quern:
+    """One running Quern: its data directory, environment and clients. Its state is in SQLite, or, with QUERN_TEST_STORE=postgres in the
+    environment or store="postgres", in a new database of PostgreSQL."""
+
+    def __init__(self, program, store=None):
         self.program = program
         self.home = tempfile.mkdtemp(prefix="quern-test-", dir="/tmp")
         os.chmod(self.home, 0o755)
         self.port = free_port()
         self.own = dict(os.environ, QUERN_HOME=self.home, QUERN_PORT=str(self.port), NO_COLOR="1")
+        if (store or os.environ.get("QUERN_TEST_STORE")) == "postgres":
+            self.own["QUERN_STORE"] = new_database()
         self.env = {}
 
     def cli(self, *args, check=True, **kwargs):
@@ -98,7 +128,7 @@ def program():
     return os.path.abspath(path)
 
 
-def start_quern():
-    q = Quern(program())
+def start_quern(store=None):
+    q = Quern(program(), store)
     q.up()
     return q
