@@ -167,7 +167,7 @@ static int read_candidates(struct db *db, struct arena *a, struct str repo, stru
 			  "SELECT i.digest, i.pushed_ms, i.pulled_ms, EXISTS (SELECT 1 FROM ecr_ref r JOIN ecr_image x "
 			  "ON x.repo = r.repo AND x.digest = r.image WHERE r.repo = i.repo AND r.digest = i.digest), "
 			  "(SELECT group_concat(tag, ' ') FROM (SELECT tag FROM ecr_tag t WHERE t.repo = i.repo AND "
-			  "t.digest = i.digest ORDER BY tag)) "
+			  "t.digest = i.digest ORDER BY tag) own) "
 			  "FROM ecr_image i WHERE i.repo=? AND NOT EXISTS (SELECT 1 FROM ecr_image s WHERE s.repo = "
 			  "i.repo AND s.digest = i.subject) ORDER BY i.pushed_ms DESC, i.id DESC",
 			  "S", repo);

@@ -181,7 +181,7 @@ int logs_op_describe_groups(struct call *c, struct db *db, json_t *in, json_t **
 	struct str end = logs_prefix_end(c->arena, prefix);
 	if (db_query(db, &rows, err,
 		     "SELECT name, class FROM logs_group WHERE name>=? AND name<? AND name>? ORDER BY name", "SSS",
-		     prefix, end.ptr ? end : STR("\xff"), text_or(token, STR(""))) < 0)
+		     prefix, end, text_or(token, STR(""))) < 0)
 		return -1;
 	json_t *list = json_array();
 	*out = json_object();

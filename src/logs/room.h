@@ -60,7 +60,7 @@ struct stream_range {
 int logs_each_stream(struct logs *l, struct db *db, struct arena *a, const struct stream_range *range,
 		     int (*fn)(void *ctx, const struct log_stream *s), void *ctx, struct error *err);
 char *logs_path(struct logs *l, struct arena *a, struct str file);
-/* The smallest string above all strings with this prefix; STR_NULL when there is none. */
+/* Behind all names (of groups or streams) with this prefix, before what does not begin with it and comes later. */
 struct str logs_prefix_end(struct arena *a, struct str prefix);
 /* Events before this time have expired; 0 when the group keeps all. */
 int64_t logs_cutoff(const struct log_group *g, int64_t now_ms);

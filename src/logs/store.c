@@ -32,13 +32,14 @@ char *logs_path(struct logs *l, struct arena *a, struct str file)
 
 struct str logs_prefix_end(struct arena *a, struct str prefix)
 {
-	while (prefix.len && (unsigned char)prefix.ptr[prefix.len - 1] == 0xff)
-		prefix.len--;
-	if (prefix.len == 0)
-		return STR_NULL;
-	char *p = arena_strdup(a, prefix);
-	p[prefix.len - 1] = (char)((unsigned char)p[prefix.len - 1] + 1);
-	return str_of(p, prefix.len);
+	enum { NAME_MAX_CHARS = 512, LAST_BYTES = 4 };
+	size_t len = prefix.len + (NAME_MAX_CHARS + 1) * LAST_BYTES;
+	char *p = arena_alloc_raw(a, len + 1);
+	memcpy(p, prefix.ptr, prefix.len);
+	for (size_t i = prefix.len; i < len; i += LAST_BYTES)
+		memcpy(p + i, "\xf4\x8f\xbf\xbf", LAST_BYTES); /* U+10FFFF */
+	p[len] = 0;
+	return str_of(p, len);
 }
 
 int64_t logs_cutoff(const struct log_group *g, int64_t now_ms)
@@ -109,9 +110,7 @@ int logs_each_stream(struct logs *l, struct db *db, struct arena *a, const struc
 		     int (*fn)(void *ctx, const struct log_stream *s), void *ctx, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	struct str prefix = r->prefix.ptr ? r->prefix : STR(""), end = logs_prefix_end(a, prefix);
-	/* U+10FFFF sorts behind every name that a client can give. */
-	struct str top = end.ptr ? end : STR("\xf4\x8f\xbf\xbf\xff");
+	struct str prefix = r->prefix.ptr ? r->prefix : STR(""), top = logs_prefix_end(a, prefix);
 	int rc;
 	if (r->descending)
 		rc = db_query(db, &rows, err,

@@ -1,12 +1,14 @@
 """A Quern of the tests' own: started in a data directory of its own below /tmp, with boto3 clients for it."""
 
 import atexit
+import contextlib
 import functools
 import itertools
 import json
 import os
 import shutil
 import socket
+import sqlite3
 import struct
 import subprocess
 import tempfile
@@ -73,6 +75,14 @@ class Quern:
         self.env = json.loads(self.cli("env", "--json").stdout)
         self.account = "000000000000"
         self.role = f"arn:aws:iam::{self.account}:role/service-role/QuernExecutionRole"
+
+    def sql(self, text):
+        """Changes the state behind Quern's back; Quern is down."""
+        if "QUERN_STORE" in self.own:
+            subprocess.run([POSTGRES, "sql", self.own["QUERN_STORE"]], input=text, text=True, check=True)
+            return
+        with contextlib.closing(sqlite3.connect(os.path.join(self.home, "quern.db"))) as db:
+            db.executescript(text)
 
     def down(self):
         self.cli("down", check=False)

@@ -557,8 +557,7 @@ def test_lifecycle_policies_that_are_refused(quern, repo):
 
 def test_lifecycle_ages_indexes_and_artifacts(own_quern):
     """Days pass in the database: what is old goes with its artifacts, what an index needs stays; the keeper does it."""
-    import sqlite3
-
+    
     quern = own_quern
     registry, ecr, repo = Registry(quern), own_quern.client("ecr"), "life/cycle"
     ecr.create_repository(repositoryName=repo)
@@ -579,13 +578,15 @@ def test_lifecycle_ages_indexes_and_artifacts(own_quern):
     ecr.create_repository(repositoryName="life/many")
     ecr.put_lifecycle_policy(repositoryName="life/many", lifecyclePolicyText=json.dumps({"rules": [{"rulePriority": 1, "selection": tagged("dev", 3), "action": {"type": "expire"}}]}))
     quern.cli("down")
-    with sqlite3.connect(os.path.join(quern.home, "quern.db")) as db:
-        db.execute("UPDATE ecr_image SET pushed_ms = pushed_ms - 8 * 86400000")
-        many = [digest(b"%d" % i) for i in range(130)]
-        db.executemany("INSERT INTO ecr_image(repo, digest, media_type, body, pushed_ms, size) VALUES('life/many', ?, ?, '{}', ?, 2)", [(name, OCI_MANIFEST, 1700000000000 + i) for i, name in enumerate(many)])
-        db.executemany("INSERT INTO ecr_tag(repo, tag, digest) VALUES('life/many', ?, ?)", [(f"dev-{i}", name) for i, name in enumerate(many)])
-        db.execute("UPDATE engine_timer SET at_ms = 1 WHERE actor IN (SELECT num FROM engine_actor WHERE id = 'ecr/keeper')")
-    db.close()
+    many = [digest(b"%d" % i) for i in range(130)]
+    rows = ", ".join(f"('life/many', '{name}', '{OCI_MANIFEST}', '{{}}', {1700000000000 + i}, 2)" for i, name in enumerate(many))
+    tags = ", ".join(f"('life/many', 'dev-{i}', '{name}')" for i, name in enumerate(many))
+    quern.sql(f"""
+        UPDATE ecr_image SET pushed_ms = pushed_ms - 8 * 86400000;
+        INSERT INTO ecr_image(repo, digest, media_type, body, pushed_ms, size) VALUES {rows};
+        INSERT INTO ecr_tag(repo, tag, digest) VALUES {tags};
+        UPDATE engine_timer SET at_ms = 1 WHERE actor IN (SELECT num FROM engine_actor WHERE id = 'ecr/keeper');
+    """)
     quern.cli("up")
     quern.wait(lambda: registry("HEAD", f"/v2/{repo}/manifests/old").status == 404)
     assert registry("HEAD", f"/v2/{repo}/manifests/{digest(artifact)}").status == 404

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import random as randomly
-import sqlite3
 import threading
 import time
 
@@ -98,10 +97,8 @@ def test_pushes_that_were_given_up(own_quern):
     young = prune(own_quern)
     assert young["blobs"]["removed"] == 0 and young["uploads"]["removed"] == 0
     own_quern.cli("down")
-    with sqlite3.connect(os.path.join(own_quern.home, "quern.db")) as db:  # two hours later
-        for table in ("ecr_link", "ecr_upload"):
-            db.execute(f"UPDATE {table} SET touched_ms = touched_ms - 7200000 WHERE touched_ms > 0")
-    db.close()
+    for table in ("ecr_link", "ecr_upload"):  # two hours later
+        own_quern.sql(f"UPDATE {table} SET touched_ms = touched_ms - 7200000 WHERE touched_ms > 0")
     own_quern.cli("up")
     dry = prune(own_quern, "--dry-run")
     assert dry["dry"] and dry["blobs"] == {"removed": 1, "removed_bytes": 5000} and dry["uploads"] == {"removed": 1, "removed_bytes": 3000}
