@@ -20,6 +20,8 @@ import pytest
 boto3 = pytest.importorskip("boto3")
 from botocore.config import Config  # noqa: E402
 
+from api.daemon import new_database  # noqa: E402
+
 KEYS = [("QUERNTESTKEY00000001", "quern/test/secret/0000000000000000000001"),
         ("QUERNTESTKEY00000002", "quern/test/secret/0000000000000000000002")]
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
@@ -34,10 +36,12 @@ class Server:
     """A server of our own, which may be killed and started again on its data."""
 
     def __init__(self, directory):
-        self.directory, self.port, self.process = directory, 0, None
+        self.directory, self.port, self.process, self.env = directory, 0, None, dict(os.environ)
+        if os.environ.get("QUERN_TEST_STORE") == "postgres":
+            self.env["QUERN_STORE"] = new_database()
 
     def start(self):
-        self.process = subprocess.Popen([server_binary(), self.directory, str(self.port)], stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([server_binary(), self.directory, str(self.port)], stdout=subprocess.PIPE, text=True, env=self.env)
         line = self.process.stdout.readline()
         assert line.startswith("port "), line
         self.port = int(line.split()[1])

@@ -72,7 +72,8 @@ int main(int argc, char **argv)
 	add_migrations(blob_migrations);
 	add_migrations(s3_migrations);
 	snprintf(path, sizeof(path), "%s/quern.db", argv[1]);
-	if (store_open(path, all, &store, &err) < 0)
+	const char *address = getenv("QUERN_STORE");
+	if (store_open(address ? address : path, all, &store, &err) < 0)
 		return fail("store", &err);
 	snprintf(path, sizeof(path), "%s/blobs", argv[1]);
 	if (blob_store_open(path, &blobs, &err) < 0)
