@@ -83,8 +83,8 @@ static int chain_turn(struct turn *t, json_t *state, json_t *event, struct error
 	struct str text = json_text(turn_arena(t), state);
 	for (int i = 0; i < CHAIN; i++) {
 		json_set_int(state, "n", json_get_int(state, "n", 0) + 1);
-		if (db_exec(turn_db(t), err, "INSERT INTO bench_history(actor, event) VALUES(?, ?)", "sS", turn_self(t),
-			    text) < 0)
+		if (db_write(turn_db(t), err, "INSERT INTO bench_history(actor, event) VALUES(?, ?)", "sS",
+			     turn_self(t), text) < 0)
 			return -1;
 	}
 	atomic_fetch_add_explicit(&w.transitions, CHAIN, memory_order_relaxed);

@@ -200,7 +200,7 @@ int engine_message_consume(struct engine *e, struct message *m, struct error *er
 {
 	int n = 0;
 	if (m->inbox)
-		n = db_exec(e->db, err, "DELETE FROM engine_inbox WHERE num=?", "i", m->inbox);
+		n = db_write(e->db, err, "DELETE FROM engine_inbox WHERE num=?", "i", m->inbox);
 	if (n >= 0 && m->timer) {
 		n = db_exec(e->db, err, "DELETE FROM engine_timer WHERE num=?", "i", m->timer);
 		e->timers.live -= n > 0 ? n : 0;
@@ -271,11 +271,11 @@ static int write_actor(struct engine *e, struct actor *a, struct error *err)
 {
 	struct str text = str_of(a->text, a->text_len);
 	if (a->dirty && a->in_db) {
-		if (db_exec(e->db, err, "UPDATE engine_actor SET state=? WHERE num=?", "Si", text, a->num) < 0)
+		if (db_write(e->db, err, "UPDATE engine_actor SET state=? WHERE num=?", "Si", text, a->num) < 0)
 			return -1;
 	} else if (a->dirty) {
-		if (db_exec(e->db, err, "INSERT INTO engine_actor(num, id, type, state) VALUES(?, ?, ?, ?)", "issS",
-			    a->num, a->id, a->type->name, text) < 0)
+		if (db_write(e->db, err, "INSERT INTO engine_actor(num, id, type, state) VALUES(?, ?, ?, ?)", "issS",
+			     a->num, a->id, a->type->name, text) < 0)
 			return -1;
 		if (!map_get(&e->known_types, str_from(a->type->name))) {
 			if (db_exec(e->db, err, "INSERT INTO engine_type(name) VALUES(?)", "s", a->type->name) < 0)

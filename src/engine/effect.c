@@ -80,9 +80,9 @@ int engine_effects_load(struct engine *e, struct error *err)
 int engine_effects_write(struct engine *e, struct error *err)
 {
 	for (struct job *j = e->txn.jobs.head; j; j = j->next) {
-		if (db_exec(e->db, err,
-			    "INSERT INTO engine_effect(seq, kind, actor, id, payload) VALUES(?, ?, ?, ?, ?)", "issss",
-			    j->seq, j->kind->type.name, j->actor, j->id, j->text) < 0)
+		if (db_write(e->db, err,
+			     "INSERT INTO engine_effect(seq, kind, actor, id, payload) VALUES(?, ?, ?, ?, ?)", "issss",
+			     j->seq, j->kind->type.name, j->actor, j->id, j->text) < 0)
 			return -1;
 	}
 	return 0;

@@ -104,7 +104,7 @@ static void end_actor(struct turn *t)
 	struct actor *a = t->actor;
 	if (a->in_db) {
 		int n = db_exec(e->db, &err, "DELETE FROM engine_timer WHERE actor=?", "i", a->num);
-		if (n < 0 || db_exec(e->db, &err, "DELETE FROM engine_actor WHERE num=?", "i", a->num) < 0)
+		if (n < 0 || db_write(e->db, &err, "DELETE FROM engine_actor WHERE num=?", "i", a->num) < 0)
 			engine_set_fault(e, error_text(&err)); /* too late to take only this turn back */
 		e->timers.live -= n > 0 ? n : 0;
 	}

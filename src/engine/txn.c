@@ -265,8 +265,8 @@ static int write_message(struct engine *e, struct message *m, struct error *err)
 	if (!text)
 		return error_wrap(err, "message to `%s`", m->actor);
 	int64_t num = engine_next_num(e);
-	if (db_exec(e->db, err, "INSERT INTO engine_inbox(num, actor, stamp, event) VALUES(?, ?, ?, ?)", "isis", num,
-		    m->actor, m->stamp, text) < 0)
+	if (db_write(e->db, err, "INSERT INTO engine_inbox(num, actor, stamp, event) VALUES(?, ?, ?, ?)", "isis", num,
+		     m->actor, m->stamp, text) < 0)
 		return -1;
 	m->inbox = num;
 	m->origin = FROM_INBOX;
@@ -286,8 +286,7 @@ static int write_all(struct engine *e, struct error *err)
 	if (!e->limit_dirty)
 		return 0;
 	e->limit_dirty = false;
-	return db_exec(e->db, err, "UPDATE engine_meta SET value=? WHERE name='next_num'", "i", e->num_limit) < 0 ? -1
-														  : 0;
+	return db_write(e->db, err, "UPDATE engine_meta SET value=? WHERE name='next_num'", "i", e->num_limit);
 }
 
 /* ---- ends ---- */

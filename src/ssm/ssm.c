@@ -405,8 +405,9 @@ static int label_version(struct call *c, struct turn *t, json_t *in, json_t **ou
 		if (!label_ok(json_str(label)))
 			json_array_append(invalid, label);
 		else if (db_exec(turn_db(t), err,
-				 "INSERT OR REPLACE INTO ssm_label(name, label, version) VALUES(?,?,?)", "SSi", name,
-				 json_str(label), version) < 0)
+				 "INSERT INTO ssm_label(name, label, version) VALUES(?,?,?) ON CONFLICT(name, label) "
+				 "DO UPDATE SET version=excluded.version",
+				 "SSi", name, json_str(label), version) < 0)
 			return -1;
 	CLEANUP_JSON json_t *all = NULL;
 	if (labels_of(turn_db(t), name, version, &all, err) < 0)

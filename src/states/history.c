@@ -127,10 +127,9 @@ int history_store(struct exec *x, struct error *err)
 {
 	if (!x->record || !x->lines.len || x->express)
 		return 0;
-	int rc = db_exec(turn_db(x->t), err,
-			 "INSERT INTO states_history(execution, first, count, lines) VALUES(?, ?, ?, ?)", "siib",
-			 x->arn, x->first_event, x->next_event - x->first_event, buf_str(&x->lines));
-	return rc < 0 ? -1 : 0;
+	return db_write(turn_db(x->t), err,
+			"INSERT INTO states_history(execution, first, count, lines) VALUES(?, ?, ?, ?)", "siib", x->arn,
+			x->first_event, x->next_event - x->first_event, buf_str(&x->lines));
 }
 
 /* ---- reading ---- */

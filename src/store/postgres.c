@@ -215,6 +215,7 @@ const struct store_ops store_postgres = {
 	.savepoint_rollback = pg_savepoint_rollback,
 	.script = pg_script,
 	.exec = pg_exec,
+	.write = pg_write,
 	.query = pg_query,
 	.rows_next = pg_rows_next,
 	.rows_int = pg_rows_int,

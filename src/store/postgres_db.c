@@ -15,7 +15,7 @@ enum { STATEMENTS_MAX = 512, SOME_ROWS = 256 };
 enum { OID_BYTEA = 17, OID_INT8 = 20, OID_TEXT = 25, OID_FLOAT8 = 701 };
 
 /* How many rows a statement is prepared for. */
-enum want { WANT_ALL, WANT_ONE, WANT_SOME };
+enum want { WANT_ALL, WANT_ONE, WANT_SOME, WANT_NOTHING /* but an error when an INSERT conflicts */ };
 
 struct pg_statement {
 	char name[24];
@@ -152,6 +152,7 @@ static struct pg_statement *translate(const char *sql, const char *types, enum w
 	struct pg_statement *st = mem_calloc(1, sizeof(*st));
 	const char *rest = sql;
 	struct pg_sql more = { 0 };
+	st->sql.conflict_fails = want == WANT_NOTHING;
 	bool one = pg_sql_next(&rest, &st->sql) && !pg_sql_next(&rest, &more);
 	buf_release(&more.text);
 	if (!one) {
@@ -161,7 +162,7 @@ static struct pg_statement *translate(const char *sql, const char *types, enum w
 	}
 	st->types = mem_strdup(types);
 	st->want = want;
-	if (st->sql.select && !st->sql.limited && want != WANT_ALL)
+	if (st->sql.select && !st->sql.limited && (want == WANT_ONE || want == WANT_SOME))
 		buf_printf(&st->sql.text, " LIMIT %d", want == WANT_ONE ? 1 : SOME_ROWS + 1);
 	return st;
 }
@@ -300,6 +301,29 @@ int pg_exec(struct db *base, struct error *err, const char *sql, const char *typ
 	if (kind->plain_insert && !changed)
 		return error_aws(err, "conflict", "%s: a row with the same key is there", sql);
 	return changed;
+}
+
+/* Without a round trip, but the first time: a text that the server does not take is not kept. */
+int pg_write(struct db *base, struct error *err, const char *sql, const char *types, va_list ap)
+{
+	struct pg_db *db = pg_db(base);
+	struct pg_params p;
+	bool fresh = false;
+	if (!base->in_transaction)
+		return pg_exec(base, err, sql, types, ap);
+	if (refuse_failed(db, err) < 0 || bind(&p, err, sql, types, ap) < 0 || begin_now(db, err) < 0 ||
+	    pg_make_room(db, err) < 0)
+		return -1;
+	struct pg_statement *st = take_statement(db, sql, types, WANT_NOTHING, &p, &fresh, err);
+	if (!st)
+		return -1;
+	int rc = pg_queued(db, pq.PQsendQueryPrepared(db->conn, st->name, p.n, p.values, p.lengths, p.formats, 1), sql,
+			   err);
+	if (rc == 0 && fresh)
+		rc = pg_settle(db, sql, NULL, err);
+	if (rc < 0 && fresh)
+		drop_statement(db, sql, st);
+	return rc;
 }
 
 /* The same query through a cursor, or whole when there is no transaction to hold one. */

@@ -62,10 +62,11 @@ struct pg_sql {
 	/* INSERT ... VALUES without ON CONFLICT: made into ON CONFLICT DO NOTHING, so that a conflict is no error,
 	 * which would undo the transaction; no row then means a conflict */
 	bool plain_insert;
+	bool conflict_fails; /* set by the caller: a plain INSERT stays as it is */
 };
 
 /* Translates the first statement of *sql, of the SQL that SQLite and the rooms write, into PostgreSQL's, and moves *sql
- * behind it. False when there is none. `out` was zero; the caller frees out->text. */
+ * behind it. False when there is none. `out` was zero (conflict_fails aside); the caller frees out->text. */
 bool pg_sql_next(const char **sql, struct pg_sql *out);
 
 /* ---- postgres_db.c: one connection ---- */
@@ -96,6 +97,7 @@ void pg_db_close(struct db *db);
 
 int pg_script(struct db *db, const char *sql, struct error *err);
 int pg_exec(struct db *db, struct error *err, const char *sql, const char *types, va_list ap);
+int pg_write(struct db *db, struct error *err, const char *sql, const char *types, va_list ap);
 int pg_query(struct db *db, struct rows *rows, bool one, struct error *err, const char *sql, const char *types,
 	     va_list ap);
 int pg_begin(struct db *db, struct error *err);
@@ -119,6 +121,8 @@ struct pg_params {
 	uint64_t numbers[PG_PARAMS_MAX];
 };
 
+/* Settles when much is queued. */
+int pg_make_room(struct pg_db *db, struct error *err);
 /* Queues a command without rows; it goes out with the next pg_settle. */
 int pg_later(struct pg_db *db, const char *sql, struct error *err);
 /* After something was queued by other means. `sent` is what libpq answered: 0 = the connection is lost. */

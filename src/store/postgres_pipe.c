@@ -37,12 +37,17 @@ int pg_queued(struct pg_db *db, int sent, const char *action, struct error *err)
 	return 0;
 }
 
+int pg_make_room(struct pg_db *db, struct error *err)
+{
+	enum { QUEUE_MAX = 500 }; /* their answers fit into a socket's buffer: the server never waits for us to read */
+	return db->queued < QUEUE_MAX ? 0 : pg_settle(db, "earlier statements", NULL, err);
+}
+
 int pg_later(struct pg_db *db, const char *sql, struct error *err)
 {
-	enum { QUEUE_MAX = 64 }; /* small enough for the socket: neither side ever waits for the other to read */
-	if (db->queued >= QUEUE_MAX && pg_settle(db, sql, NULL, err) < 0)
-		return -1;
-	return pg_queued(db, pq.PQsendQueryParams(db->conn, sql, 0, NULL, NULL, NULL, NULL, 1), sql, err);
+	return pg_make_room(db, err) < 0
+		       ? -1
+		       : pg_queued(db, pq.PQsendQueryParams(db->conn, sql, 0, NULL, NULL, NULL, NULL, 1), sql, err);
 }
 
 /* The server itself is in doubt: disk full, I/O error, corruption, shutdown. */

@@ -7,6 +7,7 @@
  *   WITHOUT ROWID             nothing
  *   LIKE                      ILIKE (SQLite's LIKE does not mind the case of ASCII letters)
  *   group_concat              string_agg
+ *   json_each(?)              json_array_elements_text(CAST($1 AS json)): the texts of an array, in a column `value`
  *   user, binary              in quotes (reserved words of PostgreSQL, columns of ours)
  * Types are replaced only in CREATE and ALTER, and only when written in capitals, as all our key words are.
  * Sources: PostgreSQL documentation, "SQL Key Words", "INSERT"; SQLite documentation, "Datatypes", "LIKE". */
@@ -132,10 +133,27 @@ static void note_word(struct scan *x, struct str word, bool first)
 		x->returning = out->text.len;
 }
 
+/* The parameter of json_each in its parentheses. */
+static void put_json_param(struct scan *x)
+{
+	if (x->at[0] != '(' || x->at[1] != '?')
+		return; /* the server will say what it does not know */
+	x->at++;
+	x->depth++;
+	buf_addz(&x->out->text, "(CAST(");
+	put_param(x);
+	buf_addz(&x->out->text, " AS json)");
+}
+
 static void put_word(struct scan *x, bool first)
 {
 	struct str word = take_word(x);
 	note_word(x, word, first);
+	if (str_eqz(word, "json_each")) {
+		buf_addz(&x->out->text, "json_array_elements_text");
+		put_json_param(x);
+		return;
+	}
 	const char *other = replacement(x, word);
 	if (other)
 		buf_addz(&x->out->text, other);
@@ -147,7 +165,7 @@ static void finish_insert(struct scan *x)
 {
 	static const struct str words = STR(" ON CONFLICT DO NOTHING ");
 	struct buf *text = &x->out->text;
-	if (!x->insert || !x->values || x->on_conflict)
+	if (!x->insert || !x->values || x->on_conflict || x->out->conflict_fails)
 		return;
 	x->out->plain_insert = true;
 	size_t at = x->returning ? x->returning : text->len;

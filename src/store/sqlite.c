@@ -317,6 +317,7 @@ const struct store_ops store_sqlite = {
 	.savepoint_rollback = sqlite_savepoint_rollback,
 	.script = sqlite_script,
 	.exec = sqlite_exec,
+	.write = sqlite_exec,
 	.query = sqlite_query,
 	.rows_next = sqlite_rows_next,
 	.rows_int = sqlite_rows_int,

@@ -201,6 +201,15 @@ int db_exec(struct db *db, struct error *err, const char *sql, const char *types
 	return rc;
 }
 
+int db_write(struct db *db, struct error *err, const char *sql, const char *types, ...)
+{
+	va_list ap;
+	va_start(ap, types);
+	int rc = db->ops->write(db, err, sql, types, ap);
+	va_end(ap);
+	return rc < 0 ? -1 : 0;
+}
+
 int db_query(struct db *db, struct rows *rows, struct error *err, const char *sql, const char *types, ...)
 {
 	va_list ap;

@@ -66,6 +66,10 @@ int store_backup(struct store *s, const char *path, struct error *err);
  * ... VALUES that conflicts the transaction goes on; after another error it may have to be rolled back, wholly or to a
  * savepoint, before it takes further statements (PostgreSQL). */
 int db_exec(struct db *db, struct error *err, const char *sql, const char *types, ...);
+/* As db_exec, for a statement of which only success is asked, 0 or < 0. In a transaction of PostgreSQL it may travel
+ * with a later one, and its error (a conflict too) then comes with that: it is for what can't fail but by a fault. */
+int db_write(struct db *db, struct error *err, const char *sql, const char *types, ...);
+
 /* Rows of a query. Use:
  *   CLEANUP_ROWS struct rows rows = {0};
  *   if (db_query(db, &rows, err, "SELECT a, b FROM t WHERE c=?", "s", c) < 0) return -1;

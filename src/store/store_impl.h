@@ -36,6 +36,8 @@ struct store_ops {
 	/* One or more statements without parameters or rows, not kept. */
 	int (*script)(struct db *db, const char *sql, struct error *err);
 	int (*exec)(struct db *db, struct error *err, const char *sql, const char *types, va_list ap);
+	int (*write)(struct db *db, struct error *err, const char *sql, const char *types,
+		     va_list ap); /* >= 0 is success */
 	/* Fills rows->stmt, which was NULL. `one`: only the first row is wanted. */
 	int (*query)(struct db *db, struct rows *rows, bool one, struct error *err, const char *sql, const char *types,
 		     va_list ap);

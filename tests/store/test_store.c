@@ -212,6 +212,49 @@ static void test_many_statements(void **state)
 	store_close(s);
 }
 
+static void test_writes(void **state)
+{
+	enum { N = 3000 };
+	(void)state;
+	struct store *s = open_ok(place(NULL), schema);
+	struct db *db = store_writer(s);
+	static char body[20000] = { 1 };
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	must(db_begin(db, &err), &err);
+	for (int64_t i = 1; i <= N; i++) {
+		must(db_write(db, &err, "INSERT INTO fruit(id, body) VALUES(?, ?)", "ib", i,
+			      str_of(body, i % 10 ? 10 : sizeof(body))),
+		     &err);
+		must(db_savepoint(db, &err), &err);
+		assert_int_equal(db_write(db, &err, "UPDATE fruit SET weight=? WHERE id=?", "di", 0.5, i), 0);
+		if (i % 3)
+			must(db_savepoint_release(db, &err), &err);
+		else
+			db_savepoint_rollback(db);
+	}
+	assert_int_equal(count(db, "SELECT COUNT(*) FROM fruit WHERE weight=0.5"), N - N / 3);
+	must(db_write(db, &err, "DELETE FROM fruit WHERE id>?", "i", (int64_t)9), &err);
+	must(db_commit(db, &err), &err);
+	assert_int_equal(count(db, "SELECT COUNT(*) FROM fruit"), 9);
+	must(db_begin(db, &err), &err);
+	must(db_write(db, &err, "DELETE FROM fruit", ""), &err);
+	db_rollback(db);
+	must(db_write(db, &err, "DELETE FROM fruit WHERE id=1", ""), &err); /* a transaction of its own */
+	struct db *reader = store_read_begin(s, &err);
+	assert_int_equal(count(reader, "SELECT COUNT(*) FROM fruit"), 8);
+	store_read_end(s, reader);
+	/* what fails after all is not committed */
+	must(db_begin(db, &err), &err);
+	must(db_exec(db, &err, "DELETE FROM fruit WHERE id=2", ""), &err);
+	int rc = db_write(db, &err, "INSERT INTO fruit(id, body) VALUES(?, ?)", "ib", (int64_t)3, STR_NULL);
+	rc = rc < 0 ? rc : db_commit(db, &err);
+	assert_int_equal(rc, -1);
+	assert_true(error_is(&err, "conflict"));
+	db_rollback(db);
+	assert_int_equal(count(db, "SELECT COUNT(*) FROM fruit"), 8);
+	store_close(s);
+}
+
 /* More rows than are read at once, with other statements of the same connection between them. */
 static void test_many_rows(void **state)
 {
@@ -343,17 +386,12 @@ int main(int argc, char **argv)
 		return 77; /* skipped */
 	}
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_migrations),
-		cmocka_unit_test(test_migration_fails_whole),
-		cmocka_unit_test(test_values),
-		cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_savepoints),
-		cmocka_unit_test(test_snapshots),
-		cmocka_unit_test(test_many_statements),
-		cmocka_unit_test(test_many_rows),
-		cmocka_unit_test(test_text_order),
-		cmocka_unit_test(test_one_process),
-		cmocka_unit_test(test_readers_beside_writer),
+		cmocka_unit_test(test_migrations),      cmocka_unit_test(test_migration_fails_whole),
+		cmocka_unit_test(test_values),          cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_savepoints),      cmocka_unit_test(test_snapshots),
+		cmocka_unit_test(test_many_statements), cmocka_unit_test(test_many_rows),
+		cmocka_unit_test(test_writes),          cmocka_unit_test(test_text_order),
+		cmocka_unit_test(test_one_process),     cmocka_unit_test(test_readers_beside_writer),
 	};
 	return rig_end(cmocka_run_group_tests(tests, NULL, NULL));
 }
