@@ -1,11 +1,13 @@
 /* bench_engine.c - durable transitions per second and latency of a step, beside raw SQLite writing the same bytes.
  *
- *   bench-engine [--dir D] [--seconds S] [--timers N] [--only chain|ring|bigring|many|outside|worker|timers]
+ *   bench-engine [--dir D | --store ADDRESS] [--seconds S] [--timers N]
+ *                [--only chain|ring|bigring|many|outside|worker|timers]
  *
  * DESIGN: each case runs the real engine with its threads on a file in D (choose the disk that matters; default the
  * current directory), and right after it, in the same run, the least a program on SQLite would have to do for the same
- * durability: the same texts into the same kind of table, the same number of rows in a commit. The ratio says what the
- * engine costs; absolute numbers depend on the disk. CPU is of the whole process, clients included. */
+ * durability: the same texts into the same kind of table, the same number of rows in a commit. With --store both are in
+ * a PostgreSQL database, empty at the start and at the end (raw_postgres.c). The ratio says what the engine costs;
+ * absolute numbers depend on the disk. CPU is of the whole process, clients included. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,10 +19,14 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "engine/engine.h"
+#ifdef QUERN_BENCH_POSTGRES
+#include "raw_postgres.h"
+#endif
 
 enum { STATE_BYTES = 440, MANY = 10000, CHAIN = 200, WAITS_MAX = 200000 };
 
 static char dir[256] = ".";
+static const char *address; /* of a database, or NULL */
 static double seconds = 2;
 
 static const struct store_migration bench_migrations[] = {
@@ -180,7 +186,7 @@ static void start(void)
 	char path[300];
 	path_of(path, sizeof(path), "");
 	struct store_migration all[] = { engine_migrations[0], bench_migrations[0], { 0 } };
-	if (store_open(path, all, &w.store, &err) < 0)
+	if (store_open(address ? address : path, all, &w.store, &err) < 0)
 		die("open store", &err);
 	if (engine_new(&(struct engine_options){ .store = w.store }, &w.engine, &err) < 0)
 		die("engine", &err);
@@ -193,9 +199,25 @@ static void start(void)
 		die("start engine", &err);
 }
 
+static void drop_tables(void)
+{
+	static const char *const tables[] = { "engine_meta",  "engine_type",   "engine_actor",
+					      "engine_timer", "engine_effect", "engine_inbox",
+					      "bench_raw",    "bench_history", "store_migration" };
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
+		char sql[64];
+		snprintf(sql, sizeof(sql), "DROP TABLE %s", tables[i]);
+		if (db_exec(store_writer(w.store), &err, sql, "") < 0)
+			die("drop tables", &err);
+	}
+}
+
 static void stop(bool remove)
 {
 	engine_free(w.engine);
+	if (remove && address)
+		drop_tables();
 	store_close(w.store);
 	static const char *const suffixes[] = { "", "-wal", "-shm", ".lock" };
 	for (int i = 0; remove && i < 4; i++) {
@@ -268,7 +290,29 @@ static void end(struct measure *m)
 	m->cpu_us = cpu_us() - m->cpu_us;
 }
 
-/* ---- raw SQLite ---- */
+/* ---- raw ---- */
+
+/* One commit by the shortest program on the same database. */
+static int raw_commit(struct raw_postgres *peer, bool append, int64_t rows, const char *text, uint64_t *x,
+		      struct error *err)
+{
+#ifdef QUERN_BENCH_POSTGRES
+	if (peer) {
+		raw_postgres_commit(peer, append, rows, text, x, MANY);
+		return 0;
+	}
+#endif
+	struct db *db = store_writer(w.store);
+	int rc = db_begin(db, err);
+	for (int64_t i = 0; rc >= 0 && i < rows; i++) {
+		*x ^= *x << 13, *x ^= *x >> 7, *x ^= *x << 17;
+		rc = append ? db_exec(db, err, "INSERT INTO bench_history(actor, event) VALUES(?, ?)", "ss", "chain-1",
+				      text)
+			    : db_exec(db, err, "UPDATE bench_raw SET state=? WHERE num=?", "si", text,
+				      (int64_t)(*x % MANY));
+	}
+	return rc < 0 ? -1 : db_commit(db, err);
+}
 
 /* What stands for `did` transitions in `commits`: as many commits with `rows` rows each, which are updated in random
  * order or appended, by the shortest program. */
@@ -284,28 +328,32 @@ static struct measure raw(bool append, int64_t rows, int64_t per_commit)
 		rc = db_exec(db, &err, "INSERT INTO bench_raw(num, state) VALUES(?, ?)", "is", i, text);
 	if (rc < 0 || db_commit(db, &err) < 0)
 		die("raw", &err);
+	struct raw_postgres *peer = NULL;
+#ifdef QUERN_BENCH_POSTGRES
+	peer = address ? raw_postgres_open(address) : NULL;
+#endif
 	struct measure m = { clock_monotonic_us(), cpu_us(), 0, 0 };
 	int64_t t0 = m.wall_us;
 	uint64_t x = 88172645463325252u;
 	while (clock_monotonic_us() - t0 < (int64_t)(seconds * 5e5)) {
-		rc = db_begin(db, &err);
-		for (int64_t i = 0; rc >= 0 && i < rows; i++) {
-			x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-			/* SQLite does not write what does not change */
-			text[26] = (char)('0' + m.commits % 10);
-			rc = append ? db_exec(db, &err, "INSERT INTO bench_history(actor, event) VALUES(?, ?)", "ss",
-					      "chain-1", text)
-				    : db_exec(db, &err, "UPDATE bench_raw SET state=? WHERE num=?", "si", text,
-					      (int64_t)(x % MANY));
-		}
-		if (rc < 0 || db_commit(db, &err) < 0)
+		text[26] = (char)('0' + m.commits % 10); /* SQLite does not write what does not change */
+		if (raw_commit(peer, append, rows, text, &x, &err) < 0)
 			die("raw", &err);
 		m.commits++;
 		m.did += per_commit;
 	}
 	m.wall_us = clock_monotonic_us() - m.wall_us;
 	m.cpu_us = cpu_us() - m.cpu_us;
+#ifdef QUERN_BENCH_POSTGRES
+	if (peer)
+		raw_postgres_close(peer);
+#endif
 	return m;
+}
+
+static const char *raw_name(void)
+{
+	return address ? "raw libpq" : "raw SQLite";
 }
 
 /* A line of the table at the end of `make bench` (bench/budgets.py). */
@@ -322,9 +370,9 @@ static void note(const char *what, const char *sign, double goal, double measure
 static void print(const char *name, struct measure m, struct measure r)
 {
 	double rate = (double)m.did * 1e6 / (double)m.wall_us, raw_rate = (double)r.did * 1e6 / (double)r.wall_us;
-	printf("%-34s %9.0f/s  %6.1f in a commit  %5.2f us cpu   raw SQLite %9.0f/s %5.2f us cpu   ratio %.2f\n", name,
-	       rate, (double)m.did / (double)(m.commits ? m.commits : 1), (double)m.cpu_us / (double)m.did, raw_rate,
-	       (double)r.cpu_us / (double)r.did, rate / raw_rate);
+	printf("%-34s %9.0f/s  %6.1f in a commit  %5.2f us cpu   %s %9.0f/s %5.2f us cpu   ratio %.2f\n", name, rate,
+	       (double)m.did / (double)(m.commits ? m.commits : 1), (double)m.cpu_us / (double)m.did, raw_name(),
+	       raw_rate, (double)r.cpu_us / (double)r.did, rate / raw_rate);
 }
 
 /* ---- cases ---- */
@@ -406,7 +454,7 @@ static void case_chain(void)
 	print("chains of 200, with history rows", m, r);
 	double rate = (double)m.did * 1e6 / (double)m.wall_us, raw_rate = (double)r.did * 1e6 / (double)r.wall_us;
 	char beside[80];
-	snprintf(beside, sizeof(beside), "raw SQLite %.0f/s, ratio %.2f", raw_rate, rate / raw_rate);
+	snprintf(beside, sizeof(beside), "%s %.0f/s, ratio %.2f", raw_name(), raw_rate, rate / raw_rate);
 	note("durable state transitions in chains", ">=", 50000, rate, "/s", beside);
 	stop(true);
 }
@@ -445,12 +493,12 @@ static void case_wait(const char *name, const char *effect, bool outside)
 	int n = w.nlatency;
 	struct measure r = raw(true, 1, 1);
 	qsort(w.latency, (size_t)n, sizeof(*w.latency), by_value);
-	printf("%-34s p50 %5.0f us  p99 %5.0f us  mean %5.0f us  %5.1f us cpu   raw SQLite commit %4.0f us (%.1f us "
+	printf("%-34s p50 %5.0f us  p99 %5.0f us  mean %5.0f us  %5.1f us cpu   %s commit %4.0f us (%.1f us "
 	       "cpu)   %.2f commits' "
 	       "time\n",
 	       name, (double)w.latency[n / 2], (double)w.latency[n * 99 / 100], (double)m.wall_us / (double)m.did,
-	       (double)m.cpu_us / (double)m.did, (double)r.wall_us / (double)r.did, (double)r.cpu_us / (double)r.did,
-	       (double)w.latency[n / 2] * (double)r.did / (double)r.wall_us);
+	       (double)m.cpu_us / (double)m.did, raw_name(), (double)r.wall_us / (double)r.did,
+	       (double)r.cpu_us / (double)r.did, (double)w.latency[n / 2] * (double)r.did / (double)r.wall_us);
 	if (outside) {
 		char beside[80];
 		snprintf(beside, sizeof(beside), "one raw commit %.2f ms", (double)r.wall_us / (double)r.did / 1000);
@@ -502,6 +550,8 @@ int main(int argc, char **argv)
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (!strcmp(argv[i], "--dir"))
 			snprintf(dir, sizeof(dir), "%s", argv[i + 1]);
+		else if (!strcmp(argv[i], "--store"))
+			address = argv[i + 1];
 		else if (!strcmp(argv[i], "--seconds"))
 			seconds = atof(argv[i + 1]);
 		else if (!strcmp(argv[i], "--only"))
