@@ -1,6 +1,4 @@
 """SSM parameters and Secrets Manager secrets: names, and what the list operations find with filters."""
-import os
-import sqlite3
 import uuid
 
 import botocore.exceptions
@@ -192,8 +190,7 @@ def test_name_after_the_recovery_window(own_quern):
     own_quern.client("secretsmanager").delete_secret(SecretId="s", RecoveryWindowInDays=7)
     assert fault(own_quern.client("secretsmanager").create_secret, Name="s") == "InvalidRequestException"
     own_quern.down()
-    with sqlite3.connect(os.path.join(own_quern.home, "quern.db")) as db:  # a week later
-        db.execute("UPDATE secret SET purge_ms=1")
+    own_quern.sql("UPDATE secret SET purge_ms=1")  # a week later
     own_quern.up()
     secrets = own_quern.client("secretsmanager")
     secrets.create_secret(Name="s", SecretString="new")
