@@ -129,6 +129,10 @@ def test_addresses_that_are_refused(own_quern):
     for address, words in [("/var/lib/quern.db", "postgresql://"), ("postgresql://u:secret@/nowhere?host=/nowhere", "No such file"), ("postgresql://u:secret@h:1:2/x", "invalid integer")]:
         result = own_quern.cli("up", "--store", address, check=False)
         assert result.returncode != 0 and words in result.stderr and "secret" not in result.stderr, result.stderr
+    with open(os.path.join(own_quern.home, "config.json"), "w", encoding="utf-8") as f:
+        json.dump({"store": "postgresql://u@/nowhere?host=/nowhere"}, f)
+    own_quern.own.pop("QUERN_STORE", None)
+    assert "No such file" in own_quern.cli("up", check=False).stderr
 
 
 def test_server_goes_away(own_postgres_quern):
