@@ -76,6 +76,8 @@ json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_
 int64_t ecs_gpus(struct ecs *e, const json_t *container, const json_t *override);
 /* The override of container `name`, or NULL. */
 const json_t *ecs_override(const json_t *overrides, const char *name);
+/* "8000-8010"; < 0: it is no range. */
+int ecs_port_range(const char *text, int64_t *first, int64_t *last);
 const json_t *ecs_definition_container(const json_t *definition, const char *name);
 /* task.c */
 int ecs_task_turn(struct turn *t, json_t *state, json_t *event, struct error *err);

@@ -342,6 +342,8 @@ def test_policy_and_tags(quern, client):
     client.tag_resource(Resource=arn, Tags={"a": "1", "b": "2"})
     client.untag_resource(Resource=arn, TagKeys=["a"])
     assert client.list_tags(Resource=arn)["Tags"] == {"b": "2"}
+    assert "CodeSigningConfigArn" not in client.get_function_code_signing_config(FunctionName=name)
+    refused("ResourceNotFoundException", 404, client.get_function_code_signing_config, FunctionName=name + "-none")
 
 
 def trust(service, effect="Allow", action="sts:AssumeRole"):
