@@ -148,6 +148,17 @@ int iam_op_update_role(struct call *c, struct turn *t, json_t *in, json_t **out,
 		       : 0;
 }
 
+int iam_op_update_role_description(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	struct iam_role r;
+	CLEANUP_JSON json_t *nothing = NULL;
+	if (iam_op_update_role(c, t, in, &nothing, err) < 0 ||
+	    iam_need_role(iam_of(c), turn_db(t), turn_arena(t), json_get_str(in, "RoleName"), &r, err) < 0)
+		return -1;
+	*out = json_pack("{s:o}", "Role", role_json(turn_arena(t), &r, true));
+	return 0;
+}
+
 int iam_op_update_trust(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct iam_role r;
