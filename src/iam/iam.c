@@ -73,6 +73,7 @@ const struct wire_op iam_ops[] = {
 	{ .name = "UntagUser", .command = iam_op_untag },
 	{ .name = "ListUserTags", .query = iam_op_list_tags },
 	{ .name = "ListGroupsForUser", .query = iam_op_list_groups },
+	{ .name = "ListInstanceProfilesForRole", .query = iam_op_list_profiles },
 	{ .name = "UpdateRoleDescription", .command = iam_op_update_role_description },
 	{ .name = "CreateUser", .command = iam_op_create_user },
 	{ .name = "DeleteUser", .command = iam_op_delete_user },

@@ -125,6 +125,7 @@ IAM_COMMAND(iam_op_tag);
 IAM_COMMAND(iam_op_untag);
 IAM_QUERY(iam_op_list_tags);
 IAM_QUERY(iam_op_list_groups);
+IAM_QUERY(iam_op_list_profiles);
 IAM_COMMAND(iam_op_update_role_description);
 IAM_COMMAND(iam_op_create_user);
 IAM_COMMAND(iam_op_delete_user);

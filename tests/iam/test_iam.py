@@ -195,6 +195,8 @@ def test_tags_of_policies_and_users(server):
     role = iam.update_role_description(RoleName="described", Description="new")["Role"]
     assert (role["Description"], role["MaxSessionDuration"]) == ("new", 7200)
     assert iam.get_role(RoleName="described")["Role"]["Description"] == "new"
+    assert iam.list_instance_profiles_for_role(RoleName="described")["InstanceProfiles"] == []
+    refused("NoSuchEntity", 404, iam.list_instance_profiles_for_role, RoleName="nobody")
     iam.delete_policy(PolicyArn=arn)
     iam.delete_user(UserName="tagged")
     iam.delete_role(RoleName="described")
