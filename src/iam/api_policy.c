@@ -249,6 +249,18 @@ int iam_op_get_policy_version(struct call *c, struct db *db, json_t *in, json_t 
 	return 0;
 }
 
+int iam_op_list_policy_versions(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	struct str arn = json_get_str(in, "PolicyArn");
+	CLEANUP_ROWS struct rows rows = { 0 };
+	int rc = db_row(db, &rows, err, "SELECT created_ms FROM iam_policy WHERE arn=?", "S", arn);
+	if (rc <= 0)
+		return rc < 0 ? -1 : no_policy(arn, err);
+	*out = json_pack("{s:[{s:s, s:b, s:f}], s:b}", "Versions", "VersionId", "v1", "IsDefaultVersion", 1,
+			 "CreateDate", iam_seconds(rows_int(&rows, 0)), "IsTruncated", 0);
+	return 0;
+}
+
 int iam_op_list_policies(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 {
 	struct iam_page page = iam_page_of(in);
