@@ -187,6 +187,8 @@ static int open_wire(struct daemon *d, struct error *err)
 		.engine = d->engine,
 		.find_key = iam_find_key,
 		.find_key_ctx = d->iam,
+		.authorize = iam_authorize,
+		.authorize_ctx = d->iam,
 	};
 	if (wire_server_new(&options, &d->wire, err) < 0)
 		return -1;

@@ -158,6 +158,7 @@ void ecr_collect_start(struct ecr *e);
 
 /* ---- API (api_*.c) and registry (registry*.c) ---- */
 extern const struct wire_op ecr_ops[];
+extern const struct wire_access ecr_access[];
 extern const struct raw_handler ecr_raw;
 bool ecr_claims(struct wire_request *r, void *ctx);
 /* In a turn: a log-in token for `arn`, as the client gets it ("AWS:…" in Base64), in the turn's arena. */

@@ -55,6 +55,7 @@ int ecs_task_put(struct db *db, const json_t *doc, struct error *err);
 int ecs_page(json_t *in, int64_t max_default, int64_t *max, const char **after, struct error *err);
 
 /* ---- operations: each file has its part ---- */
+extern const struct wire_access ecs_access[];
 extern const struct wire_op ecs_cluster_ops[], ecs_definition_ops[], ecs_task_ops[], ecs_tag_ops[];
 
 /* definition.c: checks and completes a request; owned document, NULL with err. */

@@ -394,12 +394,36 @@ static const struct wire_op ops[] = {
 	{ 0 },
 };
 
+/* The secret's ARN, which ends in characters that nobody chose; of one that is not there, what its name would begin. */
+static void find_secret(struct call *c, struct db *db, const json_t *in, json_t *resources, json_t *roles)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	struct secret s;
+	if (find(db, c->arena, json_get_str(in, "SecretId"), &s, &ignored) > 0)
+		json_array_append_new(resources, json_string(s.arn));
+}
+
+#define SECRET .resource = "secret:{SecretId}", .find = find_secret, .keys = "secretsmanager:SecretId={SecretId}"
+
+/* Service Authorization Reference, "AWS Secrets Manager". */
+static const struct wire_access access[] = {
+	{ .operation = "CreateSecret", .resource = "secret:{Name}-??????", .keys = "secretsmanager:Name={Name}" },
+	{ .operation = "PutSecretValue", SECRET },
+	{ .operation = "UpdateSecret", SECRET },
+	{ .operation = "GetSecretValue", SECRET },
+	{ .operation = "DescribeSecret", SECRET },
+	{ .operation = "ListSecrets" },
+	{ .operation = "DeleteSecret", SECRET },
+	{ .operation = "RestoreSecret", SECRET },
+	{ .operation = NULL },
+};
+
 int secrets_new(struct engine *e, const char *account, const char *region, struct secrets **out, struct error *err)
 {
 	struct secrets *s = mem_calloc(1, sizeof(*s));
 	*s = (struct secrets){ account,
 			       region,
-			       { .model = "secretsmanager", .scope = "secretsmanager", .ops = ops, .ctx = s } };
+			       { .model = "secretsmanager", .scope = "secretsmanager", .ops = ops, .access = access, .ctx = s } };
 	*out = s;
 	return 0;
 }

@@ -61,6 +61,7 @@ static struct principal owner(struct states *s, struct arena *a)
 	return (struct principal){ .access_key = "",
 				   .account = s->o.account,
 				   .user_id = "states",
+				   .unrestricted = true,
 				   .arn = arena_printf(a, "arn:aws:iam::%s:root", s->o.account) };
 }
 
