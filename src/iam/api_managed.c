@@ -107,7 +107,7 @@ int iam_op_create_policy(struct call *c, struct turn *t, json_t *in, json_t **ou
 	if (json_get(in, "Tags"))
 		tags = iam_merge_tags(a, STR_NULL, json_get(in, "Tags"));
 	int rc = db_exec(turn_db(t), &why,
-			 "INSERT INTO iam_policy(arn, name, iam_fold(a, name), path, id, document, description, created_ms, tags) "
+			 "INSERT INTO iam_policy(arn, name, folded, path, id, document, description, created_ms, tags) "
 			 "VALUES(?,?,?,?,?,?,?,?,?)",
 			 "sSsSsSSis", arn, name, iam_fold(a, name), path, iam_new_id(t, "ANPA", 17), document,
 			 json_get_str(in, "Description"), turn_now_ms(t), tags);

@@ -285,6 +285,8 @@ int iam_authorize(void *ctx, struct arena *a, const struct principal *who, const
 	struct wire_ask ask = *asked;
 	struct iam_decision d;
 	struct iam_grants *g = NULL;
+	if (i->ignore_policies)
+		return 0;
 	if (strcmp(ask.action, "iam:PassRole") == 0 && real_role(i, a, &ask, err) < 0)
 		return -1;
 	int rc = iam_ask(i, a, who, &ask, &d, &g, err);

@@ -12,8 +12,11 @@ static json_t *service_coverage(const struct wire_service *s, const struct model
 		if (!access_find(s, op->name))
 			json_array_append_new(unguarded, json_string(op->name));
 	}
-	for (size_t i = 0; s->operation_at && s->operation_at(i); i++)
+	for (size_t i = 0; s->operation_at && s->operation_at(i); i++) {
 		json_array_append_new(names, json_string(s->operation_at(i)));
+		if (!access_find(s, s->operation_at(i)))
+			json_array_append_new(unguarded, json_string(s->operation_at(i)));
+	}
 	return json_pack("{s:o, s:o, s:I}", "implemented", names, "unguarded", unguarded, "known",
 			 (json_int_t)model_op_count(model));
 }
