@@ -213,6 +213,11 @@ static int parse_up(struct config *c, int argc, char **argv, struct up_options *
 			    c->execution_days > 36500)
 				return fail(NULL, "--execution-days %s: days up to 36500 are expected", argv[i]) + 1;
 			given->other = true;
+		} else if (strcmp(argv[i], "--iam") == 0 && i + 1 < argc) {
+			c->ignore_policies = strcmp(argv[++i], "ignore") == 0;
+			if (!c->ignore_policies && strcmp(argv[i], "enforce") != 0)
+				return fail(NULL, "--iam %s: enforce or ignore is expected", argv[i]) + 1;
+			given->other = true;
 		} else if (strcmp(argv[i], "--bind") == 0 && i + 1 < argc) {
 			c->bind = argv[++i];
 			given->bind = true;
