@@ -30,7 +30,7 @@ struct config {
 	double wait_scale; /* Wait states and pauses of state machines are multiplied by it (quern up --wait-scale); 1
 			    */
 	bool ignore_policies; /* every key may do everything (quern up --iam ignore) */
-	bool json, color;  /* output: --json; colour when stdout is a terminal and NO_COLOR is unset */
+	bool json, color;     /* output: --json; colour when stdout is a terminal and NO_COLOR is unset */
 };
 
 /* Reads the environment and config.json. */

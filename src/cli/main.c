@@ -5,7 +5,8 @@
 #include "cli/commands.h"
 
 const struct command commands[] = {
-	{ "up", "up [--port N] [--bind ADDRESS] [--wait-scale FACTOR] [--execution-days DAYS]\n"
+	{ "up",
+	  "up [--port N] [--bind ADDRESS] [--wait-scale FACTOR] [--execution-days DAYS]\n"
 	  "                [--iam enforce|ignore] [--foreground]",
 	  "start Quern in the background", cli_up },
 	{ "down", "down", "stop it (running tasks go on, and are found again by the next up)", cli_down },

@@ -163,8 +163,9 @@ const char *ecr_token_new(struct turn *t, const struct principal *who, int64_t *
 	const char *token = turn_id(t, 48);
 	*expires_ms = turn_now_ms(t) + ECR_TOKEN_MS;
 	if (db_exec(turn_db(t), err, "DELETE FROM ecr_token WHERE expires_ms < ?", "i", turn_now_ms(t)) < 0 ||
-	    db_exec(turn_db(t), err, "INSERT INTO ecr_token(hash, arn, user_id, grants, expires_ms) VALUES(?, ?, ?, ?, ?)",
-		    "ssssi", token_hash(a, str_from(token)), who->arn, who->user_id, who->grants, *expires_ms) < 0)
+	    db_exec(turn_db(t), err,
+		    "INSERT INTO ecr_token(hash, arn, user_id, grants, expires_ms) VALUES(?, ?, ?, ?, ?)", "ssssi",
+		    token_hash(a, str_from(token)), who->arn, who->user_id, who->grants, *expires_ms) < 0)
 		return NULL;
 	char *plain = arena_printf(a, "AWS:%s", token), *coded = arena_alloc(a, strlen(plain) * 2 + 8);
 	base64_encode(coded, plain, strlen(plain));

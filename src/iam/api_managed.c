@@ -18,10 +18,11 @@ int iam_policy_exists(struct db *db, struct str arn, struct error *err)
 	if (rc != 0)
 		return rc;
 	if (is_aws_policy(arn))
-		error_aws(err, "NoSuchEntity",
-			  "Policy %.*s does not exist or is not attachable: it is AWS's own, and Quern does not have its "
-			  "text. Create a policy of the account with what it allows.",
-			  STR_ARG(arn));
+		error_aws(
+			err, "NoSuchEntity",
+			"Policy %.*s does not exist or is not attachable: it is AWS's own, and Quern does not have its "
+			"text. Create a policy of the account with what it allows.",
+			STR_ARG(arn));
 	else
 		error_aws(err, "NoSuchEntity", "Policy %.*s does not exist or is not attachable.", STR_ARG(arn));
 	return 0;
@@ -131,10 +132,13 @@ int iam_op_delete_policy(struct call *c, struct turn *t, json_t *in, json_t **ou
 	struct str arn = json_get_str(in, "PolicyArn");
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (iam_managed_find(arn))
-		return error_http(err, 403, "AccessDenied", "Policy %.*s is AWS's own: it can't be deleted.", STR_ARG(arn));
-	int used = db_row(turn_db(t), &rows, err, "SELECT 1 FROM iam_attached WHERE arn=?1 UNION ALL SELECT 1 FROM iam_role WHERE boundary=?1 UNION ALL "
-			  "SELECT 1 FROM iam_user WHERE boundary=?1 LIMIT 1",
-			  "S", arn);
+		return error_http(err, 403, "AccessDenied", "Policy %.*s is AWS's own: it can't be deleted.",
+				  STR_ARG(arn));
+	int used = db_row(
+		turn_db(t), &rows, err,
+		"SELECT 1 FROM iam_attached WHERE arn=?1 UNION ALL SELECT 1 FROM iam_role WHERE boundary=?1 UNION ALL "
+		"SELECT 1 FROM iam_user WHERE boundary=?1 LIMIT 1",
+		"S", arn);
 	if (used < 0)
 		return -1;
 	if (used)
@@ -161,17 +165,15 @@ int iam_op_get_policy_version(struct call *c, struct db *db, json_t *in, json_t 
 	struct str arn = json_get_str(in, "PolicyArn"), version = json_get_str(in, "VersionId");
 	CLEANUP_ROWS struct rows rows = { 0 };
 	const struct iam_managed *own = iam_managed_find(arn);
-	int rc = own ? 1
-		     : db_row(db, &rows, err, "SELECT document, created_ms FROM iam_policy WHERE arn=?", "S", arn);
+	int rc = own ? 1 : db_row(db, &rows, err, "SELECT document, created_ms FROM iam_policy WHERE arn=?", "S", arn);
 	if (rc <= 0)
 		return rc < 0 ? -1 : no_policy(arn, err);
 	if (!str_eqz(version, "v1"))
 		return error_aws(err, "NoSuchEntity", "Policy %.*s version %.*s does not exist or is not attachable.",
 				 STR_ARG(arn), STR_ARG(version));
 	*out = json_pack("{s:{s:s, s:s, s:b, s:f}}", "PolicyVersion", "Document",
-			 iam_encode_document(c->arena, own ? str_from(own->document) : rows_str(&rows, 0)),
-			 "VersionId", "v1", "IsDefaultVersion", 1, "CreateDate",
-			 own ? 0.0 : iam_seconds(rows_int(&rows, 1)));
+			 iam_encode_document(c->arena, own ? str_from(own->document) : rows_str(&rows, 0)), "VersionId",
+			 "v1", "IsDefaultVersion", 1, "CreateDate", own ? 0.0 : iam_seconds(rows_int(&rows, 1)));
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* api_policy.c - policies of roles and users: inline and attached ones, and permissions boundaries.
  *
- * DESIGN: the operations of roles and of users are the same ones; a request with RoleName is about a role. Whose a policy
- * is says "role/<name>" or "user/<name>". Documents are checked when they come, and kept as sent. */
+ * DESIGN: the operations of roles and of users are the same ones; a request with RoleName is about a role. Whose a
+ * policy is says "role/<name>" or "user/<name>". Documents are checked when they come, and kept as sent. */
 #include "iam/room.h"
 
 /* *owner: "role/<name>" or "user/<name>", of one that exists. */
@@ -118,8 +118,8 @@ int iam_op_list_inline(struct call *c, struct db *db, json_t *in, json_t **out, 
 	struct iam_page page = iam_page_of(in);
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (need_owner(c, db, c->arena, in, &owner, err) < 0 ||
-	    db_query(db, &rows, err, "SELECT name FROM iam_inline WHERE owner=? AND name>? ORDER BY name LIMIT ?", "sSi",
-		     owner, page.after, page.limit + 1) < 0)
+	    db_query(db, &rows, err, "SELECT name FROM iam_inline WHERE owner=? AND name>? ORDER BY name LIMIT ?",
+		     "sSi", owner, page.after, page.limit + 1) < 0)
 		return -1;
 	json_t *list = json_array();
 	int rc;
@@ -138,7 +138,8 @@ static int set_boundary(struct call *c, struct turn *t, const json_t *in, struct
 		return -1;
 	bool role = json_get(in, "RoleName") != NULL;
 	if (db_exec(turn_db(t), err,
-		    role ? "UPDATE iam_role SET boundary=? WHERE name=?" : "UPDATE iam_user SET boundary=? WHERE name=?",
+		    role ? "UPDATE iam_role SET boundary=? WHERE name=?"
+			 : "UPDATE iam_user SET boundary=? WHERE name=?",
 		    "Ss", arn, owner + 5) < 0)
 		return -1;
 	return iam_policies_changed(iam_of(c), t, err);

@@ -119,7 +119,8 @@ int iam_op_delete_role(struct call *c, struct turn *t, json_t *in, json_t **out,
 			"The role %.*s belongs to Quern: its own keys are a session of it. It cannot be deleted.",
 			STR_ARG(name));
 	int attached = any(db, err, "SELECT 1 FROM iam_attached WHERE owner='role/' || ? LIMIT 1", name);
-	int inlined = attached < 0 ? -1 : any(db, err, "SELECT 1 FROM iam_inline WHERE owner='role/' || ? LIMIT 1", name);
+	int inlined =
+		attached < 0 ? -1 : any(db, err, "SELECT 1 FROM iam_inline WHERE owner='role/' || ? LIMIT 1", name);
 	if (attached < 0 || inlined < 0)
 		return -1;
 	if (attached)

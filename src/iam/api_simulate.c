@@ -43,8 +43,8 @@ static int read_principal(struct call *c, struct db *db, struct str arn, struct 
 				 STR_ARG(arn));
 	if ((role.len ? iam_need_role(i, db, c->arena, role, &r, err) : iam_need_user(db, user, err)) < 0)
 		return -1;
-	const char *key = arena_printf(c->arena, "%s/%.*s", role.len ? "role" : "user",
-				       STR_ARG(role.len ? role : user));
+	const char *key =
+		arena_printf(c->arena, "%s/%.*s", role.len ? "role" : "user", STR_ARG(role.len ? role : user));
 	if (iam_grants_read(i, db, key, out, err) <= 0)
 		return -1;
 	s->who.user_id = (*out)->id;

@@ -26,7 +26,8 @@ static int add_session(struct turn *t, const char *arn, const char *user_id, con
 	if (db_exec(turn_db(t), err, "DELETE FROM iam_session WHERE expires_ms<?", "i", now - 60000) < 0)
 		return -1;
 	return db_exec(turn_db(t), err,
-		       "INSERT INTO iam_session(access_key, secret, token, arn, user_id, expires_ms, unrestricted, owner, "
+		       "INSERT INTO iam_session(access_key, secret, token, arn, user_id, expires_ms, unrestricted, "
+		       "owner, "
 		       "policies) VALUES(?,?,?,?,?,?,?,?,?)",
 		       "sssssiiss", out->access_key, out->secret_key, out->token, arn, user_id, out->expires_ms,
 		       (int64_t)rights->unrestricted, rights->owner, rights->policies) < 0
@@ -134,24 +135,6 @@ static int refuse_role(struct call *c, struct str role, struct error *err)
 			  STR_ARG(role));
 }
 
-/* What the trust policy says about the caller. A stored text that can't be read trusts nobody. */
-static struct policy_answer ask_trust(struct call *c, const struct iam_role *r, struct iam_question *x,
-				      struct policy_question *q)
-{
-	struct policy *trust = policy_parse(r->document, POLICY_TRUST, NULL);
-	const struct iam_grants *g = x->grants;
-	struct policy_caller caller = { .arn = str_from(c->who->arn), .account = str_from(c->who->account) };
-	if (g && strstr(c->who->arn, ":assumed-role/"))
-		caller.role_arn = str_from(g->arn);
-	q->caller = &caller;
-	struct policy_answer answer = { .verdict = POLICY_SILENT };
-	if (trust)
-		answer = policy_ask(trust, q);
-	policy_free(trust);
-	q->caller = NULL;
-	return answer;
-}
-
 static int may_assume(struct call *c, struct turn *t, const struct iam_role *r, const json_t *in, struct error *err)
 {
 	struct wire_fact facts[] = {
@@ -168,11 +151,7 @@ static int may_assume(struct call *c, struct turn *t, const struct iam_role *r, 
 				.request = c->request };
 	struct iam_decision own;
 	struct iam_question x = { .who = c->who, .ask = &ask, .now_ms = turn_now_ms(t) };
-	struct policy_question q = { .action = str_from(ask.action),
-				     .resource = ask.resource,
-				     .find = iam_find_value,
-				     .ctx = &x,
-				     .arena = turn_arena(t) };
+	struct policy_caller caller = { .arn = str_from(c->who->arn), .account = str_from(c->who->account) };
 	struct iam_grants *g = NULL;
 	for (size_t n = 0; n < 3; n++)
 		if (facts[n].value.ptr)
@@ -182,7 +161,9 @@ static int may_assume(struct call *c, struct turn *t, const struct iam_role *r, 
 	if (iam_ask(iam_of(c), turn_arena(t), c->who, &ask, &own, &g, err) < 0)
 		return -1;
 	x.grants = g;
-	struct policy_answer trust = ask_trust(c, r, &x, &q);
+	if (g && strstr(c->who->arn, ":assumed-role/"))
+		caller.role_arn = str_from(g->arn);
+	struct policy_answer trust = iam_ask_trust(r, &caller, &x, turn_arena(t));
 	bool mine = own.verdict == IAM_ALLOWED ||
 		    (trust.by_name && own.verdict == IAM_SILENT && g && iam_is_owner(g, c->who) && own.limits_allow);
 	iam_grants_put(g);

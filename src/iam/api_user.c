@@ -76,10 +76,10 @@ int iam_op_create_user(struct call *c, struct turn *t, json_t *in, json_t **out,
 	const char *tags = json_get(in, "Tags") ? iam_merge_tags(a, STR_NULL, json_get(in, "Tags")) : NULL;
 	if (boundary.len && iam_policy_exists(turn_db(t), boundary, err) <= 0)
 		return -1;
-	int rc = db_exec(turn_db(t), &why,
-			 "INSERT INTO iam_user(name, folded, path, id, created_ms, tags, boundary) VALUES(?,?,?,?,?,?,?)",
-			 "SsSsisS", name, iam_fold(a, name), path, iam_new_id(t, "AIDA", 17), turn_now_ms(t), tags,
-			 boundary);
+	int rc = db_exec(
+		turn_db(t), &why,
+		"INSERT INTO iam_user(name, folded, path, id, created_ms, tags, boundary) VALUES(?,?,?,?,?,?,?)",
+		"SsSsisS", name, iam_fold(a, name), path, iam_new_id(t, "AIDA", 17), turn_now_ms(t), tags, boundary);
 	if (rc < 0 && error_is(&why, "conflict"))
 		return error_aws(err, "EntityAlreadyExists", "User with name %.*s already exists.", STR_ARG(name));
 	if (rc < 0)

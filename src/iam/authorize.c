@@ -249,9 +249,11 @@ int iam_ask(struct iam *i, struct arena *a, const struct principal *who, const s
 	    struct iam_decision *d, struct iam_grants **grants, struct error *err)
 {
 	struct iam_question x = { .who = who, .ask = ask, .now_ms = engine_now_ms(i->engine) };
-	struct policy_question q = {
-		.action = str_from(ask->action), .resource = ask->resource, .find = iam_find_value, .ctx = &x, .arena = a
-	};
+	struct policy_question q = { .action = str_from(ask->action),
+				     .resource = ask->resource,
+				     .find = iam_find_value,
+				     .ctx = &x,
+				     .arena = a };
 	*d = (struct iam_decision){ .verdict = IAM_SILENT, .reason = "identity-based policy" };
 	*grants = NULL;
 	int rc = who->grants ? iam_grants_get(i, who->grants, grants, err) : 0;

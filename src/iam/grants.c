@@ -1,8 +1,8 @@
 /* grants.c - what is granted to a user or a role: its policies, parsed, and a cache of them.
  *
- * DESIGN: grants never change; they are counted, so that a question keeps its grants whatever happens to the cache. Each
- * transaction that changes users, roles or policies makes the number in iam_generation one larger, and tells the cache
- * at once; grants know the number of the snapshot that they were read from. The cache answers with grants of the
+ * DESIGN: grants never change; they are counted, so that a question keeps its grants whatever happens to the cache.
+ * Each transaction that changes users, roles or policies makes the number in iam_generation one larger, and tells the
+ * cache at once; grants know the number of the snapshot that they were read from. The cache answers with grants of the
  * newest number only, so no reader with an older snapshot can bring old grants back, and a change counts from its
  * acknowledgement on.
  *
@@ -53,7 +53,8 @@ static void add_identity(struct iam_grants *g, struct str id, enum iam_source so
 static int read_inline(struct iam_grants *g, struct db *db, const char *owner, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_query(db, &rows, err, "SELECT name, document FROM iam_inline WHERE owner=? ORDER BY name", "s", owner);
+	int rc = db_query(db, &rows, err, "SELECT name, document FROM iam_inline WHERE owner=? ORDER BY name", "s",
+			  owner);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
 		add_identity(g, rows_str(&rows, 0), IAM_SOURCE_INLINE, rows_str(&rows, 1));
 	return rc;
@@ -133,7 +134,8 @@ static int read_session(struct iam_grants *g, struct db *db, struct arena *a, co
 	CLEANUP_JSON json_t *texts = json_parse(rows_str(&rows, 1), err);
 	g->sessions = mem_calloc(json_array_size(texts) + 1, sizeof(*g->sessions));
 	for (size_t n = 0; n < json_array_size(texts); n++)
-		if ((g->sessions[g->nsessions] = policy_parse(json_str(json_array_get(texts, n)), POLICY_IDENTITY, NULL)))
+		if ((g->sessions[g->nsessions] =
+			     policy_parse(json_str(json_array_get(texts, n)), POLICY_IDENTITY, NULL)))
 			g->nsessions++;
 	g->limited = true;
 	return texts ? 1 : -1;

@@ -2,8 +2,8 @@
  *
  * DESIGN: roles, policies, users and keys are rows; the root key pair is in a file of its own, so that the owner gets
  * in even with an empty store. Policies are parsed once and asked for every request of an identity that is not
- * unrestricted (policy.h, grants.c, authorize.c). Sessions (temporary credentials) are rows with an end; rows that ended
- * are deleted when the next one is made. */
+ * unrestricted (policy.h, grants.c, authorize.c). Sessions (temporary credentials) are rows with an end; rows that
+ * ended are deleted when the next one is made. */
 #include <stdlib.h>
 
 #include "iam/room.h"
@@ -116,12 +116,10 @@ int iam_new(const struct iam_options *options, struct iam **out, struct error *e
 		mem_strdup(arena_printf(&a, "arn:aws:iam::%s:role" IAM_DEFAULT_PATH IAM_DEFAULT_ROLE, i->account));
 	arena_release(&a);
 	pthread_rwlock_init(&i->lock, NULL);
-	i->iam_service = (struct wire_service){
-		.model = "iam", .scope = "iam", .ops = iam_ops, .access = iam_access, .ctx = i
-	};
-	i->sts_service = (struct wire_service){
-		.model = "sts", .scope = "sts", .ops = sts_ops, .access = sts_access, .ctx = i
-	};
+	i->iam_service =
+		(struct wire_service){ .model = "iam", .scope = "iam", .ops = iam_ops, .access = iam_access, .ctx = i };
+	i->sts_service =
+		(struct wire_service){ .model = "sts", .scope = "sts", .ops = sts_ops, .access = sts_access, .ctx = i };
 	if (iam_load_root(i, options->keys_path, err) < 0) {
 		iam_free(i);
 		return -1;

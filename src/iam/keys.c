@@ -199,10 +199,11 @@ static int session_from_store(struct arena *a, struct db *db, struct str access_
 			      struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(db, &rows, err,
-			"SELECT secret, token, arn, user_id, expires_ms, unrestricted, owner, policies IS NOT NULL FROM "
-			"iam_session WHERE access_key=?",
-			"S", access_key);
+	int rc =
+		db_row(db, &rows, err,
+		       "SELECT secret, token, arn, user_id, expires_ms, unrestricted, owner, policies IS NOT NULL FROM "
+		       "iam_session WHERE access_key=?",
+		       "S", access_key);
 	if (rc <= 0)
 		return rc;
 	const char *arn = arena_strdup(a, rows_str(&rows, 2)), *user_id = arena_strdup(a, rows_str(&rows, 3));
@@ -227,10 +228,9 @@ static int key_from_store(struct iam *i, struct arena *a, struct db *db, struct 
 		    " WHERE k.access_key=? AND k.active=1",
 		    "S", access_key);
 	if (rc > 0)
-		*out = key_new(rows_str(&keys, 0), STR(""),
-			       iam_arn(i, a, "user", rows_str(&keys, 1), rows_str(&keys, 2)),
-			       arena_strdup(a, rows_str(&keys, 3)),
-			       arena_printf(a, "user/%.*s", STR_ARG(rows_str(&keys, 2))));
+		*out = key_new(
+			rows_str(&keys, 0), STR(""), iam_arn(i, a, "user", rows_str(&keys, 1), rows_str(&keys, 2)),
+			arena_strdup(a, rows_str(&keys, 3)), arena_printf(a, "user/%.*s", STR_ARG(rows_str(&keys, 2))));
 	return rc;
 }
 

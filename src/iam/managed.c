@@ -8,8 +8,7 @@
 #define POLICY(statements) "{\"Version\":\"2012-10-17\",\"Statement\":[" statements "]}"
 
 const struct iam_managed iam_managed[] = {
-	{ "/", "AWSLambdaExecute",
-	  "What functions that work on objects need: get and put of all objects, and logs.",
+	{ "/", "AWSLambdaExecute", "What functions that work on objects need: get and put of all objects, and logs.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":\"logs:*\",\"Resource\":\"arn:aws:logs:*:*:*\"},"
 		 "{\"Effect\":\"Allow\",\"Action\":[\"s3:GetObject\",\"s3:PutObject\"],"
 		 "\"Resource\":\"arn:aws:s3:::*\"}") },
@@ -24,8 +23,7 @@ const struct iam_managed iam_managed[] = {
 		 "\"Condition\":{\"StringEquals\":{\"iam:PassedToService\":[\"lambda.amazonaws.com\"]}}},"
 		 "{\"Effect\":\"Allow\",\"Action\":[\"logs:DescribeLogStreams\",\"logs:GetLogEvents\","
 		 "\"logs:FilterLogEvents\"],\"Resource\":\"arn:aws:logs:*:*:log-group:/aws/lambda/*\"}") },
-	{ "/", "AWSLambda_ReadOnlyAccess",
-	  "Reading of Lambda and of its functions' logs.",
+	{ "/", "AWSLambda_ReadOnlyAccess", "Reading of Lambda and of its functions' logs.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"lambda:Get*\",\"lambda:List*\",\"iam:ListRoles\","
 		 "\"iam:GetRole\",\"iam:GetRolePolicy\",\"iam:GetPolicy\",\"iam:GetPolicyVersion\","
 		 "\"iam:ListAttachedRolePolicies\",\"iam:ListRolePolicies\",\"cloudwatch:GetMetricData\","
@@ -33,27 +31,21 @@ const struct iam_managed iam_managed[] = {
 		 "\"logs:DescribeLogGroups\"],\"Resource\":\"*\"},{\"Effect\":\"Allow\","
 		 "\"Action\":[\"logs:DescribeLogStreams\",\"logs:GetLogEvents\",\"logs:FilterLogEvents\"],"
 		 "\"Resource\":\"arn:aws:logs:*:*:log-group:/aws/lambda/*\"}") },
-	{ "/", "AWSStepFunctionsConsoleFullAccess",
-	  "All of Step Functions, and what its console does beside.",
+	{ "/", "AWSStepFunctionsConsoleFullAccess", "All of Step Functions, and what its console does beside.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":\"states:*\",\"Resource\":\"*\"},{\"Effect\":\"Allow\","
 		 "\"Action\":[\"iam:ListRoles\",\"iam:GetRole\",\"lambda:ListFunctions\"],\"Resource\":\"*\"},"
 		 "{\"Effect\":\"Allow\",\"Action\":\"iam:PassRole\","
 		 "\"Resource\":\"arn:aws:iam::*:role/service-role/StatesExecutionRole*\"}") },
-	{ "/", "AWSStepFunctionsFullAccess",
-	  "All of Step Functions.",
+	{ "/", "AWSStepFunctionsFullAccess", "All of Step Functions.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":\"states:*\",\"Resource\":\"*\"}") },
-	{ "/", "AWSStepFunctionsReadOnlyAccess",
-	  "Reading of Step Functions.",
+	{ "/", "AWSStepFunctionsReadOnlyAccess", "Reading of Step Functions.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"states:List*\",\"states:Describe*\","
 		 "\"states:GetExecutionHistory\"],\"Resource\":\"*\"}") },
-	{ "/", "AdministratorAccess",
-	  "Everything.",
+	{ "/", "AdministratorAccess", "Everything.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}") },
-	{ "/", "AmazonDynamoDBFullAccess",
-	  "All of DynamoDB.",
+	{ "/", "AmazonDynamoDBFullAccess", "All of DynamoDB.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":\"dynamodb:*\",\"Resource\":\"*\"}") },
-	{ "/", "AmazonEC2ContainerRegistryFullAccess",
-	  "All of ECR.",
+	{ "/", "AmazonEC2ContainerRegistryFullAccess", "All of ECR.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"ecr:*\",\"cloudtrail:LookupEvents\"],\"Resource\":\"*\"},"
 		 "{\"Effect\":\"Allow\",\"Action\":\"iam:CreateServiceLinkedRole\",\"Resource\":\"*\","
 		 "\"Condition\":{\"StringEquals\":{\"iam:AWSServiceName\":[\"replication.ecr.amazonaws.com\"]}}}") },
@@ -66,16 +58,14 @@ const struct iam_managed iam_managed[] = {
 		 "\"ecr:GetLifecyclePolicyPreview\",\"ecr:ListTagsForResource\","
 		 "\"ecr:DescribeImageScanFindings\",\"ecr:InitiateLayerUpload\",\"ecr:UploadLayerPart\","
 		 "\"ecr:CompleteLayerUpload\",\"ecr:PutImage\"],\"Resource\":\"*\"}") },
-	{ "/", "AmazonEC2ContainerRegistryReadOnly",
-	  "Pulls of images, and reading what there is.",
+	{ "/", "AmazonEC2ContainerRegistryReadOnly", "Pulls of images, and reading what there is.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"ecr:GetAuthorizationToken\","
 		 "\"ecr:BatchCheckLayerAvailability\",\"ecr:GetDownloadUrlForLayer\","
 		 "\"ecr:GetRepositoryPolicy\",\"ecr:DescribeRepositories\",\"ecr:ListImages\","
 		 "\"ecr:DescribeImages\",\"ecr:BatchGetImage\",\"ecr:GetLifecyclePolicy\","
 		 "\"ecr:GetLifecyclePolicyPreview\",\"ecr:ListTagsForResource\","
 		 "\"ecr:DescribeImageScanFindings\"],\"Resource\":\"*\"}") },
-	{ "/", "AmazonECS_FullAccess",
-	  "All of ECS, and what belongs to its tasks: logs, the passing of roles to them.",
+	{ "/", "AmazonECS_FullAccess", "All of ECS, and what belongs to its tasks: logs, the passing of roles to them.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"ecs:*\",\"logs:CreateLogGroup\","
 		 "\"logs:DescribeLogGroups\",\"logs:FilterLogEvents\",\"iam:ListRoles\","
 		 "\"iam:ListAttachedRolePolicies\",\"lambda:ListFunctions\",\"cloudwatch:Describe*\","
@@ -87,40 +77,34 @@ const struct iam_managed iam_managed[] = {
 		 "\"Resource\":\"arn:aws:ssm:*:*:parameter/aws/service/ecs*\"},{\"Effect\":\"Allow\","
 		 "\"Action\":\"iam:PassRole\",\"Resource\":\"*\","
 		 "\"Condition\":{\"StringEquals\":{\"iam:PassedToService\":[\"ecs-tasks.amazonaws.com\"]}}}") },
-	{ "/", "AmazonEventBridgeFullAccess",
-	  "All of EventBridge, and the passing of roles to it.",
+	{ "/", "AmazonEventBridgeFullAccess", "All of EventBridge, and the passing of roles to it.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"events:*\",\"schemas:*\",\"scheduler:*\",\"pipes:*\"],"
 		 "\"Resource\":\"*\"},{\"Effect\":\"Allow\",\"Action\":\"iam:PassRole\",\"Resource\":\"*\","
 		 "\"Condition\":{\"StringEquals\":{\"iam:PassedToService\":[\"events.amazonaws.com\","
 		 "\"scheduler.amazonaws.com\",\"pipes.amazonaws.com\"]}}}") },
-	{ "/", "AmazonEventBridgeSchedulerFullAccess",
-	  "All of EventBridge Scheduler, and the passing of roles to it.",
+	{ "/", "AmazonEventBridgeSchedulerFullAccess", "All of EventBridge Scheduler, and the passing of roles to it.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":\"scheduler:*\",\"Resource\":\"*\"},{\"Effect\":\"Allow\","
 		 "\"Action\":\"iam:PassRole\",\"Resource\":\"*\","
 		 "\"Condition\":{\"StringEquals\":{\"iam:PassedToService\":[\"scheduler.amazonaws.com\"]}}}") },
-	{ "/", "AmazonS3FullAccess",
-	  "All of S3.",
+	{ "/", "AmazonS3FullAccess", "All of S3.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"s3:*\",\"s3-object-lambda:*\"],\"Resource\":\"*\"}") },
-	{ "/", "AmazonS3ReadOnlyAccess",
-	  "Reading of all buckets.",
+	{ "/", "AmazonS3ReadOnlyAccess", "Reading of all buckets.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"s3:Get*\",\"s3:List*\",\"s3:Describe*\","
 		 "\"s3-object-lambda:Get*\",\"s3-object-lambda:List*\"],\"Resource\":\"*\"}") },
-	{ "/", "AmazonSNSFullAccess",
-	  "All of SNS.",
+	{ "/", "AmazonSNSFullAccess", "All of SNS.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":\"sns:*\",\"Resource\":\"*\"}") },
-	{ "/", "AmazonSQSFullAccess",
-	  "All of SQS.",
+	{ "/", "AmazonSQSFullAccess", "All of SQS.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":\"sqs:*\",\"Resource\":\"*\"}") },
-	{ "/", "AmazonSSMFullAccess",
-	  "All of Systems Manager.",
+	{ "/", "AmazonSSMFullAccess", "All of Systems Manager.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"ssm:*\",\"cloudwatch:PutMetricData\",\"logs:*\"],"
 		 "\"Resource\":\"*\"}") },
-	{ "/", "AmazonSSMReadOnlyAccess",
-	  "Reading of Systems Manager, parameters included.",
+	{ "/", "AmazonSSMReadOnlyAccess", "Reading of Systems Manager, parameters included.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"ssm:Describe*\",\"ssm:Get*\",\"ssm:List*\"],"
 		 "\"Resource\":\"*\"}") },
 	{ "/", "AmazonSageMakerFullAccess",
-	  "All of SageMaker, and of other services what its jobs and pipelines need: buckets, objects and secrets that have sagemaker in their names, images, logs, functions and machines of that name, and the passing of roles to SageMaker.",
+	  "All of SageMaker, and of other services what its jobs and pipelines need: buckets, objects and secrets that "
+	  "have sagemaker in their names, images, logs, functions and machines of that name, and the passing of roles "
+	  "to SageMaker.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"sagemaker:*\",\"sagemaker-geospatial:*\"],"
 		 "\"Resource\":\"*\"},{\"Effect\":\"Allow\",\"Action\":[\"cloudwatch:DeleteAlarms\","
 		 "\"cloudwatch:DescribeAlarms\",\"cloudwatch:GetMetricData\",\"cloudwatch:GetMetricStatistics\","
@@ -164,48 +148,39 @@ const struct iam_managed iam_managed[] = {
 		 "\"Action\":\"iam:PassRole\",\"Resource\":\"arn:aws:iam::*:role/*AmazonSageMaker*\"},"
 		 "{\"Effect\":\"Allow\",\"Action\":\"iam:PassRole\",\"Resource\":\"arn:aws:iam::*:role/*\","
 		 "\"Condition\":{\"StringEquals\":{\"iam:PassedToService\":\"sagemaker.amazonaws.com\"}}}") },
-	{ "/", "AmazonSageMakerReadOnly",
-	  "Reading of SageMaker.",
+	{ "/", "AmazonSageMakerReadOnly", "Reading of SageMaker.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"sagemaker:BatchDescribeModelPackage\","
 		 "\"sagemaker:BatchGet*\",\"sagemaker:Describe*\",\"sagemaker:Get*\",\"sagemaker:List*\","
 		 "\"sagemaker:Search\",\"application-autoscaling:Describe*\",\"cloudwatch:DescribeAlarms\","
 		 "\"ecr:Describe*\"],\"Resource\":\"*\"}") },
-	{ "/", "CloudWatchFullAccess",
-	  "All of CloudWatch and of its logs.",
+	{ "/", "CloudWatchFullAccess", "All of CloudWatch and of its logs.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"cloudwatch:*\",\"logs:*\",\"sns:*\","
 		 "\"autoscaling:Describe*\",\"iam:GetPolicy\",\"iam:GetPolicyVersion\",\"iam:GetRole\"],"
 		 "\"Resource\":\"*\"}") },
-	{ "/", "CloudWatchLogsFullAccess",
-	  "All of CloudWatch Logs.",
+	{ "/", "CloudWatchLogsFullAccess", "All of CloudWatch Logs.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"logs:*\",\"cloudwatch:GenerateQuery\"],"
 		 "\"Resource\":\"*\"}") },
-	{ "/", "CloudWatchLogsReadOnlyAccess",
-	  "Reading of CloudWatch Logs.",
+	{ "/", "CloudWatchLogsReadOnlyAccess", "Reading of CloudWatch Logs.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"logs:Describe*\",\"logs:Get*\",\"logs:List*\","
 		 "\"logs:StartQuery\",\"logs:StopQuery\",\"logs:TestMetricFilter\",\"logs:FilterLogEvents\","
 		 "\"logs:StartLiveTail\",\"logs:StopLiveTail\"],\"Resource\":\"*\"}") },
-	{ "/", "CloudWatchReadOnlyAccess",
-	  "Reading of CloudWatch and of its logs.",
+	{ "/", "CloudWatchReadOnlyAccess", "Reading of CloudWatch and of its logs.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"cloudwatch:Describe*\",\"cloudwatch:Get*\","
 		 "\"cloudwatch:List*\",\"logs:Get*\",\"logs:List*\",\"logs:Describe*\",\"logs:FilterLogEvents\","
 		 "\"logs:StartQuery\",\"logs:StopQuery\",\"logs:TestMetricFilter\",\"sns:Get*\",\"sns:List*\"],"
 		 "\"Resource\":\"*\"}") },
-	{ "/", "IAMFullAccess",
-	  "All of IAM.",
+	{ "/", "IAMFullAccess", "All of IAM.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"iam:*\",\"organizations:DescribeAccount\","
 		 "\"organizations:DescribeOrganization\"],\"Resource\":\"*\"}") },
-	{ "/", "IAMReadOnlyAccess",
-	  "Reading of IAM.",
+	{ "/", "IAMReadOnlyAccess", "Reading of IAM.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"iam:Generate*\",\"iam:Get*\",\"iam:List*\","
 		 "\"iam:Simulate*\"],\"Resource\":\"*\"}") },
-	{ "/", "PowerUserAccess",
-	  "Everything but the management of users, roles and policies.",
+	{ "/", "PowerUserAccess", "Everything but the management of users, roles and policies.",
 	  POLICY("{\"Effect\":\"Allow\",\"NotAction\":[\"iam:*\",\"organizations:*\",\"account:*\"],"
 		 "\"Resource\":\"*\"},{\"Effect\":\"Allow\",\"Action\":[\"iam:CreateServiceLinkedRole\","
 		 "\"iam:DeleteServiceLinkedRole\",\"iam:ListRoles\",\"organizations:DescribeOrganization\","
 		 "\"account:ListRegions\"],\"Resource\":\"*\"}") },
-	{ "/", "ReadOnlyAccess",
-	  "Reading of all services, objects and parameters included, but of no secret's value.",
+	{ "/", "ReadOnlyAccess", "Reading of all services, objects and parameters included, but of no secret's value.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"ecr:BatchCheck*\",\"ecr:BatchGet*\",\"ecr:Describe*\","
 		 "\"ecr:Get*\",\"ecr:List*\",\"ecs:Describe*\",\"ecs:List*\",\"iam:Generate*\",\"iam:Get*\","
 		 "\"iam:List*\",\"iam:Simulate*\",\"lambda:Get*\",\"lambda:List*\",\"logs:Describe*\","
@@ -220,19 +195,16 @@ const struct iam_managed iam_managed[] = {
 		 "\"scheduler:List*\",\"sqs:Get*\",\"sqs:List*\",\"sns:Get*\",\"sns:List*\","
 		 "\"dynamodb:BatchGet*\",\"dynamodb:Describe*\",\"dynamodb:Get*\",\"dynamodb:List*\","
 		 "\"dynamodb:Query\",\"dynamodb:Scan\"],\"Resource\":\"*\"}") },
-	{ "/", "SecretsManagerReadWrite",
-	  "All of Secrets Manager.",
+	{ "/", "SecretsManagerReadWrite", "All of Secrets Manager.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"secretsmanager:*\",\"kms:DescribeKey\","
 		 "\"kms:ListAliases\",\"kms:ListKeys\",\"lambda:ListFunctions\"],\"Resource\":\"*\"},"
 		 "{\"Effect\":\"Allow\",\"Action\":[\"lambda:AddPermission\",\"lambda:CreateFunction\","
 		 "\"lambda:GetFunction\",\"lambda:InvokeFunction\",\"lambda:UpdateFunctionConfiguration\"],"
 		 "\"Resource\":\"arn:aws:lambda:*:*:function:SecretsManager*\"}") },
-	{ "/service-role/", "AWSLambdaBasicExecutionRole",
-	  "The writing of logs.",
+	{ "/service-role/", "AWSLambdaBasicExecutionRole", "The writing of logs.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"logs:CreateLogGroup\",\"logs:CreateLogStream\","
 		 "\"logs:PutLogEvents\"],\"Resource\":\"*\"}") },
-	{ "/service-role/", "AWSLambdaRole",
-	  "Invocation of all functions.",
+	{ "/service-role/", "AWSLambdaRole", "Invocation of all functions.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":\"lambda:InvokeFunction\",\"Resource\":\"*\"}") },
 	{ "/service-role/", "AmazonECSTaskExecutionRolePolicy",
 	  "What the start of a task needs: its image and its log stream.",

@@ -59,9 +59,9 @@ bool policy_operator_find(struct str name, struct policy_condition *out)
 		name = str_head(name, name.len - 8);
 	for (size_t i = 0; i < sizeof(operators) / sizeof(*operators); i++)
 		if (str_eq_nocase(name, str_from(operators[i].name))) {
-			out->op= operators[i].op;
+			out->op = operators[i].op;
 			out->negated = operators[i].negated;
-			return out->op!= OPERATOR_NULL || (!out->if_exists && out->set == SET_NONE);
+			return out->op != OPERATOR_NULL || (!out->if_exists && out->set == SET_NONE);
 		}
 	return false;
 }
@@ -180,7 +180,7 @@ static bool same(const struct policy_condition *c, struct str have, struct str w
 	switch (c->op) {
 	case OPERATOR_STRING:
 	case OPERATOR_STRING_NOCASE:
-		return same_text(have, want, c->op== OPERATOR_STRING_NOCASE);
+		return same_text(have, want, c->op == OPERATOR_STRING_NOCASE);
 	case OPERATOR_STRING_LIKE:
 		return policy_glob(want, have, false);
 	case OPERATOR_ARN:
@@ -210,7 +210,7 @@ static bool any_of(const struct policy_condition *c, struct str have, const stru
 {
 	for (size_t i = 0; i < c->count; i++) {
 		struct str want = c->values[i];
-		bool text = c->op<= OPERATOR_STRING_LIKE || c->op== OPERATOR_ARN;
+		bool text = c->op <= OPERATOR_STRING_LIKE || c->op == OPERATOR_ARN;
 		if (text && variables && !policy_expand(want, q, &want))
 			continue;
 		if (text && !variables)
@@ -233,7 +233,7 @@ bool policy_condition_holds(const struct policy_condition *c, const struct polic
 {
 	struct policy_values have = { 0 };
 	bool found = q->find && q->find(q->ctx, q->arena, c->key, &have) && have.count > 0;
-	if (c->op== OPERATOR_NULL)
+	if (c->op == OPERATOR_NULL)
 		return is_null(c, !found);
 	if (!found)
 		return c->if_exists || c->set == SET_ALL || (c->negated && c->set == SET_NONE);
@@ -243,6 +243,7 @@ bool policy_condition_holds(const struct policy_condition *c, const struct polic
 		all = all && match;
 		any = any || match;
 	}
-	/* Without a set operator a key has one value; should it have several, a negated operator wants none to match. */
+	/* Without a set operator a key has one value; should it have several, a negated operator wants none to match.
+	 */
 	return c->set == SET_ANY || (c->set == SET_NONE && !c->negated) ? any : all;
 }

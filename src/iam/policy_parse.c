@@ -50,9 +50,9 @@ static int read_either(struct arena *a, const json_t *s, const char *name, const
 		       struct policy_list *out, struct error *err)
 {
 	const json_t *plain = json_object_get(s, name), *not = json_object_get(s, not_name);
-	if (plain && not)
+	if (plain && not )
 		return syntax(err);
-	if (!plain && !not)
+	if (!plain && !not )
 		return 0;
 	out->present = true;
 	out->negated = not != NULL;
@@ -94,8 +94,9 @@ static int check_resource(struct str resource, struct error *err)
 				 STR_ARG(resource));
 	if (str_split(&rest, ':', &part) && !str_starts(part, STR("aws")) && !str_eqz(part, "*") &&
 	    !str_starts(part, STR("${")))
-		return error_aws(err, "MalformedPolicyDocument", "Partition \"%.*s\" is not valid for resource \"%.*s\".",
-				 STR_ARG(part), STR_ARG(resource));
+		return error_aws(err, "MalformedPolicyDocument",
+				 "Partition \"%.*s\" is not valid for resource \"%.*s\".", STR_ARG(part),
+				 STR_ARG(resource));
 	if (!rest.ptr && !str_ends(part, STR("*")))
 		return malformed(err, "The policy failed legacy parsing");
 	return 0;
@@ -148,8 +149,8 @@ static int add_principals(struct arena *a, const char *kind, const json_t *v, st
 		bool known = str_eqz(names[i], "*") || str_starts(names[i], STR("arn:aws")) ||
 			     (names[i].len == 12 && str_to_i64(names[i], &account));
 		if (k == PRINCIPAL_AWS && !known)
-			return error_aws(err, "MalformedPolicyDocument", "Invalid principal in policy: \"AWS\":\"%.*s\"",
-					 STR_ARG(names[i]));
+			return error_aws(err, "MalformedPolicyDocument",
+					 "Invalid principal in policy: \"AWS\":\"%.*s\"", STR_ARG(names[i]));
 		out[(*n)++] = (struct policy_principal){ k, names[i] };
 	}
 	return 0;
@@ -266,8 +267,8 @@ static int read_sid(struct arena *a, const json_t *s, enum policy_kind kind, str
 static int read_statement(struct arena *a, json_t *s, enum policy_kind kind, bool variables,
 			  struct policy_statement *out, struct error *err)
 {
-	static const char *const known[] = { "Sid",         "Effect",      "Principal", "NotPrincipal", "Action", "NotAction",
-					     "Resource", "NotResource", "Condition", NULL };
+	static const char *const known[] = { "Sid",       "Effect",   "Principal",   "NotPrincipal", "Action",
+					     "NotAction", "Resource", "NotResource", "Condition",    NULL };
 	const char *effect = json_get_text(s, "Effect");
 	if (!json_is_object(s) || check_members(s, known, err) < 0)
 		return err->message ? -1 : syntax(err);

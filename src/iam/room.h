@@ -59,8 +59,8 @@ struct iam_granted {
 struct iam_grants {
 	_Atomic int refs;
 	int64_t generation;
-	char *id, *arn;  /* of the user or role */
-	json_t *tags;    /* object, or NULL */
+	char *id, *arn; /* of the user or role */
+	json_t *tags;   /* object, or NULL */
 	struct iam_granted *identity;
 	size_t count;
 	bool bounded, limited;   /* has a permissions boundary; has session policies */
@@ -80,8 +80,8 @@ int iam_policies_changed(struct iam *i, struct turn *t, struct error *err);
 int iam_policy_text(struct db *db, struct arena *a, struct str arn, struct str *out, struct error *err);
 
 /* ---- decisions (authorize.c) ---- */
-struct iam_question { /* for iam_find_value */
-	const struct principal *who;    /* NULL: nobody */
+struct iam_question {                /* for iam_find_value */
+	const struct principal *who; /* NULL: nobody */
 	const struct wire_ask *ask;
 	const struct iam_grants *grants; /* NULL: none */
 	int64_t now_ms;
@@ -146,6 +146,10 @@ int iam_get_role(struct iam *i, struct db *db, struct arena *a, struct str name,
 /* As above; absence is the error NoSuchEntity. */
 int iam_need_role(struct iam *i, struct db *db, struct arena *a, struct str name, struct iam_role *out,
 		  struct error *err);
+
+/* What the role's trust policy says about the caller (trust.c); x->ask is about sts:AssumeRole. */
+struct policy_answer iam_ask_trust(const struct iam_role *r, const struct policy_caller *caller, struct iam_question *x,
+				   struct arena *a);
 
 /* A page of a list: `limit` rows behind `after`. */
 struct iam_page {

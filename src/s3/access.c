@@ -129,7 +129,9 @@ static void read_facts(struct asking *x)
 {
 	static const struct {
 		const char *key, *name;
-	} args[] = { { "s3:prefix", "prefix" }, { "s3:delimiter", "delimiter" }, { "s3:max-keys", "max-keys" },
+	} args[] = { { "s3:prefix", "prefix" },
+		     { "s3:delimiter", "delimiter" },
+		     { "s3:max-keys", "max-keys" },
 		     { "s3:VersionId", "versionId" } },
 	  headers[] = { { "s3:x-amz-acl", "x-amz-acl" },
 			{ "s3:x-amz-copy-source", "x-amz-copy-source" },
@@ -143,7 +145,10 @@ static void read_facts(struct asking *x)
 		add_fact(x, args[i].key, s3_call_arg(c, args[i].name, NULL));
 	for (size_t i = 0; i < sizeof(headers) / sizeof(*headers); i++)
 		add_fact(x, headers[i].key, s3_call_header(c, headers[i].name));
-	add_fact(x, "s3:authType", c->form ? STR("POST") : c->presigned ? STR("REST-QUERY-STRING") : STR("REST-HEADER"));
+	add_fact(x, "s3:authType",
+		 c->form        ? STR("POST")
+		 : c->presigned ? STR("REST-QUERY-STRING")
+				: STR("REST-HEADER"));
 	add_tags(x, "s3:RequestObjectTag", s3_call_header(c, "x-amz-tagging"));
 }
 
@@ -181,15 +186,18 @@ int s3_access_key(struct s3_call *c, const char *action, struct str bucket, stru
 	read_facts(x);
 	if (key.len)
 		add_existing(x, bucket, key);
-	return ask(x, version ? versioned(c->a, action) : action,
-		   bucket.len ? arn_of(c->a, bucket, key) : STR("*"), err);
+	return ask(x, version ? versioned(c->a, action) : action, bucket.len ? arn_of(c->a, bucket, key) : STR("*"),
+		   err);
 }
 
 /* What a write's headers ask for beside the object itself. */
 static int check_headers(struct s3_call *c, struct error *err)
 {
-	static const char *const grants[] = { "x-amz-acl", "x-amz-grant-read", "x-amz-grant-write",
-					      "x-amz-grant-read-acp", "x-amz-grant-write-acp",
+	static const char *const grants[] = { "x-amz-acl",
+					      "x-amz-grant-read",
+					      "x-amz-grant-write",
+					      "x-amz-grant-read-acp",
+					      "x-amz-grant-write-acp",
 					      "x-amz-grant-full-control" };
 	struct s3_source src;
 	bool acl = false;

@@ -421,9 +421,11 @@ static const struct wire_access access[] = {
 int secrets_new(struct engine *e, const char *account, const char *region, struct secrets **out, struct error *err)
 {
 	struct secrets *s = mem_calloc(1, sizeof(*s));
-	*s = (struct secrets){ account,
-			       region,
-			       { .model = "secretsmanager", .scope = "secretsmanager", .ops = ops, .access = access, .ctx = s } };
+	*s = (struct secrets){
+		account,
+		region,
+		{ .model = "secretsmanager", .scope = "secretsmanager", .ops = ops, .access = access, .ctx = s }
+	};
 	*out = s;
 	return 0;
 }

@@ -301,7 +301,9 @@ static const struct wire_access access[] = {
 int ssm_new(struct engine *e, const char *account, const char *region, struct ssm **out, struct error *err)
 {
 	struct ssm *s = mem_calloc(1, sizeof(*s));
-	*s = (struct ssm){ account, region, { .model = "ssm", .scope = "ssm", .ops = ops, .access = access, .ctx = s } };
+	*s = (struct ssm){ account,
+			   region,
+			   { .model = "ssm", .scope = "ssm", .ops = ops, .access = access, .ctx = s } };
 	*out = s;
 	return 0;
 }

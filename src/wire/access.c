@@ -187,9 +187,11 @@ static int ask_pass(struct wire_server *w, const struct wire_service *s, struct 
 		    struct wire_request *r, struct error *err)
 {
 	struct wire_fact fact = { "iam:PassedToService", str_from(s->passed_to) };
-	struct wire_ask ask = {
-		.action = "iam:PassRole", .region = c->region, .facts = &fact, .nfacts = s->passed_to ? 1 : 0, .request = r
-	};
+	struct wire_ask ask = { .action = "iam:PassRole",
+				.region = c->region,
+				.facts = &fact,
+				.nfacts = s->passed_to ? 1 : 0,
+				.request = r };
 	struct expand x = { .c = c, .scope = "iam", .out = json_array() };
 	size_t i;
 	json_t *value;
@@ -224,7 +226,8 @@ static int check(struct wire_server *w, const struct wire_service *s, const stru
 	CLEANUP_JSON json_t *roles = json_array();
 	struct expand x = { .c = c, .scope = s->scope, .in = in };
 	struct wire_ask ask = {
-		.action = access->action ? access->action : arena_printf(c->arena, "%s:%s", s->scope, access->operation),
+		.action =
+			access->action ? access->action : arena_printf(c->arena, "%s:%s", s->scope, access->operation),
 		.region = c->region,
 		.in = in,
 		.facts = facts,

@@ -27,7 +27,7 @@ struct principal {
 	const char *arn;     /* user, or assumed-role session */
 	const char *user_id;
 	bool anonymous;
-	bool unrestricted; /* no policy is asked about it: the root key, a role that is not kept here */
+	bool unrestricted;  /* no policy is asked about it: the root key, a role that is not kept here */
 	const char *grants; /* where its policies are, for whoever answers wire_options.authorize */
 };
 
@@ -64,17 +64,19 @@ struct wire_op {
 
 /* ---- what an operation needs ---- */
 
-/* The action and the resources of one operation, for policies (access.c expands them). Texts of a resource: pieces with a
- * blank between them, each an ARN or what follows "arn:aws:<scope>:<region>:<account>:". `{Member}` stands for a member
- * of the input, `{a.b}` for one within (lists: for each), `{a|b=text}` for the first that is there, else the text, else
+/* The action and the resources of one operation, for policies (access.c expands them). Texts of a resource: pieces with
+ * a blank between them, each an ARN or what follows "arn:aws:<scope>:<region>:<account>:". `{Member}` stands for a
+ * member of the input, `{a.b}` for one within (lists: for each), `{a|b=text}` for the first that is there, else the
+ * text, else
  * "*"; `{Member,lower}` in small letters. Where the last of them has an ARN, that is the resource. */
 struct wire_access {
 	const char *operation;
 	const char *action;   /* NULL: "<scope>:<operation>" */
 	const char *resource; /* NULL: "*" */
 	const char *pass;     /* members with roles that are given away (iam:PassRole), a blank between them; or NULL */
-	const char *keys;     /* condition keys: "ecs:cluster=cluster/{cluster=default}", a blank between them; or NULL */
-	/* Appends the resources to a list instead (and roles to another) where the store has to be asked. May be NULL. */
+	const char *keys; /* condition keys: "ecs:cluster=cluster/{cluster=default}", a blank between them; or NULL */
+	/* Appends the resources to a list instead (and roles to another) where the store has to be asked. May be NULL.
+	 */
 	void (*find)(struct call *c, struct db *db, const json_t *in, json_t *resources, json_t *roles);
 	bool open; /* nobody needs a permission */
 };
@@ -85,10 +87,10 @@ struct wire_fact {
 	struct str value;
 };
 struct wire_ask {
-	const char *action;   /* "s3:GetObject" */
-	struct str resource;  /* an ARN, or "*" */
-	const char *region;   /* aws:RequestedRegion */
-	const json_t *in;     /* for aws:RequestTag and aws:TagKeys; may be NULL */
+	const char *action;      /* "s3:GetObject" */
+	struct str resource;     /* an ARN, or "*" */
+	const char *region;      /* aws:RequestedRegion */
+	const json_t *in;        /* for aws:RequestTag and aws:TagKeys; may be NULL */
 	const char *const *tags; /* the same as name, value, name, value, NULL; may be NULL */
 	const struct wire_fact *facts;
 	size_t nfacts;
@@ -119,9 +121,9 @@ struct raw_handler {
 };
 
 struct wire_service {
-	const char *model;         /* model name in the generated tables ("sagemaker"), NULL for a raw service */
-	const char *scope;         /* credential-scope service name ("sagemaker", "s3", "ecr" ...) */
-	const struct wire_op *ops; /* ends with a NULL name */
+	const char *model;                /* model name in the generated tables ("sagemaker"), NULL for a raw service */
+	const char *scope;                /* credential-scope service name ("sagemaker", "s3", "ecr" ...) */
+	const struct wire_op *ops;        /* ends with a NULL name */
 	const struct wire_access *access; /* a row for each operation, ends with a NULL operation */
 	const char *passed_to;            /* who gets the roles: "ecs-tasks.amazonaws.com" */
 	const struct raw_handler *raw;
