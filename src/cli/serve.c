@@ -154,6 +154,7 @@ static int open_services(struct daemon *d, struct error *err)
 		.engine = d->engine,
 		.s3 = d->s3,
 		.logs = d->logs,
+		.iam = d->iam,
 		.account = c->account,
 		.region = c->region,
 		.jsonata_program = arena_printf(&c->arena, "%s/quern-jsonata", c->libexec),

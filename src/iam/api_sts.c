@@ -128,46 +128,65 @@ static bool is_arn(struct str arn)
 	return str_eqz(part[0], "arn") && part[1].len && part[2].len && arn.len;
 }
 
-static int refuse_role(struct call *c, struct str role, struct error *err)
+static int refuse_role(const struct principal *who, struct str role, struct error *err)
 {
 	return error_http(err, 403, "AccessDenied",
-			  "User: %s is not authorized to perform: sts:AssumeRole on resource: %.*s", c->who->arn,
+			  "User: %s is not authorized to perform: sts:AssumeRole on resource: %.*s", who->arn,
 			  STR_ARG(role));
 }
 
-static int may_assume(struct call *c, struct turn *t, const struct iam_role *r, const json_t *in, struct error *err)
+/* The caller's policies and the role's trust policy; ask->resource is the role. */
+static int may_assume(struct iam *i, struct arena *a, const struct principal *who, const struct iam_role *r,
+		      const struct wire_ask *ask, struct error *err)
 {
-	struct wire_fact facts[] = {
-		{ "sts:ExternalId", json_get_str(in, "ExternalId") },
-		{ "sts:RoleSessionName", json_get_str(in, "RoleSessionName") },
-		{ "sts:SourceIdentity", json_get_str(in, "SourceIdentity") },
-	};
-	struct wire_fact given[3];
+	struct iam_decision own;
+	struct iam_question x = { .who = who, .ask = ask, .now_ms = engine_now_ms(i->engine) };
+	struct policy_caller caller = { .arn = str_from(who->arn), .account = str_from(who->account) };
+	struct iam_grants *g = NULL;
+	if (who->unrestricted)
+		return 0;
+	if (iam_ask(i, a, who, ask, &own, &g, err) < 0)
+		return -1;
+	x.grants = g;
+	if (g && strstr(who->arn, ":assumed-role/"))
+		caller.role_arn = str_from(g->arn);
+	struct policy_answer trust = iam_ask_trust(r, &caller, &x, a);
+	bool mine = own.verdict == IAM_ALLOWED ||
+		    (trust.by_name && own.verdict == IAM_SILENT && g && iam_is_owner(g, who) && own.limits_allow);
+	iam_grants_put(g);
+	return trust.verdict == POLICY_ALLOWS && mine ? 0 : refuse_role(who, ask->resource, err);
+}
+
+static int ask_assume(struct call *c, struct turn *t, const struct iam_role *r, const json_t *in, struct error *err)
+{
+	static const char *const keys[] = { "sts:ExternalId", "sts:RoleSessionName", "sts:SourceIdentity" };
+	struct wire_fact facts[3];
 	struct wire_ask ask = { .action = "sts:AssumeRole",
 				.resource = str_from(r->arn),
 				.region = c->region,
 				.in = in,
-				.facts = given,
+				.facts = facts,
 				.request = c->request };
-	struct iam_decision own;
-	struct iam_question x = { .who = c->who, .ask = &ask, .now_ms = turn_now_ms(t) };
-	struct policy_caller caller = { .arn = str_from(c->who->arn), .account = str_from(c->who->account) };
-	struct iam_grants *g = NULL;
-	for (size_t n = 0; n < 3; n++)
-		if (facts[n].value.ptr)
-			given[ask.nfacts++] = facts[n];
-	if (c->who->unrestricted)
-		return 0;
-	if (iam_ask(iam_of(c), turn_arena(t), c->who, &ask, &own, &g, err) < 0)
+	for (size_t n = 0; n < 3; n++) {
+		struct str value = json_get_str(in, keys[n] + 4);
+		if (value.ptr)
+			facts[ask.nfacts++] = (struct wire_fact){ keys[n], value };
+	}
+	return may_assume(iam_of(c), turn_arena(t), c->who, r, &ask, err);
+}
+
+int iam_may_assume(struct iam *i, struct db *db, struct arena *a, const struct principal *who, const char *role,
+		   struct error *err)
+{
+	struct iam_role r;
+	struct str name = iam_role_name(i, str_from(role));
+	const struct wire_ask ask = { .action = "sts:AssumeRole", .resource = str_from(role), .region = i->region };
+	int rc = name.len ? iam_get_role(i, db, a, name, &r, err) : 0;
+	if (rc < 0)
 		return -1;
-	x.grants = g;
-	if (g && strstr(c->who->arn, ":assumed-role/"))
-		caller.role_arn = str_from(g->arn);
-	struct policy_answer trust = iam_ask_trust(r, &caller, &x, turn_arena(t));
-	bool mine = own.verdict == IAM_ALLOWED ||
-		    (trust.by_name && own.verdict == IAM_SILENT && g && iam_is_owner(g, c->who) && own.limits_allow);
-	iam_grants_put(g);
-	return trust.verdict == POLICY_ALLOWS && mine ? 0 : refuse_role(c, str_from(r->arn), err);
+	if (rc > 0)
+		return may_assume(i, a, who, &r, &ask, err);
+	return iam_may(i, a, who, ask.action, role, err); /* not kept here: it has no trust policy to ask */
 }
 
 /* Policy and PolicyArns as one list of texts; *out NULL when neither is given. */
@@ -207,8 +226,8 @@ static int op_assume_role(struct call *c, struct turn *t, json_t *in, json_t **o
 	if (rc < 0)
 		return -1;
 	if (rc == 0 || !str_eqz(role, r.arn))
-		return refuse_role(c, role, err);
-	if (may_assume(c, t, &r, in, err) < 0)
+		return refuse_role(c->who, role, err);
+	if (ask_assume(c, t, &r, in, err) < 0)
 		return -1;
 	if (duration_s > r.max_session_s)
 		return error_aws(err, "ValidationError",

@@ -28,6 +28,9 @@ int iam_authorize(void *ctx, struct arena *a, const struct principal *who, const
  * here is unrestricted). Texts in the arena. */
 int iam_role_principal(struct iam *i, struct db *db, struct arena *a, const char *role, const char *session_name,
 		       struct principal *who, struct error *err);
+/* May `who` assume the role (ARN or name)? 0, or -1 with err code AccessDenied. */
+int iam_may_assume(struct iam *i, struct db *db, struct arena *a, const struct principal *who, const char *role,
+		   struct error *err);
 /* May it? 0, or -1 with err code AccessDenied and AWS's text. From any thread. */
 int iam_may(struct iam *i, struct arena *a, const struct principal *who, const char *action, const char *resource,
 	    struct error *err);

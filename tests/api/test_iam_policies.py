@@ -464,6 +464,88 @@ def test_pulls_and_pushes_are_the_users(quern):
         ask("GET", f"blobs/{blob}")
 
 
+# ---- what services do for a role ----
+
+def in_a_machine(quern, role, state):
+    """The end of an execution with this one Task state."""
+    sfn = quern.client("stepfunctions")
+    definition = json.dumps({"StartAt": "T", "States": {"T": {"Type": "Task", "End": True, **state}}})
+    machine = sfn.create_state_machine(name=helpers.unique("m"), definition=definition, roleArn=role)["stateMachineArn"]
+    arn = sfn.start_execution(stateMachineArn=machine, name="by-role")["executionArn"]
+    quern.wait(lambda: sfn.describe_execution(executionArn=arn)["status"] != "RUNNING")
+    return sfn.describe_execution(executionArn=arn)
+
+
+def test_a_machine_may_what_its_role_may(quern, bucket):
+    from api.test_lambda import create
+
+    function = create(quern, quern.client("lambda"))
+    function_arn = f"arn:aws:lambda:us-east-1:{quern.account}:function:{function}"
+    name, arn = make_role(quern, trust(Service="states.amazonaws.com"), allow("s3:GetObject", f"arn:aws:s3:::{bucket}/in/*"))
+    me = f"User: arn:aws:sts::{quern.account}:assumed-role/{name}/by-role is not authorized to perform:"
+    for state in ({"Resource": function_arn}, {"Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": function}}):
+        end = in_a_machine(quern, arn, state)
+        assert (end["status"], end["error"]) == ("FAILED", "Lambda.AWSLambdaException"), end
+        assert end["cause"].startswith(f"{me} lambda:InvokeFunction on resource: {function_arn} because no identity-based policy allows the lambda:InvokeFunction action (Service: AWSLambda; Status Code: 403; Error Code: AccessDeniedException;")
+    get = {"Resource": "arn:aws:states:::aws-sdk:s3:getObject", "Parameters": {"Bucket": bucket, "Key": "in/a"}}
+    assert json.loads(in_a_machine(quern, arn, get)["output"])["Body"] == "in/a"
+    end = in_a_machine(quern, arn, {**get, "Parameters": {"Bucket": bucket, "Key": "out/a"}})
+    assert end["error"] == "S3.S3Exception" and f'{me} s3:GetObject on resource: "arn:aws:s3:::{bucket}/out/a"' in end["cause"]
+    end = in_a_machine(quern, arn, {"Resource": "arn:aws:states:::ecs:runTask", "Parameters": {"TaskDefinition": "none"}})
+    assert end["error"] == "ECS.AccessDeniedException" and f"{me} ecs:RunTask" in end["cause"]
+    end = in_a_machine(quern, arn, {"Resource": "arn:aws:states:::aws-sdk:ssm:putParameter", "Parameters": {"Name": "/p", "Value": "v", "Type": "String"}})
+    assert end["error"] == "Ssm.SsmException" and f"{me} ssm:PutParameter" in end["cause"]
+    other = quern.client("stepfunctions").create_state_machine(name=helpers.unique("m"), definition=json.dumps({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}), roleArn=quern.role)["stateMachineArn"]
+    end = in_a_machine(quern, arn, {"Resource": "arn:aws:states:::states:startExecution", "Parameters": {"StateMachineArn": other}})
+    assert end["error"] == "StepFunctions.AWSStepFunctionsException" and f"{me} states:StartExecution on resource: {other}" in end["cause"]
+    quern.client("iam").put_role_policy(RoleName=name, PolicyName="call", PolicyDocument=document(allow("lambda:InvokeFunction", function_arn)))
+    assert in_a_machine(quern, arn, {"Resource": function_arn})["status"] == "SUCCEEDED"
+    foreign = "arn:aws:iam::111122223333:role/service-role/StatesRole"
+    assert in_a_machine(quern, foreign, {"Resource": function_arn})["status"] == "SUCCEEDED"
+
+
+def test_a_machine_takes_on_another_role(quern, bucket):
+    """Credentials of a Task: the machine's role has to be let in."""
+    machine, own = make_role(quern, trust(Service="states.amazonaws.com"), allow("lambda:InvokeFunction"))
+    _, reader = make_role(quern, trust(AWS=own), allow("s3:GetObject", f"arn:aws:s3:::{bucket}/*"))
+    _, closed = make_role(quern, trust(Service="lambda.amazonaws.com"), allow("*"))
+    get = {"Resource": "arn:aws:states:::aws-sdk:s3:getObject", "Parameters": {"Bucket": bucket, "Key": "in/a"}}
+    assert in_a_machine(quern, own, get)["status"] == "FAILED"
+    assert in_a_machine(quern, own, {**get, "Credentials": {"RoleArn": reader}})["status"] == "SUCCEEDED"
+    end = in_a_machine(quern, own, {**get, "Credentials": {"RoleArn": closed}})
+    assert end["status"] == "FAILED" and f"assumed-role/{machine}/by-role is not authorized to perform: sts:AssumeRole on resource: {closed}" in end["cause"]
+
+
+def test_a_container_may_what_its_role_may(quern, bucket):
+    """The credentials that a task finds are the role's."""
+    from api.test_ecs import awslogs, lines, register, run, stopped
+
+    _, arn = make_role(quern, trust(Service="ecs-tasks.amazonaws.com"), allow(["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{bucket}/task/*"))
+    script = f"""
+import boto3
+s3 = boto3.client('s3')
+s3.put_object(Bucket='{bucket}', Key='task/made', Body=b'made')
+print(s3.get_object(Bucket='{bucket}', Key='task/made')['Body'].read())
+for call in (lambda: s3.get_object(Bucket='{bucket}', Key='in/a'), lambda: boto3.client('ecs').list_clusters()):
+    try:
+        call()
+        print('allowed')
+    except Exception as e:
+        print(e)
+"""
+    group = helpers.unique("/ecs/role")
+    definition = register(quern, {"name": "main", "image": helpers.SKLEARN, "memory": 512, "entryPoint": ["python3", "-c"], "command": [script], "logConfiguration": awslogs(group)}, taskRoleArn=arn)
+    task = run(quern, definition)
+    ended = stopped(quern, task)
+    text = lines(quern, group, "p/main/" + task.rsplit("/", 1)[1])
+    if any("No module named 'boto3'" in line for line in text):
+        pytest.skip("the built-in image has no boto3 on this machine")
+    assert ended["containers"][0]["exitCode"] == 0, text
+    assert text[0] == "b'made'" and len(text) == 3
+    assert "(AccessDenied) when calling the GetObject operation" in text[1] and "no identity-based policy allows the s3:GetObject action" in text[1]
+    assert "(AccessDeniedException) when calling the ListClusters operation" in text[2]
+
+
 # ---- the aws CLI, and the switch ----
 
 def test_the_cli_shows_the_text(quern, nobody):
