@@ -287,7 +287,7 @@ int iam_authorize(void *ctx, struct arena *a, const struct principal *who, const
 	struct wire_ask ask = *asked;
 	struct iam_decision d;
 	struct iam_grants *g = NULL;
-	if (i->ignore_policies)
+	if (who->unrestricted || i->ignore_policies)
 		return 0;
 	if (strcmp(ask.action, "iam:PassRole") == 0 && real_role(i, a, &ask, err) < 0)
 		return -1;
@@ -302,5 +302,20 @@ int iam_may(struct iam *i, struct arena *a, const struct principal *who, const c
 	    struct error *err)
 {
 	const struct wire_ask ask = { .action = action, .resource = str_from(resource), .region = i->region };
-	return who->unrestricted ? 0 : iam_authorize(i, a, who, &ask, err);
+	return iam_authorize(i, a, who, &ask, err);
+}
+
+int iam_may_s3(struct iam *i, struct arena *a, const struct principal *who, const char *action, struct str bucket,
+	       struct str key, struct error *err)
+{
+	bool list = strcmp(action, "s3:ListBucket") == 0;
+	const struct wire_fact prefix = { "s3:prefix", key };
+	const char *arn = list || !key.len ? arena_printf(a, "arn:aws:s3:::%.*s", STR_ARG(bucket))
+					   : arena_printf(a, "arn:aws:s3:::%.*s/%.*s", STR_ARG(bucket), STR_ARG(key));
+	const struct wire_ask ask = { .action = action,
+				      .resource = str_from(arn),
+				      .region = i->region,
+				      .facts = &prefix,
+				      .nfacts = list && key.ptr ? 1 : 0 };
+	return iam_authorize(i, a, who, &ask, err);
 }

@@ -34,6 +34,9 @@ int iam_may_assume(struct iam *i, struct db *db, struct arena *a, const struct p
 /* May it? 0, or -1 with err code AccessDenied and AWS's text. From any thread. */
 int iam_may(struct iam *i, struct arena *a, const struct principal *who, const char *action, const char *resource,
 	    struct error *err);
+/* The same about a key of a bucket; for s3:ListBucket `key` is the prefix. */
+int iam_may_s3(struct iam *i, struct arena *a, const struct principal *who, const char *action, struct str bucket,
+	       struct str key, struct error *err);
 /* In a turn: temporary credentials for a role (a task's). Values in the turn's arena. role may be an ARN or a name; it
  * need not exist yet. */
 struct iam_session {

@@ -225,15 +225,13 @@ static int s3_may(struct integ_request *q, struct error *err)
 						  { "listObjectsV2", "s3:ListBucket" },
 						  { "putObject", "s3:PutObject" } };
 	struct arena *a = &q->arena;
-	const char *bucket = json_get_text(q->params, "Bucket"), *key = json_get_text(q->params, "Key");
+	struct str bucket = json_get_str(q->params, "Bucket"), key = json_get_str(q->params, "Key");
 	if (integ_caller(q, err) < 0)
 		return -1;
-	for (size_t i = 0; q->s->o.iam && bucket && i < 3; i++)
+	for (size_t i = 0; q->s->o.iam && i < 3; i++)
 		if (strcmp(q->r.action, actions[i][0]) == 0)
-			return iam_may(q->s->o.iam, a, &q->who, actions[i][1],
-				       i != 1 && key ? arena_printf(a, "arn:aws:s3:::%s/%s", bucket, key)
-						     : arena_printf(a, "arn:aws:s3:::%s", bucket),
-				       err);
+			return iam_may_s3(q->s->o.iam, a, &q->who, actions[i][1], bucket,
+					  i == 1 ? json_get_str(q->params, "Prefix") : key, err);
 	return 0;
 }
 

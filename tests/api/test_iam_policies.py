@@ -326,6 +326,14 @@ def test_a_boundary_limits(quern, bucket):
     refused(iam.delete_policy, "DeleteConflict", 409, PolicyArn=arn)
     iam.delete_user_permissions_boundary(UserName=user.name)
     user.client("ecs").list_clusters()
+    name, role = make_role(quern, trust(AWS="*"), allow("*"))
+    session = client(quern, "ecs", **session_of(quern, quern.client("sts").assume_role(RoleArn=role, RoleSessionName="one")["Credentials"]))
+    session.list_clusters()
+    iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=arn)
+    assert iam.get_role(RoleName=name)["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == arn
+    assert "no permissions boundary" in refused(session.list_clusters, "AccessDeniedException", 400)
+    iam.delete_role_permissions_boundary(RoleName=name)
+    session.list_clusters()
 
 
 # ---- roles and sessions ----
@@ -544,6 +552,40 @@ for call in (lambda: s3.get_object(Bucket='{bucket}', Key='in/a'), lambda: boto3
     assert text[0] == "b'made'" and len(text) == 3
     assert "(AccessDenied) when calling the GetObject operation" in text[1] and "no identity-based policy allows the s3:GetObject action" in text[1]
     assert "(AccessDeniedException) when calling the ListClusters operation" in text[2]
+
+
+def test_a_job_reads_and_writes_as_its_role(quern, bucket):
+    """Inputs are staged and outputs are kept with what the role may; jobs of roles that are not kept here go on as on AWS."""
+    sagemaker = quern.client("sagemaker")
+    quern.client("s3").put_object(Bucket=bucket, Key="code/script.py", Body=b"open('/opt/ml/processing/out/made', 'w').write('x')")
+    name, arn = make_role(quern, trust(Service="sagemaker.amazonaws.com"), allow("s3:ListBucket", f"arn:aws:s3:::{bucket}"))
+
+    def job(role=arn):
+        made = helpers.unique("job")
+        local = {"S3DataType": "S3Prefix", "S3InputMode": "File"}
+        sagemaker.create_processing_job(
+            ProcessingJobName=made, RoleArn=role, ProcessingResources={"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}},
+            AppSpecification={"ImageUri": helpers.SKLEARN, "ContainerEntrypoint": ["python3", "/opt/ml/processing/code/script.py"]},
+            ProcessingInputs=[{"InputName": "code", "S3Input": {"S3Uri": f"s3://{bucket}/code", "LocalPath": "/opt/ml/processing/code", **local}}],
+            ProcessingOutputConfig={"Outputs": [{"OutputName": "o", "S3Output": {"S3Uri": f"s3://{bucket}/results", "LocalPath": "/opt/ml/processing/out", "S3UploadMode": "EndOfJob"}}]})
+        quern.wait(lambda: sagemaker.describe_processing_job(ProcessingJobName=made)["ProcessingJobStatus"] in ("Completed", "Failed"))
+        return sagemaker.describe_processing_job(ProcessingJobName=made)
+
+    me = f"User: arn:aws:sts::{quern.account}:assumed-role/{name}/SageMaker is not authorized to perform:"
+    end = job()
+    assert end["ProcessingJobStatus"] == "Failed" and f'Could not download s3://{bucket}/code/script.py: {me} s3:GetObject' in end["FailureReason"], end
+    iam = quern.client("iam")
+    iam.put_role_policy(RoleName=name, PolicyName="read", PolicyDocument=document(allow("s3:GetObject", f"arn:aws:s3:::{bucket}/code/*")))
+    end = job()
+    assert end["ProcessingJobStatus"] == "Failed" and f'Artifact upload failed: {me} s3:PutObject on resource: "arn:aws:s3:::{bucket}/results/made"' in end["FailureReason"], end
+    iam.put_role_policy(RoleName=name, PolicyName="write", PolicyDocument=document(allow("s3:PutObject", f"arn:aws:s3:::{bucket}/results/*")))
+    assert job()["ProcessingJobStatus"] == "Completed"
+    assert job("arn:aws:iam::111122223333:role/SageMakerRole")["ProcessingJobStatus"] == "Completed"
+    iam.delete_role_policy(RoleName=name, PolicyName="p")
+    text = refused(sagemaker.create_training_job, "ValidationException", 400, TrainingJobName=helpers.unique("t"), RoleArn=arn, AlgorithmSpecification={"TrainingImage": helpers.XGBOOST, "TrainingInputMode": "File"},
+                   InputDataConfig=[{"ChannelName": "train", "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/in"}}}], OutputDataConfig={"S3OutputPath": f"s3://{bucket}/model"},
+                   ResourceConfig={"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}, StoppingCondition={"MaxRuntimeInSeconds": 60})
+    assert text.startswith("No S3 objects found under S3 URL") and f"{me} s3:ListBucket" in text
 
 
 # ---- the aws CLI, and the switch ----
