@@ -96,17 +96,20 @@ function contextOf(headers) {
   };
 }
 
-// With a callback, or a promise.
+// With a promise, or with the callback or the context's functions. What else is returned counts for nothing, and when nothing is left that could still
+// call back, the answer is null: as AWS's runtime has it.
 function run(handler, event, context) {
+  let nothingLeft;
   return new Promise((resolve, reject) => {
+    nothingLeft = () => resolve(null);
+    process.once("beforeExit", nothingLeft);
     const callback = (error, value) => (error == null ? resolve(value) : reject(error));
     context.done = callback;
     context.succeed = (value) => resolve(value);
     context.fail = (error) => reject(error);
     const value = handler(event, context, callback);
     if (value && typeof value.then === "function") value.then(resolve, reject);
-    else if (handler.length < 3) resolve(value);
-  });
+  }).finally(() => process.off("beforeExit", nothingLeft));
 }
 
 function encode(value) {

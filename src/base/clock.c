@@ -126,7 +126,7 @@ static bool take(struct str *s, char c)
 	return true;
 }
 
-/* Seconds since the epoch of UTC fields; false when a field is out of range (31 February included). */
+/* Milliseconds since the epoch of UTC fields; false when a field is out of range (31 February included). */
 static bool to_ms(int year, int month, int day, int hour, int min, int sec, int64_t *ms)
 {
 	static const int length[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };

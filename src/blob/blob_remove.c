@@ -98,9 +98,14 @@ struct collect {
 
 static int collect_leaf(struct collect *c, int fd, const char prefix[4])
 {
-	DIR *dir = fdopendir(dup(fd));
-	if (!dir)
-		return error_errno(c->err, errno, "read a blob directory");
+	const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	if (!dir) {
+		error_errno(c->err, errno, "read a blob directory");
+		if (copy >= 0)
+			close(copy);
+		return -1;
+	}
 	struct db *db = store_read_begin(c->store, c->err);
 	int rc = db ? 0 : -1, left = 0;
 	for (const struct dirent *d; rc == 0 && (d = readdir(dir));) {

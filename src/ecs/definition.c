@@ -15,10 +15,10 @@
 static int64_t quantity(const char *text, const char *unit, double per)
 {
 	char *end;
-	if (!text || !*text || *text == '-' || *text == '+')
+	if (!text || !isdigit((unsigned char)text[*text == '.']))
 		return -1;
 	double n = strtod(text, &end);
-	if (end == text || n <= 0 || n > 1e9)
+	if (end != text + strspn(text, "0123456789.") || n <= 0 || n > 1e9)
 		return -1;
 	while (*end == ' ')
 		end++;

@@ -268,9 +268,10 @@ void turn_after_commit(struct turn *t, void (*fn)(void *), void *arg)
 
 void turn_end(struct turn *t)
 {
-	if (!t->actor)
+	if (t->actor)
+		t->ended = true;
+	else
 		fail_turn(t, "only an actor can end,", "not a command");
-	t->ended = true;
 }
 
 int turn_try(struct turn *t, command_run run, void *arg, struct error *err)

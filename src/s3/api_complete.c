@@ -416,6 +416,10 @@ static int write_complete(struct s3_call *c, struct turn *t, struct error *err)
 	if (s3_call_bucket_now(c, turn_db(t), err) < 0 || s3_upload_find(c, turn_db(t), &now, err) < 0 ||
 	    s3_meta_write_conditions(c, turn_db(t), err) < 0)
 		return -1;
+	/* Checked beside the conditions themselves ("Conditional writes", Amazon S3 user guide): the client begins
+	 * anew. */
+	if (now.conflict && (s3_call_header(c, "if-match").ptr || s3_call_header(c, "if-none-match").ptr))
+		return s3_error(err, "ConditionalRequestConflict");
 	if (now.changes != k->upload.changes)
 		return error_http(err, 409, "OperationAborted",
 				  "A part was uploaded while the upload was being completed. Please try again.");

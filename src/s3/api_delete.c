@@ -2,7 +2,8 @@
  *
  * DESIGN: with versioning, a delete without versionId adds a marker and removes nothing (suspended: it replaces the
  * null version). A delete of a version removes that row, whatever it is. Deleting what is not there succeeds, as S3 has
- * it, unless If-Match wants it there ("How to perform conditional deletes", Amazon S3 user guide). */
+ * it, unless If-Match wants it there ("How to perform conditional deletes", Amazon S3 user guide). Uploads of the key
+ * that have begun are told: they can't be completed under a condition any more. */
 #include "s3/room.h"
 
 #include "base/clock.h"
@@ -49,6 +50,14 @@ static int delete_version(struct s3_call *c, struct turn *t, struct deletion *d,
 	return s3_object_drop(t, c->bucket.id, &o, err);
 }
 
+static int tell_uploads(struct s3_call *c, struct turn *t, struct str key, struct error *err)
+{
+	return db_exec(turn_db(t), err, "UPDATE s3_upload SET conflict=1 WHERE bucket=? AND key=?", "ib", c->bucket.id,
+		       key) < 0
+		       ? -1
+		       : 0;
+}
+
 static int delete_current(struct s3_call *c, struct turn *t, struct deletion *d, struct error *err)
 {
 	const bool versioned = c->bucket.versioning != S3_UNVERSIONED;
@@ -58,6 +67,8 @@ static int delete_current(struct s3_call *c, struct turn *t, struct deletion *d,
 		return -1;
 	if (rc == 0 && d->if_match.ptr)
 		return s3_error(err, "NoSuchKey");
+	if (rc > 0 && tell_uploads(c, t, d->key, err) < 0)
+		return -1;
 	if (!versioned)
 		return rc > 0 ? s3_object_drop(t, c->bucket.id, &o, err) : 0;
 	struct s3_object marker = { .key = d->key, .marker = true };

@@ -19,7 +19,7 @@ int s3_upload_find(struct s3_call *c, struct db *db, struct s3_upload *out, stru
 	CLEANUP_ROWS struct rows rows = { 0 };
 	const int rc = db_row(db, &rows, err,
 			      "SELECT id, key, bucket, created_ms, checksum, storage, headers, tags, blob, stride, "
-			      "changes FROM s3_upload WHERE id=?",
+			      "changes, conflict FROM s3_upload WHERE id=?",
 			      "S", s3_call_arg(c, "uploadId", NULL));
 	if (rc < 0)
 		return -1;
@@ -37,6 +37,7 @@ int s3_upload_find(struct s3_call *c, struct db *db, struct s3_upload *out, stru
 		.blob = keep(c->a, rows_str(&rows, 8)),
 		.stride = rows_int(&rows, 9),
 		.changes = rows_int(&rows, 10),
+		.conflict = rows_int(&rows, 11) != 0,
 	};
 	return 0;
 }

@@ -35,6 +35,7 @@ const struct store_migration s3_migrations[] = {
 	  " etag TEXT NOT NULL, checksum TEXT, blob TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (upload, "
 	  "number));"
 	  "CREATE INDEX s3_part_blob ON s3_part (blob);" },
+	{ "s3", 2, "ALTER TABLE s3_upload ADD COLUMN conflict INTEGER NOT NULL DEFAULT 0;" },
 	{ 0 },
 };
 

@@ -13,6 +13,7 @@
 struct s3_upload {
 	struct str id, key, checksum /* "CRC32 COMPOSITE", empty */, storage, headers, tags, blob;
 	int64_t bucket, created_ms, stride, changes;
+	bool conflict; /* the object of its key was deleted since it began */
 };
 
 struct s3_part_row {

@@ -1,7 +1,7 @@
 /* filter.c - see filter.h.
  *
  * DESIGN: filters are anded, the values of one are ored. Source: SSM API reference, ParameterStringFilter; the texts of
- * the faults are AWS's. Labels cannot be set here, so a filter by label finds nothing. */
+ * the faults are AWS's. Labels are looked up where versions are chosen (ssm.c). */
 #include "ssm/filter.h"
 
 #include <string.h>
@@ -170,6 +170,8 @@ static bool matches(const char *key, const char *option, const json_t *values, c
 {
 	if (is_tag(key))
 		return tag_matches(f->tags, key + 4, option, values);
+	if (strcmp(key, "Label") == 0)
+		return true;
 	if (strcmp(key, "Path") == 0)
 		return path_matches(f->name, strcmp(option, "Recursive") == 0, values);
 	if (strcmp(key, "Name") == 0)

@@ -1,11 +1,13 @@
 /* ssm.c - see ssm.h.
  *
- * DESIGN: one row a parameter version; the newest is current. Values lie in the store's file (mode 0600), SecureString
- * ones too: encryption at rest is the disk's. Source: SSM API reference; limits from the service model. */
+ * DESIGN: one row a parameter version; the newest is current, and a label is a row that names one. Values lie in the
+ * store's file (mode 0600), SecureString ones too: encryption at rest is the disk's. Source: SSM API reference; limits
+ * from the service model. */
 #include "ssm/ssm.h"
 
 #include "ssm/filter.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,7 +18,7 @@ struct ssm {
 	struct wire_service service;
 };
 
-enum { PAGE = 10, VALUE_MAX = 4096, ADVANCED_MAX = 8192 };
+enum { PAGE = 10, HISTORY_PAGE = 50, VALUE_MAX = 4096, ADVANCED_MAX = 8192, LABELS_MAX = 10 };
 
 const struct store_migration ssm_migrations[] = {
 	{ "ssm", 1,
@@ -36,6 +38,9 @@ const struct store_migration ssm_migrations[] = {
 	  "user, tags FROM ssm_parameter;"
 	  "DROP TABLE ssm_parameter;"
 	  "ALTER TABLE ssm_new RENAME TO ssm_parameter;" },
+	{ "ssm", 4,
+	  "CREATE TABLE ssm_label(name TEXT NOT NULL, label TEXT NOT NULL, version INTEGER NOT NULL, "
+	  "PRIMARY KEY(name, label)) WITHOUT ROWID;" },
 	{ 0 },
 };
 
@@ -46,10 +51,11 @@ static int not_found(struct error *err, struct str name)
 	return error_aws(err, "ParameterNotFound", "Parameter %.*s not found.", STR_ARG(name));
 }
 
-/* "arn:aws:ssm:region:account:parameter/name" -> "/name" or "name"; "name:3" -> version 3. */
-static struct str split_name(struct str name, int64_t *version)
+/* "arn:aws:ssm:region:account:parameter/name" -> "/name" or "name"; "name:3" and "name:label": *selector is what stands
+ * behind the colon, else STR_NULL. */
+static struct str split_name(struct str name, struct str *selector)
 {
-	*version = 0;
+	*selector = STR_NULL;
 	if (str_starts(name, STR("arn:"))) {
 		ptrdiff_t at = str_find(name, STR(":parameter/"));
 		name = at < 0 ? name : str_skip(name, (size_t)at + 11);
@@ -58,22 +64,60 @@ static struct str split_name(struct str name, int64_t *version)
 			name = str_of(name.ptr - 1, name.len + 1);
 	}
 	ptrdiff_t colon = str_find_char(name, ':');
-	if (colon > 0 && str_to_i64(str_skip(name, (size_t)colon + 1), version))
-		name = str_head(name, (size_t)colon);
-	return name;
+	if (colon <= 0)
+		return name;
+	*selector = str_skip(name, (size_t)colon + 1);
+	return str_head(name, (size_t)colon);
+}
+
+static int version_not_found(struct error *err, struct str version, struct str name)
+{
+	return error_aws(err, "ParameterVersionNotFound",
+			 "Systems Manager could not find version %.*s of %.*s. Verify the version and try again.",
+			 STR_ARG(version), STR_ARG(name));
 }
 
 static const char *columns = "SELECT p.name, p.version, p.type, p.value, p.modified_ms, p.data_type, p.description, "
 			     "p.tier, p.user, p.key_id, p.tags FROM ssm_parameter p WHERE ";
 
+/* 1 found, 0 not, < 0 a fault. */
 static int find(struct db *db, struct arena *a, struct str wanted, struct rows *rows, struct error *err)
 {
 	int64_t version;
-	struct str name = split_name(wanted, &version);
-	if (version)
+	struct str selector, name = split_name(wanted, &selector);
+	if (str_to_i64(selector, &version))
 		return db_row(db, rows, err, arena_printf(a, "%s p.name=? AND p.version=?", columns), "Si", name,
 			      version);
+	if (selector.ptr)
+		return db_row(db, rows, err,
+			      arena_printf(a,
+					   "%s p.name=?1 AND p.version=(SELECT version FROM ssm_label WHERE name=?1 "
+					   "AND label=?2)",
+					   columns),
+			      "SS", name, selector);
 	return db_row(db, rows, err, arena_printf(a, "%s p.name=? AND " CURRENT, columns), "S", name);
+}
+
+/* As find; absence is an error that says what is missing: the parameter, or its version. */
+static int need(struct db *db, struct arena *a, struct str wanted, struct rows *rows, struct error *err)
+{
+	int64_t version;
+	struct str selector, name = split_name(wanted, &selector);
+	int rc = find(db, a, wanted, rows, err);
+	if (rc == 0 && selector.ptr) {
+		CLEANUP_ROWS struct rows current = { 0 };
+		int there = find(db, a, name, &current, err);
+		if (there < 0)
+			return there;
+		if (there && str_to_i64(selector, &version))
+			return version_not_found(err, selector, name);
+		if (there)
+			return error_aws(err, "ParameterVersionNotFound",
+					 "Systems Manager could not find label %.*s for parameter %.*s. Verify the "
+					 "label and try again.",
+					 STR_ARG(selector), STR_ARG(name));
+	}
+	return rc == 0 ? not_found(err, wanted) : rc < 0 ? rc : 0;
 }
 
 static json_t *parameter(struct ssm *s, struct rows *rows)
@@ -87,13 +131,21 @@ static json_t *parameter(struct ssm *s, struct rows *rows)
 			 "DataType", rows_null(rows, 5) ? "text" : rows_str(rows, 5).ptr);
 }
 
+/* With what chose the version. */
+static json_t *selected(struct call *c, struct str wanted, struct rows *rows)
+{
+	struct str selector;
+	json_t *one = parameter(c->service_ctx, rows);
+	split_name(wanted, &selector);
+	if (selector.ptr)
+		json_set_text(one, "Selector", arena_printf(c->arena, ":%.*s", STR_ARG(selector)));
+	return one;
+}
+
 const char *ssm_value(struct db *db, struct arena *a, const char *name_or_arn, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = find(db, a, str_from(name_or_arn), &rows, err);
-	if (rc == 0)
-		not_found(err, str_from(name_or_arn));
-	return rc == 1 ? arena_strdup(a, rows_str(&rows, 3)) : NULL;
+	return need(db, a, str_from(name_or_arn), &rows, err) < 0 ? NULL : arena_strdup(a, rows_str(&rows, 3));
 }
 
 static int put_parameter(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -102,6 +154,8 @@ static int put_parameter(struct call *c, struct turn *t, json_t *in, json_t **ou
 	struct str name = json_get_str(in, "Name"), value = json_get_str(in, "Value");
 	const char *type = json_get_text(in, "Type"), *tier = json_get_text(in, "Tier");
 	json_t *tags = json_get(in, "Tags");
+	if (str_find_char(name, '/') > 0)
+		return error_aws(err, "ValidationException", "Parameter name must be a fully qualified name.");
 	int rc = find(turn_db(t), c->arena, name, &rows, err);
 	if (rc < 0)
 		return rc;
@@ -147,10 +201,9 @@ static int get_parameter(struct call *c, struct db *db, json_t *in, json_t **out
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	struct str name = json_get_str(in, "Name");
-	int rc = find(db, c->arena, name, &rows, err);
-	if (rc <= 0)
-		return rc < 0 ? rc : not_found(err, name);
-	*out = json_pack("{s:o}", "Parameter", parameter(c->service_ctx, &rows));
+	if (need(db, c->arena, name, &rows, err) < 0)
+		return -1;
+	*out = json_pack("{s:o}", "Parameter", selected(c, name, &rows));
 	return 0;
 }
 
@@ -165,7 +218,7 @@ static int get_parameters(struct call *c, struct db *db, json_t *in, json_t **ou
 		if (rc < 0)
 			return rc;
 		if (rc)
-			json_array_append_new(found, parameter(c->service_ctx, &rows));
+			json_array_append_new(found, selected(c, json_str(name), &rows));
 		else
 			json_array_append(invalid, name);
 	}
@@ -194,6 +247,22 @@ static bool wanted(json_t *in, struct rows *rows)
 	return ssm_filters_pass(in, &facts);
 }
 
+/* Which version of each parameter: the current one, or with a filter by label the newest that has one of the labels. */
+static const char *version_of_each(struct call *c, const json_t *in, struct str *labels)
+{
+	size_t i;
+	json_t *filter;
+	*labels = STR("[]");
+	json_array_foreach (json_get(in, "ParameterFilters"), i, filter) {
+		if (!str_eqz(json_get_str(filter, "Key"), "Label"))
+			continue;
+		*labels = json_text(c->arena, json_get(filter, "Values"));
+		return "version = (SELECT max(l.version) FROM ssm_label l WHERE l.name = p.name AND l.label IN "
+		       "(SELECT value FROM json_each(?2)))";
+	}
+	return CURRENT " AND ?2 IS NOT NULL";
+}
+
 /* Rows after the token (a name) into `list`; the token of the next page into out. Path: STR_NULL for all. */
 static int page(struct call *c, struct db *db, json_t *in, json_t *out, json_t *list, struct str path, bool recursive,
 		json_t *(*make)(struct ssm *, struct rows *), struct error *err)
@@ -201,12 +270,14 @@ static int page(struct call *c, struct db *db, json_t *in, json_t *out, json_t *
 	CLEANUP_ROWS struct rows rows = { 0 };
 	struct str token = json_get_str(in, "NextToken"), last = STR_NULL;
 	int64_t limit = json_get_int(in, "MaxResults", PAGE);
+	struct str labels;
+	const char *version = version_of_each(c, in, &labels);
 	int rc = db_query(db, &rows, err,
-			  arena_printf(c->arena, "%s p.name > ? AND " CURRENT " ORDER BY p.name", columns), "S",
-			  token.ptr ? token : STR(""));
+			  arena_printf(c->arena, "%s p.name > ?1 AND %s ORDER BY p.name", columns, version), "SS",
+			  token.ptr ? token : STR(""), labels);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		struct str name = rows_str(&rows, 0);
-		if ((path.ptr && (name.ptr[0] != '/' || !ssm_path_holds(path, recursive, name))) || !wanted(in, &rows))
+		if ((path.ptr && !ssm_path_holds(path, recursive, name)) || !wanted(in, &rows))
 			continue;
 		if ((int64_t)json_array_size(list) == limit) {
 			json_object_set_new(out, "NextToken", json_stringn(last.ptr, last.len));
@@ -252,10 +323,135 @@ static int describe_parameters(struct call *c, struct db *db, json_t *in, json_t
 	return page(c, db, in, *out, list, STR_NULL, true, metadata, err);
 }
 
+static int labels_of(struct db *db, struct str name, int64_t version, json_t **out, struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	*out = json_array();
+	int rc = db_query(db, &rows, err, "SELECT label FROM ssm_label WHERE name=? AND version=? ORDER BY label", "Si",
+			  name, version);
+	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
+		json_array_append_new(*out, json_string(rows_str(&rows, 0).ptr));
+	return rc;
+}
+
+static int get_parameter_history(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 }, current = { 0 };
+	json_t *list = json_array(), *labels;
+	struct str name = json_get_str(in, "Name");
+	int64_t limit = json_get_int(in, "MaxResults", HISTORY_PAGE), after = 0;
+	str_to_i64(json_get_str(in, "NextToken"), &after);
+	*out = json_pack("{s:o}", "Parameters", list);
+	if (need(db, c->arena, name, &current, err) < 0)
+		return -1;
+	int rc = db_query(db, &rows, err,
+			  arena_printf(c->arena, "%s p.name=? AND p.version > ? ORDER BY p.version", columns), "Si",
+			  name, after);
+	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
+		if ((int64_t)json_array_size(list) == limit) {
+			json_set_text(*out, "NextToken", arena_printf(c->arena, "%lld", (long long)after));
+			return 0;
+		}
+		after = rows_int(&rows, 1);
+		json_t *one = metadata(c->service_ctx, &rows);
+		json_array_append_new(list, one);
+		json_set_text(one, "Value", rows_str(&rows, 3).ptr);
+		rc = labels_of(db, name, after, &labels, err);
+		json_object_set_new(one, "Labels", labels);
+	}
+	return rc;
+}
+
+/* ---- labels ---- */
+
+static bool label_ok(struct str label)
+{
+	static const char *const closed[] = { "aws", "ssm" };
+	for (size_t i = 0; i < 2; i++)
+		if (str_eq_nocase(str_head(label, label.len < 3 ? label.len : 3), str_from(closed[i])))
+			return false;
+	for (size_t i = 0; i < label.len; i++)
+		if (!isalnum((unsigned char)label.ptr[i]) && !strchr("._-", label.ptr[i]))
+			return false;
+	return label.len && !isdigit((unsigned char)label.ptr[0]);
+}
+
+/* The parameter, and the version of it that the request names, or the current one. */
+static int labelled_version(struct call *c, struct db *db, const json_t *in, struct str *name, int64_t *version,
+			    struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	struct str wanted = json_get_str(in, "Name");
+	*version = json_get_int(in, "ParameterVersion", 0);
+	if (*version)
+		wanted = str_from(arena_printf(c->arena, "%.*s:%lld", STR_ARG(wanted), (long long)*version));
+	if (need(db, c->arena, wanted, &rows, err) < 0)
+		return -1;
+	*name = arena_str(c->arena, rows_str(&rows, 0));
+	*version = rows_int(&rows, 1);
+	return 0;
+}
+
+static int label_version(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	json_t *invalid = json_array(), *label;
+	struct str name;
+	int64_t version;
+	size_t i;
+	*out = json_pack("{s:o}", "InvalidLabels", invalid);
+	if (labelled_version(c, turn_db(t), in, &name, &version, err) < 0)
+		return -1;
+	json_array_foreach (json_get(in, "Labels"), i, label)
+		if (!label_ok(json_str(label)))
+			json_array_append(invalid, label);
+		else if (db_exec(turn_db(t), err,
+				 "INSERT OR REPLACE INTO ssm_label(name, label, version) VALUES(?,?,?)", "SSi", name,
+				 json_str(label), version) < 0)
+			return -1;
+	CLEANUP_JSON json_t *all = NULL;
+	if (labels_of(turn_db(t), name, version, &all, err) < 0)
+		return -1;
+	if (json_array_size(all) > LABELS_MAX)
+		return error_aws(err, "ParameterVersionLabelLimitExceeded",
+				 "A parameter version can have maximum 10 labels. Move one or more labels to another "
+				 "version and try again.");
+	json_set_int(*out, "ParameterVersion", version);
+	return 0;
+}
+
+static int unlabel_version(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	json_t *gone = json_array(), *invalid = json_array(), *label;
+	struct str name;
+	int64_t version;
+	size_t i;
+	*out = json_pack("{s:o, s:o}", "RemovedLabels", gone, "InvalidLabels", invalid);
+	if (labelled_version(c, turn_db(t), in, &name, &version, err) < 0)
+		return -1;
+	json_array_foreach (json_get(in, "Labels"), i, label) {
+		int rc = db_exec(turn_db(t), err, "DELETE FROM ssm_label WHERE name=? AND label=? AND version=?", "SSi",
+				 name, json_str(label), version);
+		if (rc < 0)
+			return rc;
+		json_array_append(rc ? gone : invalid, label);
+	}
+	return 0;
+}
+
+/* ---- deletion ---- */
+
+/* With all versions and labels. How many versions there were. */
+static int drop(struct turn *t, struct str name, struct error *err)
+{
+	if (db_exec(turn_db(t), err, "DELETE FROM ssm_label WHERE name=?", "S", name) < 0)
+		return -1;
+	return db_exec(turn_db(t), err, "DELETE FROM ssm_parameter WHERE name=?", "S", name);
+}
+
 static int delete_parameter(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct str name = json_get_str(in, "Name");
-	int rc = db_exec(turn_db(t), err, "DELETE FROM ssm_parameter WHERE name=?", "S", name);
+	int rc = drop(t, name, err);
 	return rc < 0 ? rc : rc == 0 ? not_found(err, name) : 0;
 }
 
@@ -265,7 +461,7 @@ static int delete_parameters(struct call *c, struct turn *t, json_t *in, json_t 
 	size_t i;
 	*out = json_pack("{s:o, s:o}", "DeletedParameters", gone, "InvalidParameters", invalid);
 	json_array_foreach (json_get(in, "Names"), i, name) {
-		int rc = db_exec(turn_db(t), err, "DELETE FROM ssm_parameter WHERE name=?", "S", json_str(name));
+		int rc = drop(t, json_str(name), err);
 		if (rc < 0)
 			return rc;
 		json_array_append(rc ? gone : invalid, name);
@@ -279,6 +475,9 @@ static const struct wire_op ops[] = {
 	{ .name = "GetParameters", .query = get_parameters },
 	{ .name = "GetParametersByPath", .query = get_parameters_by_path },
 	{ .name = "DescribeParameters", .query = describe_parameters },
+	{ .name = "GetParameterHistory", .query = get_parameter_history },
+	{ .name = "LabelParameterVersion", .command = label_version },
+	{ .name = "UnlabelParameterVersion", .command = unlabel_version },
 	{ .name = "DeleteParameter", .command = delete_parameter },
 	{ .name = "DeleteParameters", .command = delete_parameters },
 	{ 0 },

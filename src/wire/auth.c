@@ -44,8 +44,8 @@ static int look_up(struct wire_request *r, struct db *db, const struct sigv4 *s,
 }
 
 /* Most keys are known in memory; only for another one a snapshot is taken. */
-static int find_key(struct wire_request *r, const struct sigv4 *s, int64_t now_ms, struct principal *who,
-		    struct str *secret, struct error *err)
+int auth_find_key(struct wire_request *r, const struct sigv4 *s, int64_t now_ms, struct principal *who,
+		  struct str *secret, struct error *err)
 {
 	if (!r->server->o.find_key)
 		return SIGV4_UNKNOWN_KEY;
@@ -72,7 +72,7 @@ static void admit(struct wire_request *r, const struct principal *who, const str
 static int weigh(struct wire_request *r, int64_t now, struct principal *who, struct str *secret, struct error *err)
 {
 	int fault = weigh_claims(r, now);
-	return fault == SIGV4_OK ? find_key(r, &r->auth, now, who, secret, err) : fault;
+	return fault == SIGV4_OK ? auth_find_key(r, &r->auth, now, who, secret, err) : fault;
 }
 
 int auth_check(struct wire_request *r, struct str payload_hash, struct error *err)
@@ -124,7 +124,7 @@ int wire_check_policy(struct wire_request *r, struct str policy, struct str cred
 	struct str secret = STR_NULL;
 	int fault = parsed;
 	if (fault == SIGV4_OK)
-		fault = find_key(r, &s, now, &who, &secret, err);
+		fault = auth_find_key(r, &s, now, &who, &secret, err);
 	if (fault < 0)
 		return -1;
 	if (fault == SIGV4_OK) {

@@ -11,31 +11,6 @@
 #include "base/id.h"
 #include "wire/http.h"
 
-static enum sigv4_fault fault_of(const struct error *why)
-{
-	if (str_find(str_from(why->code), STR("Expired")) >= 0)
-		return SIGV4_EXPIRED_TOKEN;
-	return str_starts(str_from(why->code), STR("InvalidToken")) ? SIGV4_BAD_TOKEN : SIGV4_UNKNOWN_KEY;
-}
-
-static int find_secret(struct wire_request *r, const struct sigv4 *s, int64_t now_ms, struct principal *who,
-		       struct str *secret, struct error *err)
-{
-	const struct wire_options *o = &r->server->o;
-	CLEANUP_ERROR struct error why = ERROR_INIT;
-	struct db *db = auth_snapshot(r, &why);
-	if (why.message)
-		return error_move(err, &why);
-	bool found = o->find_key &&
-		     o->find_key(o->find_key_ctx, &r->arena, db, s->access_key, s->token, now_ms, who, secret, &why);
-	auth_snapshot_end(r, db);
-	if (found)
-		return 0;
-	if (why.message && !why.code[0])
-		return error_move(err, &why);
-	return auth_fault_error(AUTH_S3, fault_of(&why), s, now_ms, err);
-}
-
 int wire_check_v2(struct wire_request *r, struct str access_key, struct str token, struct str text,
 		  struct str signature, struct error *err)
 {
@@ -43,8 +18,9 @@ int wire_check_v2(struct wire_request *r, struct str access_key, struct str toke
 	struct principal who = { 0 };
 	struct str secret = STR_NULL;
 	int64_t now = clock_now_ms();
-	if (find_secret(r, &s, now, &who, &secret, err) < 0)
-		return -1;
+	const int fault = auth_find_key(r, &s, now, &who, &secret, err);
+	if (fault != SIGV4_OK)
+		return fault < 0 ? -1 : auth_fault_error(AUTH_S3, (enum sigv4_fault)fault, &s, now, err);
 	unsigned char sum[EVP_MAX_MD_SIZE], given[64];
 	unsigned n = 0;
 	if (!HMAC(EVP_sha1(), secret.ptr, (int)secret.len, (const unsigned char *)text.ptr, text.len, sum, &n))

@@ -79,7 +79,6 @@ int codec_xml_members(struct codec *c, const struct model_shape *sh, const json_
 /* Writes one member's element, or elements when flattened. */
 int codec_xml_value(struct codec *c, const struct model_member *m, const char *name, const json_t *value, struct buf *b,
 		    int depth);
-void codec_xml_escape(struct buf *b, struct str text);
 void codec_xml_error(struct arena *a, const char *code, const char *message, const char *request_id,
 		     struct codec_response *rs);
 

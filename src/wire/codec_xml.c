@@ -15,27 +15,6 @@ enum { MAX_NODES = 200000 };
 
 /* ---- out ---- */
 
-void codec_xml_escape(struct buf *b, struct str text)
-{
-	size_t done = 0;
-	for (size_t i = 0; i < text.len; i++) {
-		unsigned char ch = (unsigned char)text.ptr[i];
-		const char *with = ch == '&'                               ? "&amp;"
-				   : ch == '<'                             ? "&lt;"
-				   : ch == '>'                             ? "&gt;"
-				   : ch == '"'                             ? "&quot;"
-				   : ch == '\r'                            ? "&#13;"
-				   : ch < 0x20 && ch != '\t' && ch != '\n' ? "\xEF\xBF\xBD"
-									   : NULL;
-		if (!with)
-			continue;
-		buf_add(b, text.ptr + done, i - done);
-		buf_addz(b, with);
-		done = i + 1;
-	}
-	buf_add(b, text.ptr + done, text.len - done);
-}
-
 static int scalar_element(struct codec *c, const struct model_shape *sh, unsigned member_flags, const char *name,
 			  const json_t *value, struct buf *b)
 {
@@ -107,7 +86,7 @@ static void open_structure(struct codec *c, const struct model_shape *sh, const 
 		if (strncmp(wire, "xsi:", 4) == 0)
 			buf_addz(b, " xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"");
 		buf_printf(b, " %s=\"", wire);
-		codec_xml_escape(b, value);
+		xml_escape(b, value);
 		buf_add_char(b, '"');
 	}
 	buf_add_char(b, '>');

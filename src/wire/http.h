@@ -222,6 +222,10 @@ int auth_check(struct wire_request *r, struct str payload_hash, struct error *er
 int auth_precheck(struct wire_request *r, struct error *err);
 void auth_anonymous(struct wire_request *r);
 /* A snapshot; NULL without an engine, or with err on a fault. */
+/* Whose access key s->access_key (with s->token) is, and its secret, in the request's arena: an enum sigv4_fault, or <
+ * 0 with err, a fault of ours. */
+int auth_find_key(struct wire_request *r, const struct sigv4 *s, int64_t now_ms, struct principal *who,
+		  struct str *secret, struct error *err);
 struct db *auth_snapshot(struct wire_request *r, struct error *err);
 void auth_snapshot_end(struct wire_request *r, struct db *db);
 int auth_fault_error(enum auth_style style, enum sigv4_fault fault, const struct sigv4 *s, int64_t now_ms,

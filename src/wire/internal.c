@@ -154,6 +154,14 @@ static int command_run_internal(struct turn *t, void *arg, struct error *err)
 	return c->handler->command(&c->call, t, c->in, &c->out, err);
 }
 
+static int query(struct internal_call *c, struct db *db, struct error *err)
+{
+	int rc = c->handler->query(&c->call, db, c->in, &c->out, err);
+	if (rc >= 0 && c->call.out_text.ptr && !(c->out = json_parse(c->call.out_text, err)))
+		rc = -1;
+	return rc;
+}
+
 static int perform(struct internal_call *c, struct error *err)
 {
 	struct store *store = engine_store(c->call.engine);
@@ -163,10 +171,8 @@ static int perform(struct internal_call *c, struct error *err)
 		struct db *db = store_read_begin(store, err);
 		if (!db)
 			return -1;
-		int rc = c->handler->query(&c->call, db, c->in, &c->out, err);
+		int rc = query(c, db, err);
 		store_read_end(store, db);
-		if (rc >= 0 && c->call.out_text.ptr && !(c->out = json_parse(c->call.out_text, err)))
-			rc = -1;
 		return rc;
 	}
 	c->handler->async(&c->call, c->in);
@@ -278,7 +284,7 @@ int wire_call_in_turn(struct wire_server *w, const struct wire_internal *rq, str
 	if (c.handler->command || c.handler->inside)
 		rc = turn_try(t, command_in_turn, &c, err);
 	else if (c.handler->query)
-		rc = c.handler->query(&c.call, turn_db(t), c.in, &c.out, err);
+		rc = query(&c, turn_db(t), err);
 	else
 		error_set(err, "%s:%s can't be called within a turn", rq->model, rq->operation);
 	return finish(&c, rc, out);

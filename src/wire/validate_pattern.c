@@ -151,22 +151,24 @@ bool model_pattern_known(const char *pattern)
 	return find_pattern(pattern) != NULL;
 }
 
+static pcre2_match_context *limits;
+static pthread_once_t limits_once = PTHREAD_ONCE_INIT;
+
+static void make_limits(void)
+{
+	limits = pcre2_match_context_create(NULL);
+	if (!limits)
+		BUG("out of memory");
+	pcre2_set_match_limit(limits, 2000000);
+	pcre2_set_heap_limit(limits, 64 * 1024); /* KiB */
+}
+
 bool model_pattern_matches(const char *pattern, struct str text)
 {
-	static pcre2_match_context *limits;
-	static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
 	pcre2_code *re = find_pattern(pattern);
 	if (!re)
 		return true;
-	pthread_mutex_lock(&once);
-	if (!limits) {
-		limits = pcre2_match_context_create(NULL);
-		if (!limits)
-			BUG("out of memory");
-		pcre2_set_match_limit(limits, 2000000);
-		pcre2_set_heap_limit(limits, 64 * 1024); /* KiB */
-	}
-	pthread_mutex_unlock(&once);
+	pthread_once(&limits_once, make_limits);
 	pcre2_match_data *m = pcre2_match_data_create(1, NULL);
 	if (!m)
 		BUG("out of memory");

@@ -256,6 +256,7 @@ int wire_check_output(const char *model, const char *operation, json_t *value, b
 struct buf;
 void xml_open(struct buf *b, const char *name);
 void xml_close(struct buf *b, const char *name);
+void xml_escape(struct buf *b, struct str value);                 /* as text or as an attribute */
 void xml_text(struct buf *b, const char *name, struct str value); /* escaped */
 void xml_int(struct buf *b, const char *name, int64_t value);
 

@@ -40,7 +40,7 @@ static const char *escape(unsigned char c)
 	return c < 0x20 && c != '\t' && c != '\n' ? "\xEF\xBF\xBD" : NULL;
 }
 
-static void add_escaped(struct buf *b, struct str value)
+void xml_escape(struct buf *b, struct str value)
 {
 	size_t from = 0;
 	for (size_t i = 0; i < value.len; i++) {
@@ -57,7 +57,7 @@ static void add_escaped(struct buf *b, struct str value)
 void xml_text(struct buf *b, const char *name, struct str value)
 {
 	xml_open(b, name);
-	add_escaped(b, value);
+	xml_escape(b, value);
 	xml_close(b, name);
 }
 

@@ -378,6 +378,8 @@ def test_definitions(quern):
     assert (made["cpu"], made["memory"], made["compatibilities"]) == ("256", "512", ["EC2", "FARGATE"])
     cases = [
         (dict(fargate, cpu="256", memory="4096"), "No Fargate configuration exists for given values"),
+        (dict(fargate, cpu="0x100", memory="512"), "Invalid 'cpu' setting for task."),
+        (dict(fargate, cpu="256", memory="5.12e2"), "Invalid 'memory' setting for task."),
         (dict(fargate, memory="512"), "Fargate requires that 'cpu' be defined at the task level."),
         (dict(fargate, cpu="256", memory="512", networkMode="bridge"), "Fargate only supports network mode"),
         (dict(family=family, containerDefinitions=[{"name": "m", "image": "x"}]), "Invalid setting for container 'm'. At least one of 'memory' or 'memoryReservation' must be specified."),

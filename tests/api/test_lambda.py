@@ -361,7 +361,10 @@ def test_role_that_lambda_can_not_assume(quern, client):
     create(quern, client, Role=arn)
 
 
-@pytest.mark.skipif(not any(os.access(p, os.X_OK) for p in ("/usr/bin/node", "/usr/local/bin/node")), reason="no node in /usr/bin or /usr/local/bin")
+NO_NODE = pytest.mark.skipif(not any(os.access(p, os.X_OK) for p in ("/usr/bin/node", "/usr/local/bin/node")), reason="no node in /usr/bin or /usr/local/bin")
+
+
+@NO_NODE
 @pytest.mark.parametrize(
     "file, text",
     [
@@ -377,6 +380,25 @@ def test_node(quern, client, file, text):
     answer, error = invoke(client, name, {"boom": 1})
     assert answer["FunctionError"] == "Unhandled" and (error["errorType"], error["errorMessage"]) == ("TypeError", "boom")
     assert error["trace"][0] == "TypeError: boom"
+
+
+@NO_NODE
+def test_node_without_a_promise(quern, client):
+    """The context's functions and the callback may come late; what is returned is no answer, and neither is silence."""
+    text = """exports.handler = (event, context, callback) => {
+  if (event === 'late') setTimeout(() => context.succeed('late'), 50);
+  if (event === 'fail') setTimeout(() => context.fail(new Error('no')), 50);
+  if (event === 'callback') setImmediate(() => callback(null, 'called'));
+  return 'returned';
+};
+"""
+    name = create(quern, client, Runtime="nodejs20.x", Handler="index.handler", Code={"ZipFile": make_zip(index_dot_js=text)})
+    assert [invoke(client, name, event)[1] for event in ("late", "callback", "silence", "late")] == ["late", "called", None, "late"]
+    answer, value = invoke(client, name, "fail")
+    assert answer["FunctionError"] == "Unhandled" and value["errorMessage"] == "no"
+    two = text.replace(", callback)", ")").replace("callback(", "(")
+    name = create(quern, client, Runtime="nodejs20.x", Handler="index.handler", Code={"ZipFile": make_zip(index_dot_js=two)})
+    assert invoke(client, name, "late")[1] == "late"
 
 
 def test_custom_runtime(quern, client):

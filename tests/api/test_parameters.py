@@ -1,4 +1,6 @@
-"""SSM parameters and Secrets Manager secrets: what the list operations find with filters."""
+"""SSM parameters and Secrets Manager secrets: names, and what the list operations find with filters."""
+import os
+import sqlite3
 import uuid
 
 import botocore.exceptions
@@ -81,6 +83,57 @@ def test_get_parameters_by_path(ssm, root):
     assert fault(ssm.get_parameters_by_path, Path=root, ParameterFilters=[{"Key": "Name", "Values": ["x"]}]) == "InvalidFilterKey"
 
 
+def test_names_without_a_slash_are_at_the_root(ssm):
+    name = f"plain{uuid.uuid4().hex[:8]}"
+    ssm.put_parameter(Name=name, Value="1", Type="String")
+    ssm.put_parameter(Name=f"/{name}-2/below", Value="2", Type="String")
+
+    def below_root(**more):
+        pages = ssm.get_paginator("get_parameters_by_path").paginate(Path="/", **more)
+        return sorted(p["Name"] for page in pages for p in page["Parameters"] if name in p["Name"])
+    assert below_root() == [name]
+    assert below_root(Recursive=True) == [f"/{name}-2/below", name]
+    assert fault(ssm.put_parameter, Name=f"{name}/below", Value="3", Type="String") == "ValidationException"
+
+
+def test_labels(ssm, root):
+    name = root + "/labels/a"
+    for value in ("one", "two", "three"):
+        ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
+
+    def value(selector):
+        p = ssm.get_parameter(Name=f"{name}:{selector}")["Parameter"]
+        assert p["Selector"] == f":{selector}" and p["Name"] == name
+        return p["Value"], p["Version"]
+    answer = ssm.label_parameter_version(Name=name, ParameterVersion=1, Labels=["prod", "2nd", "AwsX", "ssm.y", "a b", "v.1-x_Y"])
+    assert (answer["ParameterVersion"], answer["InvalidLabels"]) == (1, ["2nd", "AwsX", "ssm.y", "a b"])
+    assert ssm.label_parameter_version(Name=name, Labels=["test"])["ParameterVersion"] == 3
+    assert [value(s) for s in ("prod", "v.1-x_Y", "test", "2")] == [("one", 1), ("one", 1), ("three", 3), ("two", 2)]
+    ssm.label_parameter_version(Name=name, ParameterVersion=2, Labels=["prod"])  # moves
+    assert value("prod") == ("two", 2)
+    ssm.put_parameter(Name=name, Value="four", Overwrite=True)
+    assert value("prod") == ("two", 2) and "Selector" not in ssm.get_parameter(Name=name)["Parameter"]
+    history = ssm.get_parameter_history(Name=name)["Parameters"]
+    assert [(p["Version"], p["Value"], p["Labels"]) for p in history] == [(1, "one", ["v.1-x_Y"]), (2, "two", ["prod"]), (3, "three", ["test"]), (4, "four", [])]
+    pages = ssm.get_paginator("get_parameter_history").paginate(Name=name, PaginationConfig={"PageSize": 3})
+    assert [len(page["Parameters"]) for page in pages] == [3, 1]
+    found = ssm.get_parameters_by_path(Path=root, Recursive=True, ParameterFilters=[{"Key": "Label", "Values": ["prod", "nothing"]}])["Parameters"]
+    assert [(p["Name"], p["Value"]) for p in found] == [(name, "two")]
+    both = ssm.get_parameters(Names=[name + ":test", name + ":none"])
+    assert [p["Value"] for p in both["Parameters"]] == ["three"] and both["InvalidParameters"] == [name + ":none"]
+    assert fault(ssm.get_parameter, Name=name + ":none") == fault(ssm.get_parameter, Name=name + ":9") == "ParameterVersionNotFound"
+    assert fault(ssm.get_parameter, Name=name + "b:9") == "ParameterNotFound"
+    assert fault(ssm.label_parameter_version, Name=name, ParameterVersion=9, Labels=["x"]) == "ParameterVersionNotFound"
+    assert fault(ssm.label_parameter_version, Name=name, ParameterVersion=1, Labels=[f"l{i}" for i in range(10)]) == "ParameterVersionLabelLimitExceeded"
+    assert history == ssm.get_parameter_history(Name=name)["Parameters"]  # none of the ten was kept
+    answer = ssm.unlabel_parameter_version(Name=name, ParameterVersion=2, Labels=["prod", "test"])
+    assert (answer["RemovedLabels"], answer["InvalidLabels"]) == (["prod"], ["test"])
+    assert fault(ssm.get_parameter, Name=name + ":prod") == "ParameterVersionNotFound"
+    ssm.delete_parameter(Name=name)
+    ssm.put_parameter(Name=name, Value="new", Type="String")
+    assert fault(ssm.get_parameter, Name=name + ":test") == "ParameterVersionNotFound"
+
+
 def test_list_secrets(quern):
     secrets = quern.client("secretsmanager")
     mark = uuid.uuid4().hex[:8].translate(str.maketrans("0123456789abcdef", "ghijklmnopqrstuv"))  # no word of it is looked for
@@ -108,3 +161,94 @@ def test_list_secrets(quern):
     assert listed() == ["Database892", "databaseCopy"]
     helpers.needs(secrets, "ListSecrets", "IncludePlannedDeletion")
     assert listed(IncludePlannedDeletion=True) == ["Database892", "databaseCopy", "other"]
+
+
+def test_names_of_secrets(quern):
+    """A secret is found by its name, its ARN, or its ARN without the random end; a whole ARN is never taken for the latter."""
+    secrets = quern.client("secretsmanager")
+    name = uuid.uuid4().hex
+    arn = secrets.create_secret(Name=name, SecretString="one")["ARN"]
+    longer = arn.rsplit(":", 1)[1]  # a name that looks like the first one with its end
+    secrets.create_secret(Name=longer, SecretString="two")
+
+    def value(secret):
+        return secrets.get_secret_value(SecretId=secret)["SecretString"]
+    assert [value(name), value(arn), value(arn[:-7])] == ["one", "one", "one"]
+    assert value(longer) == "two"
+    assert fault(secrets.get_secret_value, SecretId=arn[:-8]) == "ResourceNotFoundException"
+    secrets.update_secret(SecretId=name, KmsKeyId="alias/other", Description="d")
+    assert secrets.describe_secret(SecretId=name)["KmsKeyId"] == "alias/other"
+    secrets.update_secret(SecretId=name, Description="e")
+    assert secrets.describe_secret(SecretId=name)["KmsKeyId"] == "alias/other"
+    # what is there no more, or never was, may be forced away
+    for secret in (name, name, "never-was"):
+        assert secrets.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)["Name"] == secret
+    assert fault(secrets.delete_secret, SecretId=name) == "ResourceNotFoundException"
+
+
+def test_name_after_the_recovery_window(own_quern):
+    """When the window is over the name is free, though nobody else was deleted since."""
+    own_quern.client("secretsmanager").create_secret(Name="s", SecretString="old")
+    own_quern.client("secretsmanager").delete_secret(SecretId="s", RecoveryWindowInDays=7)
+    assert fault(own_quern.client("secretsmanager").create_secret, Name="s") == "InvalidRequestException"
+    own_quern.down()
+    with sqlite3.connect(os.path.join(own_quern.home, "quern.db")) as db:  # a week later
+        db.execute("UPDATE secret SET purge_ms=1")
+    own_quern.up()
+    secrets = own_quern.client("secretsmanager")
+    secrets.create_secret(Name="s", SecretString="new")
+    assert secrets.get_secret_value(SecretId="s")["SecretString"] == "new"
+
+
+def test_stages_of_a_secret(quern):
+    secrets = quern.client("secretsmanager")
+    name = helpers.unique("stages")
+    secrets.create_secret(Name=name)
+    assert fault(secrets.get_secret_value, SecretId=name) == "ResourceNotFoundException"
+    put = lambda value, *stages, **more: secrets.put_secret_value(SecretId=name, SecretString=value, **({"VersionStages": list(stages)} if stages else {}), **more)  # noqa: E731
+    move = lambda stage, **more: secrets.update_secret_version_stage(SecretId=name, VersionStage=stage, **more)  # noqa: E731
+    stages = lambda: {v: sorted(s) for v, s in secrets.describe_secret(SecretId=name)["VersionIdsToStages"].items()}  # noqa: E731
+
+    def value(**which):
+        answer = secrets.get_secret_value(SecretId=name, **which)
+        return answer["SecretString"], sorted(answer["VersionStages"])
+    one = put("one", "mine")  # the first is current, whatever it says
+    assert sorted(one["VersionStages"]) == ["AWSCURRENT", "mine"]
+    one, two = one["VersionId"], put("two")["VersionId"]
+    pending = put("three", "AWSPENDING", "mine", ClientRequestToken=str(uuid.uuid4()))
+    three = pending["VersionId"]
+    assert sorted(pending["VersionStages"]) == ["AWSPENDING", "mine"]
+    assert put("three", "other", ClientRequestToken=three)["VersionStages"] == pending["VersionStages"]  # a repetition changes nothing
+    assert fault(secrets.put_secret_value, SecretId=name, SecretString="x", ClientRequestToken=three) == "ResourceExistsException"
+    assert stages() == {one: ["AWSPREVIOUS"], two: ["AWSCURRENT"], three: ["AWSPENDING", "mine"]}
+    assert value() == ("two", ["AWSCURRENT"]) and value(VersionStage="AWSPREVIOUS") == ("one", ["AWSPREVIOUS"])
+    assert value(VersionStage="mine") == value(VersionId=three) == value(VersionId=three, VersionStage="AWSPENDING") == ("three", ["AWSPENDING", "mine"])
+    assert fault(secrets.get_secret_value, SecretId=name, VersionId=three, VersionStage="AWSCURRENT") == "InvalidRequestException"
+    assert fault(secrets.get_secret_value, SecretId=name, VersionStage="none") == "ResourceNotFoundException"
+
+    with pytest.raises(botocore.exceptions.ClientError) as error:  # as a rotation function would, but for RemoveFromVersionId
+        move("AWSCURRENT", MoveToVersionId=three)
+    assert error.value.response["Error"] == {"Code": "InvalidParameterException", "Message": (
+        f"The parameter RemoveFromVersionId can't be empty. Staging label AWSCURRENT is currently attached to version {two}, so you must explicitly reference that version in RemoveFromVersionId.")}
+    for bad in ({"MoveToVersionId": three, "RemoveFromVersionId": one}, {"RemoveFromVersionId": two}, {}):
+        assert fault(move, stage="AWSCURRENT", **bad) == "InvalidParameterException"
+    assert fault(move, stage="new", RemoveFromVersionId=two) == "InvalidParameterException"
+    assert fault(move, stage="new", MoveToVersionId=str(uuid.uuid4())) == "ResourceNotFoundException"
+    move("AWSCURRENT", MoveToVersionId=three, RemoveFromVersionId=two)
+    assert stages() == {two: ["AWSPREVIOUS"], three: ["AWSCURRENT", "AWSPENDING", "mine"]}
+    move("AWSPENDING", RemoveFromVersionId=three)
+    move("new", MoveToVersionId=one)
+    move("AWSCURRENT", MoveToVersionId=two, RemoveFromVersionId=three)  # back
+    assert stages() == {one: ["new"], two: ["AWSCURRENT"], three: ["AWSPREVIOUS", "mine"]} and value()[0] == "two"
+    move("new", RemoveFromVersionId=one)
+
+    def listed(**more):
+        first = secrets.list_secret_version_ids(SecretId=name, MaxResults=1, **more)
+        rest = secrets.list_secret_version_ids(SecretId=name, NextToken=first["NextToken"], **more)
+        assert len(first["Versions"]) == 1 and "NextToken" not in rest
+        return {v["VersionId"]: sorted(v["VersionStages"]) for v in first["Versions"] + rest["Versions"]}
+    assert listed() == stages() and listed(IncludeDeprecated=True) == {**stages(), one: []}
+    assert value(VersionId=one) == ("one", [])
+    secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+    secrets.create_secret(Name=name, SecretString="again")
+    assert value()[0] == "again" and len(stages()) == 1

@@ -403,6 +403,7 @@ static void test_try(void **state)
 		"bad'}},"
 		"{'op':'spawn','name':'d','state':{}},{'op':'effect','name':'e2','payload':{'n':2}},{'op':'fail'}]},"
 		"{'op':'try','name':'timer','do':[{'op':'timer','name':'t','at':1,'event':{'type':'t'}}]},"
+		"{'op':'try','name':'end','do':[{'op':'end'}]},"
 		"{'op':'try','name':'outer','do':[{'op':'row','name':'outer'},{'op':'try','name':'inner','do':["
 		"{'op':'row','name':'inner'},{'op':'fail'}]}]},{'op':'row','name':'after'}]}"));
 	settle(&l);
@@ -417,7 +418,8 @@ static void test_try(void **state)
 	assert_int_equal(count(l.store, "SELECT COUNT(*) FROM toy"), 4);
 	assert_int_equal(count(l.store, "SELECT COUNT(*) FROM engine_actor WHERE id='a' AND state LIKE "
 					"'%\"good\":\"well\"%' AND state LIKE '%\"bad\":\"told to fail\"%' AND state "
-					"LIKE '%\"timer\":\"a command has no timers%' AND state LIKE "
+					"LIKE '%\"timer\":\"a command has no timers%' AND state LIKE '%\"end\":\"only "
+					"an actor can end%' AND state LIKE "
 					"'%\"inner\":\"told to fail\"%' AND state LIKE '%\"outer\":\"well\"%'"),
 			 1);
 	life_close(&l);

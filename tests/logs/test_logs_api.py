@@ -62,6 +62,11 @@ def group(logs):
     return name
 
 
+def bytes_read(server):
+    with open(f"/proc/{server.process.pid}/io", encoding="ascii") as f:
+        return int(f.readline().split()[1])
+
+
 def refused(code, call, **kwargs):
     with pytest.raises(ClientError) as e:
         call(**kwargs)
@@ -368,9 +373,14 @@ def test_retention(server, logs, group):
 
 # ---- size ----
 
-def bytes_read(server):
-    with open(f"/proc/{server.process.pid}/io", encoding="ascii") as f:
-        return int(f.readline().split()[1])
+def test_sizes_are_told_without_reading(server, logs, group):
+    for i in range(50):
+        with open(server.ask(f"stream {group} s{i}"), "wb") as f:
+            f.write(b"1 x\n" * 20000)
+    read = bytes_read(server)
+    assert logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"][0]["storedBytes"] == 50 * 80000
+    assert bytes_read(server) - read < 1 << 20  # of 4 MB
+
 
 
 def test_a_large_log_leaves_memory_flat(server, logs, group):

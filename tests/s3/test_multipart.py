@@ -280,3 +280,24 @@ def test_one_file_without_a_copy(own_server):
     assert len(before) == 1
     finish(s3, "one-file", upload, sorted(parts, key=lambda x: x["PartNumber"]))
     assert {(os.stat(p).st_ino, os.stat(p).st_size) for p in own_server.blobs()} == {(next(iter(before))[0], sum(map(len, P)))}
+
+
+def test_condition_and_a_delete_meanwhile(s3, bucket):
+    """The object was deleted since the upload began: it can't be completed under a condition, and is begun anew."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    uploads = [start(s3, bucket) for _ in range(2)]
+    parts = [[part(s3, bucket, upload, 1, b"y")] for upload in uploads]
+    s3.delete_object(Bucket=bucket, Key="other")
+    s3.delete_object(Bucket=bucket, Key="k")
+    assert code_of(finish, s3, bucket, uploads[0], parts[0], IfNoneMatch="*") == (409, "ConditionalRequestConflict")
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["ETag"]
+    assert code_of(finish, s3, bucket, uploads[0], parts[0], IfNoneMatch="*") == (412, "PreconditionFailed")
+    assert code_of(finish, s3, bucket, uploads[0], parts[0], IfMatch=etag) == (409, "ConditionalRequestConflict")
+    finish(s3, bucket, uploads[1], parts[1])  # without a condition it is no conflict
+    assert read(s3, bucket) == b"y"
+    s3.abort_multipart_upload(Bucket=bucket, Key="k", UploadId=uploads[0])
+    s3.delete_object(Bucket=bucket, Key="k")
+    upload = start(s3, bucket)  # began after it
+    s3.delete_object(Bucket=bucket, Key="k")  # of nothing
+    finish(s3, bucket, upload, [part(s3, bucket, upload, 1, b"z")], IfNoneMatch="*")
+    assert read(s3, bucket) == b"z"
