@@ -583,6 +583,8 @@ static const struct wire_access access[] = {
 	{ .operation = "ListSecrets" },
 	{ .operation = "DeleteSecret", SECRET },
 	{ .operation = "RestoreSecret", SECRET },
+	{ .operation = "ListSecretVersionIds", SECRET },
+	{ .operation = "UpdateSecretVersionStage", SECRET },
 	{ .operation = NULL },
 };
 

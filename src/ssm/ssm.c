@@ -494,6 +494,9 @@ static const struct wire_access access[] = {
 	{ .operation = "DescribeParameters" },
 	{ .operation = "DeleteParameter", .resource = "parameter/{Name}" },
 	{ .operation = "DeleteParameters", .resource = "parameter/{Names}" },
+	{ .operation = "GetParameterHistory", .resource = "parameter/{Name}" },
+	{ .operation = "LabelParameterVersion", .resource = "parameter/{Name}" },
+	{ .operation = "UnlabelParameterVersion", .resource = "parameter/{Name}" },
 	{ .operation = NULL },
 };
 
