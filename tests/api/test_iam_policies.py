@@ -588,6 +588,36 @@ def test_a_job_reads_and_writes_as_its_role(quern, bucket):
     assert text.startswith("No S3 objects found under S3 URL") and f"{me} s3:ListBucket" in text
 
 
+def test_a_task_starts_as_its_execution_role_may(quern):
+    """Secrets, log streams and images are the execution role's business."""
+    from api.test_ecs import awslogs, container, register, run, stopped
+
+    secret = quern.client("secretsmanager").create_secret(Name=helpers.unique("secret"), SecretString="hush")["ARN"]
+    group = helpers.unique("/ecs/execution")
+    name, arn = make_role(quern, trust(Service="ecs-tasks.amazonaws.com"))
+    definition = register(quern, container(quern, "test $S = hush", secrets=[{"name": "S", "valueFrom": secret[:-7]}], logConfiguration=awslogs(group)), executionRoleArn=arn)
+    iam = quern.client("iam")
+
+    def end():
+        task = stopped(quern, run(quern, definition))
+        me = f"AccessDeniedException: User: arn:aws:sts::{quern.account}:assumed-role/{name}/{task['taskArn'].rsplit('/', 1)[1]} is not authorized to perform:"
+        return task, task.get("stoppedReason", ""), me
+
+    task, reason, me = end()
+    assert task["stopCode"] == "TaskFailedToStart"
+    assert reason.startswith("ResourceInitializationError: unable to pull secrets or registry auth:") and f"{me} secretsmanager:GetSecretValue on resource: {secret} " in reason
+    iam.put_role_policy(RoleName=name, PolicyName="secret", PolicyDocument=document(allow("secretsmanager:GetSecretValue", secret)))
+    task, reason, me = end()
+    needed = ["ecr:GetAuthorizationToken", "logs:CreateLogGroup"]
+    assert any(f"{me} {action}" in reason for action in needed), reason
+    iam.attach_role_policy(RoleName=name, PolicyArn="arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy")
+    task, reason, me = end()
+    assert reason.startswith("ResourceInitializationError: failed to validate logger args") and f"{me} logs:CreateLogGroup on resource: arn:aws:logs:us-east-1:{quern.account}:log-group:{group}:log-stream: " in reason
+    iam.put_role_policy(RoleName=name, PolicyName="group", PolicyDocument=document(allow("logs:CreateLogGroup", f"arn:aws:logs:*:*:log-group:{group}:*")))
+    task, reason, me = end()
+    assert task["containers"][0]["exitCode"] == 0, task
+
+
 # ---- the aws CLI, and the switch ----
 
 def test_the_cli_shows_the_text(quern, nobody):
