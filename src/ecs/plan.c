@@ -388,6 +388,7 @@ static void add_network(struct plan *p)
 	p->vpc = mode && !strcmp(mode, "awsvpc");
 	json_set_bool(p->spec, "one_network", p->vpc);
 	json_set_bool(p->spec, "endpoints", true);
+	json_set_bool(p->spec, "egress", true);
 	json_set_bool(p->spec, "report", true);
 	json_set_bool(p->spec, "keep_failed", true);
 }

@@ -11,7 +11,6 @@
 #define READS "s3:GetObject"
 #define WRITES "s3:PutObject"
 
-/* A NULL action: nobody needs a permission. */
 const struct wire_access s3_access[] = {
 	{ .operation = "ListBuckets", .action = "s3:ListAllMyBuckets" },
 	{ .operation = "GetBucketLocation", .action = "s3:GetBucketLocation" },
@@ -37,6 +36,16 @@ const struct wire_access s3_access[] = {
 	{ .operation = "ListObjectsV2", .action = "s3:ListBucket" },
 	{ .operation = "ListObjects", .action = "s3:ListBucket" },
 	{ .operation = "HeadBucket", .action = "s3:ListBucket" },
+	{ .operation = "PutBucketEncryption", .action = "s3:PutEncryptionConfiguration" },
+	{ .operation = "DeleteBucketEncryption", .action = "s3:PutEncryptionConfiguration" },
+	{ .operation = "PutBucketOwnershipControls", .action = "s3:PutBucketOwnershipControls" },
+	{ .operation = "DeleteBucketOwnershipControls", .action = "s3:PutBucketOwnershipControls" },
+	{ .operation = "PutPublicAccessBlock", .action = "s3:PutBucketPublicAccessBlock" },
+	{ .operation = "DeletePublicAccessBlock", .action = "s3:PutBucketPublicAccessBlock" },
+	{ .operation = "DeleteBucketLifecycle", .action = "s3:PutLifecycleConfiguration" },
+	{ .operation = "DeleteBucketPolicy", .action = "s3:DeleteBucketPolicy" },
+	{ .operation = "DeleteBucketReplication", .action = "s3:PutReplicationConfiguration" },
+	{ .operation = "DeleteBucketWebsite", .action = "s3:DeleteBucketWebsite" },
 	{ .operation = "PutBucketVersioning", .action = "s3:PutBucketVersioning" },
 	{ .operation = "PutBucketTagging", .action = "s3:PutBucketTagging" },
 	{ .operation = "PutBucketCors", .action = "s3:PutBucketCORS" },
@@ -215,9 +224,12 @@ static int check_headers(struct s3_call *c, struct error *err)
 
 int s3_access_check(struct s3_call *c, struct error *err)
 {
-	const struct wire_access *row = c->who->unrestricted ? NULL : row_of(c->op->name);
-	/* Without a row: an operation that is refused by name anyway. */
-	if (!row || row->open || c->who->anonymous)
+	if (c->who->unrestricted || c->who->anonymous)
+		return 0;
+	const struct wire_access *row = row_of(c->op->name);
+	if (!row) /* what does nothing is refused by its name, to everybody */
+		return c->op->run ? s3_error(err, "AccessDenied") : 0;
+	if (row->open)
 		return 0;
 	const bool version = c->op->level == S3_OBJECT && s3_call_arg(c, "versionId", NULL).len;
 	const struct str bucket = c->op->level == S3_SERVICE ? STR("") : c->bucket_name;

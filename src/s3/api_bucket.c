@@ -259,18 +259,6 @@ void s3_put_acl(struct s3_call *c)
 		s3_call_send(c, 200, STR(""));
 }
 
-static void fill_ownership(struct s3_call *c, struct buf *b)
-{
-	s3_xml_start(b, "OwnershipControls");
-	buf_addz(b, "<Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule>");
-	xml_close(b, "OwnershipControls");
-}
-
-void s3_get_bucket_ownership(struct s3_call *c)
-{
-	answer_document(c, fill_ownership);
-}
-
 static void fill_payer(struct s3_call *c, struct buf *b)
 {
 	s3_xml_start(b, "RequestPaymentConfiguration");

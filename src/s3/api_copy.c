@@ -176,6 +176,7 @@ static int write_copy(struct s3_call *c, struct turn *t, struct error *err)
 		.parts = src->parts,
 		.body = src->body,
 	};
+	s3_meta_default(c->a, &c->bucket, &c->object);
 	if (s3_object_put(t, &c->bucket, &c->object, err) < 0)
 		return -1;
 	c->object.version = arena_str(c->a, c->object.version);

@@ -26,6 +26,7 @@ int s3_put_write(struct s3_call *c, struct turn *t, struct error *err)
 {
 	if (s3_call_bucket_now(c, turn_db(t), err) < 0 || s3_meta_write_conditions(c, turn_db(t), err) < 0)
 		return -1;
+	s3_meta_default(c->a, &c->bucket, &c->object);
 	if (s3_object_put(t, &c->bucket, &c->object, err) < 0)
 		return -1;
 	c->object.version = arena_str(c->a, c->object.version);

@@ -192,6 +192,7 @@ static int write_upload(struct s3_call *c, struct turn *t, struct error *err)
 	if (s3_call_bucket_now(c, turn_db(t), err) < 0)
 		return -1;
 	u->id = new_id(c, t);
+	s3_meta_default(c->a, &c->bucket, &c->object);
 	return db_exec(turn_db(t), err,
 		       "INSERT INTO s3_upload (id, bucket, key, created_ms, checksum, storage, headers, tags, blob) "
 		       "VALUES (?,?,?,?,?,?,?,?,?)",

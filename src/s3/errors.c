@@ -70,6 +70,7 @@ static const struct {
 	{ "NoSuchWebsiteConfiguration", 404, "The specified bucket does not have a website configuration" },
 	{ "NotImplemented", 501, "A header you provided implies functionality that is not implemented" },
 	{ "ObjectLockConfigurationNotFoundError", 404, "Object Lock configuration does not exist for this bucket" },
+	{ "OwnershipControlsNotFoundError", 404, "The bucket ownership controls were not found" },
 	{ "PreconditionFailed", 412, "At least one of the pre-conditions you specified did not hold" },
 	{ "ReplicationConfigurationNotFoundError", 404, "The replication configuration was not found" },
 	{ "ServerSideEncryptionConfigurationNotFoundError", 404,

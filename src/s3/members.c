@@ -288,6 +288,7 @@ int s3_put_members(struct turn *t, const json_t *in, struct str body, json_t **o
 	if (!o.key.len || o.key.len > S3_KEY_MAX || str_find_char(o.key, 0) >= 0)
 		return s3_error(err, o.key.len > S3_KEY_MAX ? "KeyTooLongError" : "InvalidArgument");
 	o.headers = buf_str(&lines);
+	s3_meta_default(a, &b, &o);
 	if (s3_object_put(t, &b, &o, err) < 0)
 		return -1;
 	*out = json_object();

@@ -123,6 +123,12 @@ bool s3_meta_encryption_known(struct str algo)
 	return str_eqz(algo, "AES256") || str_eqz(algo, "aws:kms") || str_eqz(algo, "aws:kms:dsse");
 }
 
+void s3_meta_default(struct arena *a, const struct s3_bucket *b, struct s3_object *o)
+{
+	if (b->encryption.len && !s3_meta_get(o->headers, "x-amz-server-side-encryption").ptr)
+		o->headers = str_from(arena_printf(a, "%.*s%.*s", STR_ARG(o->headers), STR_ARG(b->encryption)));
+}
+
 static int read_encryption(struct s3_call *c, struct buf *lines, struct error *err)
 {
 	static const char *const names[] = { "x-amz-server-side-encryption-aws-kms-key-id",

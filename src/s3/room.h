@@ -57,6 +57,7 @@ enum s3_versioning { S3_UNVERSIONED, S3_VERSIONED, S3_SUSPENDED };
 struct s3_bucket {
 	int64_t id;
 	struct str name, owner, region, tags, cors;
+	struct str encryption; /* header lines of objects that come without, empty for none */
 	int64_t created_ms;
 	enum s3_versioning versioning;
 };
@@ -315,6 +316,8 @@ void s3_meta_each(struct str headers, void (*fn)(void *ctx, struct str name, str
 struct str s3_meta_get(struct str headers, const char *name);
 int s3_meta_storage(struct s3_call *c, struct str value, struct str *out, struct error *err);
 bool s3_meta_encryption_known(struct str algo);
+/* An object whose headers say nothing of encryption gets the bucket's default, in `a`. */
+void s3_meta_default(struct arena *a, const struct s3_bucket *b, struct s3_object *o);
 /* `given`, perhaps quoted, is this entity tag. */
 bool s3_meta_etag_is(struct str given, struct str etag);
 /* Headers ACL, lock, SSE-C that would promise what is not there. */
@@ -398,12 +401,17 @@ void s3_create_bucket_call(struct s3_call *c);
 void s3_create_upload(struct s3_call *c);
 void s3_delete_bucket(struct s3_call *c);
 void s3_delete_bucket_cors(struct s3_call *c);
+void s3_delete_bucket_encryption(struct s3_call *c);
+void s3_delete_bucket_nothing(struct s3_call *c);
+void s3_delete_bucket_ownership(struct s3_call *c);
+void s3_delete_public_access(struct s3_call *c);
 void s3_delete_bucket_tagging(struct s3_call *c);
 void s3_delete_object(struct s3_call *c);
 void s3_delete_object_tagging(struct s3_call *c);
 void s3_delete_objects(struct s3_call *c);
 void s3_get_bucket_acl(struct s3_call *c);
 void s3_get_bucket_cors(struct s3_call *c);
+void s3_get_bucket_encryption(struct s3_call *c);
 void s3_get_bucket_location(struct s3_call *c);
 void s3_get_bucket_nothing(struct s3_call *c);
 void s3_get_bucket_ownership(struct s3_call *c);
@@ -414,6 +422,7 @@ void s3_get_object(struct s3_call *c);
 void s3_get_object_acl(struct s3_call *c);
 void s3_get_object_attributes(struct s3_call *c);
 void s3_get_object_tagging(struct s3_call *c);
+void s3_get_public_access(struct s3_call *c);
 void s3_head_bucket(struct s3_call *c);
 void s3_list_buckets(struct s3_call *c);
 void s3_list_objects(struct s3_call *c);
@@ -425,6 +434,9 @@ void s3_options(struct s3_call *c);
 void s3_post_object(struct s3_call *c);
 void s3_put_acl(struct s3_call *c);
 void s3_put_bucket_cors(struct s3_call *c);
+void s3_put_bucket_encryption(struct s3_call *c);
+void s3_put_bucket_ownership(struct s3_call *c);
+void s3_put_public_access(struct s3_call *c);
 void s3_put_bucket_tagging(struct s3_call *c);
 void s3_put_bucket_versioning(struct s3_call *c);
 void s3_put_object(struct s3_call *c);

@@ -183,6 +183,7 @@ static int put(struct turn *t, struct str bucket, struct s3_object *o, const cha
 	if (find_bucket(turn_db(t), turn_arena(t), bucket, &b, err) < 0)
 		return -1;
 	o->headers = type_line(t, content_type);
+	s3_meta_default(turn_arena(t), &b, o);
 	return s3_object_put(t, &b, o, err);
 }
 

@@ -3,9 +3,9 @@
  * DESIGN: S3 on one machine. Buckets, objects, listings, multipart uploads, versions, tags, checksums, conditions,
  * presigned URLs, POST forms and CORS are there; each write is on disk when it is answered. Every object belongs to its
  * bucket's owner ("bucket owner enforced"): ACLs that say something else are refused. Encryption of the disk is the
- * host's business: x-amz-server-side-encryption is noted and echoed, the client's own keys are refused. Bucket
- * policies, lifecycle, replication, object lock and notifications answer 501 NotImplemented by name. Bodies are blobs
- * (blob.h), so a copy moves no bytes and a channel is staged by hard link. */
+ * host's business: x-amz-server-side-encryption is noted and echoed, also a bucket's default; the client's own keys are
+ * refused. Bucket policies, lifecycle, replication, object lock and notifications answer 501 NotImplemented by name.
+ * Bodies are blobs (blob.h), so a copy moves no bytes and a channel is staged by hard link. */
 #ifndef QUERN_S3_S3_H
 #define QUERN_S3_S3_H
 

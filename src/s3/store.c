@@ -36,6 +36,9 @@ const struct store_migration s3_migrations[] = {
 	  "number));"
 	  "CREATE INDEX s3_part_blob ON s3_part (blob);" },
 	{ "s3", 2, "ALTER TABLE s3_upload ADD COLUMN conflict INTEGER NOT NULL DEFAULT 0;" },
+	{ "s3", 3,
+	  "ALTER TABLE s3_bucket ADD COLUMN public_access TEXT; ALTER TABLE s3_bucket ADD COLUMN ownership TEXT;"
+	  "ALTER TABLE s3_bucket ADD COLUMN encryption TEXT;" },
 	{ 0 },
 };
 
@@ -49,7 +52,7 @@ static struct str or_null(struct str s)
 	return s.len ? s : STR_NULL;
 }
 
-#define BUCKET_COLUMNS "b.id, b.name, b.owner, b.region, b.created_ms, b.versioning, b.tags, b.cors"
+#define BUCKET_COLUMNS "b.id, b.name, b.owner, b.region, b.created_ms, b.versioning, b.tags, b.cors, b.encryption"
 
 static void read_bucket(struct rows *rows, int col, struct arena *a, struct s3_bucket *out)
 {
@@ -62,6 +65,7 @@ static void read_bucket(struct rows *rows, int col, struct arena *a, struct s3_b
 		.versioning = (enum s3_versioning)rows_int(rows, col + 5),
 		.tags = keep(a, rows_str(rows, col + 6)),
 		.cors = keep(a, rows_str(rows, col + 7)),
+		.encryption = keep(a, rows_str(rows, col + 8)),
 	};
 }
 

@@ -307,6 +307,7 @@ json_t *job_plan_make(struct sagemaker *s, struct turn *t, struct job *j, const 
 			     1000);
 	if (j->type->plan(&p, err) >= 0) {
 		json_set_text(p.spec, "network", network_of(&p));
+		json_set_bool(p.spec, "egress", !p.isolated);
 		json_set_bool(p.spec, "keep_failed", true);
 		payload = payload_of(&p);
 	}

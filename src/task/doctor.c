@@ -134,6 +134,16 @@ static void check_runtime(json_t *list, const struct machine *m)
 		    m->crun ? "" : " (crun starts containers about twice as fast)");
 }
 
+static void check_egress(json_t *list, const struct machine *m)
+{
+	const char *lacks = !m->slirp                                 ? "slirp4netns is not installed"
+			    : access("/dev/net/tun", R_OK | W_OK) < 0 ? "/dev/net/tun cannot be opened"
+								      : NULL;
+	add(list, "egress", !lacks, m->slirp ? "sudo modprobe tun" : "sudo apt install slirp4netns",
+	    "%s%stasks with a network of their own reach %s", lacks ? lacks : "", lacks ? ": " : "",
+	    lacks ? "nothing but Quern" : "what this machine reaches");
+}
+
 static void check_cgroups(json_t *list, const struct machine *m)
 {
 	static const char *const wanted[] = { "cpu", "memory", "pids" };
@@ -233,6 +243,7 @@ json_t *task_doctor(const char *data_dir, const char *cdi_dirs)
 	add(list, "privileges", true, NULL,
 	    m.rootless ? "runs without root: one user inside containers" : "runs as root");
 	check_runtime(list, &m);
+	check_egress(list, &m);
 	check_cgroups(list, &m);
 	int rc = try(try_user_namespace, dir);
 	if (m.rootless || rc == 0)

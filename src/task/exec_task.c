@@ -331,6 +331,7 @@ static json_t *make_options(struct executor *x)
 	json_set_text(o, "data_dir", x->options.data_dir);
 	json_set_text(o, "images_dir", x->options.images_dir);
 	json_set_text(o, "runtime", x->machine.runtime);
+	json_set_text(o, "slirp", x->machine.slirp);
 	json_set_bool(o, "crun", x->machine.crun);
 	json_set_bool(o, "rootless", x->machine.rootless);
 	json_set_text(o, "cdi_dirs", x->options.cdi_dirs);

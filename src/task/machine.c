@@ -115,6 +115,10 @@ void machine_detect(struct arena *a, const char *wanted, struct machine *out)
 		out->notes[n++] = "no OCI runtime found (crun or runc): tasks cannot start";
 	else
 		out->crun = strstr(strrchr(out->runtime, '/'), "crun") != NULL;
+	out->slirp = machine_find_program(a, "slirp4netns");
+	if (!out->slirp)
+		out->notes[n++] =
+			"slirp4netns is not installed: tasks with a network of their own reach nothing but Quern";
 	if (out->rootless)
 		out->notes[n++] =
 			"runs without root: one user id inside containers, and /usr of built-in images is read-only";

@@ -13,6 +13,7 @@ struct machine {
 	int64_t memory_bytes; /* of the machine, or the limit of the group we live in when that is less */
 	const char *runtime;  /* path of crun or runc; NULL when there is none */
 	bool crun;
+	const char *slirp; /* path of slirp4netns, the way out of tasks' own networks; NULL when there is none */
 	enum cgroup_mode cgroup;
 	bool rootless;
 	const char *notes[8]; /* for people; NULL-ended */

@@ -2,10 +2,10 @@
  *
  * DESIGN: "host": the machine's own. "none": the runtime makes an empty namespace. "private": a namespace a container,
  * made here; when there are several, a bridge in one more namespace of its own joins them (nothing of it is seen on the
- * host), and /etc/hosts names them. The only way out is the API: 169.254.170.2:<api_port> listens on each container's
- * loopback and is carried to the host by the proxy. With "endpoints" it listens in the bridge's namespace instead, on
- * port 80 too, so that no port of the containers is taken. The namespaces are made by a thread that enters them and
- * ends there, so that we never have to come back (which rootless may not). */
+ * host), and /etc/hosts names them. The API is at 169.254.170.2:<api_port>, which listens on each container's
+ * loopback and is carried to the host by the proxy; another way out there is only with "egress". With "endpoints" it
+ * listens in the bridge's namespace instead, on port 80 too, so that no port of the containers is taken. The namespaces
+ * are made by a thread that enters them and ends there, so that we never have to come back (which rootless may not). */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "task/egress.h"
 #include "task/netlink.h"
 #include "task/proxy.h"
 #include "task/sup.h"
@@ -29,12 +30,14 @@ struct setup {
 	int *listeners; /* one a container, and two of the hub; -1 = none */
 	struct error err;
 	int rc;
+	struct error egress_err; /* why there is no way out */
 };
 
 struct net {
 	struct proxy *proxy;
 	struct proxy **ports; /* one a published port; NULL-ended */
 	int hub;              /* namespace of the bridge, or -1 */
+	struct egress *egress;
 	struct setup setup;
 	pthread_t thread; /* that makes it */
 	bool making;
@@ -161,6 +164,36 @@ static void *make_all(void *arg)
 	return NULL;
 }
 
+static int open_egress(struct setup *x)
+{
+	struct sup *s = x->sup;
+	size_t n = count_nets(s);
+	if (!s->slirp)
+		return error_set(&x->egress_err, "slirp4netns is not installed");
+	int *netns = mem_calloc(n, sizeof(*netns));
+	for (size_t i = 0; i < n; i++)
+		netns[i] = s->containers[i].netns;
+	int rc = egress_start(s->slirp, netns, n, &s->net->egress, &x->egress_err);
+	free(netns);
+	return rc;
+}
+
+/* Stays in the machine's network, where the way out begins. */
+static void *make_with_egress(void *arg)
+{
+	struct setup *x = arg;
+	pthread_t inside;
+	x->rc = pthread_create(&inside, NULL, make_all, x);
+	if (x->rc) {
+		x->rc = error_errno(&x->err, x->rc, "start a thread");
+		return NULL;
+	}
+	pthread_join(inside, NULL);
+	if (x->rc == 0 && x->sup->spec.egress)
+		open_egress(x);
+	return NULL;
+}
+
 /* A listener on our loopback; *port 0 becomes the one that was free. */
 static int listen_published(uint16_t *port, struct error *err)
 {
@@ -217,7 +250,7 @@ int net_begin(struct sup *s, struct error *err)
 	*net = (struct net){ .hub = -1, .setup = { .sup = s, .listeners = ARENA_ARRAY(&s->arena, int, n + 2) } };
 	for (size_t i = 0; i < n + 2; i++)
 		net->setup.listeners[i] = -1;
-	int rc = pthread_create(&net->thread, NULL, make_all, &net->setup);
+	int rc = pthread_create(&net->thread, NULL, make_with_egress, &net->setup);
 	net->making = rc == 0;
 	return rc ? error_errno(err, rc, "start a thread") : 0;
 }
@@ -240,6 +273,8 @@ int net_end(struct sup *s, struct error *err)
 		error_move(err, &x->err);
 		return error_wrap(err, "private network");
 	}
+	if (x->egress_err.message)
+		sup_note(s, "no way out of the task's network but to Quern: %s", error_text(&x->egress_err));
 	if (open && proxy_start(x->listeners, open, s->api_port, -1, &net->proxy, err) < 0)
 		return -1;
 	return publish_ports(s, err);
@@ -253,6 +288,8 @@ void net_teardown(struct sup *s)
 		pthread_join(s->net->thread, NULL);
 		error_release(&s->net->setup.err);
 	}
+	error_release(&s->net->setup.egress_err);
+	egress_stop(s->net->egress);
 	proxy_stop(s->net->proxy);
 	for (size_t i = 0; s->net->ports && s->net->ports[i]; i++)
 		proxy_stop(s->net->ports[i]);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "task/egress.h"
 #include "task/layers.h"
 #include "task/machine.h"
 #include "task/path.h"
@@ -369,6 +370,8 @@ static int put_etc(struct sup_container *c, struct error *err)
 	CLEANUP_BUF struct buf resolv = BUF_INIT;
 	CLEANUP_FD int etc = open("/etc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	add_resolver(c, &resolv);
+	if (c->sup->spec.egress && c->sup->slirp && !c->spec->dns_servers)
+		buf_addz(&resolv, "nameserver " EGRESS_RESOLVER "\n");
 	if (c->sup->spec.network == NETWORK_HOST && etc >= 0 && !c->spec->dns_servers) {
 		CLEANUP_FD int fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC); /* often a symlink */
 		char text[8192];

@@ -666,6 +666,7 @@ int spec_parse(struct arena *a, const json_t *json, const char *data_dir, struct
 	out->shared_pid = json_get_bool(json, "shared_pid", false);
 	out->one_network = json_get_bool(json, "one_network", false);
 	out->endpoints = json_get_bool(json, "endpoints", false);
+	out->egress = json_get_bool(json, "egress", false);
 	out->report = json_get_bool(json, "report", false);
 	out->keep_failed = json_get_bool(json, "keep_failed", false);
 	const json_t *resources = json_get(json, "resources");

@@ -117,6 +117,7 @@ struct task_spec {
 	bool keep_failed; /* when it fails, what its containers left is kept for a while (exec_kept.c) */
 	bool one_network,
 		endpoints;      /* private: one namespace for all containers; port 80 of 169.254.170.2 is the API too */
+	bool egress;            /* private: it reaches what the machine reaches (egress.h) */
 	int64_t max_runtime_ms; /* 0 = none */
 	double cpus;            /* to book; 0 = none */
 	int64_t memory_bytes;

@@ -76,6 +76,7 @@ struct sup {
 	size_t task_bytes;
 	struct task_spec spec;
 	const char *data_dir, *images_dir, *runtime_path;
+	const char *slirp; /* slirp4netns, or NULL */
 	bool crun, rootless;
 	enum cgroup_mode cgroup;
 	uid_t daemon_uid;

@@ -53,6 +53,7 @@ static int read_options(struct sup *s, struct error *err)
 	s->data_dir = json_get_text(o, "data_dir");
 	s->images_dir = json_get_text(o, "images_dir");
 	s->runtime_path = json_get_text(o, "runtime");
+	s->slirp = json_get_text(o, "slirp");
 	s->crun = json_get_bool(o, "crun", false);
 	s->rootless = json_get_bool(o, "rootless", false);
 	s->cgroup = cgroup_mode_of(json_get_text(o, "cgroup"));

@@ -37,11 +37,11 @@
  * share.h; none: no /dev/shm)
  *   "one_network": false,                 private: one namespace for all containers, who then meet on 127.0.0.1
  *   "endpoints": false,                   private: 169.254.170.2 is outside of the containers' namespaces (no port of
- * theirs is taken), port 80 is the API too "max_runtime_ms": n|null,             then stopped with reason "timeout"
- *   "resources": {"cpus": 4.0, "memory": n},   what the scheduler books on this machine; queued when full (GPUs too)
- *   "limits": {"cpus","memory","cpu_shares"},   what all containers may use together
- *   "outputs": [ {"name":"model", "from":"<scratch name>", "path":"" , "form":"tar.gz"|"files",
- * "when":"success"|"always", "container":null} ] }
+ * theirs is taken), port 80 is the API too, "egress": false,   private: what the machine reaches is reached, except its
+ * loopback "max_runtime_ms": n|null,             then stopped with reason "timeout" "resources": {"cpus": 4.0,
+ * "memory": n},   what the scheduler books on this machine; queued when full (GPUs too) "limits":
+ * {"cpus","memory","cpu_shares"},   what all containers may use together "outputs": [ {"name":"model", "from":"<scratch
+ * name>", "path":"" , "form":"tar.gz"|"files", "when":"success"|"always", "container":null} ] }
  *
  * Log files: one record a line, "<epoch ms> <text>\n" ('\r' and NUL kept, an over-long line is cut at 256 KiB into
  * several records).

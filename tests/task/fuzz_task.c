@@ -106,6 +106,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned 
 					     "digest",
 					     "dns",
 					     "drop",
+					     "egress",
 					     "endpoints",
 					     "entrypoint",
 					     "env",

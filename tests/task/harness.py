@@ -156,7 +156,7 @@ class Executor:
     def spec(self, command, **more):
         """A task of one container; keys that belong to the container go there."""
         task = {"id": more.pop("id", None) or self.new_id(), "network": more.pop("network", "none")}
-        for key in ("max_runtime_ms", "resources", "outputs", "limits", "report"):
+        for key in ("max_runtime_ms", "resources", "outputs", "limits", "report", "egress", "endpoints"):
             if key in more:
                 task[key] = more.pop(key)
         container = {"name": "main", "image": IMAGE, "entrypoint": None,

@@ -147,3 +147,12 @@ def test_shared_processes_and_ipc(x):
     event = x.run(spec)
     assert x.text(spec).split("\n") == ["hi", "quern-pause", "left"], event
     assert event["containers"][1]["exit_code"] == 0 and subprocess.run(["pgrep", "-u", str(UID) if os.geteuid() == 0 else str(os.geteuid()), "-f", "^sleep 815"], stdout=subprocess.DEVNULL).returncode == 1
+
+
+def test_a_way_out_or_a_note(x):
+    spec = x.spec("ls /sys/class/net; cat /proc/net/route", network="private", egress=True)
+    event = x.run(spec)
+    if any("no way out" in note for note in event["notes"]):
+        assert "tap0" not in x.text(spec)
+    else:
+        assert bool(shutil.which("slirp4netns")) == ("tap0\t00000000" in x.text(spec))
