@@ -27,8 +27,8 @@ static void find_qualified(struct call *c, struct db *db, const json_t *in, json
 #define QUALIFIED .resource = "function:{FunctionName}", .find = find_qualified
 
 const struct wire_access lambda_access[] = {
-	{ .operation = "CreateFunction", FUNCTION, .pass = "Role" },
-	{ .operation = "UpdateFunctionCode", FUNCTION },
+	{ .operation = "CreateFunction", FUNCTION, .pass = "Role", .reads = "Code.S3Bucket Code.S3Key" },
+	{ .operation = "UpdateFunctionCode", FUNCTION, .reads = "S3Bucket S3Key" },
 	{ .operation = "UpdateFunctionConfiguration", FUNCTION, .pass = "Role" },
 	{ .operation = "DeleteFunction", QUALIFIED },
 	{ .operation = "GetFunction", FUNCTION },

@@ -3,6 +3,7 @@
 #include "sagemaker/room.h"
 
 #define PIPELINE .resource = "pipeline/{PipelineName,lower}"
+#define DEFINITION .reads = "PipelineDefinitionS3Location.Bucket PipelineDefinitionS3Location.ObjectKey"
 #define EXECUTION .resource = "{PipelineExecutionArn}"
 #define PROCESSING .resource = "processing-job/{ProcessingJobName}"
 #define TRAINING .resource = "training-job/{TrainingJobName}"
@@ -11,8 +12,8 @@
 #define PACKAGE .resource = "model-package/{ModelPackageArn|ModelPackageName|ModelPackageArnList}"
 
 const struct wire_access sagemaker_access[] = {
-	{ .operation = "CreatePipeline", PIPELINE, .pass = "RoleArn" },
-	{ .operation = "UpdatePipeline", PIPELINE, .pass = "RoleArn" },
+	{ .operation = "CreatePipeline", PIPELINE, .pass = "RoleArn", DEFINITION },
+	{ .operation = "UpdatePipeline", PIPELINE, .pass = "RoleArn", DEFINITION },
 	{ .operation = "DeletePipeline", PIPELINE },
 	{ .operation = "DescribePipeline", PIPELINE },
 	{ .operation = "ListPipelines" },

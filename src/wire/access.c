@@ -207,6 +207,24 @@ static int ask_pass(struct wire_server *w, const struct wire_service *s, struct 
 	return rc;
 }
 
+/* What the operation fetches from S3 is asked for as if the caller fetched it. */
+static int ask_reads(struct wire_server *w, struct call *c, const char *reads, const json_t *in, struct wire_request *r,
+		     struct error *err)
+{
+	struct wire_ask ask = { .action = "s3:GetObject", .region = c->region, .request = r };
+	struct str key = str_from(reads), bucket;
+	CLEANUP_JSON json_t *found = json_array();
+	str_split(&key, ' ', &bucket);
+	collect(in, bucket, found);
+	collect(in, key, found);
+	if (json_array_size(found) != 2)
+		return 0;
+	ask.resource =
+		str_from(arena_printf(c->arena, "arn:aws:s3:::%s/%s", json_string_value(json_array_get(found, 0)),
+				      json_string_value(json_array_get(found, 1))));
+	return w->o.authorize(w->o.authorize_ctx, c->arena, c->who, &ask, err);
+}
+
 static int find_in_store(const struct wire_access *access, struct call *c, const json_t *in, json_t *resources,
 			 json_t *roles, struct error *err)
 {
@@ -244,7 +262,8 @@ static int check(struct wire_server *w, const struct wire_service *s, const stru
 	rest = access->pass ? str_from(access->pass) : STR_NULL;
 	while (rest.ptr && str_split(&rest, ' ', &piece))
 		collect(in, piece, roles);
-	if (ask_all(w, c, &ask, resources, err) < 0)
+	if (ask_all(w, c, &ask, resources, err) < 0 ||
+	    (access->reads && ask_reads(w, c, access->reads, in, r, err) < 0))
 		return -1;
 	return ask_pass(w, s, c, roles, r, err);
 }

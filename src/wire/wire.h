@@ -74,7 +74,8 @@ struct wire_access {
 	const char *action;   /* NULL: "<scope>:<operation>" */
 	const char *resource; /* NULL: "*" */
 	const char *pass;     /* members with roles that are given away (iam:PassRole), a blank between them; or NULL */
-	const char *keys; /* condition keys: "ecs:cluster=cluster/{cluster=default}", a blank between them; or NULL */
+	const char *keys;  /* condition keys: "ecs:cluster=cluster/{cluster=default}", a blank between them; or NULL */
+	const char *reads; /* bucket and key of an object that is read for the caller: "Code.S3Bucket Code.S3Key" */
 	/* Appends the resources to a list instead (and roles to another) where the store has to be asked. May be NULL.
 	 */
 	void (*find)(struct call *c, struct db *db, const json_t *in, json_t *resources, json_t *roles);

@@ -438,6 +438,20 @@ def test_giving_a_role_away(quern):
     quern.client("stepfunctions").create_state_machine(name=helpers.unique("m"), definition=definition, roleArn=foreign)
 
 
+def test_what_is_read_for_the_caller_is_his_to_read(quern, bucket):
+    """Code and definitions in S3; a state that is tested does what its role may."""
+    user = User(quern, allow(["lambda:*", "sagemaker:*", "states:*", "iam:PassRole"]))
+    code = {"S3Bucket": bucket, "S3Key": "in/a"}
+    new = {"FunctionName": helpers.unique("f"), "Runtime": "python3.11", "Role": quern.role, "Handler": "f.f", "Code": code}
+    assert f's3:GetObject on resource: "arn:aws:s3:::{bucket}/in/a"' in refused(user.client("lambda").create_function, "AccessDeniedException", 403, **new)
+    location = {"PipelineDefinitionS3Location": {"Bucket": bucket, "ObjectKey": "in/a"}}
+    assert "s3:GetObject" in refused(user.client("sagemaker").create_pipeline, "AccessDeniedException", 400, PipelineName="p", RoleArn=quern.role, ClientRequestToken="t" * 32, **location)
+    if helpers.knows(user.client("stepfunctions"), "TestState"):
+        _, arn = make_role(quern, trust(Service="states.amazonaws.com"))
+        state = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:getObject", "Parameters": {"Bucket": bucket, "Key": "in/a"}, "End": True}
+        assert user.client("stepfunctions").test_state(definition=json.dumps(state), roleArn=arn, input="{}")["error"] == "S3.S3Exception"
+
+
 # ---- the registry ----
 
 def test_pulls_and_pushes_are_the_users(quern):
@@ -510,6 +524,22 @@ def test_a_machine_may_what_its_role_may(quern, bucket):
     assert in_a_machine(quern, arn, {"Resource": function_arn})["status"] == "SUCCEEDED"
     foreign = "arn:aws:iam::111122223333:role/service-role/StatesRole"
     assert in_a_machine(quern, foreign, {"Resource": function_arn})["status"] == "SUCCEEDED"
+
+
+def test_a_distributed_map_reads_and_writes_as_its_role(quern, bucket):
+    quern.client("s3").put_object(Bucket=bucket, Key="items.json", Body=b"[1, 2]")
+    name, arn = make_role(quern, trust(Service="states.amazonaws.com"))
+    inner = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}
+    reader = {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSON"}, "Parameters": {"Bucket": bucket, "Key": "items.json"}}
+    writer = {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": bucket, "Prefix": "map"}}
+    state = {"Type": "Map", "ItemReader": reader, "ItemProcessor": inner, "ResultWriter": writer}
+    end = in_a_machine(quern, arn, state)
+    assert end["error"] == "States.ItemReaderFailed" and "s3:GetObject" in end["cause"], end
+    quern.client("iam").put_role_policy(RoleName=name, PolicyName="read", PolicyDocument=document(allow("s3:GetObject", f"arn:aws:s3:::{bucket}/items.json")))
+    end = in_a_machine(quern, arn, state)
+    assert end["error"] == "States.ResultWriterFailed" and "s3:PutObject" in end["cause"], end
+    quern.client("iam").put_role_policy(RoleName=name, PolicyName="write", PolicyDocument=document(allow("s3:PutObject", f"arn:aws:s3:::{bucket}/map/*")))
+    assert in_a_machine(quern, arn, state)["status"] == "SUCCEEDED"
 
 
 def test_a_machine_takes_on_another_role(quern, bucket):
