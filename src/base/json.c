@@ -99,6 +99,37 @@ void json_copy_key(json_t *dst, const json_t *src, const char *key)
 		json_object_set(dst, key, v);
 }
 
+static size_t tag_at(const json_t *list, const char *name, struct str key)
+{
+	size_t i;
+	json_t *tag;
+	json_array_foreach (list, i, tag)
+		if (str_eq(json_get_str(tag, name), key))
+			return i;
+	return json_array_size(list);
+}
+
+void json_tags_put(json_t *list, const char *name, const json_t *tags)
+{
+	size_t i;
+	json_t *tag;
+	json_array_foreach (tags, i, tag) {
+		const size_t at = tag_at(list, name, json_get_str(tag, name));
+		if (at < json_array_size(list))
+			json_array_set_new(list, at, json_copy(tag));
+		else
+			json_array_append_new(list, json_copy(tag));
+	}
+}
+
+void json_tags_remove(json_t *list, const char *name, const json_t *keys)
+{
+	size_t i;
+	json_t *key;
+	json_array_foreach (keys, i, key)
+		json_array_remove(list, tag_at(list, name, json_str(key)));
+}
+
 void json_cleanup(json_t **value)
 {
 	json_decref(*value);

@@ -38,6 +38,10 @@ void json_set_bool(json_t *obj, const char *key, bool value);
 void json_set_real(json_t *obj, const char *key, double value);
 /* Copies member key from src to dst when present and not null (shared, not deep). */
 void json_copy_key(json_t *dst, const json_t *src, const char *key);
+/* Tags are lists of objects with a key, whose member is called `name` ("Key" or "key"), and a value. Puts copies of
+ * `tags` into `list`, each in place of the one with its key; takes those away whose keys (texts) are in `keys`. */
+void json_tags_put(json_t *list, const char *name, const json_t *tags);
+void json_tags_remove(json_t *list, const char *name, const json_t *keys);
 /* decref at the end of the scope. */
 void json_cleanup(json_t **value);
 #define CLEANUP_JSON __attribute__((cleanup(json_cleanup)))

@@ -40,28 +40,21 @@ static int put(struct db *db, const struct target *t, struct error *err)
 	return t->kind == DEFINITION ? ecs_definition_put(db, t->doc, err) : ecs_task_put(db, t->doc, err);
 }
 
-static json_t *without(const json_t *tags, struct str key)
+/* The document's list, made when there is none. */
+static json_t *list_of(const struct target *t)
 {
-	json_t *out = json_array(), *tag;
-	size_t i;
-	json_array_foreach (tags, i, tag)
-		if (!str_eq(json_get_str(tag, "key"), key))
-			json_array_append(out, tag);
-	return out;
+	json_t *tags = json_get(t->doc, "tags");
+	if (!tags)
+		json_object_set_new(t->doc, "tags", tags = json_array());
+	return tags;
 }
 
 static int tag(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct target target;
-	json_t *one;
-	size_t i;
 	if (find(turn_db(t), c->arena, json_get_text(in, "resourceArn"), &target, err) < 0)
 		return -1;
-	json_array_foreach (json_get(in, "tags"), i, one) {
-		json_t *tags = without(json_get(target.doc, "tags"), json_get_str(one, "key"));
-		json_array_append(tags, one);
-		json_object_set_new(target.doc, "tags", tags);
-	}
+	json_tags_put(list_of(&target), "key", json_get(in, "tags"));
 	if (json_array_size(json_get(target.doc, "tags")) > 50)
 		return ecs_bad_parameter(err, "A resource can have at most 50 tags.");
 	return put(turn_db(t), &target, err) < 0 ? -1 : 0;
@@ -70,12 +63,9 @@ static int tag(struct call *c, struct turn *t, json_t *in, json_t **out, struct 
 static int untag(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct target target;
-	json_t *key;
-	size_t i;
 	if (find(turn_db(t), c->arena, json_get_text(in, "resourceArn"), &target, err) < 0)
 		return -1;
-	json_array_foreach (json_get(in, "tagKeys"), i, key)
-		json_object_set_new(target.doc, "tags", without(json_get(target.doc, "tags"), json_str(key)));
+	json_tags_remove(list_of(&target), "key", json_get(in, "tagKeys"));
 	return put(turn_db(t), &target, err) < 0 ? -1 : 0;
 }
 

@@ -108,14 +108,51 @@ static int check_memory(struct check *k, const json_t *c, const char *name)
 	return 0;
 }
 
+int ecs_port_range(const char *text, int64_t *first, int64_t *last)
+{
+	struct str rest = str_from(text), low;
+	str_split(&rest, '-', &low);
+	if (!str_to_i64(low, first) || !str_to_i64(rest, last))
+		return -1;
+	return *first < 1 || *last < *first || *last > 65535 ? -1 : 0;
+}
+
+/* The published port of each is chosen when the task starts. */
+static int check_port_range(struct check *k, json_t *p)
+{
+	const char *range = json_get_text(p, "containerPortRange");
+	int64_t first, last;
+	if (json_get(p, "containerPort") || json_get(p, "hostPort"))
+		return ecs_client_error(k->err, "Invalid port mapping: containerPortRange can't be used with "
+						"containerPort or hostPort.");
+	if (!strcmp(k->network, "host"))
+		return ecs_client_error(k->err, "containerPortRange is not supported when networkMode=host.");
+	if (ecs_port_range(range, &first, &last) < 0)
+		return ecs_client_error(k->err,
+					"Invalid containerPortRange: %s. It must be two ports between 1 and "
+					"65535, the lower one first.",
+					range);
+	if (last - first + 1 > 100)
+		return ecs_client_error(k->err,
+					"Invalid containerPortRange: %s. A container can have at most 100 ports "
+					"in ranges.",
+					range);
+	if (!json_get(p, "protocol"))
+		json_set_text(p, "protocol", "tcp");
+	return 0;
+}
+
 static int check_ports(struct check *k, json_t *c)
 {
 	size_t i;
 	json_t *p;
 	json_array_foreach (json_get(c, "portMappings"), i, p) {
 		int64_t port = json_get_int(p, "containerPort", 0), host = json_get_int(p, "hostPort", 0);
-		if (json_get(p, "containerPortRange"))
+		if (json_get(p, "containerPortRange")) {
+			if (check_port_range(k, p) < 0)
+				return -1;
 			continue;
+		}
 		if (port < 1 || port > 65535 || host < 0 || host > 65535)
 			return ecs_client_error(k->err, "Invalid port mapping: containerPort must be between 1 and "
 							"65535 and hostPort between 0 and 65535.");
@@ -263,6 +300,24 @@ static int check_restart(struct check *k, const json_t *c, const char *name)
 	return 0;
 }
 
+static int check_links(struct check *k, const json_t *c)
+{
+	size_t i;
+	json_t *one;
+	json_array_foreach (json_get(c, "links"), i, one) {
+		struct str name, rest = json_str(one);
+		str_split(&rest, ':', &name);
+		if (strcmp(k->network, "bridge"))
+			return ecs_client_error(k->err, "Links are not supported when networkMode=%s.", k->network);
+		if (!ecs_by_name(k->containers, arena_strdup(k->a, name)))
+			return ecs_client_error(k->err,
+						"Container '%s' links to '%.*s', which is not a container of "
+						"the task definition.",
+						json_get_text(c, "name"), STR_ARG(name));
+	}
+	return 0;
+}
+
 static int check_names(struct check *k, const json_t *c)
 {
 	static const char *const bridge_only[] = { "hostname", "extraHosts" };
@@ -358,7 +413,8 @@ static int check_container(struct check *k, json_t *c)
 	if (check_memory(k, c, name) < 0 || check_ports(k, c) < 0 || check_health(k, c, name) < 0 ||
 	    check_logs(k, c, name) < 0 || check_mounts(k, c) < 0 || check_secrets(k, c) < 0 ||
 	    check_depends(k, c, name) < 0 || check_restart(k, c, name) < 0 || check_names(k, c) < 0 ||
-	    check_requirements(k, c, name) < 0 || (k->fargate && check_fargate_container(k, c, name) < 0))
+	    check_links(k, c) < 0 || check_requirements(k, c, name) < 0 ||
+	    (k->fargate && check_fargate_container(k, c, name) < 0))
 		return -1;
 	complete_container(c);
 	return 0;

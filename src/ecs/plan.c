@@ -207,6 +207,13 @@ static void add_names(const json_t *c, json_t *out)
 	json_array_foreach (json_get(c, "extraHosts"), i, one)
 		json_array_append_new(hosts, json_pack("{s:O?,s:O?}", "name", json_get(one, "hostname"), "ip",
 						       json_get(one, "ipAddress")));
+	json_array_foreach (json_get(c, "links"), i, one) {
+		struct str alias, name, rest = json_str(one);
+		str_split(&rest, ':', &name);
+		alias = rest.len ? rest : name;
+		json_array_append_new(
+			hosts, json_pack("{s:s%,s:s%}", "name", alias.ptr, alias.len, "container", name.ptr, name.len));
+	}
 	json_object_set_new(out, "hosts", hosts);
 	if (json_array_size(json_get(c, "dnsServers")))
 		json_object_set(dns, "servers", json_get(c, "dnsServers"));
@@ -302,12 +309,15 @@ static void add_ports(struct plan *p, const json_t *c, json_t *out)
 {
 	size_t i;
 	json_t *one, *ports = json_array();
-	json_array_foreach (json_get(c, "portMappings"), i, one)
-		if (json_get(one, "containerPort") && !p->host && !str_eqz(json_get_str(one, "protocol"), "udp"))
-			json_array_append_new(ports,
-					      json_pack("{s:I,s:I}", "container_port",
-							(json_int_t)json_get_int(one, "containerPort", 0), "host_port",
-							(json_int_t)(p->vpc ? 0 : json_get_int(one, "hostPort", 0))));
+	json_array_foreach (p->host ? NULL : json_get(c, "portMappings"), i, one) {
+		int64_t first = json_get_int(one, "containerPort", 0), last = first;
+		if (json_get(one, "containerPortRange"))
+			ecs_port_range(json_get_text(one, "containerPortRange"), &first, &last);
+		json_array_append_new(
+			ports, json_pack("{s:I,s:I,s:I,s:s?}", "container_port", (json_int_t)first, "host_port",
+					 (json_int_t)(p->vpc ? 0 : json_get_int(one, "hostPort", 0)), "count",
+					 (json_int_t)(last - first + 1), "protocol", json_get_text(one, "protocol")));
+	}
 	if (json_array_size(ports))
 		json_object_set(out, "ports", ports);
 	json_decref(ports);

@@ -81,6 +81,8 @@ int ecs_execution_check(struct ecs *e, struct turn *t, const char *task, const j
 int64_t ecs_gpus(struct ecs *e, const json_t *container, const json_t *override);
 /* The override of container `name`, or NULL. */
 const json_t *ecs_override(const json_t *overrides, const char *name);
+/* "8000-8010"; < 0: it is no range. */
+int ecs_port_range(const char *text, int64_t *first, int64_t *last);
 const json_t *ecs_definition_container(const json_t *definition, const char *name);
 /* task.c */
 int ecs_task_turn(struct turn *t, json_t *state, json_t *event, struct error *err);

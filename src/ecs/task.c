@@ -323,6 +323,24 @@ static void set_gpus(json_t *c, const json_t *names)
 	json_decref(ids);
 }
 
+static json_t *binding(const json_t *port)
+{
+	int64_t inside = json_get_int(port, "container_port", 0), outside = json_get_int(port, "host_port", 0),
+		more = json_get_int(port, "count", 1) - 1;
+	const char *protocol = json_get_text(port, "protocol");
+	json_t *one = json_pack("{s:s,s:s}", "bindIP", "127.0.0.1", "protocol", protocol ? protocol : "tcp");
+	if (!more) {
+		json_set_int(one, "containerPort", inside);
+		json_set_int(one, "hostPort", outside);
+		return one;
+	}
+	json_object_set_new(one, "containerPortRange",
+			    json_sprintf("%lld-%lld", (long long)inside, (long long)(inside + more)));
+	json_object_set_new(one, "hostPortRange",
+			    json_sprintf("%lld-%lld", (long long)outside, (long long)(outside + more)));
+	return one;
+}
+
 /* A container ended, its health changed, a port was published: while the task goes on. */
 static int on_changed(struct life *l, const json_t *event)
 {
@@ -343,10 +361,7 @@ static int on_changed(struct life *l, const json_t *event)
 			continue;
 		json_t *bindings = json_array();
 		json_array_foreach (json_get(r, "ports"), k, port)
-			json_array_append_new(bindings,
-					      json_pack("{s:s,s:O,s:O,s:s}", "bindIP", "127.0.0.1", "containerPort",
-							json_get(port, "container_port"), "hostPort",
-							json_get(port, "host_port"), "protocol", "tcp"));
+			json_array_append_new(bindings, binding(port));
 		json_object_set_new(c, "networkBindings", bindings);
 	}
 	json_set_text(l->doc, "healthStatus", health_of(json_get(event, "containers")));

@@ -47,6 +47,7 @@ const struct wire_access lambda_access[] = {
 	{ .operation = "TagResource", .resource = "{Resource}" },
 	{ .operation = "UntagResource", .resource = "{Resource}" },
 	{ .operation = "ListTags", .resource = "{Resource}" },
+	{ .operation = "GetFunctionCodeSigningConfig", FUNCTION },
 	{ .operation = "PutFunctionConcurrency", FUNCTION },
 	{ .operation = "GetFunctionConcurrency", FUNCTION },
 	{ .operation = "DeleteFunctionConcurrency", FUNCTION },

@@ -194,7 +194,7 @@ static void change_run(void *arg)
 	json_t *code = g->write == write_create ? json_get(g->in, "Code") : g->in;
 	int rc = check_early(g, &err);
 	if (rc >= 0)
-		rc = lambda_code_store(g->l, code, &g->code, &err);
+		rc = lambda_code_store(g->l, code, g->c->operation, &g->code, &err);
 	if (rc >= 0)
 		rc = engine_call(g->l->o.engine, write_run, g, &err);
 	if (rc < 0) {

@@ -280,6 +280,18 @@ static int get_concurrency(struct call *c, struct db *db, json_t *in, json_t **o
 	return 0;
 }
 
+/* No function has a code signing configuration: CreateFunction refuses one. */
+static int get_code_signing(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	struct lambda_name n;
+	struct lambda_version v;
+	if (lambda_name_read(lambda_of(c), c->arena, in, "FunctionName", &n, err) < 0 ||
+	    lambda_version_find(lambda_of(c), db, c->arena, &n, &v, err) < 0)
+		return -1;
+	*out = json_object();
+	return 0;
+}
+
 const struct wire_op lambda_policy_ops[] = {
 	{ .name = "AddPermission", .command = add_permission },
 	{ .name = "GetPolicy", .query = get_policy },
@@ -290,5 +302,6 @@ const struct wire_op lambda_policy_ops[] = {
 	{ .name = "PutFunctionConcurrency", .command = put_concurrency },
 	{ .name = "GetFunctionConcurrency", .query = get_concurrency },
 	{ .name = "DeleteFunctionConcurrency", .command = delete_concurrency },
+	{ .name = "GetFunctionCodeSigningConfig", .query = get_code_signing },
 	{ 0 },
 };

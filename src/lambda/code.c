@@ -111,7 +111,8 @@ static int hash_file(const char *path, struct lambda_code *out, struct error *er
 	return got < 0 ? error_errno(err, errno, "read `%s`", path) : 0;
 }
 
-static int store_bytes(struct lambda *l, struct str text, struct lambda_code *out, struct error *err)
+static int store_bytes(struct lambda *l, struct str text, const char *operation, struct lambda_code *out,
+		       struct error *err)
 {
 	CLEANUP_FREE char *raw = mem_alloc(3 * (text.len / 4) + 3);
 	ptrdiff_t n = base64_decode(raw, text);
@@ -119,8 +120,9 @@ static int store_bytes(struct lambda *l, struct str text, struct lambda_code *ou
 	if (n < 0)
 		return lambda_invalid(err, "The zip file is not valid base64");
 	if (n > LAMBDA_ZIP_MAX)
-		return error_http(err, 413, "RequestTooLargeException",
-				  "Request must be smaller than 70167211 bytes for the CreateFunction operation");
+		return error_http(err, 413, "RequestEntityTooLargeException",
+				  "Request must be smaller than %d bytes for the %s operation", LAMBDA_REQUEST_MAX,
+				  operation);
 	if (blob_create(l->o.blobs, &w, err) < 0)
 		return -1;
 	if (blob_write(&w, raw, (size_t)n, err) < 0 || blob_publish(&w, err) < 0) {
@@ -170,7 +172,7 @@ void lambda_code_drop(struct lambda *l, struct lambda_code *code)
 	code->blob[0] = 0;
 }
 
-int lambda_code_store(struct lambda *l, json_t *code, struct lambda_code *out, struct error *err)
+int lambda_code_store(struct lambda *l, json_t *code, const char *operation, struct lambda_code *out, struct error *err)
 {
 	struct str zip = json_get_str(code, "ZipFile");
 	char path[4096];
@@ -184,7 +186,7 @@ int lambda_code_store(struct lambda *l, json_t *code, struct lambda_code *out, s
 		return lambda_invalid(err,
 				      "Please do not provide other FunctionCode parameters when providing a ZipFile.");
 	if (zip.ptr)
-		rc = store_bytes(l, zip, out, err);
+		rc = store_bytes(l, zip, operation, out, err);
 	else if (json_get(code, "S3Bucket") && json_get(code, "S3Key"))
 		rc = store_object(l, code, out, err);
 	else

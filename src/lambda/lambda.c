@@ -80,7 +80,8 @@ int lambda_new(const struct lambda_options *options, struct lambda **out, struct
 					.ops = all_ops,
 					.access = lambda_access,
 					.passed_to = "lambda.amazonaws.com",
-					.ctx = l };
+					.ctx = l,
+					.max_body_bytes = LAMBDA_REQUEST_MAX };
 	l->runtime = (struct wire_service){
 		.scope = "lambda-runtime", .raw = &lambda_raw, .claims = lambda_claims, .own_auth = true, .ctx = l
 	};

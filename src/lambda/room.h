@@ -24,8 +24,9 @@ enum {
 	LAMBDA_EVENT_MAX = 1048576,
 	LAMBDA_RESPONSE_MAX = 6291556,
 	LAMBDA_ZIP_MAX = 52428800,
-	LAMBDA_CODE_MAX = 262144000, /* unpacked, and a zip from S3 */
-	LAMBDA_QUEUE_MAX = 1000,     /* invocations that wait, all functions */
+	LAMBDA_REQUEST_MAX = 70167211, /* bytes, with such a zip in base64 */
+	LAMBDA_CODE_MAX = 262144000,   /* unpacked, and a zip from S3 */
+	LAMBDA_QUEUE_MAX = 1000,       /* invocations that wait, all functions */
 	LAMBDA_TAIL = 4096,
 	LAMBDA_ID = 37,
 };
@@ -95,8 +96,10 @@ struct lambda_code {
 	char sha256[45];            /* base64 */
 	int64_t size_bytes;
 };
-/* Blocking: fetches the zip that Code (or UpdateFunctionCode's input) names, checks it and stores it. */
-int lambda_code_store(struct lambda *l, json_t *code, struct lambda_code *out, struct error *err);
+/* Blocking: fetches the zip that Code (or UpdateFunctionCode's input) names, checks it and stores it. `operation` is
+ * named in an error. */
+int lambda_code_store(struct lambda *l, json_t *code, const char *operation, struct lambda_code *out,
+		      struct error *err);
 void lambda_code_drop(struct lambda *l, struct lambda_code *code);
 /* Blocking: the directory with the unpacked code of a blob, in the arena; unpacked when it is not there yet. */
 const char *lambda_code_dir(struct lambda *l, struct arena *a, const char *blob, struct error *err);

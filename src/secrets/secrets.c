@@ -18,7 +18,7 @@ struct secrets {
 	struct wire_service service;
 };
 
-enum { PAGE = 100, DAY_MS = 86400000, DEFAULT_WINDOW_DAYS = 30 };
+enum { PAGE = 100, DAY_MS = 86400000, DEFAULT_WINDOW_DAYS = 30, TAGS_MAX = 50 };
 
 const struct store_migration secrets_migrations[] = {
 	{ "secrets", 1,
@@ -562,6 +562,35 @@ const char *secrets_value(struct db *db, struct arena *a, const char *value_from
 	return json_is_string(value) ? arena_strdup(a, json_str(value)) : json_text(a, value).ptr;
 }
 
+/* TagResource has Tags, UntagResource has TagKeys. */
+static int change_tags(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	struct secret s;
+	if (need(c, turn_db(t), in, true, &s, err) < 0)
+		return -1;
+	CLEANUP_JSON json_t *tags = s.tags ? json_parse(str_from(s.tags), err) : json_array();
+	if (!tags)
+		return -1;
+	json_tags_put(tags, "Key", json_get(in, "Tags"));
+	json_tags_remove(tags, "Key", json_get(in, "TagKeys"));
+	if (json_array_size(tags) > TAGS_MAX)
+		return error_aws(err, "InvalidParameterException", "A secret can have at most %d tags.", TAGS_MAX);
+	return db_exec(turn_db(t), err, "UPDATE secret SET tags=?, changed_ms=? WHERE arn=?", "Sis",
+		       json_text(c->arena, tags), turn_now_ms(t), s.arn) < 0
+		       ? -1
+		       : 0;
+}
+
+/* No secret has a policy: PutResourcePolicy is not built. */
+static int get_policy(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	struct secret s;
+	if (need(c, db, in, true, &s, err) < 0)
+		return -1;
+	*out = identity(&s, NULL);
+	return 0;
+}
+
 static const struct wire_op ops[] = {
 	{ .name = "CreateSecret", .command = create_secret },
 	{ .name = "PutSecretValue", .command = put_secret_value },
@@ -573,6 +602,10 @@ static const struct wire_op ops[] = {
 	{ .name = "ListSecrets", .query = list_secrets },
 	{ .name = "DeleteSecret", .command = delete_secret },
 	{ .name = "RestoreSecret", .command = restore_secret },
+	{ .name = "TagResource", .command = change_tags },
+	{ .name = "UntagResource", .command = change_tags },
+	{ .name = "GetResourcePolicy", .query = get_policy },
+	{ .name = "DeleteResourcePolicy", .query = get_policy },
 	{ 0 },
 };
 
@@ -598,6 +631,10 @@ static const struct wire_access access[] = {
 	{ .operation = "DeleteSecret", SECRET },
 	{ .operation = "RestoreSecret", SECRET },
 	{ .operation = "ListSecretVersionIds", SECRET },
+	{ .operation = "TagResource", SECRET },
+	{ .operation = "UntagResource", SECRET },
+	{ .operation = "GetResourcePolicy", SECRET },
+	{ .operation = "DeleteResourcePolicy", SECRET },
 	{ .operation = "UpdateSecretVersionStage", SECRET },
 	{ .operation = NULL },
 };

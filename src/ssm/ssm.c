@@ -18,7 +18,7 @@ struct ssm {
 	struct wire_service service;
 };
 
-enum { PAGE = 10, HISTORY_PAGE = 50, VALUE_MAX = 4096, ADVANCED_MAX = 8192, LABELS_MAX = 10 };
+enum { PAGE = 10, HISTORY_PAGE = 50, VALUE_MAX = 4096, ADVANCED_MAX = 8192, LABELS_MAX = 10, TAGS_MAX = 50 };
 
 const struct store_migration ssm_migrations[] = {
 	{ "ssm", 1,
@@ -469,6 +469,57 @@ static int delete_parameters(struct call *c, struct turn *t, json_t *in, json_t 
 	return 0;
 }
 
+/* ---- tags ---- */
+
+/* The parameter's name, the version that is current and its tags; only parameters have tags here. */
+static int tagged(struct call *c, struct db *db, const json_t *in, struct str *name, int64_t *version, json_t **tags,
+		  struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	struct str selector;
+	int rc = 0;
+	*name = split_name(json_get_str(in, "ResourceId"), &selector);
+	if (str_eqz(json_get_str(in, "ResourceType"), "Parameter") && !selector.ptr)
+		rc = find(db, c->arena, *name, &rows, err);
+	if (rc <= 0)
+		return rc < 0 ? rc
+			      : error_aws(err, "InvalidResourceId",
+					  "The resource ID is not valid. Verify that you entered the correct ID and "
+					  "try again.");
+	*version = rows_int(&rows, 1);
+	*tags = rows_null(&rows, 10) ? json_array() : json_parse(rows_str(&rows, 10), err);
+	return *tags ? 0 : -1;
+}
+
+/* AddTagsToResource has Tags, RemoveTagsFromResource has TagKeys. */
+static int change_tags(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	CLEANUP_JSON json_t *tags = NULL;
+	struct str name;
+	int64_t version;
+	if (tagged(c, turn_db(t), in, &name, &version, &tags, err) < 0)
+		return -1;
+	json_tags_put(tags, "Key", json_get(in, "Tags"));
+	json_tags_remove(tags, "Key", json_get(in, "TagKeys"));
+	if (json_array_size(tags) > TAGS_MAX)
+		return error_aws(err, "TooManyTagsError", "A parameter can have at most %d tags.", TAGS_MAX);
+	return db_exec(turn_db(t), err, "UPDATE ssm_parameter SET tags=? WHERE name=? AND version=?", "SSi",
+		       json_text(c->arena, tags), name, version) < 0
+		       ? -1
+		       : 0;
+}
+
+static int list_tags(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	json_t *tags;
+	struct str name;
+	int64_t version;
+	if (tagged(c, db, in, &name, &version, &tags, err) < 0)
+		return -1;
+	*out = json_pack("{s:o}", "TagList", tags);
+	return 0;
+}
+
 static const struct wire_op ops[] = {
 	{ .name = "PutParameter", .command = put_parameter },
 	{ .name = "GetParameter", .query = get_parameter },
@@ -480,6 +531,9 @@ static const struct wire_op ops[] = {
 	{ .name = "UnlabelParameterVersion", .command = unlabel_version },
 	{ .name = "DeleteParameter", .command = delete_parameter },
 	{ .name = "DeleteParameters", .command = delete_parameters },
+	{ .name = "AddTagsToResource", .command = change_tags },
+	{ .name = "RemoveTagsFromResource", .command = change_tags },
+	{ .name = "ListTagsForResource", .query = list_tags },
 	{ 0 },
 };
 
@@ -497,6 +551,9 @@ static const struct wire_access access[] = {
 	{ .operation = "GetParameterHistory", .resource = "parameter/{Name}" },
 	{ .operation = "LabelParameterVersion", .resource = "parameter/{Name}" },
 	{ .operation = "UnlabelParameterVersion", .resource = "parameter/{Name}" },
+	{ .operation = "AddTagsToResource", .resource = "parameter/{ResourceId}" },
+	{ .operation = "RemoveTagsFromResource", .resource = "parameter/{ResourceId}" },
+	{ .operation = "ListTagsForResource", .resource = "parameter/{ResourceId}" },
 	{ .operation = NULL },
 };
 

@@ -19,10 +19,12 @@
 #include "task/egress.h"
 #include "task/netlink.h"
 #include "task/proxy.h"
+#include "task/relay.h"
 #include "task/sup.h"
 
 #define API_ADDRESS 0xa9feaa02u  /* 169.254.170.2 */
 #define TASK_NETWORK 0x0ac80000u /* 10.200.0.0/24: seen only inside the task */
+#define RANGE_TRIES 50
 #define LINK_NETWORK 0xa9feaa00u /* 169.254.170.0/24: the way to the API with "endpoints" */
 
 struct setup {
@@ -35,8 +37,9 @@ struct setup {
 
 struct net {
 	struct proxy *proxy;
-	struct proxy **ports; /* one a published port; NULL-ended */
-	int hub;              /* namespace of the bridge, or -1 */
+	struct proxy **tcp; /* of the published ports, one a container that has some; NULL = none */
+	struct relay **udp;
+	int hub; /* namespace of the bridge, or -1 */
 	struct egress *egress;
 	struct setup setup;
 	pthread_t thread; /* that makes it */
@@ -194,18 +197,19 @@ static void *make_with_egress(void *arg)
 	return NULL;
 }
 
-/* A listener on our loopback; *port 0 becomes the one that was free. */
-static int listen_published(uint16_t *port, struct error *err)
+/* A socket at a port of our loopback; *port 0 becomes the one that was free. */
+static int bind_published(bool udp, uint16_t *port, struct error *err)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET,
 				  .sin_port = htons(*port),
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(at);
-	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int one = 1, fd = socket(AF_INET, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return error_errno(err, errno, "make a socket");
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 256) < 0 ||
+	if (!udp)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || (!udp && listen(fd, 256) < 0) ||
 	    getsockname(fd, (struct sockaddr *)&at, &len) < 0) {
 		int e = errno;
 		close(fd);
@@ -217,26 +221,75 @@ static int listen_published(uint16_t *port, struct error *err)
 	return fd;
 }
 
+/* All ports of a range, one after the other from *first on. ways is filled, or nothing stays open. */
+static int bind_range(const struct spec_port *p, uint16_t *first, struct proxy_way *ways, struct error *err)
+{
+	for (unsigned i = 0; i < p->count; i++) {
+		uint16_t port = (uint16_t)(*first + i);
+		bool room = !i || *first + i <= 65535;
+		int fd = room ? bind_published(p->udp, &port, err) : error_set(err, "no port behind 65535");
+		if (fd < 0) {
+			while (i)
+				close(ways[--i].fd);
+			return -1;
+		}
+		*first = i ? *first : port;
+		ways[i] = (struct proxy_way){ fd, (uint16_t)(p->container_port + i) };
+	}
+	return 0;
+}
+
+/* A range whose place is free to choose is tried elsewhere when a port in it is taken. */
+static int bind_port(const struct spec_port *p, uint16_t *first, struct proxy_way *ways, struct error *err)
+{
+	for (int tries = 1;; tries++) {
+		CLEANUP_ERROR struct error why = ERROR_INIT;
+		*first = p->host_port;
+		if (bind_range(p, first, ways, &why) == 0)
+			return 0;
+		if (p->host_port || tries == RANGE_TRIES) {
+			error_move(err, &why);
+			return error_wrap(err, "publish port %u", p->container_port);
+		}
+	}
+}
+
+/* The ports of one protocol. */
+static int publish(struct sup_container *c, bool udp, struct error *err)
+{
+	struct net *net = c->sup->net;
+	size_t total = 0, n = 0;
+	for (size_t k = 0; k < c->spec->nports; k++)
+		total += c->spec->ports[k].udp == udp ? c->spec->ports[k].count : 0;
+	struct proxy_way *ways = ARENA_ARRAY(&c->sup->arena, struct proxy_way, total + 1);
+	for (size_t k = 0; k < c->spec->nports; k++) {
+		const struct spec_port *p = &c->spec->ports[k];
+		if (p->udp != udp)
+			continue;
+		if (bind_port(p, &c->host_ports[k], ways + n, err) < 0) {
+			while (n)
+				close(ways[--n].fd);
+			return error_wrap(err, "container `%s`", c->spec->name);
+		}
+		n += p->count;
+	}
+	if (!n)
+		return 0;
+	return udp ? relay_start(ways, n, c->netns, &net->udp[c->index], err)
+		   : proxy_start(ways, n, c->netns, &net->tcp[c->index], err);
+}
+
 static int publish_ports(struct sup *s, struct error *err)
 {
-	size_t total = 0, n = 0;
-	for (size_t i = 0; i < s->spec.ncontainers; i++)
-		total += s->containers[i].spec->nports;
-	s->net->ports = ARENA_ARRAY(&s->arena, struct proxy *, total + 1);
+	s->net->tcp = ARENA_ARRAY(&s->arena, struct proxy *, s->spec.ncontainers);
+	s->net->udp = ARENA_ARRAY(&s->arena, struct relay *, s->spec.ncontainers);
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		struct sup_container *c = &s->containers[i];
 		if (!c->spec->nports)
 			continue;
 		c->host_ports = ARENA_ARRAY(&s->arena, uint16_t, c->spec->nports);
-		for (size_t k = 0; k < c->spec->nports; k++) {
-			c->host_ports[k] = c->spec->ports[k].host_port;
-			int fd = listen_published(&c->host_ports[k], err);
-			if (fd < 0 ||
-			    proxy_start(&fd, 1, c->spec->ports[k].container_port, c->netns, &s->net->ports[n], err) < 0)
-				return error_wrap(err, "publish port %u of `%s`", c->spec->ports[k].container_port,
-						  c->spec->name);
-			n++;
-		}
+		if (publish(c, false, err) < 0 || publish(c, true, err) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -275,7 +328,10 @@ int net_end(struct sup *s, struct error *err)
 	}
 	if (x->egress_err.message)
 		sup_note(s, "no way out of the task's network but to Quern: %s", error_text(&x->egress_err));
-	if (open && proxy_start(x->listeners, open, s->api_port, -1, &net->proxy, err) < 0)
+	struct proxy_way *ways = ARENA_ARRAY(&s->arena, struct proxy_way, open + 1);
+	for (size_t i = 0; i < open; i++)
+		ways[i] = (struct proxy_way){ x->listeners[i], s->api_port };
+	if (open && proxy_start(ways, open, -1, &net->proxy, err) < 0)
 		return -1;
 	return publish_ports(s, err);
 }
@@ -291,8 +347,10 @@ void net_teardown(struct sup *s)
 	error_release(&s->net->setup.egress_err);
 	egress_stop(s->net->egress);
 	proxy_stop(s->net->proxy);
-	for (size_t i = 0; s->net->ports && s->net->ports[i]; i++)
-		proxy_stop(s->net->ports[i]);
+	for (size_t i = 0; s->net->udp && i < s->spec.ncontainers; i++) {
+		proxy_stop(s->net->tcp[i]);
+		relay_stop(s->net->udp[i]);
+	}
 	for (size_t i = 0; i < s->spec.ncontainers; i++)
 		if (s->containers[i].netns >= 0)
 			close(s->containers[i].netns);
@@ -310,10 +368,15 @@ const char *net_hosts(struct sup_container *c)
 		struct in_addr at = { htonl(joined ? TASK_NETWORK + 2 + (uint32_t)i : INADDR_LOOPBACK) };
 		char ip[INET_ADDRSTRLEN];
 		const char *name = s->spec.containers[i].name, *other = s->spec.containers[i].hostname;
-		buf_printf(&text, "%s\t%s%s%s\n", inet_ntop(AF_INET, &at, ip, sizeof(ip)), name, other ? " " : "",
+		buf_printf(&text, "%s\t%s%s%s", inet_ntop(AF_INET, &at, ip, sizeof(ip)), name, other ? " " : "",
 			   other ? other : "");
+		for (size_t k = 0; k < c->spec->nhosts; k++)
+			if (c->spec->hosts[k].container && !strcmp(c->spec->hosts[k].container, name))
+				buf_printf(&text, " %s", c->spec->hosts[k].name);
+		buf_addz(&text, "\n");
 	}
 	for (size_t i = 0; i < c->spec->nhosts; i++)
-		buf_printf(&text, "%s\t%s\n", c->spec->hosts[i].ip, c->spec->hosts[i].name);
+		if (c->spec->hosts[i].ip)
+			buf_printf(&text, "%s\t%s\n", c->spec->hosts[i].ip, c->spec->hosts[i].name);
 	return arena_strdup(&s->arena, buf_str(&text));
 }

@@ -34,10 +34,10 @@ struct pair {
 struct proxy {
 	pthread_t thread;
 	int epoll, stop, netns;
-	uint16_t port;
+	bool closed; /* the namespace cannot be entered: connections are refused */
 	struct pair *pairs;
-	size_t npairs, nlisteners;
-	int listeners[];
+	size_t npairs, nways;
+	struct proxy_way ways[];
 };
 
 /* ---- one pair ---- */
@@ -127,16 +127,16 @@ static int connect_api(uint16_t port)
 	return fd;
 }
 
-static void on_accept(struct proxy *x, int listener)
+static void on_accept(struct proxy *x, const struct proxy_way *way)
 {
 	int one = 1;
-	for (int fd; (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) {
+	for (int fd; (fd = accept4(way->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) {
 		if (x->npairs >= PAIRS_MAX) {
 			close(fd);
 			continue;
 		}
 		struct pair *p = mem_calloc(1, sizeof(*p));
-		*p = (struct pair){ .fd = { fd, connect_api(x->port) },
+		*p = (struct pair){ .fd = { fd, x->closed ? -1 : connect_api(way->port) },
 				    .way = { { .pipe = { -1, -1 } }, { .pipe = { -1, -1 } } } };
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		bool ok = p->fd[1] >= 0;
@@ -157,10 +157,10 @@ static void on_accept(struct proxy *x, int listener)
 
 /* ---- the thread ---- */
 
-static int *as_listener(struct proxy *x, void *p)
+static const struct proxy_way *as_way(const struct proxy *x, const void *p)
 {
-	int *at = p;
-	return at >= x->listeners && at < x->listeners + x->nlisteners ? at : NULL;
+	const struct proxy_way *at = p;
+	return at >= x->ways && at < x->ways + x->nways ? at : NULL;
 }
 
 static void sweep(struct proxy *x)
@@ -182,18 +182,17 @@ static void *run(void *arg)
 	struct proxy *x = arg;
 	struct epoll_event events[64];
 	/* Sockets belong to the namespace of the thread that makes them; what we listen on stays where it is. */
-	if (x->netns >= 0 && setns(x->netns, CLONE_NEWNET) < 0)
-		x->port = 0; /* nothing answers there: connections are refused */
+	x->closed = x->netns >= 0 && setns(x->netns, CLONE_NEWNET) < 0;
 	for (;;) {
 		bool dead = false;
 		int n = epoll_wait(x->epoll, events, 64, -1);
 		for (int i = 0; i < n; i++) {
 			if (!events[i].data.ptr)
 				return NULL;
-			int *listener = as_listener(x, events[i].data.ptr);
+			const struct proxy_way *way = as_way(x, events[i].data.ptr);
 			struct pair *p = events[i].data.ptr;
-			if (listener)
-				on_accept(x, *listener);
+			if (way)
+				on_accept(x, way);
 			else if (!p->dead)
 				pair_run(x, p), dead |= p->dead;
 		}
@@ -202,20 +201,19 @@ static void *run(void *arg)
 	}
 }
 
-int proxy_start(const int *listeners, size_t n, uint16_t port, int netns, struct proxy **out, struct error *err)
+int proxy_start(const struct proxy_way *ways, size_t n, int netns, struct proxy **out, struct error *err)
 {
-	struct proxy *x = mem_calloc(1, sizeof(*x) + n * sizeof(int));
-	x->port = port;
+	struct proxy *x = mem_calloc(1, sizeof(*x) + n * sizeof(*ways));
 	x->netns = netns < 0 ? -1 : fcntl(netns, F_DUPFD_CLOEXEC, 3);
-	x->nlisteners = n;
-	memcpy(x->listeners, listeners, n * sizeof(int));
+	x->nways = n;
+	memcpy(x->ways, ways, n * sizeof(*ways));
 	x->epoll = epoll_create1(EPOLL_CLOEXEC);
 	x->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = NULL };
 	bool ok = x->epoll >= 0 && x->stop >= 0 && epoll_ctl(x->epoll, EPOLL_CTL_ADD, x->stop, &ev) == 0;
 	for (size_t i = 0; i < n && ok; i++) {
-		ev.data.ptr = &x->listeners[i];
-		ok = epoll_ctl(x->epoll, EPOLL_CTL_ADD, x->listeners[i], &ev) == 0;
+		ev.data.ptr = &x->ways[i];
+		ok = epoll_ctl(x->epoll, EPOLL_CTL_ADD, x->ways[i].fd, &ev) == 0;
 	}
 	int rc = ok ? pthread_create(&x->thread, NULL, run, x) : errno;
 	if (rc) {
@@ -224,7 +222,7 @@ int proxy_start(const int *listeners, size_t n, uint16_t port, int netns, struct
 		if (x->stop >= 0)
 			close(x->stop);
 		for (size_t i = 0; i < n; i++)
-			close(listeners[i]);
+			close(ways[i].fd);
 		if (x->netns >= 0)
 			close(x->netns);
 		free(x);
@@ -245,8 +243,8 @@ void proxy_stop(struct proxy *x)
 	for (struct pair *p = x->pairs; p; p = p->next)
 		p->dead = true;
 	sweep(x);
-	for (size_t i = 0; i < x->nlisteners; i++)
-		close(x->listeners[i]);
+	for (size_t i = 0; i < x->nways; i++)
+		close(x->ways[i].fd);
 	close(x->epoll);
 	close(x->stop);
 	if (x->netns >= 0)

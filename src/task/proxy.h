@@ -11,9 +11,13 @@
 #include "base/error.h"
 
 struct proxy;
-/* Takes the listening sockets (non-blocking). Connections go to 127.0.0.1:port: ours, or with netns >= 0 (borrowed for
- * the call) that of the network namespace. */
-int proxy_start(const int *listeners, size_t n, uint16_t port, int netns, struct proxy **out, struct error *err);
+struct proxy_way {
+	int fd;        /* a listening socket, non-blocking */
+	uint16_t port; /* where its connections go to, at 127.0.0.1 */
+};
+/* Takes the sockets of the ways. Connections go to our loopback, or with netns >= 0 (borrowed for the call) to that of
+ * the network namespace. */
+int proxy_start(const struct proxy_way *ways, size_t n, int netns, struct proxy **out, struct error *err);
 /* Closes all connections and the listeners; waits for the thread. NULL is fine. */
 void proxy_stop(struct proxy *p);
 

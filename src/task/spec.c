@@ -13,6 +13,7 @@
 #include "task/path.h"
 #include "task/spec_read.h"
 
+#define PORT_RANGE_MAX 1000
 #define MAX_CONTAINERS 64
 #define MAX_BYTES ((int64_t)1 << 50)
 
@@ -338,15 +339,23 @@ static int parse_ports(const struct spec_at *at, const json_t *obj, struct spec_
 		return -1;
 	c->ports = ARENA_ARRAY(at->arena, struct spec_port, c->nports + 1);
 	for (size_t i = 0; i < c->nports; i++) {
-		int64_t inside = 0, outside = 0;
+		int64_t inside = 0, outside = 0, count = 1;
 		struct spec_at in = *at;
+		const char *protocol;
 		in.where = arena_printf(at->arena, "%sports[%zu].", at->where, i);
 		if (spec_get_int(&in, json_array_get(array, i), "container_port", 1, 65535, &inside) < 0 ||
-		    spec_get_int(&in, json_array_get(array, i), "host_port", 0, 65535, &outside) < 0)
+		    spec_get_int(&in, json_array_get(array, i), "host_port", 0, 65535, &outside) < 0 ||
+		    spec_get_int(&in, json_array_get(array, i), "count", 1, PORT_RANGE_MAX, &count) < 0 ||
+		    spec_get_text(&in, json_array_get(array, i), "protocol", false, &protocol) < 0)
 			return -1;
 		if (!inside)
 			return spec_bad(&in, "container_port", "is missing");
-		c->ports[i] = (struct spec_port){ (uint16_t)inside, (uint16_t)outside };
+		if (protocol && strcmp(protocol, "tcp") && strcmp(protocol, "udp"))
+			return spec_bad(&in, "protocol", "must be tcp or udp");
+		if (inside + count > 65536 || outside + count > 65536)
+			return spec_bad(&in, "count", "reaches behind port 65535");
+		c->ports[i] = (struct spec_port){ (uint16_t)inside, (uint16_t)outside, (uint16_t)count,
+						  protocol && !strcmp(protocol, "udp") };
 	}
 	return 0;
 }
@@ -397,11 +406,14 @@ static int parse_hosts(const struct spec_at *at, const json_t *obj, struct spec_
 		struct spec_at in = *at;
 		in.where = arena_printf(at->arena, "%shosts[%zu].", at->where, i);
 		if (spec_get_text(&in, json_array_get(array, i), "name", true, &c->hosts[i].name) < 0 ||
-		    spec_get_text(&in, json_array_get(array, i), "ip", true, &c->hosts[i].ip) < 0)
+		    spec_get_text(&in, json_array_get(array, i), "ip", false, &c->hosts[i].ip) < 0 ||
+		    spec_get_text(&in, json_array_get(array, i), "container", false, &c->hosts[i].container) < 0)
 			return -1;
 		if (!host_ok(c->hosts[i].name))
 			return spec_bad(&in, "name", "is no host name: `%.80s`", c->hosts[i].name);
-		if (!ip_ok(c->hosts[i].ip))
+		if (!c->hosts[i].ip == !c->hosts[i].container)
+			return spec_bad(&in, "ip", "or container must be there, one of them");
+		if (c->hosts[i].ip && !ip_ok(c->hosts[i].ip))
 			return spec_bad(&in, "ip", "is no address: `%.80s`", c->hosts[i].ip);
 	}
 	return 0;
@@ -634,6 +646,17 @@ static int parse_task_limits(const struct spec_at *at, const json_t *json, struc
 		       : 0;
 }
 
+static int check_hosts(const struct spec_at *at, const struct task_spec *spec)
+{
+	for (size_t i = 0; i < spec->ncontainers; i++)
+		for (size_t k = 0; k < spec->containers[i].nhosts; k++) {
+			const char *other = spec->containers[i].hosts[k].container;
+			if (other && !has_container(spec, other))
+				return spec_bad(at, "containers", "name one that is not there: `%.80s`", other);
+		}
+	return 0;
+}
+
 int spec_parse(struct arena *a, const json_t *json, const char *data_dir, struct task_spec *out, struct error *err)
 {
 	struct spec_at at = { .arena = a, .data_dir = data_dir, .where = "", .err = err };
@@ -676,7 +699,8 @@ int spec_parse(struct arena *a, const json_t *json, const char *data_dir, struct
 	    spec_get_cpus(&in, resources, "cpus", &out->cpus) < 0 ||
 	    spec_get_int(&in, resources, "memory", 1, MAX_BYTES, &out->memory_bytes) < 0)
 		return -1;
-	if (parse_task_limits(&at, json, out) < 0 || parse_containers(&at, json, out) < 0 || check_after(&at, out) < 0)
+	if (parse_task_limits(&at, json, out) < 0 || parse_containers(&at, json, out) < 0 ||
+	    check_after(&at, out) < 0 || check_hosts(&at, out) < 0)
 		return -1;
 	return parse_outputs(&at, json, out);
 }

@@ -46,7 +46,9 @@ struct spec_health {
 	int64_t interval_ms, timeout_ms, start_period_ms, retries;
 };
 struct spec_port {
-	uint16_t container_port, host_port; /* host_port 0: any */
+	uint16_t container_port, host_port; /* the first of `count`; host_port 0: any */
+	uint16_t count;
+	bool udp;
 };
 /* A container that ends is started again, when it ran at least this long and did not end with one of the codes. */
 struct spec_restart {
@@ -54,9 +56,9 @@ struct spec_restart {
 	int *ignored;
 	size_t nignored;
 };
-/* A line of /etc/hosts. */
+/* A name in /etc/hosts: of an address, or another one of a container of the task. */
 struct spec_host {
-	const char *name, *ip;
+	const char *name, *ip, *container; /* one of the last two */
 };
 struct spec_sysctl {
 	const char *name, *value;

@@ -126,8 +126,10 @@ static void add_report(const struct sup_container *c, json_t *one)
 		return;
 	json_t *ports = json_array();
 	for (size_t i = 0; i < c->spec->nports; i++)
-		json_array_append_new(ports, json_pack("{s:i,s:i}", "container_port", c->spec->ports[i].container_port,
-						       "host_port", c->host_ports[i]));
+		json_array_append_new(ports,
+				      json_pack("{s:i,s:i,s:i,s:s}", "container_port", c->spec->ports[i].container_port,
+						"host_port", c->host_ports[i], "count", c->spec->ports[i].count,
+						"protocol", c->spec->ports[i].udp ? "udp" : "tcp"));
 	json_object_set_new(one, "ports", ports);
 }
 

@@ -247,6 +247,8 @@ ptrdiff_t raw_body(struct wire_request *r, const char *p, size_t n);
 void raw_end(struct wire_request *r);
 
 /* operation.c */
+/* Bytes that the body of a buffered request may have. */
+int64_t operation_max_bytes(const struct wire_request *r);
 void operation_start(struct wire_request *r);
 ptrdiff_t operation_body(struct wire_request *r, const char *p, size_t n);
 void operation_end(struct wire_request *r);

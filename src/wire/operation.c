@@ -14,6 +14,12 @@
 
 /* ---- body ---- */
 
+int64_t operation_max_bytes(const struct wire_request *r)
+{
+	const int64_t own = r->service->s->max_body_bytes;
+	return own ? own : r->server->o.max_json_bytes;
+}
+
 static int too_large(struct error *err)
 {
 	return error_http(err, 413, "RequestEntityTooLargeException", "The request body is too large.");
@@ -23,7 +29,7 @@ void operation_start(struct wire_request *r)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	int rc = 0;
-	if (r->length > r->server->o.max_json_bytes)
+	if (r->length > operation_max_bytes(r))
 		rc = too_large(&err);
 	else if (r->length < 0 || r->length > HTTP_EARLY_AUTH)
 		rc = auth_precheck(r, &err);
@@ -35,7 +41,7 @@ void operation_start(struct wire_request *r)
 
 ptrdiff_t operation_body(struct wire_request *r, const char *p, size_t n)
 {
-	if (r->body.len + n <= (size_t)r->server->o.max_json_bytes) {
+	if (r->body.len + n <= (size_t)operation_max_bytes(r)) {
 		buf_add(&r->body, p, n);
 		return (ptrdiff_t)n;
 	}
@@ -66,7 +72,7 @@ static int inflate_body(struct wire_request *r, struct error *err)
 		z.avail_out = 65536;
 		rc = inflate(&z, Z_NO_FLUSH);
 		plain.len += 65536 - z.avail_out;
-		fits = plain.len <= (size_t)r->server->o.max_json_bytes;
+		fits = plain.len <= (size_t)operation_max_bytes(r);
 		if (rc == Z_OK && z.avail_in == 0 && z.avail_out)
 			rc = Z_BUF_ERROR;
 	}

@@ -2,8 +2,8 @@
  *
  * DESIGN: x-amz-content-sha256 says how the body is protected: a hash (checked while it streams), UNSIGNED-PAYLOAD, or
  * one of the aws-chunked forms (taken apart, chunk signatures checked). A signed request without that header (only S3
- * clients send it) signs the hash of its body: it is buffered up to max_json_bytes, checked, and then played to the
- * handler. begin is never called before the signature is known to be good, end never before the body is. */
+ * clients send it) signs the hash of its body: it is buffered up to the service's bound, checked, and then played to
+ * the handler. begin is never called before the signature is known to be good, end never before the body is. */
 #include "wire/http.h"
 
 #include <openssl/crypto.h>
@@ -123,7 +123,7 @@ static int start_signed(struct wire_request *r, struct error *err)
 			return error_http(err, 400, "InvalidRequest",
 					  "Missing required header for this request: x-amz-content-sha256");
 		r->spool = true;
-		if (r->length > r->server->o.max_json_bytes)
+		if (r->length > operation_max_bytes(r))
 			return error_http(err, 413, "RequestEntityTooLargeException", "The request body is too large.");
 		return auth_precheck(r, err);
 	}
@@ -188,7 +188,7 @@ static ptrdiff_t stopped(struct wire_request *r, struct error *err)
 static ptrdiff_t spool(struct wire_request *r, const char *p, size_t n)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	if (r->body.len + n <= (size_t)r->server->o.max_json_bytes) {
+	if (r->body.len + n <= (size_t)operation_max_bytes(r)) {
 		buf_add(&r->body, p, n);
 		return (ptrdiff_t)n;
 	}

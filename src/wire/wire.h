@@ -133,6 +133,7 @@ struct wire_service {
 	bool (*claims)(struct wire_request *r, void *ctx);
 	bool own_auth; /* raw: the handler authenticates itself (registry bearer tokens) */
 	void *ctx;
+	int64_t max_body_bytes; /* of a request that is buffered; 0 = wire_options.max_json_bytes */
 	const char *(*operation_at)(
 		size_t i); /* raw, for `quern api`: the i-th implemented operation, NULL after the last. May be NULL. */
 };
@@ -156,7 +157,7 @@ struct wire_options {
 	int (*authorize)(void *ctx, struct arena *a, const struct principal *who, const struct wire_ask *ask,
 			 struct error *err);
 	void *authorize_ctx;
-	int64_t max_json_bytes; /* default 16 MiB */
+	int64_t max_json_bytes; /* of a request that is buffered; default 16 MiB */
 	int max_connections;    /* default 4096 */
 	int idle_timeout_s; /* a connection without traffic is closed; default 75. Waiting for an answer does not count.
 			     */

@@ -134,6 +134,47 @@ def test_names_resolvers_and_kernel_parameters(quern):
     assert task["stopCode"] == "TaskFailedToStart" and task["stoppedReason"].startswith("CannotCreateContainerError") and "kernel.panic" in task["stoppedReason"]
 
 
+# ---- ports, links ----
+
+def test_ranges_of_ports_and_udp(quern):
+    """Published on loopback, with the bindings that AWS tells; one mapping per protocol."""
+    import socket
+
+    script = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 7002))\nwhile True: s.sendto(*s.recvfrom(100))"
+    echo = {"name": "main", "image": helpers.SKLEARN, "memory": 256, "entryPoint": ["python3", "-c"], "command": [script]}
+    ports = [{"containerPortRange": "7001-7003", "protocol": "udp"}, {"containerPort": 7001}, {"containerPort": 9, "protocol": "udp"}]
+    arn = run(quern, register(quern, dict(echo, portMappings=ports, stopTimeout=1), networkMode="bridge"))
+    bindings = quern.wait(lambda: describe(quern, arn)["containers"][0].get("networkBindings"))
+    assert [(b["protocol"], b.get("containerPortRange", b.get("containerPort"))) for b in bindings] == [("udp", "7001-7003"), ("tcp", 7001), ("udp", 9)]
+    low, high = (int(n) for n in bindings[0]["hostPortRange"].split("-"))
+    assert high == low + 2 and "hostPort" not in bindings[0] and bindings[1]["hostPort"] and bindings[2]["hostPort"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(0.2)
+
+        def answer():
+            s.sendto(b"ping", ("127.0.0.1", low + 1))
+            try:
+                return s.recv(100)
+            except OSError:
+                return None
+        assert quern.wait(answer) == b"ping"
+    quern.client("ecs").stop_task(task=arn)
+    stopped(quern, arn)
+    for bad in ({"containerPortRange": "5-4"}, {"containerPortRange": "1-x"}, {"containerPortRange": "1-200"}, {"containerPortRange": "1-2", "containerPort": 1}):
+        assert code_of(register, quern, container(quern, "true", portMappings=[bad]))[0] == "ClientException"
+
+
+def test_links(quern):
+    side = container(quern, "sleep 100", name="side", essential=False, stopTimeout=1)
+    group = helpers.unique("/ecs/links")
+    main = container(quern, "grep side /etc/hosts", links=["side:db", "side"], logConfiguration=awslogs(group))
+    arn = run(quern, register(quern, main, side, networkMode="bridge"))
+    stopped(quern, arn)
+    assert text_of(quern, group, arn)[0].split()[1:] == ["side", "db", "side"]
+    assert code_of(register, quern, container(quern, "true", links=["none:db"]))[0] == "ClientException"
+    assert code_of(register, quern, main, side, networkMode="awsvpc") == ("ClientException", "Links are not supported when networkMode=awsvpc.")
+
+
 # ---- shared name spaces ----
 
 FARGATE = {"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc", "cpu": "256", "memory": "512"}

@@ -293,6 +293,14 @@ def test_update(quern, client):
     refused("InvalidParameterValueException", 400, client.update_function_code, FunctionName=name, ZipFile=make_zip(**{".._up_dot_py".replace("_up", "/up"): ECHO}))
 
 
+def test_large_zip(quern, client):
+    """A zip of up to 50 MiB comes in the request."""
+    name = create(quern, client, Code={"ZipFile": make_zip(handler_dot_py=ECHO, data_dot_bin=bytes(14 << 20))})
+    assert invoke(client, name, "here")[1] == "here"
+    message = refused("RequestEntityTooLargeException", 413, client.update_function_code, FunctionName=name, ZipFile=bytes(52428801))
+    assert message == "Request must be smaller than 70167211 bytes for the UpdateFunctionCode operation"
+
+
 def test_versions_and_aliases(quern, client):
     name = create(quern, client, "def handler(e, c):\n    return [1, c.function_version, c.invoked_function_arn]\n")
     arn = f"arn:aws:lambda:us-east-1:{quern.account}:function:{name}"
@@ -334,6 +342,8 @@ def test_policy_and_tags(quern, client):
     client.tag_resource(Resource=arn, Tags={"a": "1", "b": "2"})
     client.untag_resource(Resource=arn, TagKeys=["a"])
     assert client.list_tags(Resource=arn)["Tags"] == {"b": "2"}
+    assert "CodeSigningConfigArn" not in client.get_function_code_signing_config(FunctionName=name)
+    refused("ResourceNotFoundException", 404, client.get_function_code_signing_config, FunctionName=name + "-none")
 
 
 def trust(service, effect="Allow", action="sts:AssumeRole"):

@@ -252,3 +252,41 @@ def test_stages_of_a_secret(quern):
     secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
     secrets.create_secret(Name=name, SecretString="again")
     assert value()[0] == "again" and len(stages()) == 1
+
+
+def test_tags_of_parameters(ssm, root):
+    """Tags are the parameter's, whatever its version; an overwrite keeps them."""
+    name = root + "/tagged"
+    ssm.put_parameter(Name=name, Value="1", Type="String", Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
+    this = {"ResourceType": "Parameter", "ResourceId": name}
+
+    def tags():
+        return {t["Key"]: t["Value"] for t in ssm.list_tags_for_resource(**this)["TagList"]}
+    assert tags() == {"a": "1", "b": "2"}
+    ssm.add_tags_to_resource(Tags=[{"Key": "b", "Value": "3"}, {"Key": "c", "Value": "4"}], **this)
+    ssm.remove_tags_from_resource(TagKeys=["a", "never"], **this)
+    ssm.put_parameter(Name=name, Value="2", Overwrite=True)
+    assert tags() == {"b": "3", "c": "4"}
+    assert found(ssm, root, ("tag:c", "Equals", ["4"])) == ["/tagged"]
+    assert fault(ssm.add_tags_to_resource, Tags=[{"Key": f"k{i}", "Value": ""} for i in range(49)], **this) == "TooManyTagsError"
+    assert tags() == {"b": "3", "c": "4"}
+    ssm.put_parameter(Name=root + "/untagged", Value="1", Type="String")
+    assert ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=root + "/untagged")["TagList"] == []
+    for kind, resource in (("Parameter", root + "/none"), ("Document", name)):
+        assert fault(ssm.list_tags_for_resource, ResourceType=kind, ResourceId=resource) == "InvalidResourceId"
+
+
+def test_tags_and_policy_of_secrets(quern):
+    secrets = quern.client("secretsmanager")
+    name = uuid.uuid4().hex
+    arn = secrets.create_secret(Name=name, SecretString="x")["ARN"]
+    assert "Tags" not in secrets.describe_secret(SecretId=name)
+    secrets.tag_resource(SecretId=name, Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
+    secrets.tag_resource(SecretId=arn, Tags=[{"Key": "b", "Value": "3"}])
+    secrets.untag_resource(SecretId=name, TagKeys=["a", "never"])
+    assert secrets.describe_secret(SecretId=name)["Tags"] == [{"Key": "b", "Value": "3"}]
+    assert fault(secrets.tag_resource, SecretId=name, Tags=[{"Key": f"k{i}", "Value": ""} for i in range(50)]) == "InvalidParameterException"
+    for call in (secrets.get_resource_policy, secrets.delete_resource_policy):
+        answer = call(SecretId=name)
+        assert (answer["ARN"], answer["Name"]) == (arn, name) and "ResourcePolicy" not in answer
+        assert fault(call, SecretId=name + "-none") == "ResourceNotFoundException"

@@ -3,6 +3,7 @@ import http.server
 import os
 import socket
 import threading
+import time
 
 import pytest
 
@@ -159,3 +160,87 @@ time.sleep(1)
     for spec in specs:
         x.client.wait(spec["id"], "stopped")
     assert [x.text(spec) for spec in specs] == ["bound", "bound"]
+
+
+UDP = """
+import socket, threading
+def serve(port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("0.0.0.0", port))
+    while True:
+        data, peer = s.recvfrom(65536)
+        s.sendto(b"%d %s" % (port, data), peer)
+for port in (7001, 7002, 7003):
+    threading.Thread(target=serve, args=(port,)).start()
+tcp = socket.create_server(("0.0.0.0", 7003))
+while True:
+    c = tcp.accept()[0]
+    c.sendall(b"tcp")
+    c.close()
+"""
+
+
+def ask(port, data, sock=None):
+    """The answer of a UDP port; asked again until its program listens."""
+    s = sock or socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(0.2)
+    for _ in range(150):
+        s.sendto(data, ("127.0.0.1", port))
+        try:
+            return s.recvfrom(65536)[0]
+        except OSError:
+            pass
+    raise AssertionError("no answer of port %d" % port)
+
+
+def bound(port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def test_udp_and_ranges_are_published(x):
+    ports = [{"container_port": 7001, "count": 2, "protocol": "udp"}, {"container_port": 7003, "protocol": "udp"}, {"container_port": 7001, "count": 3}]
+    spec = x.spec(python(UDP), network="private", report=True, ports=ports, stop_timeout_ms=100)
+    assert "error" not in x.submit(spec)
+    x.client.wait(spec["id"], "started")
+    told = x.state(spec["id"])["containers"][0]["ports"]
+    assert [(p["container_port"], p["count"], p["protocol"]) for p in told] == [(7001, 2, "udp"), (7003, 1, "udp"), (7001, 3, "tcp")]
+    udp, one, tcp = [p["host_port"] for p in told]
+    assert [ask(udp, b"a"), ask(udp + 1, b"b"), ask(one, b"c")] == [b"7001 a", b"7002 b", b"7003 c"]
+    clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(20)]
+    for i, s in enumerate(clients):
+        s.sendto(b"%d" % i, ("127.0.0.1", udp))
+    for i, s in enumerate(clients):  # each gets its own answer, in whatever order they come
+        s.settimeout(20)
+        assert s.recvfrom(100)[0] == b"7001 %d" % i
+    big = os.urandom(60000)
+    assert ask(udp, big, clients[0]) == b"7001 " + big
+    with socket.create_connection(("127.0.0.1", tcp + 2), timeout=20) as s:
+        assert s.recv(10) == b"tcp"
+    with socket.create_connection(("127.0.0.1", tcp), timeout=20) as s:  # nobody listens on 7001
+        assert s.recv(10) == b""
+    # the same ports again
+    again = x.spec("sleep 5", network="private", ports=[{"container_port": 1, "host_port": udp - 1, "count": 2, "protocol": "udp"}])
+    event = x.run(again)
+    assert event["reason"] == "start-failed" and "127.0.0.1:%d failed: port is already allocated" % udp in event["error"]
+    x.stop(spec["id"])
+    x.client.wait(spec["id"], "stopped")
+    assert any(not bound(udp) or time.sleep(0.05) for _ in range(200))  # given back soon after the end is told
+
+
+def test_bad_ports_and_hosts(x):
+    for bad in ({"ports": [{"container_port": 65535, "count": 2}]}, {"ports": [{"container_port": 1, "host_port": 65500, "count": 100}]},
+                {"ports": [{"container_port": 1, "protocol": "sctp"}]}, {"hosts": [{"name": "x"}]}, {"hosts": [{"name": "x", "container": "none"}]},
+                {"hosts": [{"name": "x", "container": "main", "ip": "10.0.0.1"}]}):
+        assert x.submit(x.spec("true", network="private", **bad))["error"]["code"] == "ValidationException", bad
+
+
+def test_other_names_of_containers(x):
+    spec = x.spec("cat /etc/hosts", network="private", hosts=[{"name": "db", "container": "side"}, {"name": "store", "container": "side"}, {"name": "y", "ip": "10.9.8.7"}])
+    spec["containers"].append(dict(spec["containers"][0], name="side", essential=False, log=None, hosts=[], command=["/bin/sleep", "100"], stop_timeout_ms=100))
+    x.run(spec)
+    assert x.text(spec).split("\n")[2:] == ["10.200.0.2\tmain", "10.200.0.3\tside db store", "10.9.8.7\ty"]
