@@ -177,6 +177,19 @@ int iam_op_get_policy_version(struct call *c, struct db *db, json_t *in, json_t 
 	return 0;
 }
 
+int iam_op_list_policy_versions(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	struct str arn = json_get_str(in, "PolicyArn");
+	CLEANUP_ROWS struct rows rows = { 0 };
+	const struct iam_managed *own = iam_managed_find(arn);
+	int rc = own ? 1 : db_row(db, &rows, err, "SELECT created_ms FROM iam_policy WHERE arn=?", "S", arn);
+	if (rc <= 0)
+		return rc < 0 ? -1 : no_policy(arn, err);
+	*out = json_pack("{s:[{s:s, s:b, s:f}], s:b}", "Versions", "VersionId", "v1", "IsDefaultVersion", 1,
+			 "CreateDate", own ? 0.0 : iam_seconds(rows_int(&rows, 0)), "IsTruncated", 0);
+	return 0;
+}
+
 /* AWS's own behind `after`, as far as the page goes. */
 static void list_aws(struct call *c, struct db *db, const struct iam_page *page, bool attached, json_t *list)
 {

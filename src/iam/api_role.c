@@ -147,6 +147,17 @@ int iam_op_update_role(struct call *c, struct turn *t, json_t *in, json_t **out,
 		       : 0;
 }
 
+int iam_op_update_role_description(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	struct iam_role r;
+	CLEANUP_JSON json_t *nothing = NULL;
+	if (iam_op_update_role(c, t, in, &nothing, err) < 0 ||
+	    iam_need_role(iam_of(c), turn_db(t), turn_arena(t), json_get_str(in, "RoleName"), &r, err) < 0)
+		return -1;
+	*out = json_pack("{s:o}", "Role", role_json(turn_arena(t), &r, true));
+	return 0;
+}
+
 int iam_op_update_trust(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct iam_role r;
@@ -216,5 +227,15 @@ int iam_op_list_role_tags(struct call *c, struct db *db, json_t *in, json_t **ou
 	if (iam_need_role(iam_of(c), db, c->arena, json_get_str(in, "RoleName"), &r, err) < 0)
 		return -1;
 	*out = json_pack("{s:o, s:b}", "Tags", iam_tag_list(r.tags), "IsTruncated", 0);
+	return 0;
+}
+
+/* There are no instance profiles: a role that exists is in none. */
+int iam_op_list_profiles(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	struct iam_role r;
+	if (iam_need_role(iam_of(c), db, c->arena, json_get_str(in, "RoleName"), &r, err) < 0)
+		return -1;
+	*out = json_pack("{s:[], s:b}", "InstanceProfiles", "IsTruncated", 0);
 	return 0;
 }

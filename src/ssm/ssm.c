@@ -78,7 +78,7 @@ static int version_not_found(struct error *err, struct str version, struct str n
 }
 
 static const char *columns = "SELECT p.name, p.version, p.type, p.value, p.modified_ms, p.data_type, p.description, "
-			     "p.tier, p.user, p.key_id, p.tags FROM ssm_parameter p WHERE ";
+			     "p.tier, p.user, p.key_id, p.tags, p.pattern FROM ssm_parameter p WHERE ";
 
 /* 1 found, 0 not, < 0 a fault. */
 static int find(struct db *db, struct arena *a, struct str wanted, struct rows *rows, struct error *err)
@@ -148,11 +148,18 @@ const char *ssm_value(struct db *db, struct arena *a, const char *name_or_arn, s
 	return need(db, a, str_from(name_or_arn), &rows, err) < 0 ? NULL : arena_strdup(a, rows_str(&rows, 3));
 }
 
+/* A member of the request; where it has none, what the version before has in that column, if there is one. */
+static const char *given_or_kept(struct arena *a, const json_t *in, const char *member, bool before, struct rows *rows,
+				 int column)
+{
+	const char *given = json_get_text(in, member);
+	return given || !before || rows_null(rows, column) ? given : arena_strdup(a, rows_str(rows, column));
+}
+
 static int put_parameter(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	struct str name = json_get_str(in, "Name"), value = json_get_str(in, "Value");
-	const char *type = json_get_text(in, "Type"), *tier = json_get_text(in, "Tier");
 	json_t *tags = json_get(in, "Tags");
 	if (str_find_char(name, '/') > 0)
 		return error_aws(err, "ValidationException", "Parameter name must be a fully qualified name.");
@@ -173,8 +180,10 @@ static int put_parameter(struct call *c, struct turn *t, json_t *in, json_t **ou
 	const char *kept = tags ? json_text(c->arena, tags).ptr : NULL;
 	if (rc && !rows_null(&rows, 10))
 		kept = arena_strdup(c->arena, rows_str(&rows, 10));
-	if (rc && !type)
-		type = arena_strdup(c->arena, rows_str(&rows, 2));
+	const char *type = given_or_kept(c->arena, in, "Type", rc > 0, &rows, 2);
+	const char *data_type = given_or_kept(c->arena, in, "DataType", rc > 0, &rows, 5);
+	const char *description = given_or_kept(c->arena, in, "Description", rc > 0, &rows, 6);
+	const char *tier = given_or_kept(c->arena, in, "Tier", rc > 0, &rows, 7);
 	rows_done(&rows);
 	if (!type)
 		return error_aws(err, "ValidationException",
@@ -189,9 +198,8 @@ static int put_parameter(struct call *c, struct turn *t, json_t *in, json_t **ou
 	if (db_exec(turn_db(t), err,
 		    "INSERT INTO ssm_parameter(name, version, type, value, description, key_id, pattern, tier, "
 		    "data_type, modified_ms, user, tags) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
-		    "SisSsssssiss", name, version, type, value, json_get_text(in, "Description"),
-		    json_get_text(in, "KeyId"), json_get_text(in, "AllowedPattern"), tier,
-		    json_get_text(in, "DataType"), turn_now_ms(t), c->who->arn, kept) < 0)
+		    "SisSsssssiss", name, version, type, value, description, json_get_text(in, "KeyId"),
+		    json_get_text(in, "AllowedPattern"), tier, data_type, turn_now_ms(t), c->who->arn, kept) < 0)
 		return -1;
 	*out = json_pack("{s:I, s:s}", "Version", (json_int_t)version, "Tier", advanced ? "Advanced" : "Standard");
 	return 0;
@@ -311,6 +319,8 @@ static json_t *metadata(struct ssm *s, struct rows *rows)
 	json_set_text(one, "Tier", rows_null(rows, 7) ? "Standard" : rows_str(rows, 7).ptr);
 	json_set_text(one, "LastModifiedUser", rows_str(rows, 8).ptr);
 	json_set_text(one, "KeyId", key_of(rows).ptr);
+	if (rows_str(rows, 11).len)
+		json_set_text(one, "AllowedPattern", rows_str(rows, 11).ptr);
 	return one;
 }
 

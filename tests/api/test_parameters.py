@@ -276,6 +276,19 @@ def test_tags_of_parameters(ssm, root):
         assert fault(ssm.list_tags_for_resource, ResourceType=kind, ResourceId=resource) == "InvalidResourceId"
 
 
+def test_overwriting_keeps_what_is_not_said(ssm, root):
+    name = root + "/kept"
+    ssm.put_parameter(Name=name, Value="1", Type="String", Description="d", Tier="Advanced", AllowedPattern="[0-9]")
+
+    def described():
+        return ssm.describe_parameters(ParameterFilters=[{"Key": "Name", "Values": [name]}])["Parameters"][0]
+    assert described()["AllowedPattern"] == "[0-9]"
+    ssm.put_parameter(Name=name, Value="2", Overwrite=True)
+    assert (described()["Description"], described()["Tier"], described()["Type"]) == ("d", "Advanced", "String")
+    ssm.put_parameter(Name=name, Value="3", Overwrite=True, Description="e")
+    assert described()["Description"] == "e"
+
+
 def test_tags_and_policy_of_secrets(quern):
     secrets = quern.client("secretsmanager")
     name = uuid.uuid4().hex

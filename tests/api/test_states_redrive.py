@@ -211,3 +211,34 @@ def test_survives_restart(own_quern):
     for child in list(children(sfn, run))[:3]:
         seen = types(sfn, child)
         assert seen.count("ExecutionRedriven") <= 1 and seen.count("ExecutionSucceeded") == 1
+
+
+def test_after_a_batch_that_could_not_be_read(quern, sfn, bucket):
+    """The source was broken behind many batches and is mended: the redrive reads on there, and what has run does not run again."""
+    s3, name = bucket
+    s3.put_object(Bucket=name, Key="batch/ok", Body=b"ok")
+    lines = [json.dumps({"i": i}) for i in range(120)]
+
+    def source(line):
+        s3.put_object(Bucket=name, Key="batch/items", Body="\n".join(lines[:101] + [line] + lines[102:]).encode())
+    source('{"i":')
+    inner = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "StartAt": "R", "States": {"R": {**reader(name, {"Key": "batch/ok"}), "ResultPath": "$.r"}}}
+    read = {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSONL"}, "Parameters": {"Bucket": name, "Key": "batch/items"}}
+    arn = start(quern, sfn, {"StartAt": "M", "States": {"M": {"Type": "Map", "ItemProcessor": inner, "ItemReader": read, "ItemBatcher": {"MaxItemsPerBatch": 2}, "MaxConcurrency": 1, "End": True}}})
+    d = ended(quern, sfn, arn)
+    run = sfn.list_map_runs(executionArn=arn)["mapRuns"][0]["mapRunArn"]
+    assert (d["status"], d["error"], d["redriveStatus"]) == ("FAILED", "States.ItemReaderFailed", "REDRIVABLE"), d
+    before = {a: e for a, e in children(sfn, run).items() if e["status"] == "SUCCEEDED"}
+    assert before
+    sfn.redrive_execution(executionArn=arn)  # still broken
+    d = ended(quern, sfn, arn)
+    assert (d["status"], d["error"]) == ("FAILED", "States.ItemReaderFailed")
+    source(lines[101])
+    sfn.redrive_execution(executionArn=arn)
+    d = ended(quern, sfn, arn)
+    assert d["status"] == "SUCCEEDED"
+    assert [item["i"] for child in json.loads(d["output"]) for item in child["Items"]] == list(range(120))
+    after = children(sfn, run)
+    assert len(after) == 60 and all(after[a] == e for a, e in before.items())
+    m = sfn.describe_map_run(mapRunArn=run)
+    assert (m["status"], m["redriveCount"], m["itemCounts"]["succeeded"], m["itemCounts"]["total"]) == ("SUCCEEDED", 2, 120, 120)

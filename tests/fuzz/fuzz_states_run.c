@@ -3,15 +3,19 @@
  *
  * DESIGN: an odd first byte takes the rest as text (definition, NUL, input); an even one builds a definition from a
  * grammar, so that nearly every input runs. The execution is the real actor on a manual engine
- * (tests/states/run_rig.h). Checked beside memory safety: no turn fails, the history holds together (rig_wrong), and an
- * execution that has not ended by itself can be stopped. */
+ * (tests/states/run_rig.h), with objects for Maps to read and a bucket for their results. Checked beside memory safety:
+ * no turn fails, the history holds together (rig_wrong), and an execution that has not ended by itself can be stopped.
+ */
+#include <ftw.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "../states/run_rig.h"
+#include "base/clock.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { STEPS = 400, DEEP = 3, EVENTS = 300, RUNS_A_STORE = 100 };
+enum { STEPS = 400, DEEP = 3, EVENTS = 300, RUNS_A_STORE = 100, RESULT_BYTES = 600, OPEN_US = 2000000 };
 
 struct choices {
 	const uint8_t *at, *end;
@@ -119,21 +123,49 @@ static void gen_choice(struct gen *g, int first, int count, int next)
 	buf_printf(g->b, "],\"Default\":\"S%d\"", next);
 }
 
+#define READ "{\"Resource\":\"arn:aws:states:::s3:"
+#define WRITE "{\"Resource\":\"arn:aws:states:::s3:putObject\",\"Parameters\":{\"Bucket\":\"b\"}"
+
+static const char *const readers[] = {
+	READ "listObjectsV2\",\"Parameters\":{\"Bucket\":\"b\"}}",
+	READ "listObjectsV2\",\"Parameters\":{\"Bucket\":\"b\",\"Prefix\":\"in/\"},\"ReaderConfig\":{\"MaxItems\":2}}",
+	READ "listObjectsV2\",\"Parameters\":{\"Bucket\":\"none\"}}",
+	READ
+	"getObject\",\"ReaderConfig\":{\"InputType\":\"JSON\"},\"Parameters\":{\"Bucket\":\"b\",\"Key\":\"in/json\"}}",
+	READ "getObject\",\"ReaderConfig\":{\"InputType\":\"JSONL\"},\"Parameters\":{\"Bucket\":\"b\",\"Key\":\"in/"
+	     "lines\"}}",
+	READ "getObject\",\"ReaderConfig\":{\"InputType\":\"JSONL\"},\"Parameters\":{\"Bucket\":\"b\",\"Key\":\"in/"
+	     "broken\"}}",
+	READ "getObject\",\"ReaderConfig\":{\"InputType\":\"CSV\",\"CSVHeaderLocation\":\"FIRST_ROW\"},"
+	     "\"Parameters\":{\"Bucket\":\"b\",\"Key\":\"in/csv\"}}",
+	READ
+	"getObject\",\"ReaderConfig\":{\"InputType\":\"JSON\"},\"Parameters\":{\"Bucket\":\"b\",\"Key\":\"gone\"}}",
+};
+static const char *const writers[] = {
+	WRITE "}",
+	WRITE ",\"WriterConfig\":{\"Transformation\":\"NONE\",\"OutputType\":\"JSONL\"}}",
+	WRITE ",\"WriterConfig\":{\"Transformation\":\"COMPACT\",\"OutputType\":\"JSON\"}}",
+	WRITE ",\"WriterConfig\":{\"Transformation\":\"FLATTEN\",\"OutputType\":\"JSONL\"}}",
+	WRITE ",\"WriterConfig\":{\"Transformation\":\"FLATTEN\",\"OutputType\":\"JSON\"}}",
+	"{\"WriterConfig\":{\"Transformation\":\"NONE\",\"OutputType\":\"JSON\"}}",
+	"{\"WriterConfig\":{\"Transformation\":\"FLATTEN\",\"OutputType\":\"JSON\"}}",
+	"{\"Resource\":\"arn:aws:states:::s3:putObject\",\"Parameters\":{\"Bucket.$\":\"$.a\",\"Prefix\":\"p\"}}",
+};
+
 static void gen_map(struct gen *g, int depth, int first, int count)
 {
 	bool distributed = pick(g->c, 3) == 1;
 	buf_addz(g->b, "\"Type\":\"Map\",\"ItemProcessor\":{");
 	buf_printf(g->b, "\"ProcessorConfig\":{%s},",
-		   distributed ? "\"Mode\":\"DISTRIBUTED\",\"ExecutionType\":\"STANDARD\"" : "\"Mode\":\"INLINE\"");
+		   !distributed         ? "\"Mode\":\"INLINE\""
+		   : pick(g->c, 3) == 1 ? "\"Mode\":\"DISTRIBUTED\",\"ExecutionType\":\"EXPRESS\""
+					: "\"Mode\":\"DISTRIBUTED\",\"ExecutionType\":\"STANDARD\"");
 	gen_scope(g, depth + 1);
 	buf_printf(g->b, "},\"MaxConcurrency\":%u", pick(g->c, 4));
 	if (distributed) {
-		gen_maybe(g, "ItemReader",
-			  "{\"Resource\":\"arn:aws:states:::s3:listObjectsV2\",\"Parameters\":{\"Bucket\":\"b\"}}",
-			  false);
+		gen_maybe(g, "ItemReader", ONE_OF(g, readers), false);
 		gen_maybe(g, "ItemBatcher", "{\"MaxItemsPerBatch\":2,\"BatchInput\":{\"a.$\":\"$.a\"}}", false);
-		gen_maybe(g, "ResultWriter",
-			  "{\"Resource\":\"arn:aws:states:::s3:putObject\",\"Parameters\":{\"Bucket\":\"b\"}}", false);
+		gen_maybe(g, "ResultWriter", ONE_OF(g, writers), false);
 		gen_maybe(g, "ToleratedFailureCount", "1", false);
 		gen_maybe(g, "ToleratedFailurePercentage", "50", false);
 	} else {
@@ -281,6 +313,23 @@ static void hold(struct rig *g, const char *arn)
 	abort();
 }
 
+/* What the world may do to an execution beside its tasks. */
+static void disturb(struct rig *g, const char *arn, unsigned what)
+{
+	CLEANUP_JSON json_t *d = rig_describe(g, arn);
+	const char *machine = json_get_text(d, "stateMachineArn");
+	if (what == 0)
+		json_decref(rig_command(g, api_machine_delete, json_pack("{s:s}", "stateMachineArn", machine), NULL));
+	else if (what == 1)
+		engine_post(g->engine, arn, json_pack("{s:s,s:s}", "type", "ecs.stopped", "taskArn", "arn:x"), NULL,
+			    NULL);
+	else if (what == 2)
+		json_decref(rig_command(g, api_execution_stop,
+					json_pack("{s:s,s:s}", "executionArn", arn, "cause", "C"), NULL));
+	else
+		engine_post(g->engine, arn, json_pack("{s:s,s:s}", "type", "job-ended", "arn", "arn:x"), NULL, NULL);
+}
+
 static void tell(struct rig *g, const char *arn, struct choices *c)
 {
 	for (int i = 0; i < STEPS && running(g, arn); i++) {
@@ -289,6 +338,8 @@ static void tell(struct rig *g, const char *arn, struct choices *c)
 			rig_crash(g);
 		else if (what > 27)
 			use_token(g, what);
+		else if (what > 23 && pick(c, 8) == 7)
+			disturb(g, arn, what - 24);
 		rig_run(g, 4);
 	}
 	if (running(g, arn))
@@ -317,19 +368,53 @@ static const char *begin(struct rig *g, struct choices *c)
 	return rig_start(g, "STANDARD", buf_str(&b), str_from(input));
 }
 
+static char dir[64];
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
+}
+
+static void remove_dir(void)
+{
+	nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void open_world(struct rig *g)
+{
+	static bool made;
+	if (!made) { /* in memory when we can: nothing waits for a disk */
+		snprintf(dir, sizeof(dir), "%s/quern-fuzz-XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
+		if (!mkdtemp(dir) || atexit(remove_dir))
+			abort();
+	}
+	made = true;
+	states_quota.history_events = EVENTS;
+	states_quota.result_bytes = RESULT_BYTES;
+	*g = (struct rig){ .answer = answer, .blobs_dir = dir };
+	rig_open(g);
+	rig_bucket(g, "b");
+	rig_object(g, "b", "in/json", "[{\"x\":1},2,[3,4],{\"a\":null}]");
+	rig_object(g, "b", "in/lines", "{\"x\":1}\n\"two\"\n[3]\n");
+	rig_object(g, "b", "in/broken", "{\"x\":1}\n{\"y\":\n[3]\n");
+	rig_object(g, "b", "in/csv", "a,b\n1,2\n\"3\",4\n");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct rig g = { .answer = answer };
+	static struct rig g;
 	static int runs;
+	static int64_t opened_us;
 	struct choices c = { data, data + size };
 	if (size < 8)
 		return 0;
-	if (runs++ % RUNS_A_STORE == 0) {
+	/* S3's keeper is a thread: it must not come to its first round, which would call the engine from aside. */
+	if (runs++ % RUNS_A_STORE == 0 || clock_monotonic_us() - opened_us > OPEN_US) {
+		opened_us = clock_monotonic_us();
 		if (g.store)
 			rig_close(&g);
-		g = (struct rig){ .answer = answer };
-		states_quota.history_events = EVENTS;
-		rig_open(&g);
+		open_world(&g);
 	}
 	memcpy(&g.random, data + size - 8, 8);
 	const char *arn = begin(&g, &c);

@@ -1,5 +1,6 @@
 """iam and sts over HTTP with boto3, against a server that has only these two (iam_server.c)."""
 
+import json
 import os
 import subprocess
 import tempfile
@@ -173,6 +174,38 @@ def test_user_keys(server):
     refused("InvalidClientTokenId", 403, mine.get_user)
     iam.delete_user_policy(UserName="ann", PolicyName="self")
     iam.delete_user(UserName="ann")
+
+
+def test_tags_of_policies_and_users(server):
+    """What Terraform asks when a tag or a description changes, and before it deletes."""
+    iam = server.client("iam")
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]})
+    arn = iam.create_policy(PolicyName="tagged", PolicyDocument=document, Tags=[{"Key": "a", "Value": "1"}])["Policy"]["Arn"]
+    iam.create_user(UserName="tagged")
+    for tag, untag, listed, read, this in (
+            (iam.tag_policy, iam.untag_policy, iam.list_policy_tags, lambda **k: iam.get_policy(**k)["Policy"], {"PolicyArn": arn}),
+            (iam.tag_user, iam.untag_user, iam.list_user_tags, lambda **k: iam.get_user(**k)["User"], {"UserName": "tagged"})):
+        tag(Tags=[{"Key": "a", "Value": "2"}, {"Key": "b", "Value": ""}, {"Key": "c", "Value": "3"}], **this)
+        untag(TagKeys=["b", "never"], **this)
+        assert listed(**this)["Tags"] == read(**this)["Tags"] == [{"Key": "a", "Value": "2"}, {"Key": "c", "Value": "3"}]
+        refused("LimitExceeded", 409, tag, Tags=[{"Key": f"k{i}", "Value": ""} for i in range(49)], **this)
+        none = {name: value + "-none" for name, value in this.items()}
+        for call, more in ((tag, {"Tags": [{"Key": "a", "Value": ""}]}), (untag, {"TagKeys": ["a"]}), (listed, {})):
+            refused("NoSuchEntity", 404, call, **none, **more)
+    versions = iam.list_policy_versions(PolicyArn=arn)["Versions"]
+    assert [(v["VersionId"], v["IsDefaultVersion"]) for v in versions] == [("v1", True)]
+    refused("NoSuchEntity", 404, iam.list_policy_versions, PolicyArn=arn + "-none")
+    assert iam.list_groups_for_user(UserName="tagged")["Groups"] == []
+    refused("NoSuchEntity", 404, iam.list_groups_for_user, UserName="nobody")
+    iam.create_role(RoleName="described", AssumeRolePolicyDocument=TRUST, Description="old", MaxSessionDuration=7200)
+    role = iam.update_role_description(RoleName="described", Description="new")["Role"]
+    assert (role["Description"], role["MaxSessionDuration"]) == ("new", 7200)
+    assert iam.get_role(RoleName="described")["Role"]["Description"] == "new"
+    assert iam.list_instance_profiles_for_role(RoleName="described")["InstanceProfiles"] == []
+    refused("NoSuchEntity", 404, iam.list_instance_profiles_for_role, RoleName="nobody")
+    iam.delete_policy(PolicyArn=arn)
+    iam.delete_user(UserName="tagged")
+    iam.delete_role(RoleName="described")
 
 
 def test_simulation_says_what_this_quern_decides(server):

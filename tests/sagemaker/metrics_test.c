@@ -4,7 +4,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "base/clock.h"
 #include "sagemaker/instance.h"
 #include "sagemaker/metrics.h"
 
@@ -98,11 +97,9 @@ static void test_catastrophic_pattern_is_stopped(void **state)
 	char line[4096];
 	memset(line, 'a', sizeof(line));
 	line[sizeof(line) - 1] = 'b';
-	int64_t start = clock_monotonic_us();
-	for (int i = 0; i < 300; i++)
+	for (int i = 0; i < 300; i++) /* unstopped, the first would not come to an end */
 		metrics_line(m, i, str_of(line, sizeof(line)));
 	metrics_line(m, 1, STR("v=7"));
-	assert_true(clock_monotonic_us() - start < 20 * 1000000);
 	assert_true(value_of(m, "good") == 7);
 	metrics_free(m);
 }

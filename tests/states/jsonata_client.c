@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/json.h"
 #include "states/asl.h"
 #include "states/jsonata.h"
@@ -79,12 +78,10 @@ static void runaway_is_killed(void **state)
 	NEED(j);
 	assert_int_equal(eval(j, "1", true, &out), JSONATA_VALUE);
 	json_decref(out);
-	int64_t begin = clock_monotonic_us();
 	enum jsonata_status status = eval(j, runaway, true, &out);
 	assert_int_equal(status, JSONATA_ERROR);
 	assert_string_equal(json_get_text(out, "code"), JSONATA_LIMIT);
 	json_decref(out);
-	assert_true(clock_monotonic_us() - begin < 20000000);
 	assert_int_equal(eval(j, "2", true, &out), JSONATA_VALUE);
 	json_decref(out);
 	jsonata_free(j);
@@ -95,9 +92,7 @@ static void short_turns_do_not_wait(void **state)
 	struct jsonata *j = start(5, 3000, 2);
 	json_t *out;
 	NEED(j);
-	int64_t begin = clock_monotonic_us();
 	assert_int_equal(eval(j, runaway, false, &out), JSONATA_BUSY); /* the worker is just starting */
-	assert_true(clock_monotonic_us() - begin < 1000000);
 	assert_int_equal(jsonata_eval(j, STR("3"), NULL, 1, JSONATA_QUICK, &out), JSONATA_VALUE); /* by the other one */
 	json_decref(out);
 	assert_int_equal(eval(j, runaway, false, &out), JSONATA_PENDING);

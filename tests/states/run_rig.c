@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "s3/s3.h"
 #include "states/integ.h"
 
 struct rig_report {
@@ -77,8 +78,14 @@ static void engine_begin(struct rig *g)
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	const struct engine_options o = { .store = g->store, .now_ms = now, .random = draw, .ctx = g, .manual = true };
 	must(engine_new(&o, &g->engine, &err), &err);
+	if (g->blobs_dir)
+		must(blob_store_open(g->blobs_dir, &g->blobs, &err), &err);
+	if (g->blobs_dir)
+		must(s3_new(g->engine, g->blobs, &g->s3, &err), &err);
 	struct states *s = g->states = mem_calloc(1, sizeof(*s));
-	s->o = (struct states_options){ .engine = g->engine, .account = "000000000000", .region = "us-east-1" };
+	s->o = (struct states_options){
+		.engine = g->engine, .s3 = g->s3, .account = "000000000000", .region = "us-east-1"
+	};
 	pthread_mutex_init(&s->lock, NULL);
 	exec_actor_bind(s);
 	engine_add_actor(g->engine, &states_execution_actor);
@@ -95,17 +102,22 @@ static void engine_begin(struct rig *g)
 static void engine_finish(struct rig *g)
 {
 	reports_drop(g);
+	engine_stop(g->engine); /* does what is due, with S3 */
+	s3_free(g->s3);
 	engine_free(g->engine);
 	states_free(g->states);
+	if (g->blobs_dir)
+		blob_store_close(g->blobs);
 }
 
 void rig_open(struct rig *g)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	const struct store_migration *const rooms[] = { engine_migrations, states_migrations };
+	const struct store_migration *const rooms[] = { engine_migrations, states_migrations, blob_migrations,
+							s3_migrations };
 	struct store_migration all[32] = { 0 };
 	size_t n = 0;
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < 4; i++)
 		for (const struct store_migration *m = rooms[i]; m->room; m++)
 			all[n++] = *m;
 	g->now_ms = 1700000000000;
@@ -170,6 +182,33 @@ json_t *rig_command(struct rig *g, wire_command run, json_t *in, const char **co
 json_t *rig_query(struct rig *g, wire_query run, json_t *in, const char **code)
 {
 	return ask(g, NULL, run, in, code);
+}
+
+static COMMAND(add_bucket)
+{
+	return db_exec(turn_db(t), err,
+		       "INSERT INTO s3_bucket (name, owner, region, created_ms) VALUES "
+		       "(?,'000000000000','us-east-1',0)",
+		       "S", json_get_str(in, "bucket")) < 0
+		       ? -1
+		       : 0;
+}
+
+static COMMAND(add_object)
+{
+	return s3_put_small(t, json_get_str(in, "bucket"), json_get_str(in, "key"), json_get_str(in, "text"),
+			    "application/json", err);
+}
+
+void rig_bucket(struct rig *g, const char *name)
+{
+	json_decref(rig_command(g, add_bucket, json_pack("{s:s}", "bucket", name), NULL));
+}
+
+void rig_object(struct rig *g, const char *bucket, const char *key, const char *text)
+{
+	json_decref(rig_command(g, add_object, json_pack("{s:s,s:s,s:s}", "bucket", bucket, "key", key, "text", text),
+				NULL));
 }
 
 static COMMAND(create)

@@ -21,10 +21,10 @@ def both(x, first, second, first_more=None, second_more=None, **task):
 def test_processes_are_seen_and_signalled(x):
     spec = both(x, """
 tr '\\0' ' ' < /proc/1/cmdline | sed 's/ *$//'; echo; cat /proc/1/comm; echo $(( $$ > 1 ))
-while ! pkill -USR1 -f '[s]ide-was-here'; do sleep 0.02; done
-until test -e /tmp/never || ! pgrep -f '[s]ide-was-here' > /dev/null; do sleep 0.02; done
+until pgrep -f '^sleep 0.1234' > /dev/null; do :; done; pkill -USR1 -f '[s]ide-was-here'  # its handler is there now
+while pgrep -f '[s]ide-was-here' > /dev/null; do sleep 0.02; done
 for f in root/. environ mem; do head -c 1 /proc/1/$f; done 2>&1 | sed 's/.*: //'; ls /proc/1/fd
-kill -9 1; echo alive""", "trap 'echo got; exit 7' USR1; : side-was-here; while :; do sleep 0.02; done", **SHARED)
+kill -9 1; echo alive""", "trap 'echo got; exit 7' USR1; : side-was-here; while :; do sleep 0.1234; done", **SHARED)
     event = x.run(spec)
     assert x.text(spec).split("\n") == ["quern pause", "quern-pause", "1"] + ["Permission denied"] * 3 + ["alive"], event
     assert x.text(spec, 1) == "got"

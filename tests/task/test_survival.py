@@ -1,7 +1,11 @@
 """kill -9 of the executor, the daemon's connection, the supervisor; the queue."""
+import json
 import os
+import signal
 import socket
+import struct
 import subprocess
+import threading
 import time
 
 import harness
@@ -287,3 +291,46 @@ def test_strangers_may_not_connect(own):
     out = subprocess.run(["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups", "/usr/bin/python3", "-c", code, own.socket],
                          stdout=subprocess.PIPE, text=True, timeout=20).stdout.strip()
     assert out in ("b''", "ConnectionResetError", "BrokenPipeError"), out
+
+
+def supervisor_says(path, state):
+    """In a supervisor's place: tells the executor this state; returns what ends it."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen(1)
+    held = []
+
+    def serve():
+        data = json.dumps({"state": state}).encode()
+        held.append(server.accept()[0])
+        held[0].sendall(struct.pack(">I", len(data)) + data)
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+
+    def end():
+        thread.join(20)
+        for s in held + [server]:
+            s.close()
+    return end
+
+
+def test_statistics_of_a_pid_that_is_another_process_now(own):
+    """The process had that number once; what has it now began later, and its network is nobody's business."""
+    x = own
+    other = x.spec("exec sleep 1000", network="private", stop_timeout_ms=100)
+    other["containers"].append(dict(other["containers"][0], name="side", log=None))
+    x.submit(other)
+    x.client.wait(other["id"], "started")
+    networks = lambda: x.client.call(op="stats", task=other["id"])["stats"]["main"]["networks"]  # noqa: E731
+    assert list(networks()) == ["eth0"]
+    state = x.state(other["id"])
+    state["containers"][0]["pid_start"] -= 1
+    x.kill(9)
+    ctl = os.path.join(x.task_dir(other["id"]), "exec", "ctl")
+    os.unlink(ctl)
+    end = supervisor_says(ctl, state)
+    x.start()
+    wait_for(lambda: networks() == {})
+    os.kill(state["pid"], signal.SIGKILL)
+    end()
+    assert x.client.wait(other["id"], "stopped")["reason"] == "lost"
