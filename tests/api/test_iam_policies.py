@@ -153,6 +153,17 @@ def test_a_reader_of_one_prefix(quern, bucket):
     refused(s3.get_object, "NoSuchKey", 404, Bucket=bucket, Key="in/none")
 
 
+def test_settings_of_a_bucket_are_actions(quern, bucket):
+    user = User(quern, allow("s3:GetBucket*", f"arn:aws:s3:::{bucket}"))
+    s3 = user.client("s3")
+    for call, action in ((s3.delete_bucket_website, "s3:DeleteBucketWebsite"), (s3.delete_bucket_policy, "s3:DeleteBucketPolicy"),
+                         (s3.delete_bucket_lifecycle, "s3:PutLifecycleConfiguration"), (s3.delete_bucket_replication, "s3:PutReplicationConfiguration")):
+        assert f'{action} on resource: "arn:aws:s3:::{bucket}"' in refused(call, Bucket=bucket)
+    user.put(allow("s3:*", f"arn:aws:s3:::{bucket}"))
+    for call in (s3.delete_bucket_website, s3.delete_bucket_policy, s3.delete_bucket_lifecycle, s3.delete_bucket_replication):
+        call(Bucket=bucket)
+
+
 def test_a_presigned_url_is_its_signer(quern, bucket):
     s3 = User(quern, allow("s3:GetObject", f"arn:aws:s3:::{bucket}/in/a")).client("s3", config=Config(signature_version="s3v4"))
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
