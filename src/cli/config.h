@@ -30,7 +30,8 @@ struct config {
 	double execution_days; /* ended executions of state machines are kept for so long (quern up --execution-days) */
 	double wait_scale; /* Wait states and pauses of state machines are multiplied by it (quern up --wait-scale); 1
 			    */
-	bool json, color;  /* output: --json; colour when stdout is a terminal and NO_COLOR is unset */
+	bool ignore_policies; /* every key may do everything (quern up --iam ignore) */
+	bool json, color;     /* output: --json; colour when stdout is a terminal and NO_COLOR is unset */
 };
 
 /* Reads the environment and config.json. */
@@ -43,5 +44,7 @@ const char *config_endpoint(struct config *c);
 int config_refuse_dir(struct config *c, struct error *err);
 /* The pid in a pid file when that process lives and is a quern, else 0. */
 int config_pid(struct config *c, const char *name);
+/* Does the running daemon ignore policies (run/iam)? */
+bool config_policies_ignored(struct config *c);
 
 #endif

@@ -29,6 +29,16 @@ static void check_jsonata(const struct config *c, json_t *checks)
 	json_array_append_new(checks, one);
 }
 
+static void tell_policies(struct config *c, json_t *checks)
+{
+	bool ignored = config_policies_ignored(c);
+	json_array_append_new(checks, json_pack("{s:s, s:b, s:s, s:n}", "check", "policies", "ok", 1, "detail",
+						ignored ? "IAM policies are ignored: every key may do everything "
+							  "(quern up --iam ignore)"
+							: "IAM policies are evaluated",
+						"fix"));
+}
+
 int cli_doctor(struct config *c, int argc, char **argv)
 {
 	if (argc == 2 && strcmp(argv[1], "--json") == 0)
@@ -37,6 +47,7 @@ int cli_doctor(struct config *c, int argc, char **argv)
 		return usage("doctor", argv[1]);
 	CLEANUP_JSON json_t *checks = task_doctor(c->data_dir, c->cdi_dirs);
 	check_jsonata(c, checks);
+	tell_policies(c, checks);
 	json_t *check;
 	size_t i;
 	int bad = 0;

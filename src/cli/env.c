@@ -137,6 +137,9 @@ int cli_env(struct config *c, int argc, char **argv)
 		return fail_error(NULL, &err);
 	if (!c->endpoint && !config_pid(c, "run/serve.pid"))
 		fprintf(stderr, "quern: Quern is not running; the environment is good once it is\n  try: quern up\n");
+	if (!c->endpoint && config_policies_ignored(c))
+		fprintf(stderr,
+			"quern: IAM policies are ignored (quern up --iam ignore): every key may do everything\n");
 	if (c->json)
 		return print_json(v, n);
 	(fish ? print_fish : print_sh)(v, n);

@@ -6,8 +6,8 @@
 
 const struct command commands[] = {
 	{ "up",
-	  "up [--port N] [--bind ADDRESS] [--wait-scale FACTOR] [--execution-days DAYS] [--store ADDRESS] "
-	  "[--foreground]",
+	  "up [--port N] [--bind ADDRESS] [--wait-scale FACTOR] [--execution-days DAYS]\n"
+	  "                [--iam enforce|ignore] [--store ADDRESS] [--foreground]",
 	  "start Quern in the background", cli_up },
 	{ "down", "down", "stop it (running tasks go on, and are found again by the next up)", cli_down },
 	{ "env", "env [--json] [--fish]", "print the environment for AWS tools: eval \"$(quern env)\"", cli_env, false,

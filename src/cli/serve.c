@@ -117,7 +117,8 @@ static int watch(void *ctx, struct turn *t, const char *arn, const char *actor, 
 static int open_services(struct daemon *d, struct error *err)
 {
 	struct config *c = d->config;
-	const struct iam_options iam = { d->engine, c->account, c->region, config_path(c, "credentials") };
+	const struct iam_options iam = { d->engine, c->account, c->region, config_path(c, "credentials"),
+					 c->ignore_policies };
 	if (iam_new(&iam, &d->iam, err) < 0)
 		return -1;
 	if (logs_new(d->engine, config_path(c, "logs"), &d->logs, err) < 0)
@@ -156,6 +157,7 @@ static int open_services(struct daemon *d, struct error *err)
 		.engine = d->engine,
 		.s3 = d->s3,
 		.logs = d->logs,
+		.iam = d->iam,
 		.account = c->account,
 		.region = c->region,
 		.jsonata_program = arena_printf(&c->arena, "%s/quern-jsonata", c->libexec),
@@ -190,6 +192,8 @@ static int open_wire(struct daemon *d, struct error *err)
 		.engine = d->engine,
 		.find_key = iam_find_key,
 		.find_key_ctx = d->iam,
+		.authorize = iam_authorize,
+		.authorize_ctx = d->iam,
 	};
 	if (wire_server_new(&options, &d->wire, err) < 0)
 		return -1;
@@ -230,6 +234,8 @@ static int announce(struct daemon *d, struct error *err)
 	struct config *c = d->config;
 	const char *host = strcmp(c->bind, "0.0.0.0") == 0 ? "127.0.0.1" : c->bind;
 	if (write_file(config_path(c, "run/serve.pid"), arena_printf(&c->arena, "%d\n", (int)getpid()), err) < 0)
+		return -1;
+	if (write_file(config_path(c, "run/iam"), c->ignore_policies ? "ignore\n" : "enforce\n", err) < 0)
 		return -1;
 	return write_file(config_path(c, "run/endpoint"),
 			  arena_printf(&c->arena, "http://%s:%u\n", host, wire_port(d->wire)), err);

@@ -218,6 +218,11 @@ static int parse_up(struct config *c, int argc, char **argv, struct up_options *
 			memset(argv[i], '*',
 			       strlen(argv[i])); /* ps shows the daemon's; there may be a password in it */
 			given->other = true;
+		} else if (strcmp(argv[i], "--iam") == 0 && i + 1 < argc) {
+			c->ignore_policies = strcmp(argv[++i], "ignore") == 0;
+			if (!c->ignore_policies && strcmp(argv[i], "enforce") != 0)
+				return fail(NULL, "--iam %s: enforce or ignore is expected", argv[i]) + 1;
+			given->other = true;
 		} else if (strcmp(argv[i], "--bind") == 0 && i + 1 < argc) {
 			c->bind = argv[++i];
 			given->bind = true;

@@ -218,7 +218,7 @@ static int get_authorization_token(struct call *c, struct turn *t, json_t *in, j
 {
 	struct ecr *e = api_ecr(c);
 	int64_t expires_ms;
-	const char *token = ecr_token_new(t, c->who->arn, &expires_ms, err);
+	const char *token = ecr_token_new(t, c->who, &expires_ms, err);
 	if (!token)
 		return -1;
 	*out = json_pack("{s:[{s:s, s:f, s:o}]}", "authorizationData", "authorizationToken", token, "expiresAt",

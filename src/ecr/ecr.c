@@ -67,7 +67,8 @@ int ecr_new(const struct ecr_options *options, struct ecr **out, struct error *e
 	pthread_mutex_init(&e->lock, NULL);
 	random_bytes(e->link_key, sizeof(e->link_key));
 	gather_ops();
-	e->api = (struct wire_service){ .model = "ecr", .scope = "ecr", .ops = all_ops, .ctx = e };
+	e->api =
+		(struct wire_service){ .model = "ecr", .scope = "ecr", .ops = all_ops, .access = ecr_access, .ctx = e };
 	e->registry = (struct wire_service){
 		.scope = "ecr-registry", .raw = &ecr_raw, .claims = ecr_claims, .own_auth = true, .ctx = e
 	};

@@ -157,21 +157,22 @@ static const char *token_hash(struct arena *a, struct str token)
 	return ecr_digest(a, token, STR("sha256"));
 }
 
-const char *ecr_token_new(struct turn *t, const char *arn, int64_t *expires_ms, struct error *err)
+const char *ecr_token_new(struct turn *t, const struct principal *who, int64_t *expires_ms, struct error *err)
 {
 	struct arena *a = turn_arena(t);
 	const char *token = turn_id(t, 48);
 	*expires_ms = turn_now_ms(t) + ECR_TOKEN_MS;
 	if (db_exec(turn_db(t), err, "DELETE FROM ecr_token WHERE expires_ms < ?", "i", turn_now_ms(t)) < 0 ||
-	    db_exec(turn_db(t), err, "INSERT INTO ecr_token(hash, arn, expires_ms) VALUES(?, ?, ?)", "ssi",
-		    token_hash(a, str_from(token)), arn, *expires_ms) < 0)
+	    db_exec(turn_db(t), err,
+		    "INSERT INTO ecr_token(hash, arn, user_id, grants, expires_ms) VALUES(?, ?, ?, ?, ?)", "ssssi",
+		    token_hash(a, str_from(token)), who->arn, who->user_id, who->grants, *expires_ms) < 0)
 		return NULL;
 	char *plain = arena_printf(a, "AWS:%s", token), *coded = arena_alloc(a, strlen(plain) * 2 + 8);
 	base64_encode(coded, plain, strlen(plain));
 	return coded;
 }
 
-bool ecr_token_valid(struct ecr *e, struct db *db, struct arena *a, struct str authorization)
+bool ecr_token_valid(struct ecr *e, struct db *db, struct arena *a, struct str authorization, struct principal *who)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (authorization.len < 7 || !str_eq_nocase(str_head(authorization, 6), STR("Basic ")))
@@ -183,14 +184,23 @@ bool ecr_token_valid(struct ecr *e, struct db *db, struct arena *a, struct str a
 	if (!str_starts(text, STR("AWS:")))
 		return false;
 	/* Looked up by hash: the comparison's time tells nothing about a token. */
-	return db_row(db, &rows, NULL, "SELECT 1 FROM ecr_token WHERE hash=? AND expires_ms > ?", "si",
-		      token_hash(a, str_skip(text, 4)), engine_now_ms(e->o.engine)) == 1;
+	if (db_row(db, &rows, NULL, "SELECT arn, user_id, grants FROM ecr_token WHERE hash=? AND expires_ms > ?", "si",
+		   token_hash(a, str_skip(text, 4)), engine_now_ms(e->o.engine)) != 1)
+		return false;
+	*who = (struct principal){ .access_key = "",
+				   .account = e->o.account,
+				   .arn = arena_strdup(a, rows_str(&rows, 0)),
+				   .user_id = arena_strdup(a, rows_str(&rows, 1)),
+				   .unrestricted = rows_null(&rows, 2) };
+	if (!who->unrestricted)
+		who->grants = arena_strdup(a, rows_str(&rows, 2));
+	return true;
 }
 
 static bool authenticate(struct rcall *c)
 {
 	struct db *db = store_read_begin(c->e->store, NULL);
-	bool good = db && ecr_token_valid(c->e, db, c->a, wire_header(c->r, "Authorization"));
+	bool good = db && ecr_token_valid(c->e, db, c->a, wire_header(c->r, "Authorization"), &c->who);
 	if (db)
 		store_read_end(c->e->store, db);
 	if (good)
@@ -284,6 +294,36 @@ static int find_repository(struct rcall *c, struct error *err)
 	return rc;
 }
 
+/* ---- what policies allow ---- */
+
+static int may(struct rcall *c, const char *action, struct str repository, struct error *err)
+{
+	CLEANUP_ERROR struct error why = ERROR_INIT;
+	const char *arn = arena_printf(c->a, "arn:aws:ecr:%s:%s:repository/%.*s", c->e->o.region, c->e->o.account,
+				       STR_ARG(repository));
+	struct wire_ask ask = { .action = action, .resource = str_from(repository.len ? arn : "*") };
+	if (wire_authorize(c->r, &c->who, &ask, &why) == 0)
+		return 0;
+	return error_is(&why, "AccessDenied") ? registry_error(err, "DENIED", "%s", error_text(&why))
+					      : error_move(err, &why);
+}
+
+/* The right to push to one repository does not make another one's blobs readable: a mount asks for both. */
+static int check_access(struct rcall *c, enum rop_target target, struct error *err)
+{
+	struct str from = target == ROP_UPLOADS ? wire_query_arg(c->r, "from", NULL) : STR_NULL;
+	if (c->who.unrestricted)
+		return 0;
+	if (!c->op->action)
+		return registry_error(err, "DENIED", "only the keys of Quern's owner may do this");
+	if (from.len && may(c, "ecr:GetDownloadUrlForLayer", from, err) < 0)
+		return -1;
+	if (target == ROP_UPLOADS && wire_query_arg(c->r, "digest", NULL).ptr &&
+	    may(c, "ecr:CompleteLayerUpload", c->repo, err) < 0) /* all in one request */
+		return -1;
+	return may(c, c->op->action, c->repo, err);
+}
+
 /* ---- the raw handler ---- */
 
 static void raw_begin(struct wire_request *r, void *ctx)
@@ -294,7 +334,8 @@ static void raw_begin(struct wire_request *r, void *ctx)
 	*c = (struct rcall){ .e = ctx, .r = r, .a = wire_arena(r), .method = wire_method(r), .fd = -1 };
 	wire_set_state(r, c);
 	wire_set_header(r, "Docker-Distribution-Api-Version", "registry/2.0");
-	if (!ecr_link_valid(c->e, r) && !authenticate(c))
+	c->who.unrestricted = ecr_link_valid(c->e, r); /* what the link is for was asked when it was made */
+	if (!c->who.unrestricted && !authenticate(c))
 		return;
 	if (!parse_path(c, &target)) {
 		registry_error(&err, "NAME_UNKNOWN", "there is nothing at this path");
@@ -314,7 +355,9 @@ static void raw_begin(struct wire_request *r, void *ctx)
 		rcall_fail(c, &err);
 		return;
 	}
-	int rc = target == ROP_PRUNE || target == ROP_CATALOG ? 0 : find_repository(c, &err);
+	int rc = check_access(c, target, &err);
+	if (rc == 0 && target != ROP_PRUNE && target != ROP_CATALOG)
+		rc = find_repository(c, &err);
 	if (rc == 0 && c->op->begin)
 		rc = c->op->begin(c, &err);
 	if (rc < 0)

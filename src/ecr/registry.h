@@ -11,6 +11,7 @@ struct rcall {
 	struct ecr *e;
 	struct wire_request *r;
 	struct arena *a;
+	struct principal who;
 	struct str method, repo, rest; /* rest: digest, reference or upload id */
 	const struct rop *op;
 	struct ecr_repo repository;
@@ -46,6 +47,7 @@ struct rop {
 	const char *method;
 	enum rop_target target;
 	bool body;
+	const char *action; /* what policies are asked for; NULL: only for who is unrestricted */
 	int (*begin)(struct rcall *c, struct error *err); /* may be NULL */
 	void (*run)(struct rcall *c);
 };

@@ -426,13 +426,13 @@ static void delete_blob(struct rcall *c)
 }
 
 const struct rop rops_blob[] = {
-	{ "GET", ROP_BLOB, false, NULL, get_blob },
-	{ "HEAD", ROP_BLOB, false, NULL, get_blob },
-	{ "DELETE", ROP_BLOB, false, NULL, delete_blob },
-	{ "POST", ROP_UPLOADS, true, begin_start, start_upload },
-	{ "PATCH", ROP_UPLOAD, true, begin_chunk, add_chunk },
-	{ "PUT", ROP_UPLOAD, true, begin_finish, finish_upload },
-	{ "GET", ROP_UPLOAD, false, NULL, answer_status },
-	{ "DELETE", ROP_UPLOAD, false, NULL, cancel_upload },
+	{ "GET", ROP_BLOB, false, "ecr:GetDownloadUrlForLayer", NULL, get_blob },
+	{ "HEAD", ROP_BLOB, false, "ecr:BatchCheckLayerAvailability", NULL, get_blob },
+	{ "DELETE", ROP_BLOB, false, "ecr:BatchDeleteImage", NULL, delete_blob },
+	{ "POST", ROP_UPLOADS, true, "ecr:InitiateLayerUpload", begin_start, start_upload },
+	{ "PATCH", ROP_UPLOAD, true, "ecr:UploadLayerPart", begin_chunk, add_chunk },
+	{ "PUT", ROP_UPLOAD, true, "ecr:CompleteLayerUpload", begin_finish, finish_upload },
+	{ "GET", ROP_UPLOAD, false, "ecr:UploadLayerPart", NULL, answer_status },
+	{ "DELETE", ROP_UPLOAD, false, "ecr:UploadLayerPart", NULL, cancel_upload },
 	{ 0 },
 };

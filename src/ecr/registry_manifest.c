@@ -274,13 +274,13 @@ static void delete_manifest(struct rcall *c)
 }
 
 const struct rop rops_manifest[] = {
-	{ "GET", ROP_MANIFEST, false, NULL, get_manifest },
-	{ "HEAD", ROP_MANIFEST, false, NULL, get_manifest },
-	{ "PUT", ROP_MANIFEST, true, begin_put, put_manifest },
-	{ "DELETE", ROP_MANIFEST, false, NULL, delete_manifest },
-	{ "GET", ROP_TAGS, false, NULL, get_tags },
-	{ "GET", ROP_CATALOG, false, NULL, get_catalog },
-	{ "GET", ROP_REFERRERS, false, NULL, get_referrers },
-	{ "POST", ROP_PRUNE, false, NULL, registry_collect },
+	{ "GET", ROP_MANIFEST, false, "ecr:BatchGetImage", NULL, get_manifest },
+	{ "HEAD", ROP_MANIFEST, false, "ecr:BatchGetImage", NULL, get_manifest },
+	{ "PUT", ROP_MANIFEST, true, "ecr:PutImage", begin_put, put_manifest },
+	{ "DELETE", ROP_MANIFEST, false, "ecr:BatchDeleteImage", NULL, delete_manifest },
+	{ "GET", ROP_TAGS, false, "ecr:ListImages", NULL, get_tags },
+	{ "GET", ROP_CATALOG, false, "ecr:DescribeRepositories", NULL, get_catalog },
+	{ "GET", ROP_REFERRERS, false, "ecr:ListImageReferrers", NULL, get_referrers },
+	{ "POST", ROP_PRUNE, false, NULL, NULL, registry_collect },
 	{ 0 },
 };

@@ -158,12 +158,13 @@ void ecr_collect_start(struct ecr *e);
 
 /* ---- API (api_*.c) and registry (registry*.c) ---- */
 extern const struct wire_op ecr_ops[];
+extern const struct wire_access ecr_access[];
 extern const struct raw_handler ecr_raw;
 bool ecr_claims(struct wire_request *r, void *ctx);
 /* In a turn: a log-in token for `arn`, as the client gets it ("AWS:…" in Base64), in the turn's arena. */
-const char *ecr_token_new(struct turn *t, const char *arn, int64_t *expires_ms, struct error *err);
+const char *ecr_token_new(struct turn *t, const struct principal *who, int64_t *expires_ms, struct error *err);
 /* The password of a Basic header is a token that lives. */
-bool ecr_token_valid(struct ecr *e, struct db *db, struct arena *a, struct str authorization);
+bool ecr_token_valid(struct ecr *e, struct db *db, struct arena *a, struct str authorization, struct principal *who);
 
 /* Lifecycle (lifecycle.c). The check's err: InvalidParameterException. Apply: the images that a checked policy expires
  * now, newest first within a rule; owned array of the API's LifecyclePolicyPreviewResult. NULL: err. */

@@ -53,6 +53,11 @@ const struct store_migration ecr_migrations[] = {
 	  "UPDATE ecr_link SET touched_ms=1 WHERE touched_ms=0 AND NOT EXISTS (SELECT 1 FROM ecr_ref r WHERE r.repo = "
 	  "ecr_link.repo AND r.digest = ecr_link.digest);" },
 	{ "ecr", 5, "ALTER TABLE ecr_link ADD COLUMN wanted INTEGER NOT NULL DEFAULT 0;" },
+	/* whose a token is; the tokens before told only a name */
+	{ "ecr", 6,
+	  "DELETE FROM ecr_token;"
+	  "ALTER TABLE ecr_token ADD COLUMN user_id TEXT NOT NULL DEFAULT '';"
+	  "ALTER TABLE ecr_token ADD COLUMN grants TEXT;" },
 	{ 0 },
 };
 

@@ -47,7 +47,12 @@ int ecs_new(const struct ecs_options *options, struct ecs **out, struct error *e
 	struct ecs *e = mem_calloc(1, sizeof(*e));
 	e->o = *options;
 	pthread_mutex_init(&e->lock, NULL);
-	e->service = (struct wire_service){ .model = "ecs", .scope = "ecs", .ops = all_ops(), .ctx = e };
+	e->service = (struct wire_service){ .model = "ecs",
+					    .scope = "ecs",
+					    .ops = all_ops(),
+					    .access = ecs_access,
+					    .passed_to = "ecs-tasks.amazonaws.com",
+					    .ctx = e };
 	e->endpoints = (struct wire_service){ .scope = "ecs-endpoints",
 					      .raw = &ecs_endpoints_handler,
 					      .claims = ecs_endpoints_claims,

@@ -441,6 +441,9 @@ json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_
 	json_object_set_new(plan, "dirs", p.dirs = json_array());
 	json_object_set_new(p.spec, "containers", p.containers = json_array());
 	json_set_text(p.spec, "id", arena_printf(a, "ecs-%s", p.id));
+	json_t *role = json_get(p.overrides, "executionRoleArn");
+	json_set_text(plan, "execution_role",
+		      role ? json_string_value(role) : json_get_text(definition, "executionRoleArn"));
 	if (add_modes(&p) < 0) {
 		json_decref(plan);
 		return NULL;

@@ -55,6 +55,7 @@ int ecs_task_put(struct db *db, const json_t *doc, struct error *err);
 int ecs_page(json_t *in, int64_t max_default, int64_t *max, const char **after, struct error *err);
 
 /* ---- operations: each file has its part ---- */
+extern const struct wire_access ecs_access[];
 extern const struct wire_op ecs_cluster_ops[], ecs_definition_ops[], ecs_task_ops[], ecs_tag_ops[];
 
 /* definition.c: checks and completes a request; owned document, NULL with err. */
@@ -68,10 +69,14 @@ bool ecs_fargate_size(int64_t cpu_units, int64_t memory_mib);
 /* ---- tasks ---- */
 /* plan.c: task spec for the executor and what the start has to look up:
  * {"spec", "lookups": [{"container", "env_files":[arn], "secrets":[{"name","valueFrom"}]}], "logs":
- * [{"container","group","stream","create"}], "dirs": [host directories to make]}. Owned, NULL with err. `task` is the
- * task's document. */
+ * [{"container","group","stream","create"}], "dirs": [host directories to make], "execution_role"}. Owned, NULL with
+ * err. `task` is the task's document. */
 json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_t *definition,
 		 const char *credentials_id, struct error *err);
+/* execution.c: may the task's execution role get what the plan needs? 1 with the reason (in the turn's arena) that the
+ * task stops for, 0, < 0 a fault. */
+int ecs_execution_check(struct ecs *e, struct turn *t, const char *task, const json_t *plan, const char **reason,
+			struct error *err);
 /* How many GPUs the container asks for. */
 int64_t ecs_gpus(struct ecs *e, const json_t *container, const json_t *override);
 /* The override of container `name`, or NULL. */

@@ -206,7 +206,13 @@ static int on_start(struct life *l)
 {
 	if (wants_stop(l))
 		return finish(l, "stop", NULL, NULL);
-	int rc = prepare_logs(l, json_get(l->state, "plan"));
+	const char *refusal = NULL;
+	int rc = ecs_execution_check(room, l->t, json_get_text(l->state, "id"), json_get(l->state, "plan"), &refusal,
+				     l->err);
+	if (rc > 0)
+		return finish(l, "start-failed", refusal, NULL);
+	if (rc == 0)
+		rc = prepare_logs(l, json_get(l->state, "plan"));
 	if (rc)
 		return rc < 0 ? -1 : 0;
 	json_set_text(l->doc, "lastStatus", "PENDING");

@@ -2,11 +2,9 @@
  *
  * DESIGN: one row a role; names are unique without regard to case, as in IAM. Tags are a JSON object in the row. The
  * role that exists from the start cannot be deleted: the root key identifies as one of its sessions. */
-#include <ctype.h>
-
 #include "iam/room.h"
 
-#define ROLE_COLUMNS "name, path, id, document, description, max_session_s, created_ms, tags"
+#define ROLE_COLUMNS "name, path, id, document, description, max_session_s, created_ms, tags, boundary"
 
 static void role_from(struct iam *i, struct arena *a, struct rows *rows, struct iam_role *out)
 {
@@ -22,6 +20,8 @@ static void role_from(struct iam *i, struct arena *a, struct rows *rows, struct 
 		out->description = arena_str(a, rows_str(rows, 4));
 	if (!rows_null(rows, 7))
 		out->tags = arena_str(a, rows_str(rows, 7));
+	if (!rows_null(rows, 8))
+		out->boundary = arena_str(a, rows_str(rows, 8));
 	out->arn = iam_arn(i, a, "role", out->path, out->name);
 }
 
@@ -54,16 +54,10 @@ static json_t *role_json(struct arena *a, const struct iam_role *r, bool whole)
 	if (whole && r->tags.len)
 		json_object_set_new(out, "Tags", iam_tag_list(r->tags));
 	if (whole)
+		iam_set_boundary(out, r->boundary);
+	if (whole)
 		json_object_set_new(out, "RoleLastUsed", json_object());
 	return out;
-}
-
-static const char *fold(struct arena *a, struct str name)
-{
-	char *z = arena_strdup(a, name);
-	for (char *p = z; *p; p++)
-		*p = (char)tolower((unsigned char)*p);
-	return z;
 }
 
 int iam_op_create_role(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -77,19 +71,21 @@ int iam_op_create_role(struct call *c, struct turn *t, json_t *in, json_t **out,
 		.id = str_from(iam_new_id(t, "AROA", 17)),
 		.document = json_get_str(in, "AssumeRolePolicyDocument"),
 		.description = json_get_str(in, "Description"),
+		.boundary = json_get_str(in, "PermissionsBoundary"),
 		.max_session_s = json_get_int(in, "MaxSessionDuration", 3600),
 		.created_ms = turn_now_ms(t),
 	};
-	if (iam_check_document(r.document, err) < 0)
+	if (iam_check_document(r.document, POLICY_TRUST, err) < 0 ||
+	    (r.boundary.len && iam_policy_exists(turn_db(t), r.boundary, err) <= 0))
 		return -1;
 	if (json_get(in, "Tags"))
 		tags = iam_merge_tags(a, STR_NULL, json_get(in, "Tags"));
 	int rc = db_exec(
 		turn_db(t), &why,
-		"INSERT INTO iam_role(name, folded, path, id, document, description, max_session_s, created_ms, tags)"
-		" VALUES(?,?,?,?,?,?,?,?,?)",
-		"SsSSSSiis", r.name, fold(a, r.name), r.path, r.id, r.document, r.description, r.max_session_s,
-		r.created_ms, tags);
+		"INSERT INTO iam_role(name, folded, path, id, document, description, max_session_s, created_ms, tags, "
+		"boundary) VALUES(?,?,?,?,?,?,?,?,?,?)",
+		"SsSSSSiisS", r.name, iam_fold(a, r.name), r.path, r.id, r.document, r.description, r.max_session_s,
+		r.created_ms, tags, r.boundary);
 	if (rc < 0 && error_is(&why, "conflict"))
 		return error_aws(err, "EntityAlreadyExists", "Role with name %.*s already exists.", STR_ARG(r.name));
 	if (rc < 0)
@@ -100,7 +96,7 @@ int iam_op_create_role(struct call *c, struct turn *t, json_t *in, json_t **out,
 	json_t *role = role_json(a, &r, true);
 	json_object_del(role, "RoleLastUsed");
 	*out = json_pack("{s:o}", "Role", role);
-	return 0;
+	return iam_policies_changed(iam_of(c), t, err);
 }
 
 /* 1 when the query has a row. */
@@ -122,15 +118,18 @@ int iam_op_delete_role(struct call *c, struct turn *t, json_t *in, json_t **out,
 			err, "UnmodifiableEntity",
 			"The role %.*s belongs to Quern: its own keys are a session of it. It cannot be deleted.",
 			STR_ARG(name));
-	int attached = any(db, err, "SELECT 1 FROM iam_attached WHERE role=? LIMIT 1", name);
-	int inlined = attached < 0 ? -1 : any(db, err, "SELECT 1 FROM iam_inline WHERE role=? LIMIT 1", name);
+	int attached = any(db, err, "SELECT 1 FROM iam_attached WHERE owner='role/' || ? LIMIT 1", name);
+	int inlined =
+		attached < 0 ? -1 : any(db, err, "SELECT 1 FROM iam_inline WHERE owner='role/' || ? LIMIT 1", name);
 	if (attached < 0 || inlined < 0)
 		return -1;
 	if (attached)
 		return error_aws(err, "DeleteConflict", "Cannot delete entity, must detach all policies first.");
 	if (inlined)
 		return error_aws(err, "DeleteConflict", "Cannot delete entity, must delete policies first.");
-	return db_exec(db, err, "DELETE FROM iam_role WHERE name=?", "S", name) < 0 ? -1 : 0;
+	if (db_exec(db, err, "DELETE FROM iam_role WHERE name=?", "S", name) < 0)
+		return -1;
+	return iam_policies_changed(iam_of(c), t, err);
 }
 
 int iam_op_update_role(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -164,15 +163,17 @@ int iam_op_update_trust(struct call *c, struct turn *t, json_t *in, json_t **out
 	struct iam_role r;
 	struct str name = json_get_str(in, "RoleName"), document = json_get_str(in, "PolicyDocument");
 	if (iam_need_role(iam_of(c), turn_db(t), turn_arena(t), name, &r, err) < 0 ||
-	    iam_check_document(document, err) < 0)
+	    iam_check_document(document, POLICY_TRUST, err) < 0)
 		return -1;
 	return db_exec(turn_db(t), err, "UPDATE iam_role SET document=? WHERE name=?", "SS", document, name) < 0 ? -1
 														 : 0;
 }
 
-static int set_tags(struct turn *t, struct str role, const char *tags, struct error *err)
+static int set_tags(struct call *c, struct turn *t, struct str role, const char *tags, struct error *err)
 {
-	return db_exec(turn_db(t), err, "UPDATE iam_role SET tags=? WHERE name=?", "sS", tags, role) < 0 ? -1 : 0;
+	if (db_exec(turn_db(t), err, "UPDATE iam_role SET tags=? WHERE name=?", "sS", tags, role) < 0)
+		return -1;
+	return iam_policies_changed(iam_of(c), t, err);
 }
 
 int iam_op_tag_role(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -180,7 +181,7 @@ int iam_op_tag_role(struct call *c, struct turn *t, json_t *in, json_t **out, st
 	struct iam_role r;
 	if (iam_need_role(iam_of(c), turn_db(t), turn_arena(t), json_get_str(in, "RoleName"), &r, err) < 0)
 		return -1;
-	return set_tags(t, r.name, iam_merge_tags(turn_arena(t), r.tags, json_get(in, "Tags")), err);
+	return set_tags(c, t, r.name, iam_merge_tags(turn_arena(t), r.tags, json_get(in, "Tags")), err);
 }
 
 int iam_op_untag_role(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -188,7 +189,7 @@ int iam_op_untag_role(struct call *c, struct turn *t, json_t *in, json_t **out, 
 	struct iam_role r;
 	if (iam_need_role(iam_of(c), turn_db(t), turn_arena(t), json_get_str(in, "RoleName"), &r, err) < 0)
 		return -1;
-	return set_tags(t, r.name, iam_drop_tags(turn_arena(t), r.tags, json_get(in, "TagKeys")), err);
+	return set_tags(c, t, r.name, iam_drop_tags(turn_arena(t), r.tags, json_get(in, "TagKeys")), err);
 }
 
 int iam_op_get_role(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)

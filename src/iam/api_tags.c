@@ -44,7 +44,9 @@ int iam_op_tag(struct call *c, struct turn *t, json_t *in, json_t **out, struct 
 	CLEANUP_JSON json_t *all = json_parse(str_from(tags), NULL);
 	if (json_object_size(all) > TAGS_MAX)
 		return error_aws(err, "LimitExceeded", "The number of tags has reached the maximum limit.");
-	return db_exec(turn_db(t), err, of.update, "sS", tags, of.key) < 0 ? -1 : 0;
+	if (db_exec(turn_db(t), err, of.update, "sS", tags, of.key) < 0)
+		return -1;
+	return iam_policies_changed(iam_of(c), t, err); /* aws:PrincipalTag */
 }
 
 int iam_op_untag(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -54,9 +56,9 @@ int iam_op_untag(struct call *c, struct turn *t, json_t *in, json_t **out, struc
 	struct str old;
 	if (read_tags(turn_db(t), a, &of, &old, err) < 0)
 		return -1;
-	return db_exec(turn_db(t), err, of.update, "sS", iam_drop_tags(a, old, json_get(in, "TagKeys")), of.key) < 0
-		       ? -1
-		       : 0;
+	if (db_exec(turn_db(t), err, of.update, "sS", iam_drop_tags(a, old, json_get(in, "TagKeys")), of.key) < 0)
+		return -1;
+	return iam_policies_changed(iam_of(c), t, err);
 }
 
 int iam_op_list_tags(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)

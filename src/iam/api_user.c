@@ -3,11 +3,9 @@
  * DESIGN: a user is a row and may have two keys, as in IAM. The secret is shown once, by CreateAccessKey; it is kept
  * because signatures are HMACs. A change of a key takes effect for every request that starts after it was acknowledged
  * (iam_forget_key). */
-#include <ctype.h>
-
 #include "iam/room.h"
 
-#define USER_COLUMNS "name, path, id, created_ms, tags"
+#define USER_COLUMNS "name, path, id, created_ms, tags, boundary"
 
 static json_t *user_json(struct iam *i, struct arena *a, struct rows *rows, bool whole)
 {
@@ -17,6 +15,8 @@ static json_t *user_json(struct iam *i, struct arena *a, struct rows *rows, bool
 			      iam_seconds(rows_int(rows, 3)));
 	if (whole && !rows_null(rows, 4))
 		json_object_set_new(u, "Tags", iam_tag_list(rows_str(rows, 4)));
+	if (whole)
+		iam_set_boundary(u, rows_str(rows, 5));
 	return u;
 }
 
@@ -35,6 +35,21 @@ static int load_user(struct call *c, struct db *db, struct arena *a, struct str 
 	if (out)
 		*out = user_json(iam_of(c), a, &rows, true);
 	return 0;
+}
+
+int iam_need_user(struct db *db, struct str name, struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	int rc = db_row(db, &rows, err, "SELECT 1 FROM iam_user WHERE name=?", "S", name);
+	return rc == 0 ? no_user(name, err) : rc < 0 ? -1 : 0;
+}
+
+void iam_set_boundary(json_t *o, struct str arn)
+{
+	if (arn.len)
+		json_object_set_new(o, "PermissionsBoundary",
+				    json_pack("{s:s, s:s%}", "PermissionsBoundaryType", "PermissionsBoundaryPolicy",
+					      "PermissionsBoundaryArn", arn.ptr, arn.len));
 }
 
 /* The user a request means: UserName, or the caller when it is a user. */
@@ -57,13 +72,14 @@ int iam_op_create_user(struct call *c, struct turn *t, json_t *in, json_t **out,
 	CLEANUP_ERROR struct error why = ERROR_INIT;
 	struct str name = json_get_str(in, "UserName"),
 		   path = json_get(in, "Path") ? json_get_str(in, "Path") : STR("/");
+	struct str boundary = json_get_str(in, "PermissionsBoundary");
 	const char *tags = json_get(in, "Tags") ? iam_merge_tags(a, STR_NULL, json_get(in, "Tags")) : NULL;
-	char *folded = arena_strdup(a, name);
-	for (char *p = folded; *p; p++)
-		*p = (char)tolower((unsigned char)*p);
-	int rc = db_exec(turn_db(t), &why,
-			 "INSERT INTO iam_user(name, folded, path, id, created_ms, tags) VALUES(?,?,?,?,?,?)", "SsSsis",
-			 name, folded, path, iam_new_id(t, "AIDA", 17), turn_now_ms(t), tags);
+	if (boundary.len && iam_policy_exists(turn_db(t), boundary, err) <= 0)
+		return -1;
+	int rc = db_exec(
+		turn_db(t), &why,
+		"INSERT INTO iam_user(name, folded, path, id, created_ms, tags, boundary) VALUES(?,?,?,?,?,?,?)",
+		"SsSsisS", name, iam_fold(a, name), path, iam_new_id(t, "AIDA", 17), turn_now_ms(t), tags, boundary);
 	if (rc < 0 && error_is(&why, "conflict"))
 		return error_aws(err, "EntityAlreadyExists", "User with name %.*s already exists.", STR_ARG(name));
 	if (rc < 0)
@@ -72,21 +88,37 @@ int iam_op_create_user(struct call *c, struct turn *t, json_t *in, json_t **out,
 	if (load_user(c, turn_db(t), a, name, &user, err) < 0)
 		return -1;
 	*out = json_pack("{s:o}", "User", user);
-	return 0;
+	return iam_policies_changed(iam_of(c), t, err);
+}
+
+/* 1 when the query has a row. */
+static int any(struct db *db, struct error *err, const char *sql, struct str name)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	return db_row(db, &rows, err, sql, "S", name);
 }
 
 int iam_op_delete_user(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
+	static const struct {
+		const char *sql, *text;
+	} ties[] = {
+		{ "SELECT 1 FROM iam_key WHERE user_name=? LIMIT 1", "must delete access keys first." },
+		{ "SELECT 1 FROM iam_attached WHERE owner='user/' || ? LIMIT 1", "must detach all policies first." },
+		{ "SELECT 1 FROM iam_inline WHERE owner='user/' || ? LIMIT 1", "must delete policies first." },
+	};
 	struct str name = json_get_str(in, "UserName");
-	CLEANUP_ROWS struct rows rows = { 0 };
 	if (load_user(c, turn_db(t), turn_arena(t), name, NULL, err) < 0)
 		return -1;
-	int keys = db_row(turn_db(t), &rows, err, "SELECT 1 FROM iam_key WHERE user_name=? LIMIT 1", "S", name);
-	if (keys < 0)
+	for (size_t n = 0; n < sizeof(ties) / sizeof(*ties); n++) {
+		int tied = any(turn_db(t), err, ties[n].sql, name);
+		if (tied)
+			return tied < 0 ? -1
+					: error_aws(err, "DeleteConflict", "Cannot delete entity, %s", ties[n].text);
+	}
+	if (db_exec(turn_db(t), err, "DELETE FROM iam_user WHERE name=?", "S", name) < 0)
 		return -1;
-	if (keys)
-		return error_aws(err, "DeleteConflict", "Cannot delete entity, must delete access keys first.");
-	return db_exec(turn_db(t), err, "DELETE FROM iam_user WHERE name=?", "S", name) < 0 ? -1 : 0;
+	return iam_policies_changed(iam_of(c), t, err);
 }
 
 int iam_op_get_user(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)

@@ -1,9 +1,9 @@
 /* iam.c - the room's life, its tables and its lists of operations. See iam.h.
  *
  * DESIGN: roles, policies, users and keys are rows; the root key pair is in a file of its own, so that the owner gets
- * in even with an empty store. Policies are kept and given back but not yet evaluated: every known identity may do
- * everything in its account. Sessions (temporary credentials) are rows with an end; rows that ended are deleted when
- * the next one is made. */
+ * in even with an empty store. Policies are parsed once and asked for every request of an identity that is not
+ * unrestricted (policy.h, grants.c, authorize.c). Sessions (temporary credentials) are rows with an end; rows that
+ * ended are deleted when the next one is made. */
 #include <stdlib.h>
 
 #include "iam/room.h"
@@ -39,6 +39,22 @@ const struct store_migration iam_migrations[] = {
 	  " access_key TEXT PRIMARY KEY, secret TEXT NOT NULL, token TEXT NOT NULL, arn TEXT NOT NULL,"
 	  " user_id TEXT NOT NULL, expires_ms INTEGER NOT NULL);"
 	  "CREATE INDEX iam_session_end ON iam_session(expires_ms);" },
+	/* Policies are evaluated from now on: users have them too, and the first role has one that allows all. Sessions
+	 * that there are go on as they were. */
+	{ "iam", 2,
+	  "CREATE TABLE iam_generation(number INTEGER NOT NULL);"
+	  "INSERT INTO iam_generation(number) VALUES(1);"
+	  "ALTER TABLE iam_inline RENAME COLUMN role TO owner;"
+	  "UPDATE iam_inline SET owner='role/' || owner;"
+	  "ALTER TABLE iam_attached RENAME COLUMN role TO owner;"
+	  "UPDATE iam_attached SET owner='role/' || owner;"
+	  "INSERT INTO iam_attached(owner, arn) VALUES('role/" IAM_DEFAULT_ROLE "', '" IAM_MANAGED_PREFIX
+	  "/AdministratorAccess') ON CONFLICT DO NOTHING;"
+	  "ALTER TABLE iam_role ADD COLUMN boundary TEXT;"
+	  "ALTER TABLE iam_user ADD COLUMN boundary TEXT;"
+	  "ALTER TABLE iam_session ADD COLUMN unrestricted INTEGER NOT NULL DEFAULT 1;"
+	  "ALTER TABLE iam_session ADD COLUMN owner TEXT;"
+	  "ALTER TABLE iam_session ADD COLUMN policies TEXT;" },
 	{ NULL, 0, NULL },
 };
 
@@ -59,12 +75,15 @@ const struct wire_op iam_ops[] = {
 	{ .name = "DeleteRolePolicy", .command = iam_op_delete_inline },
 	{ .name = "GetRolePolicy", .query = iam_op_get_inline },
 	{ .name = "ListRolePolicies", .query = iam_op_list_inline },
+	{ .name = "PutRolePermissionsBoundary", .command = iam_op_put_boundary },
+	{ .name = "DeleteRolePermissionsBoundary", .command = iam_op_delete_boundary },
 	{ .name = "CreatePolicy", .command = iam_op_create_policy },
 	{ .name = "DeletePolicy", .command = iam_op_delete_policy },
 	{ .name = "GetPolicy", .query = iam_op_get_policy },
 	{ .name = "GetPolicyVersion", .query = iam_op_get_policy_version },
 	{ .name = "ListPolicies", .query = iam_op_list_policies },
 	{ .name = "SimulatePrincipalPolicy", .query = iam_op_simulate_principal },
+	{ .name = "SimulateCustomPolicy", .query = iam_op_simulate_custom },
 	{ .name = "ListPolicyVersions", .query = iam_op_list_policy_versions },
 	{ .name = "TagPolicy", .command = iam_op_tag },
 	{ .name = "UntagPolicy", .command = iam_op_untag },
@@ -79,6 +98,15 @@ const struct wire_op iam_ops[] = {
 	{ .name = "DeleteUser", .command = iam_op_delete_user },
 	{ .name = "GetUser", .query = iam_op_get_user },
 	{ .name = "ListUsers", .query = iam_op_list_users },
+	{ .name = "AttachUserPolicy", .command = iam_op_attach },
+	{ .name = "DetachUserPolicy", .command = iam_op_detach },
+	{ .name = "ListAttachedUserPolicies", .query = iam_op_list_attached },
+	{ .name = "PutUserPolicy", .command = iam_op_put_inline },
+	{ .name = "DeleteUserPolicy", .command = iam_op_delete_inline },
+	{ .name = "GetUserPolicy", .query = iam_op_get_inline },
+	{ .name = "ListUserPolicies", .query = iam_op_list_inline },
+	{ .name = "PutUserPermissionsBoundary", .command = iam_op_put_boundary },
+	{ .name = "DeleteUserPermissionsBoundary", .command = iam_op_delete_boundary },
 	{ .name = "CreateAccessKey", .command = iam_op_create_key },
 	{ .name = "UpdateAccessKey", .command = iam_op_update_key },
 	{ .name = "DeleteAccessKey", .command = iam_op_delete_key },
@@ -91,14 +119,17 @@ int iam_new(const struct iam_options *options, struct iam **out, struct error *e
 	struct iam *i = mem_calloc(1, sizeof(*i));
 	struct arena a = ARENA_INIT;
 	i->engine = options->engine;
+	i->ignore_policies = options->ignore_policies;
 	i->account = mem_strdup(options->account);
 	i->region = mem_strdup(options->region ? options->region : "us-east-1");
 	i->default_role =
 		mem_strdup(arena_printf(&a, "arn:aws:iam::%s:role" IAM_DEFAULT_PATH IAM_DEFAULT_ROLE, i->account));
 	arena_release(&a);
 	pthread_rwlock_init(&i->lock, NULL);
-	i->iam_service = (struct wire_service){ .model = "iam", .scope = "iam", .ops = iam_ops, .ctx = i };
-	i->sts_service = (struct wire_service){ .model = "sts", .scope = "sts", .ops = sts_ops, .ctx = i };
+	i->iam_service =
+		(struct wire_service){ .model = "iam", .scope = "iam", .ops = iam_ops, .access = iam_access, .ctx = i };
+	i->sts_service =
+		(struct wire_service){ .model = "sts", .scope = "sts", .ops = sts_ops, .access = sts_access, .ctx = i };
 	if (iam_load_root(i, options->keys_path, err) < 0) {
 		iam_free(i);
 		return -1;
@@ -112,6 +143,7 @@ void iam_free(struct iam *i)
 	if (!i)
 		return;
 	iam_cache_release(i);
+	iam_grants_release(i);
 	pthread_rwlock_destroy(&i->lock);
 	free(i->account);
 	free(i->region);

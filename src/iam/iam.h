@@ -12,6 +12,7 @@ struct iam_options {
 	const char *account;
 	const char *region;
 	const char *keys_path; /* the root credentials file (AWS credentials format, mode 0600), made at first start */
+	bool ignore_policies;  /* every known key may do everything */
 };
 int iam_new(const struct iam_options *options, struct iam **out, struct error *err);
 void iam_free(struct iam *i);
@@ -20,6 +21,22 @@ const struct wire_service *sts_service(struct iam *i); /* scope sts, protocol qu
 /* For wire_options.find_key; ctx = the iam. */
 bool iam_find_key(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token, int64_t now_ms,
 		  struct principal *who, struct str *secret, struct error *err);
+/* For wire_options.authorize; ctx = the iam. */
+int iam_authorize(void *ctx, struct arena *a, const struct principal *who, const struct wire_ask *ask,
+		  struct error *err);
+/* What a service does for a role: the principal of a session `session_name` of it (ARN or name; one that is not kept
+ * here is unrestricted). Texts in the arena. */
+int iam_role_principal(struct iam *i, struct db *db, struct arena *a, const char *role, const char *session_name,
+		       struct principal *who, struct error *err);
+/* May `who` assume the role (ARN or name)? 0, or -1 with err code AccessDenied. */
+int iam_may_assume(struct iam *i, struct db *db, struct arena *a, const struct principal *who, const char *role,
+		   struct error *err);
+/* May it? 0, or -1 with err code AccessDenied and AWS's text. From any thread. */
+int iam_may(struct iam *i, struct arena *a, const struct principal *who, const char *action, const char *resource,
+	    struct error *err);
+/* The same about a key of a bucket; for s3:ListBucket `key` is the prefix. */
+int iam_may_s3(struct iam *i, struct arena *a, const struct principal *who, const char *action, struct str bucket,
+	       struct str key, struct error *err);
 /* In a turn: temporary credentials for a role (a task's). Values in the turn's arena. role may be an ARN or a name; it
  * need not exist yet. */
 struct iam_session {

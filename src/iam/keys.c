@@ -30,6 +30,7 @@ static void key_release(struct iam_key *k)
 	free(k->token);
 	free(k->arn);
 	free(k->user_id);
+	free(k->grants);
 }
 
 static int read_file(int fd, const char *path, struct buf *out, struct error *err)
@@ -69,6 +70,8 @@ static int take_root(struct iam *i, struct str text, const char *path, struct er
 	i->root.arn = mem_strdup(
 		arena_printf(&a, "arn:aws:sts::%s:assumed-role/" IAM_DEFAULT_ROLE "/" IAM_ROOT_SESSION, i->account));
 	i->root.user_id = mem_strdup(IAM_DEFAULT_ROLE_ID ":" IAM_ROOT_SESSION);
+	i->root.grants = mem_strdup("");
+	i->root.unrestricted = true;
 	i->root.expires_ms = INT64_MAX;
 	arena_release(&a);
 	return 0;
@@ -179,29 +182,44 @@ void iam_forget_key(struct iam *i, const char *access_key)
 }
 
 static struct iam_key *key_new(struct str secret, struct str token, const char *arn, const char *user_id,
-			       int64_t expires_ms)
+			       const char *grants)
 {
 	struct iam_key *k = mem_calloc(1, sizeof(*k));
 	k->secret = mem_strndup(secret.ptr, secret.len);
 	k->token = mem_strndup(token.ptr, token.len);
 	k->arn = mem_strdup(arn);
 	k->user_id = mem_strdup(user_id);
-	k->expires_ms = expires_ms;
+	k->grants = mem_strdup(grants);
+	k->expires_ms = INT64_MAX;
 	return k;
 }
 
 /* 1 with *out owned, 0 unknown, < 0 a fault. */
+static int session_from_store(struct arena *a, struct db *db, struct str access_key, struct iam_key **out,
+			      struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	int rc =
+		db_row(db, &rows, err,
+		       "SELECT secret, token, arn, user_id, expires_ms, unrestricted, owner, policies IS NOT NULL FROM "
+		       "iam_session WHERE access_key=?",
+		       "S", access_key);
+	if (rc <= 0)
+		return rc;
+	const char *arn = arena_strdup(a, rows_str(&rows, 2)), *user_id = arena_strdup(a, rows_str(&rows, 3));
+	const char *owner = rows_null(&rows, 6) ? "" : arena_strdup(a, rows_str(&rows, 6));
+	if (rows_int(&rows, 7))
+		owner = arena_printf(a, "session/%.*s", STR_ARG(access_key));
+	*out = key_new(rows_str(&rows, 0), rows_str(&rows, 1), arn, user_id, owner);
+	(*out)->expires_ms = rows_int(&rows, 4);
+	(*out)->unrestricted = rows_int(&rows, 5) != 0;
+	return 1;
+}
+
 static int key_from_store(struct iam *i, struct arena *a, struct db *db, struct str access_key, struct iam_key **out,
 			  struct error *err)
 {
-	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(db, &rows, err,
-			"SELECT secret, token, arn, user_id, expires_ms FROM iam_session WHERE access_key=?", "S",
-			access_key);
-	if (rc > 0) {
-		const char *arn = arena_strdup(a, rows_str(&rows, 2)), *user_id = arena_strdup(a, rows_str(&rows, 3));
-		*out = key_new(rows_str(&rows, 0), rows_str(&rows, 1), arn, user_id, rows_int(&rows, 4));
-	}
+	int rc = session_from_store(a, db, access_key, out, err);
 	if (rc != 0)
 		return rc;
 	CLEANUP_ROWS struct rows keys = { 0 };
@@ -210,9 +228,9 @@ static int key_from_store(struct iam *i, struct arena *a, struct db *db, struct 
 		    " WHERE k.access_key=? AND k.active=1",
 		    "S", access_key);
 	if (rc > 0)
-		*out = key_new(rows_str(&keys, 0), STR(""),
-			       iam_arn(i, a, "user", rows_str(&keys, 1), rows_str(&keys, 2)),
-			       arena_strdup(a, rows_str(&keys, 3)), INT64_MAX);
+		*out = key_new(
+			rows_str(&keys, 0), STR(""), iam_arn(i, a, "user", rows_str(&keys, 1), rows_str(&keys, 2)),
+			arena_strdup(a, rows_str(&keys, 3)), arena_printf(a, "user/%.*s", STR_ARG(rows_str(&keys, 2))));
 	return rc;
 }
 
@@ -265,7 +283,10 @@ static bool answer(struct iam *i, struct arena *a, const struct iam_key *k, stru
 		.account = i->account,
 		.arn = arena_strdup(a, str_from(k->arn)),
 		.user_id = arena_strdup(a, str_from(k->user_id)),
+		.unrestricted = k->unrestricted || i->ignore_policies,
 	};
+	if (k->grants[0])
+		who->grants = arena_strdup(a, str_from(k->grants));
 	*secret = arena_str(a, str_from(k->secret));
 	return true;
 }

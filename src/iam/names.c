@@ -2,6 +2,8 @@
  *
  * DESIGN: all randomness comes from the turn, so a simulated day is repeatable. Identifiers look like AWS's (a
  * four-letter kind and base-32 characters), because clients and people tell them apart by that. */
+#include <ctype.h>
+
 #include "base/buf.h"
 #include "iam/room.h"
 
@@ -100,16 +102,19 @@ const char *iam_encode_document(struct arena *a, struct str document)
 	return out;
 }
 
-int iam_check_document(struct str document, struct error *err)
+int iam_check_document(struct str document, enum policy_kind kind, struct error *err)
 {
-	CLEANUP_ERROR struct error why = ERROR_INIT;
-	CLEANUP_JSON json_t *v = json_parse(document, &why);
-	if (!v)
-		return error_aws(err, "MalformedPolicyDocument", "This policy contains invalid Json");
-	const json_t *statement = json_get(v, "Statement");
-	if (!json_is_object(v) || !(json_is_array(statement) || json_is_object(statement)))
-		return error_aws(err, "MalformedPolicyDocument", "Syntax errors in policy.");
-	return 0;
+	struct policy *p = policy_parse(document, kind, err);
+	policy_free(p);
+	return p ? 0 : -1;
+}
+
+const char *iam_fold(struct arena *a, struct str name)
+{
+	char *z = arena_strdup(a, name);
+	for (char *p = z; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return z;
 }
 
 /* ---- pages and tags ---- */

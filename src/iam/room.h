@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "iam/iam.h"
+#include "iam/policy.h"
 
 #define IAM_DEFAULT_ROLE "QuernExecutionRole"
 #define IAM_DEFAULT_PATH "/service-role/"
@@ -16,7 +17,9 @@
 /* What the cache knows of an access key. Immutable once it is in the cache. */
 struct iam_key {
 	char *secret, *token, *arn, *user_id; /* token "" = a long-lived key */
-	int64_t expires_ms;                   /* INT64_MAX: never */
+	char *grants;                         /* key of struct iam_grants; "" when it is unrestricted */
+	bool unrestricted;
+	int64_t expires_ms; /* INT64_MAX: never */
 };
 
 struct iam {
@@ -24,9 +27,12 @@ struct iam {
 	char *account, *region, *default_role;
 	char *root_key; /* access key of the keys file */
 	struct iam_key root;
+	bool ignore_policies;
 	int64_t born_ms; /* when the keys file was made */
 	struct wire_service iam_service, sts_service;
-	pthread_rwlock_t lock; /* cache and uncached */
+	pthread_rwlock_t lock; /* for what follows */
+	struct map grants;     /* key -> struct iam_grants */
+	int64_t generation;    /* of the newest policies (grants.c) */
 	struct map cache;      /* access key -> struct iam_key */
 	struct map uncached;   /* access keys that were changed: read from the store each time */
 };
@@ -43,6 +49,72 @@ int iam_load_root(struct iam *i, const char *path, struct error *err);
 void iam_forget_key(struct iam *i, const char *access_key);
 void iam_cache_release(struct iam *i);
 
+/* ---- what is granted (grants.c) ---- */
+enum iam_source { IAM_SOURCE_INLINE, IAM_SOURCE_MANAGED, IAM_SOURCE_GIVEN };
+struct iam_granted {
+	struct policy *policy;
+	char *id; /* its name */
+	enum iam_source source;
+};
+struct iam_grants {
+	_Atomic int refs;
+	int64_t generation;
+	char *id, *arn; /* of the user or role */
+	json_t *tags;   /* object, or NULL */
+	struct iam_granted *identity;
+	size_t count;
+	bool bounded, limited;   /* has a permissions boundary; has session policies */
+	struct policy *boundary; /* NULL: its text is missing, nothing is allowed */
+	struct policy **sessions;
+	size_t nsessions;
+};
+/* 1 with *out to be given back (iam_grants_put), 0 when there is no such user, role or session, < 0. */
+int iam_grants_get(struct iam *i, const char *key, struct iam_grants **out, struct error *err);
+/* The same from a snapshot or in a turn, past the cache. */
+int iam_grants_read(struct iam *i, struct db *db, const char *key, struct iam_grants **out, struct error *err);
+void iam_grants_put(struct iam_grants *g); /* NULL is accepted */
+void iam_grants_release(struct iam *i);
+/* In every transaction that changes users, roles, policies or what is attached, at its end. */
+int iam_policies_changed(struct iam *i, struct turn *t, struct error *err);
+/* The text of a managed policy, AWS's or the account's, in the arena: 1, 0 none, < 0. */
+int iam_policy_text(struct db *db, struct arena *a, struct str arn, struct str *out, struct error *err);
+
+/* ---- decisions (authorize.c) ---- */
+struct iam_question {                /* for iam_find_value */
+	const struct principal *who; /* NULL: nobody */
+	const struct wire_ask *ask;
+	const struct iam_grants *grants; /* NULL: none */
+	int64_t now_ms;
+};
+bool iam_find_value(void *ctx, struct arena *a, struct str key, struct policy_values *out);
+enum iam_verdict { IAM_SILENT, IAM_ALLOWED, IAM_DENIED };
+struct iam_decision {
+	enum iam_verdict verdict;
+	const char *reason;               /* the kind of policy that denies, or that would have to allow */
+	const struct iam_granted *policy; /* the identity policy that decided; NULL */
+	const char *sid;
+	bool limits_allow; /* boundary and session policies do */
+};
+struct iam_decision iam_decide(const struct iam_grants *g, const struct policy_question *q);
+/* Asks about a principal. *grants (NULL when nothing is granted to him any more) is to be given back. */
+int iam_ask(struct iam *i, struct arena *a, const struct principal *who, const struct wire_ask *ask,
+	    struct iam_decision *d, struct iam_grants **grants, struct error *err);
+/* Is it the one that the grants are of, or another one of the same name? */
+bool iam_is_owner(const struct iam_grants *g, const struct principal *who);
+/* AccessDenied with AWS's text. Returns -1. */
+int iam_refuse(const struct principal *who, const struct wire_ask *ask, const struct iam_decision *d,
+	       struct error *err);
+
+/* ---- AWS's managed policies (managed.c) ---- */
+struct iam_managed {
+	const char *path, *name, *description, *document;
+};
+#define IAM_MANAGED_PREFIX "arn:aws:iam::aws:policy"
+extern const struct iam_managed iam_managed[]; /* in the order of their ARNs, ends with a NULL name */
+const struct iam_managed *iam_managed_find(struct str arn);
+/* 1 known, 0 with err NoSuchEntity (it says when a policy is AWS's and not known here), < 0. */
+int iam_policy_exists(struct db *db, struct str arn, struct error *err);
+
 /* ---- names (names.c) ---- */
 /* n characters of A-Z2-7 after the prefix, from the turn's randomness. */
 const char *iam_new_id(struct turn *t, const char *prefix, size_t n);
@@ -55,14 +127,16 @@ const char *iam_arn(struct iam *i, struct arena *a, const char *kind, struct str
 struct str iam_role_name(struct iam *i, struct str role);
 /* Percent-encoded, as IAM sends policy documents. */
 const char *iam_encode_document(struct arena *a, struct str document);
-/* MalformedPolicyDocument unless it is a JSON object with Statement. */
-int iam_check_document(struct str document, struct error *err);
+/* MalformedPolicyDocument unless it can be evaluated. */
+int iam_check_document(struct str document, enum policy_kind kind, struct error *err);
+/* In small letters, for what is unique without regard to case. */
+const char *iam_fold(struct arena *a, struct str name);
 /* The last path element of a policy's ARN. */
 struct str iam_last_part(struct str arn);
 
 /* ---- roles (api_role.c) ---- */
 struct iam_role {
-	struct str name, path, id, document, description, tags; /* in the arena */
+	struct str name, path, id, document, description, tags, boundary; /* in the arena */
 	const char *arn;
 	int64_t max_session_s, created_ms;
 };
@@ -72,6 +146,10 @@ int iam_get_role(struct iam *i, struct db *db, struct arena *a, struct str name,
 /* As above; absence is the error NoSuchEntity. */
 int iam_need_role(struct iam *i, struct db *db, struct arena *a, struct str name, struct iam_role *out,
 		  struct error *err);
+
+/* What the role's trust policy says about the caller (trust.c); x->ask is about sts:AssumeRole. */
+struct policy_answer iam_ask_trust(const struct iam_role *r, const struct policy_caller *caller, struct iam_question *x,
+				   struct arena *a);
 
 /* A page of a list: `limit` rows behind `after`. */
 struct iam_page {
@@ -93,9 +171,17 @@ const char *iam_merge_tags(struct arena *a, struct str old, const json_t *tags);
 const char *iam_drop_tags(struct arena *a, struct str old, const json_t *keys);
 json_t *iam_tag_list(struct str tags);
 
+/* ---- users (api_user.c) ---- */
+/* Absence is the error NoSuchEntity. */
+int iam_need_user(struct db *db, struct str name, struct error *err);
+/* {"PermissionsBoundaryType", "PermissionsBoundaryArn"} in a role's or user's description. */
+void iam_set_boundary(json_t *o, struct str arn);
+
 /* ---- operations ---- */
 extern const struct wire_op iam_ops[];
 extern const struct wire_op sts_ops[];
+extern const struct wire_access iam_access[];
+extern const struct wire_access sts_access[];
 #define IAM_QUERY(fn) int fn(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 #define IAM_COMMAND(fn) int fn(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 IAM_COMMAND(iam_op_create_role);
@@ -119,7 +205,10 @@ IAM_COMMAND(iam_op_delete_policy);
 IAM_QUERY(iam_op_get_policy);
 IAM_QUERY(iam_op_get_policy_version);
 IAM_QUERY(iam_op_list_policies);
+IAM_COMMAND(iam_op_put_boundary);
+IAM_COMMAND(iam_op_delete_boundary);
 IAM_QUERY(iam_op_simulate_principal);
+IAM_QUERY(iam_op_simulate_custom);
 IAM_QUERY(iam_op_list_policy_versions);
 IAM_COMMAND(iam_op_tag);
 IAM_COMMAND(iam_op_untag);

@@ -75,9 +75,13 @@ int lambda_new(const struct lambda_options *options, struct lambda **out, struct
 	pthread_mutex_init(&l->code_lock, NULL);
 	random_bytes(l->link_key, sizeof(l->link_key));
 	gather_ops();
-	l->api = (struct wire_service){
-		.model = "lambda", .scope = "lambda", .ops = all_ops, .ctx = l, .max_body_bytes = LAMBDA_REQUEST_MAX
-	};
+	l->api = (struct wire_service){ .model = "lambda",
+					.scope = "lambda",
+					.ops = all_ops,
+					.access = lambda_access,
+					.passed_to = "lambda.amazonaws.com",
+					.ctx = l,
+					.max_body_bytes = LAMBDA_REQUEST_MAX };
 	l->runtime = (struct wire_service){
 		.scope = "lambda-runtime", .raw = &lambda_raw, .claims = lambda_claims, .own_auth = true, .ctx = l
 	};

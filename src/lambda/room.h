@@ -204,6 +204,7 @@ void lambda_log(const char *path, const char *fmt, ...) __attribute__((format(pr
 struct str lambda_log_tail(struct arena *a, const char *path, const char *id);
 
 /* ---- operations ---- */
+extern const struct wire_access lambda_access[];
 extern const struct wire_op lambda_change_ops[], lambda_read_ops[], lambda_version_ops[], lambda_policy_ops[],
 	lambda_invoke_ops[];
 struct lambda *lambda_of(struct call *c);

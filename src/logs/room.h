@@ -69,6 +69,7 @@ int logs_open(const struct log_stream *s, struct log_file *f, struct error *err)
 
 /* ---- operations ---- */
 extern const struct wire_op logs_ops[];
+extern const struct wire_access logs_access[];
 /* The group that a request names by logGroupName or logGroupIdentifier (a name or an ARN). */
 int logs_request_group(json_t *in, struct str *name, struct error *err);
 const char *logs_group_arn(struct call *c, struct str group);

@@ -247,7 +247,9 @@ int logs_new(struct engine *e, const char *dir, struct logs **out, struct error 
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&l->wake, &attr);
 	pthread_condattr_destroy(&attr);
-	l->service = (struct wire_service){ .model = "logs", .scope = "logs", .ops = logs_ops, .ctx = l };
+	l->service = (struct wire_service){
+		.model = "logs", .scope = "logs", .ops = logs_ops, .access = logs_access, .ctx = l
+	};
 	engine_add_effect(e,
 			  &(struct effect_type){
 				  .name = "logs.unlink", .perform = logs_perform_unlink, .ctx = l, .blocking = true });

@@ -159,6 +159,8 @@ static int read_deletions(struct s3_call *c, struct error *err)
 		d->if_modified = s3_xml_child_text(o, "LastModifiedTime");
 		if (!d->key.len)
 			return s3_error(err, "MalformedXML");
+		d->failed = s3_access_key(c, "s3:DeleteObject", c->bucket_name, d->key, d->version.ptr != NULL,
+					  &d->err) < 0;
 	}
 	arena_defer(c->a, forget_errors, all);
 	c->work = all;
@@ -172,7 +174,7 @@ static int write_deletes(struct s3_call *c, struct turn *t, struct error *err)
 		return -1;
 	for (int i = 0; i < all->n; i++) {
 		struct deletion *d = &all->list[i];
-		if (delete_one(c, t, d, &d->err) == 0)
+		if (d->failed || delete_one(c, t, d, &d->err) == 0)
 			continue;
 		if (!error_is(&d->err, "PreconditionFailed") && !error_is(&d->err, "NoSuchKey"))
 			return error_move(err, &d->err); /* a fault: nothing is deleted */

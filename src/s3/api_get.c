@@ -45,7 +45,7 @@ void s3_call_version_header(struct s3_call *c, const struct s3_object *o)
 static int no_current(struct s3_call *c, struct db *db, struct error *err)
 {
 	if (c->bucket.versioning == S3_UNVERSIONED)
-		return s3_error(err, "NoSuchKey");
+		return s3_access_missing(c, "NoSuchKey", err);
 	struct s3_object marker;
 	const int rc = s3_object_newest(db, c->a, c->bucket.id, c->key, &marker, err);
 	if (rc < 0)
@@ -54,7 +54,7 @@ static int no_current(struct s3_call *c, struct db *db, struct error *err)
 		wire_set_header(c->r, "x-amz-delete-marker", "true");
 		s3_call_version_header(c, &marker);
 	}
-	return s3_error(err, "NoSuchKey");
+	return s3_access_missing(c, "NoSuchKey", err);
 }
 
 int s3_call_object(struct s3_call *c, struct db *db, bool with_body, struct s3_object *out, struct error *err)
@@ -66,7 +66,7 @@ int s3_call_object(struct s3_call *c, struct db *db, bool with_body, struct s3_o
 	if (rc < 0)
 		return -1;
 	if (rc == 0)
-		return version.ptr ? s3_error(err, "NoSuchVersion") : no_current(c, db, err);
+		return version.ptr ? s3_access_missing(c, "NoSuchVersion", err) : no_current(c, db, err);
 	if (!out->marker)
 		return 0;
 	char text[40];

@@ -141,7 +141,7 @@ static int on_file(void *ctx, struct str filename, struct str content_type, stru
 					 "Bucket POST must contain a field named 'key'.  If it is specified, please "
 					 "check the order of the fields.");
 	if (s3_key_check(c, c->key, err) < 0 || check_signature(c, err) < 0 || check_policy(c, err) < 0 ||
-	    check_bucket(c, err) < 0)
+	    s3_access_check(c, err) < 0 || check_bucket(c, err) < 0)
 		return -1;
 	const int64_t max = c->body.limit_bytes;
 	c->object = (struct s3_object){ .key = c->key };

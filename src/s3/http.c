@@ -123,6 +123,9 @@ static int prepare(struct s3_call *c, enum s3_level level, struct error *err)
 	if (c->who->anonymous && !open_to_all &&
 	    (!c->presigned ? s3_error(err, "AccessDenied") : s3_v2_check(c, err)) < 0)
 		return -1;
+	const bool later = c->op->body == S3_BODY_FORM || strcmp(c->op->name, "DeleteObjects") == 0;
+	if (!later && s3_access_check(c, err) < 0)
+		return -1;
 	if (c->op->begin)
 		return c->op->begin(c, err);
 	return c->op->body == S3_BODY_XML ? s3_body_open(c, S3_BODY_XML, wire_body_length(c->r), err) : 0;

@@ -252,6 +252,16 @@ void s3_xml_start(struct buf *b, const char *root);
 void s3_xml_time(struct buf *b, const char *element, int64_t ms);
 void s3_xml_etag(struct buf *b, struct str etag);
 
+/* ---- what policies allow (access.c) ---- */
+extern const struct wire_access s3_access[];
+/* May the caller do c->op with what the request says? err AccessDenied. DeleteObjects asks key by key instead. */
+int s3_access_check(struct s3_call *c, struct error *err);
+/* One question, about a bucket (key empty) or a key in it; `version`: about a version of it. */
+int s3_access_key(struct s3_call *c, const char *action, struct str bucket, struct str key, bool version,
+		  struct error *err);
+/* The key is not there: code NoSuchKey, or AccessDenied for who may not list the bucket. Returns -1. */
+int s3_access_missing(struct s3_call *c, const char *code, struct error *err);
+
 extern const struct raw_handler s3_raw;
 bool s3_claims(struct wire_request *r, void *ctx);
 /* A presigned URL of signature version 2 (v2.c): checks it and makes its signer c->who. */

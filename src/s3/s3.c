@@ -144,9 +144,12 @@ int s3_new(struct engine *e, struct blob_store *blobs, struct s3 **out, struct e
 	s->store = engine_store(e);
 	s->blobs = blobs;
 	s->hasher = hasher_new((int)sysconf(_SC_NPROCESSORS_ONLN));
-	s->service = (struct wire_service){
-		.scope = "s3", .raw = &s3_raw, .claims = s3_claims, .ctx = s, .operation_at = s3_operation_at
-	};
+	s->service = (struct wire_service){ .scope = "s3",
+					    .raw = &s3_raw,
+					    .claims = s3_claims,
+					    .ctx = s,
+					    .operation_at = s3_operation_at,
+					    .access = s3_access };
 	pthread_mutex_init(&s->uploads_lock, NULL);
 	pthread_mutex_init(&s->keeper_lock, NULL);
 	pthread_condattr_t attr;

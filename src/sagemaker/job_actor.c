@@ -268,6 +268,7 @@ static void ask_finish(struct job_turn *jt)
 	json_set_text(payload, "kind", jt->type->kind_name);
 	json_set_text(payload, "name", jt->job->name);
 	json_set_text(payload, "task", json_get_text(jt->state, "task"));
+	json_set_text(payload, "role", json_get_text(jt->job->doc, "RoleArn"));
 	json_set_int(payload, "at", (int64_t)at);
 	json_set_bool(payload, "last", at + UPLOAD_BATCH >= n);
 	json_object_set_new(payload, "uploads", slice);

@@ -109,7 +109,7 @@ static json_t *start(struct sagemaker *s, struct engine *e, const json_t *payloa
 		return start_failed(NULL, "this daemon runs without an executor");
 	if (json_array_size(json_get(stage, "sources")))
 		engine_post(e, owner, event_of("staging"), NULL, NULL);
-	if (stage_task(e, s->o.s3, s->o.data_dir, task, stage, &err) < 0) {
+	if (stage_task(e, s->o.s3, s->o.iam, s->o.data_dir, task, stage, &err) < 0) {
 		log_warn("sagemaker", "stage %s: %s", task, error_text(&err));
 		return stage_failed(payload, &err);
 	}
@@ -202,14 +202,35 @@ static json_t *prepare_body(struct sagemaker *s, const char *path, const char *l
 	return body;
 }
 
+/* May the job's role write all of this slice? */
+static int may_upload(struct sagemaker *s, const json_t *payload, struct arena *a, struct error *err)
+{
+	struct principal who;
+	const char *role = json_get_text(payload, "role");
+	size_t i;
+	json_t *u;
+	struct db *db = s->o.iam && role ? store_read_begin(engine_store(s->o.engine), err) : NULL;
+	if (!db)
+		return s->o.iam && role ? -1 : 0;
+	int rc = iam_role_principal(s->o.iam, db, a, role, "SageMaker", &who, err);
+	store_read_end(engine_store(s->o.engine), db);
+	json_array_foreach (json_get(payload, "uploads"), i, u)
+		if (rc == 0)
+			rc = iam_may_s3(s->o.iam, a, &who, "s3:PutObject", json_get_str(u, "bucket"),
+					json_get_str(u, "key"), err);
+	return rc;
+}
+
 static int prepare_uploads(struct sagemaker *s, const json_t *payload, json_t *bodies, struct error *err)
 {
 	struct arena a = ARENA_INIT;
 	const char *dir = stage_dir(&a, s->o.data_dir, json_get_text(payload, "task"));
 	size_t i;
 	json_t *u;
-	int rc = 0;
+	int rc = may_upload(s, payload, &a, err);
 	json_array_foreach (json_get(payload, "uploads"), i, u) {
+		if (rc < 0)
+			break;
 		json_t *body = prepare_body(s, json_get_text(u, "path"), arena_printf(&a, "%s.up", dir), err);
 		if (!body) {
 			rc = -1;

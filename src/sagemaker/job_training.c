@@ -60,11 +60,16 @@ static int check_channel(struct sagemaker *s, struct turn *t, const json_t *ch, 
 	if (!s3_parse_uri(uri, &bucket, &key))
 		return job_refuse(err, "Channel %s: S3Uri must be an S3 URI (s3://bucket/prefix): \"%.*s\"", name,
 				  STR_ARG(uri));
+	CLEANUP_ERROR struct error why = ERROR_INIT;
+	const char *role = json_get_text(request, "RoleArn");
+	if (stage_may_list(s->o.iam, turn_db(t), turn_arena(t), role, uri, &why) < 0)
+		return error_is(&why, "AccessDenied")
+			       ? job_refuse(err, "%s Error message from S3: %s",
+					    stage_missing_text(turn_arena(t), uri, s->o.region, role), error_text(&why))
+			       : error_move(err, &why);
 	int rc = stage_has_objects(turn_db(t), uri, str_eqz(type, "ManifestFile"), err);
 	if (rc == 0)
-		return job_refuse(
-			err, "%s",
-			stage_missing_text(turn_arena(t), uri, s->o.region, json_get_text(request, "RoleArn")));
+		return job_refuse(err, "%s", stage_missing_text(turn_arena(t), uri, s->o.region, role));
 	return rc < 0 ? -1 : 0;
 }
 

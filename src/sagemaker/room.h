@@ -14,6 +14,7 @@ struct sagemaker {
 };
 
 extern const struct wire_op pipeline_ops[];
+extern const struct wire_access sagemaker_access[];
 int pipelines_init(struct sagemaker *s, struct error *err);
 void pipelines_release(struct sagemaker *s);
 /* "arn:aws:sagemaker:<region>:<account>:<kind>/<name>" in the arena. */

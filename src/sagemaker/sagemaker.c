@@ -26,7 +26,12 @@ int sagemaker_new(const struct sagemaker_options *options, struct sagemaker **ou
 	struct sagemaker *s = mem_calloc(1, sizeof *s);
 	s->o = *options;
 	s->ops = ops_join();
-	s->service = (struct wire_service){ .model = "sagemaker", .scope = "sagemaker", .ops = s->ops, .ctx = s };
+	s->service = (struct wire_service){ .model = "sagemaker",
+					    .scope = "sagemaker",
+					    .ops = s->ops,
+					    .access = sagemaker_access,
+					    .passed_to = "sagemaker.amazonaws.com",
+					    .ctx = s };
 	if (pipelines_init(s, err) < 0 || sagemaker_jobs_init(s, err) < 0) {
 		sagemaker_free(s);
 		return -1;

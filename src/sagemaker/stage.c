@@ -19,6 +19,8 @@
 
 struct stager {
 	struct s3 *s3;
+	struct iam *iam;
+	struct principal who; /* a session of the role */
 	struct db *db;
 	struct arena *arena; /* of the whole staging */
 	const char *role, *region;
@@ -107,13 +109,26 @@ static int unzip(struct stager *st, const char *from, const char *to, struct str
 	return rc;
 }
 
+/* The object as the role may have it. */
+static int may_read(struct stager *st, struct str key)
+{
+	struct arena scratch = ARENA_INIT;
+	CLEANUP_ERROR struct error why = ERROR_INIT;
+	int rc = st->iam ? iam_may_s3(st->iam, &scratch, &st->who, "s3:GetObject", st->bucket, key, &why) : 0;
+	arena_release(&scratch);
+	if (rc == 0 || !error_is(&why, "AccessDenied"))
+		return rc == 0 ? 0 : error_move(st->err, &why);
+	return client_error(st, "Could not download s3://%.*s/%.*s: %s", STR_ARG(st->bucket), STR_ARG(key),
+			    error_text(&why));
+}
+
 static int place(struct stager *st, struct str key, struct str rel)
 {
 	if (rel.len == 0)
 		return 0;
 	if (rel.ptr[rel.len - 1] == '/')
 		return make_dirs(st, arena_strdup(st->arena, str_head(rel, rel.len - 1)));
-	if (make_parent(st, rel) < 0)
+	if (make_parent(st, rel) < 0 || may_read(st, key) < 0)
 		return -1;
 	struct str out = st->gzip && str_ends(rel, STR(".gz")) ? str_head(rel, rel.len - 3) : rel;
 	CLEANUP_BUF struct buf path = BUF_INIT, raw = BUF_INIT;
@@ -155,6 +170,12 @@ static int missing(struct stager *st)
 static int fill_prefix(struct stager *st, bool optional)
 {
 	CLEANUP_ERROR struct error why = ERROR_INIT;
+	if (st->iam && iam_may_s3(st->iam, st->arena, &st->who, "s3:ListBucket", st->bucket, st->prefix, &why) < 0)
+		return error_is(&why, "AccessDenied")
+			       ? client_error(st, "%s Error message from S3: %s",
+					      stage_missing_text(st->arena, st->uri, st->region, st->role),
+					      error_text(&why))
+			       : error_move(st->err, &why);
 	if (s3_each(st->db, st->bucket, st->prefix, take_object, st, &why) < 0)
 		return error_is(&why, "NoSuchBucket") ? missing(st) : error_move(st->err, &why);
 	if (st->rc < 0)
@@ -190,6 +211,8 @@ static int fill_manifest(struct stager *st)
 {
 	CLEANUP_ERROR struct error why = ERROR_INIT;
 	struct str text;
+	if (may_read(st, st->prefix) < 0)
+		return -1;
 	if (s3_read(st->s3, st->db, st->bucket, st->prefix, MANIFEST_MAX_BYTES, st->arena, &text, &why) < 0) {
 		if (error_is(&why, "NoSuchBucket") || error_is(&why, "NoSuchKey"))
 			return missing(st);
@@ -223,16 +246,17 @@ static int fill_source(struct stager *st, const char *base, const json_t *source
 }
 
 /* One try on one snapshot. */
-static int fill(struct engine *e, struct s3 *s3, const char *dir, const json_t *plan, struct error *err)
+static int fill(struct engine *e, struct s3 *s3, struct iam *iam, const char *dir, const json_t *plan,
+		struct error *err)
 {
 	struct arena a = ARENA_INIT;
 	struct db *db = store_read_begin(engine_store(e), err);
 	if (!db)
 		return -1;
-	struct stager st = { .s3 = s3, .db = db, .arena = &a, .err = err };
+	struct stager st = { .s3 = s3, .iam = iam, .db = db, .arena = &a, .err = err };
 	st.role = json_get_text(plan, "role");
 	st.region = json_get_text(plan, "region");
-	int rc = 0;
+	int rc = iam && st.role ? iam_role_principal(iam, db, &a, st.role, "SageMaker", &st.who, err) : 0;
 	size_t i;
 	json_t *source, *sources = json_get(plan, "sources");
 	json_array_foreach (sources, i, source)
@@ -296,8 +320,19 @@ static int make_dir(const char *path, struct error *err)
 	return 0;
 }
 
-int stage_task(struct engine *e, struct s3 *s3, const char *data_dir, const char *task, const json_t *plan,
-	       struct error *err)
+int stage_may_list(struct iam *iam, struct db *db, struct arena *a, const char *role, struct str uri, struct error *err)
+{
+	struct principal who;
+	struct str bucket, key;
+	if (!iam || !role || !s3_parse_uri(uri, &bucket, &key))
+		return 0;
+	if (iam_role_principal(iam, db, a, role, "SageMaker", &who, err) < 0)
+		return -1;
+	return iam_may_s3(iam, a, &who, "s3:ListBucket", bucket, key, err);
+}
+
+int stage_task(struct engine *e, struct s3 *s3, struct iam *iam, const char *data_dir, const char *task,
+	       const json_t *plan, struct error *err)
 {
 	struct arena a = ARENA_INIT;
 	const char *dir = stage_dir(&a, data_dir, task), *marker = arena_printf(&a, "%s.ready", dir);
@@ -306,7 +341,7 @@ int stage_task(struct engine *e, struct s3 *s3, const char *data_dir, const char
 		CLEANUP_ERROR struct error why = ERROR_INIT;
 		remove_tree(dir);
 		rc = make_dir(dir, &why);
-		if (rc == 0 && (rc = fill(e, s3, dir, plan, &why)) == 0)
+		if (rc == 0 && (rc = fill(e, s3, iam, dir, plan, &why)) == 0)
 			break;
 		/* An object replaced or deleted between the listing and the link: look again. */
 		bool again = try < TRIES_MAX && (error_is(&why, "NoSuchKey") || error_is(&why, "NoSuchBucket"));

@@ -16,15 +16,18 @@
 
 /* Where the task's data is staged, in the arena. */
 const char *stage_dir(struct arena *a, const char *data_dir, const char *task);
-/* Makes and fills the directory. From a worker thread. */
-int stage_task(struct engine *e, struct s3 *s3, const char *data_dir, const char *task, const json_t *plan,
-	       struct error *err);
+/* Makes and fills the directory with what the plan's role may read. From a worker thread. iam NULL: everything. */
+int stage_task(struct engine *e, struct s3 *s3, struct iam *iam, const char *data_dir, const char *task,
+	       const json_t *plan, struct error *err);
 /* Removes it, and what is left of the task's outputs. Absent is fine. From a worker thread, when the task has ended. */
 void stage_remove(const char *data_dir, const char *task);
 
 /* Whether any object is there for `uri` (type S3Prefix: at least one; ManifestFile: the manifest itself). 1, 0, or < 0
  * a fault. */
 int stage_has_objects(struct db *db, struct str uri, bool manifest, struct error *err);
+/* May the role list what is below `uri`? 0, or -1 with err AccessDenied. */
+int stage_may_list(struct iam *iam, struct db *db, struct arena *a, const char *role, struct str uri,
+		   struct error *err);
 /* AWS's text for an input without objects, in the arena. */
 const char *stage_missing_text(struct arena *a, struct str uri, const char *region, const char *role);
 

@@ -520,18 +520,32 @@ static int restore_secret(struct call *c, struct turn *t, json_t *in, json_t **o
 }
 
 /* "arn:aws:secretsmanager:region:account:secret:name-xxxxxx:key:stage:version": seven pieces name the secret. */
-const char *secrets_value(struct db *db, struct arena *a, const char *value_from, struct error *err)
+static struct str secret_in(const char *value_from, struct str extra[3])
 {
-	struct str rest = str_from(value_from), piece, extra[3] = { STR_NULL, STR_NULL, STR_NULL };
-	struct secret s;
-	CLEANUP_ROWS struct rows rows = { 0 };
+	struct str rest = str_from(value_from), piece;
 	size_t n = 0, end = rest.len;
 	for (struct str all = rest; str_split(&rest, ':', &piece); n++)
 		if (n == 6)
 			end = (size_t)(piece.ptr + piece.len - all.ptr);
 		else if (n > 6 && n < 10)
 			extra[n - 7] = piece;
-	int rc = find(db, a, str_of(value_from, end), &s, err);
+	return str_of(value_from, end);
+}
+
+const char *secrets_arn(struct db *db, struct arena *a, const char *value_from)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	struct str extra[3] = { STR_NULL, STR_NULL, STR_NULL }, id = secret_in(value_from, extra);
+	struct secret s;
+	return find(db, a, id, &s, &ignored) == 1 ? s.arn : arena_strdup(a, id);
+}
+
+const char *secrets_value(struct db *db, struct arena *a, const char *value_from, struct error *err)
+{
+	struct str extra[3] = { STR_NULL, STR_NULL, STR_NULL }, id = secret_in(value_from, extra);
+	struct secret s;
+	CLEANUP_ROWS struct rows rows = { 0 };
+	int rc = find(db, a, id, &s, err);
 	if (rc == 1)
 		rc = find_version(db, &s, extra[2], extra[1], &rows, err);
 	if (rc == 0)
@@ -598,12 +612,44 @@ static const struct wire_op ops[] = {
 	{ 0 },
 };
 
+/* The secret's ARN, which ends in characters that nobody chose; of one that is not there, what its name would begin. */
+static void find_secret(struct call *c, struct db *db, const json_t *in, json_t *resources, json_t *roles)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	struct secret s;
+	if (find(db, c->arena, json_get_str(in, "SecretId"), &s, &ignored) > 0)
+		json_array_append_new(resources, json_string(s.arn));
+}
+
+#define SECRET .resource = "secret:{SecretId}", .find = find_secret, .keys = "secretsmanager:SecretId={SecretId}"
+
+/* Service Authorization Reference, "AWS Secrets Manager". */
+static const struct wire_access access[] = {
+	{ .operation = "CreateSecret", .resource = "secret:{Name}-??????", .keys = "secretsmanager:Name={Name}" },
+	{ .operation = "PutSecretValue", SECRET },
+	{ .operation = "UpdateSecret", SECRET },
+	{ .operation = "GetSecretValue", SECRET },
+	{ .operation = "DescribeSecret", SECRET },
+	{ .operation = "ListSecrets" },
+	{ .operation = "DeleteSecret", SECRET },
+	{ .operation = "RestoreSecret", SECRET },
+	{ .operation = "ListSecretVersionIds", SECRET },
+	{ .operation = "TagResource", SECRET },
+	{ .operation = "UntagResource", SECRET },
+	{ .operation = "GetResourcePolicy", SECRET },
+	{ .operation = "DeleteResourcePolicy", SECRET },
+	{ .operation = "UpdateSecretVersionStage", SECRET },
+	{ .operation = NULL },
+};
+
 int secrets_new(struct engine *e, const char *account, const char *region, struct secrets **out, struct error *err)
 {
 	struct secrets *s = mem_calloc(1, sizeof(*s));
-	*s = (struct secrets){ account,
-			       region,
-			       { .model = "secretsmanager", .scope = "secretsmanager", .ops = ops, .ctx = s } };
+	*s = (struct secrets){
+		account,
+		region,
+		{ .model = "secretsmanager", .scope = "secretsmanager", .ops = ops, .access = access, .ctx = s }
+	};
 	*out = s;
 	return 0;
 }

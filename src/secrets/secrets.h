@@ -14,4 +14,7 @@ const struct wire_service *secrets_service(struct secrets *s);
  * arena. NULL: err code ResourceNotFoundException, or ValidationException when the key is not in the secret's JSON. */
 const char *secrets_value(struct db *db, struct arena *a, const char *value_from, struct error *err);
 
+/* The ARN of the secret that such a text names; when there is none, the part of the text that should. In the arena. */
+const char *secrets_arn(struct db *db, struct arena *a, const char *value_from);
+
 #endif

@@ -548,10 +548,32 @@ static const struct wire_op ops[] = {
 	{ 0 },
 };
 
+/* Service Authorization Reference, "AWS Systems Manager". */
+static const struct wire_access access[] = {
+	{ .operation = "PutParameter", .resource = "parameter/{Name}" },
+	{ .operation = "GetParameter", .resource = "parameter/{Name}" },
+	{ .operation = "GetParameters", .resource = "parameter/{Names}" },
+	{ .operation = "GetParametersByPath",
+	  .resource = "parameter/{Path}",
+	  .keys = "ssm:Recursive={Recursive=false}" },
+	{ .operation = "DescribeParameters" },
+	{ .operation = "DeleteParameter", .resource = "parameter/{Name}" },
+	{ .operation = "DeleteParameters", .resource = "parameter/{Names}" },
+	{ .operation = "GetParameterHistory", .resource = "parameter/{Name}" },
+	{ .operation = "LabelParameterVersion", .resource = "parameter/{Name}" },
+	{ .operation = "UnlabelParameterVersion", .resource = "parameter/{Name}" },
+	{ .operation = "AddTagsToResource", .resource = "parameter/{ResourceId}" },
+	{ .operation = "RemoveTagsFromResource", .resource = "parameter/{ResourceId}" },
+	{ .operation = "ListTagsForResource", .resource = "parameter/{ResourceId}" },
+	{ .operation = NULL },
+};
+
 int ssm_new(struct engine *e, const char *account, const char *region, struct ssm **out, struct error *err)
 {
 	struct ssm *s = mem_calloc(1, sizeof(*s));
-	*s = (struct ssm){ account, region, { .model = "ssm", .scope = "ssm", .ops = ops, .ctx = s } };
+	*s = (struct ssm){ account,
+			   region,
+			   { .model = "ssm", .scope = "ssm", .ops = ops, .access = access, .ctx = s } };
 	*out = s;
 	return 0;
 }

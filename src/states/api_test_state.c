@@ -91,11 +91,13 @@ static void work_answered(struct integ_request *q, struct answer *answer)
 	pthread_mutex_unlock(&w->lock);
 }
 
-static void work_wait(struct exec *x, const struct resource *r, json_t *params, struct answer *out)
+static void work_wait(struct exec *x, const struct frame *f, const struct resource *r, json_t *params,
+		      struct answer *out)
 {
 	struct work w = { .q = { .s = x->s, .arena = ARENA_INIT, .r = *r, .params = params, .done = work_answered },
 			  .lock = PTHREAD_MUTEX_INITIALIZER,
 			  .ended = PTHREAD_COND_INITIALIZER };
+	integ_set_role(&w.q, x, f);
 	integ_call(&w.q);
 	pthread_mutex_lock(&w.lock);
 	while (!w.done)
@@ -130,7 +132,7 @@ bool test_work(struct exec *x, struct frame *f)
 			     "TestState does not support activities, '.sync' or '.waitForTaskToken' without a mock.");
 		return true;
 	}
-	work_wait(x, &r, f->work, &w);
+	work_wait(x, f, &r, f->work, &w);
 	if (w.output) {
 		test_note(x, "result", w.output);
 		exec_result(x, f, w.output);

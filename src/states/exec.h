@@ -43,7 +43,8 @@ struct frame {
 	struct {
 		char *error, *cause; /* cause NULL: none */
 	} fault;
-	json_t *task; /* Task: {"resource","token","heartbeat","submitted","jobs","child","early"}; Map: settings */
+	json_t *task; /* Task: {"resource","role","token","heartbeat","submitted","jobs","child","early"}; Map: settings
+		       */
 	json_t *item; /* iteration: the context's Map object */
 	json_t *memo;
 	int64_t next, running, done; /* Parallel, Map */

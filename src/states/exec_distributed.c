@@ -197,6 +197,7 @@ static void begin_feed(struct exec *x, struct frame *f, json_t *source, int64_t 
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	json_t *run = json_object(), *scope = scope_path(x, f);
+	json_set_text(source, "role", x->role);
 	static const char *const same[] = { "map_run", "label", "seed", "attempt" };
 	for (size_t i = 0; i < sizeof(same) / sizeof(*same); i++)
 		json_copy_key(run, f->task, same[i]);

@@ -379,6 +379,18 @@ void exec_results_perform(void *ctx, struct engine *e, const struct effect *fx)
 	engine_effect_done(e, fx->seq, event);
 }
 
+/* The role's rights are asked for the folder's manifest, which every run writes. */
+static int may_write(struct exec *x, struct str bucket, const char *folder, struct error *err)
+{
+	struct integ_request q = { .s = x->s, .t = x->t, .arena = ARENA_INIT, .role = x->role, .session = "states" };
+	int rc = x->role ? integ_caller(&q, err) : 0;
+	if (rc == 0 && x->role && x->s->o.iam)
+		rc = iam_may_s3(x->s->o.iam, &q.arena, &q.who, "s3:PutObject", bucket,
+				str_from(arena_printf(&q.arena, "%s/manifest.json", folder)), err);
+	arena_release(&q.arena);
+	return rc;
+}
+
 json_t *exec_results_commit(struct exec *x, const char *map_run, const json_t *event, struct error *err)
 {
 	struct str bucket = json_get_str(event, "bucket");
@@ -389,6 +401,8 @@ json_t *exec_results_commit(struct exec *x, const char *map_run, const json_t *e
 		error_set(err, "%s", cause);
 		return NULL;
 	}
+	if (may_write(x, bucket, folder, err) < 0)
+		return NULL;
 	json_array_foreach (json_object_get(event, "objects"), i, one)
 		if (s3_commit(x->t, bucket, json_get_str(one, "key"), json_object_get(one, "body"), "application/json",
 			      err) < 0)

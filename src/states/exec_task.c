@@ -170,6 +170,12 @@ static void request_begin(struct exec *x, struct frame *f, const struct resource
 	if (way == WIRE_READS || way == WIRE_WAITS) {
 		json_t *p = json_pack("{s:I,s:I,s:s,s:O}", "frame", (json_int_t)f->id, "attempt",
 				      (json_int_t)f->attempt, "resource", r->arn, "params", f->work);
+		struct integ_request q = { .arena = ARENA_INIT };
+		integ_set_role(&q, x, f);
+		json_set_text(p, "role", q.role);
+		json_set_text(p, "through", q.through);
+		json_set_text(p, "session", q.session);
+		arena_release(&q.arena);
 		turn_effect(x->t, "states.task",
 			    arena_printf(x->a, "%s/%lld/%lld", x->arn, (long long)f->id, (long long)f->attempt), p);
 		return;
@@ -241,6 +247,7 @@ static void start(struct exec *x, struct frame *f, const struct resource *r, con
 	f->attempt++;
 	f->phase = PHASE_TASK;
 	json_set_text(f->task, "resource", r->arn);
+	json_set_text(f->task, "role", json_get_text(credentials, "RoleArn"));
 	if (l->has_heartbeat)
 		json_set_real(f->task, "heartbeat", l->heartbeat);
 	add_started_by(r, &f->work);

@@ -58,6 +58,13 @@ static void task_answered(struct integ_request *q, struct answer *w)
 	task_unref(k);
 }
 
+/* In the request's arena; NULL when absent. */
+static const char *text_of(struct integ_request *q, const struct effect *fx, const char *key)
+{
+	struct str s = json_get_str(fx->payload, key);
+	return s.ptr ? arena_strdup(&q->arena, s) : NULL;
+}
+
 static void perform_task(void *ctx, struct engine *e, const struct effect *fx)
 {
 	struct task *k = mem_calloc(1, sizeof(*k));
@@ -67,6 +74,9 @@ static void perform_task(void *ctx, struct engine *e, const struct effect *fx)
 	k->event = event_new(fx, "task");
 	resource_parse(&k->q.arena, arena_strdup(&k->q.arena, json_get_str(fx->payload, "resource")), &k->q.r);
 	k->q.params = json_incref(json_object_get(fx->payload, "params"));
+	k->q.role = text_of(&k->q, fx, "role");
+	k->q.through = text_of(&k->q, fx, "through");
+	k->q.session = text_of(&k->q, fx, "session");
 	integ_call(&k->q);
 	/* A function that was taken runs: LambdaFunctionStarted. */
 	if (k->q.r.kind == TASK_LAMBDA_ARN && !atomic_load(&k->answered))
@@ -96,6 +106,7 @@ void integ_in_turn(struct exec *x, struct frame *f, const struct resource *r)
 				    .params = f->work,
 				    .done = answered_at_once },
 			     .event = json_pack("{s:s}", "type", "task") };
+	integ_set_role(&k.q, x, f);
 	integ_call(&k.q);
 	arena_release(&k.q.arena);
 	integ_event(x, f, k.event);

@@ -36,8 +36,12 @@ struct integ_request {
 	struct turn *t; /* within this turn; NULL: on a thread, which may block */
 	struct arena arena;
 	struct resource r;
-	json_t *params;       /* as written in the definition; borrowed until `done` */
-	struct principal who; /* filled by the call */
+	json_t *params;   /* as written in the definition; borrowed until `done` */
+	const char *role; /* whose policies decide; NULL: the service itself, which may do everything */
+	const char
+		*through; /* the machine's role, when `role` is another one that it takes on (Credentials); or NULL */
+	const char *session;                                     /* name of the role's session; with `role` */
+	struct principal who;                                    /* filled by the call */
 	void (*done)(struct integ_request *q, struct answer *w); /* takes w->output; texts are in the arena */
 };
 /* How a request is done; WIRE_ABSENT: it is not there, which integ_call says. */
@@ -51,6 +55,10 @@ void integ_lambda_call(struct integ_request *q);
 /* Calls an operation as the machine's owner; params live until `done`, which is given q. */
 void integ_wire_call(struct integ_request *q, const char *model, const char *operation, json_t *params,
 		     wire_internal_done done);
+/* Who calls, into q->who. err: AccessDenied when the machine's role may not take on the other one. */
+int integ_caller(struct integ_request *q, struct error *err);
+/* The role, and the session's name, of a Task state's call. */
+void integ_set_role(struct integ_request *q, const struct exec *x, const struct frame *f);
 void integ_json_release(void *value); /* json_decref, for arena_defer */
 const char *integ_request_id(struct arena *a);
 /* Optimized integrations' errors: SDK version 1's text. */

@@ -56,21 +56,54 @@ bool integ_sdk_find(struct arena *a, const char *service, const char *action, co
 	return s != NULL;
 }
 
-static struct principal owner(struct states *s, struct arena *a)
+static int of_role(struct integ_request *q, struct db *db, struct error *err)
 {
-	return (struct principal){ .access_key = "",
-				   .account = s->o.account,
-				   .user_id = "states",
-				   .arn = arena_printf(a, "arn:aws:iam::%s:root", s->o.account) };
+	struct iam *i = q->s->o.iam;
+	if (q->through && (iam_role_principal(i, db, &q->arena, q->through, q->session, &q->who, err) < 0 ||
+			   iam_may_assume(i, db, &q->arena, &q->who, q->role, err) < 0))
+		return -1;
+	return iam_role_principal(i, db, &q->arena, q->role, q->session, &q->who, err);
+}
+
+int integ_caller(struct integ_request *q, struct error *err)
+{
+	struct store *store = engine_store(q->s->o.engine);
+	if (!q->role || !q->s->o.iam) {
+		q->who = (struct principal){ .access_key = "",
+					     .account = q->s->o.account,
+					     .user_id = "states",
+					     .arn = arena_printf(&q->arena, "arn:aws:iam::%s:root", q->s->o.account),
+					     .unrestricted = true };
+		return 0;
+	}
+	if (q->t)
+		return of_role(q, turn_db(q->t), err);
+	struct db *db = store_read_begin(store, err);
+	if (!db)
+		return -1;
+	int rc = of_role(q, db, err);
+	store_read_end(store, db);
+	return rc;
+}
+
+enum { SESSION_NAME_MAX = 64 };
+
+void integ_set_role(struct integ_request *q, const struct exec *x, const struct frame *f)
+{
+	const char *other = json_get_text(f->task, "role");
+	q->role = other ? other : x->role;
+	q->through = other ? x->role : NULL;
+	q->session = arena_strdup(&q->arena, str_head(str_from(x->name ? x->name : "states"), SESSION_NAME_MAX));
 }
 
 int integ_service_call(struct integ_request *q, const char *model, const char *operation, json_t *params, json_t **out,
 		       struct error *err)
 {
-	q->who = owner(q->s, &q->arena);
 	const struct wire_internal rq = {
 		.model = model, .operation = operation, .in = params, .who = &q->who, .region = q->s->o.region
 	};
+	if (integ_caller(q, err) < 0)
+		return -1;
 	if (!integ_wire)
 		return error_set(err, "no server to call %s:%s", model, operation);
 	return q->t ? wire_call_in_turn(integ_wire, &rq, q->t, &q->arena, out, err)
@@ -86,10 +119,13 @@ void integ_wire_call(struct integ_request *q, const char *model, const char *ope
 		     wire_internal_done done)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	q->who = owner(q->s, &q->arena);
 	const struct wire_internal rq = {
 		.model = model, .operation = operation, .in = params, .who = &q->who, .region = q->s->o.region
 	};
+	if (integ_caller(q, &err) < 0) {
+		done(q, -1, NULL, &err);
+		return;
+	}
 	if (integ_wire) {
 		wire_call_internal_async(integ_wire, &rq, &q->arena, done, q);
 		return;
@@ -119,11 +155,22 @@ static void sdk_error(struct arena *a, const char *service, const struct error *
 	const char *name = s ? s->errors : service;
 	out->refused = true;
 	const char *code = err->code[0] ? err->code : "InternalFailure";
-	bool plain = strcmp(code, "ValidationException") == 0;
+	bool denied = strncmp(code, "AccessDenied", 12) == 0 && strcmp(name, "Ecs") != 0 &&
+		      strcmp(name, "CloudWatchLogs") != 0; /* these two SDKs know it */
+	bool plain = denied || strcmp(code, "ValidationException") == 0;
 	out->error = plain ? arena_printf(a, "%s.%sException", name, name)
 			   : arena_printf(a, "%s.%s", name, with_exception(a, code));
 	out->cause = arena_printf(a, "%s (Service: %s, Status Code: %d, Request ID: %s) (SDK Attempt Count: 1)",
 				  error_text(err), name, err->status ? err->status : 400, integ_request_id(a));
+}
+
+/* An exception that the SDK of these services does not know is of the service's base class
+ * ("Lambda.AWSLambdaException", awslabs/aws-deployment-framework issue 460). */
+static const char *exception_of(struct arena *a, const char *service, const char *code)
+{
+	if (strcmp(code, "AccessDeniedException") == 0 && strcmp(service, "AmazonECS") != 0)
+		return arena_printf(a, "%sException", service);
+	return with_exception(a, code);
 }
 
 /* Optimized integrations' errors: SDK version 1's text. */
@@ -132,7 +179,7 @@ void integ_optimized_error(struct arena *a, const char *name, const char *servic
 {
 	const char *code = err->code[0] ? err->code : "InternalFailure";
 	out->refused = true;
-	out->error = arena_printf(a, "%s.%s", name, with_exception(a, code));
+	out->error = arena_printf(a, "%s.%s", name, exception_of(a, service, code));
 	out->cause = arena_printf(a, "%s (Service: %s; Status Code: %d; Error Code: %s; Request ID: %s; Proxy: null)",
 				  error_text(err), service, err->status ? err->status : 400, code, integ_request_id(a));
 }
@@ -172,6 +219,22 @@ static int s3_put(struct integ_request *q, json_t **out, struct error *err)
 	return rc;
 }
 
+static int s3_may(struct integ_request *q, struct error *err)
+{
+	static const char *const actions[][2] = { { "getObject", "s3:GetObject" },
+						  { "listObjectsV2", "s3:ListBucket" },
+						  { "putObject", "s3:PutObject" } };
+	struct arena *a = &q->arena;
+	struct str bucket = json_get_str(q->params, "Bucket"), key = json_get_str(q->params, "Key");
+	if (integ_caller(q, err) < 0)
+		return -1;
+	for (size_t i = 0; q->s->o.iam && i < 3; i++)
+		if (strcmp(q->r.action, actions[i][0]) == 0)
+			return iam_may_s3(q->s->o.iam, a, &q->who, actions[i][1], bucket,
+					  i == 1 ? json_get_str(q->params, "Prefix") : key, err);
+	return 0;
+}
+
 static void s3_call(struct integ_request *q, struct answer *out)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -180,6 +243,8 @@ static void s3_call(struct integ_request *q, struct answer *out)
 	int rc;
 	if (!q->s->o.s3) {
 		rc = error_http(&err, 501, "NotImplementedException", "This Quern has no S3.");
+	} else if (s3_may(q, &err) < 0) {
+		rc = -1;
 	} else if (strcmp(q->r.action, "putObject") == 0) {
 		rc = s3_put(q, &out->output, &err);
 	} else {
@@ -190,7 +255,8 @@ static void s3_call(struct integ_request *q, struct answer *out)
 	}
 	if (rc >= 0)
 		return;
-	out->error = arena_printf(a, "S3.%s", with_exception(a, err.code[0] ? err.code : "S3"));
+	bool plain = !err.code[0] || error_is(&err, "AccessDenied");
+	out->error = arena_printf(a, "S3.%s", with_exception(a, plain ? "S3" : err.code));
 	out->cause =
 		arena_printf(a, "%s (Service: S3, Status Code: %d, Request ID: %s, Extended Request ID: %s)",
 			     error_text(&err), err.status ? err.status : 404, integ_request_id(a), integ_request_id(a));

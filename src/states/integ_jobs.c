@@ -85,6 +85,7 @@ static int submit(struct turn *t, void *arg, struct error *err)
 	return 0;
 }
 
+/* Asks after a job, or stops it, as the service itself; integ_job_start puts the role in. */
 static struct integ_request request_of(struct exec *x, const struct resource *r)
 {
 	return (struct integ_request){ .s = x->s, .t = x->t, .arena = ARENA_INIT, .r = *r };
@@ -98,6 +99,7 @@ void integ_job_start(struct exec *x, struct frame *f, const struct resource *r)
 	json_t *event = json_pack("{s:s}", "type", "task");
 	sub.q.params = params;
 	sub.q.done = submitted;
+	integ_set_role(&sub.q, x, f);
 	if (turn_try(x->t, submit, &sub, &err) < 0) {
 		json_decref(sub.out.output);
 		sub.out = (struct answer){ .error = "States.Runtime", .cause = error_text(&err) };

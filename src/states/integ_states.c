@@ -38,6 +38,21 @@ void integ_event(struct exec *x, struct frame *f, json_t *event)
 	json_decref(event);
 }
 
+/* May the role start this machine? */
+static int may_start(struct exec *x, const struct frame *f, const char *machine, struct error *err)
+{
+	CLEANUP_ERROR struct error why = ERROR_INIT;
+	struct integ_request q = { .s = x->s, .t = x->t, .arena = ARENA_INIT };
+	integ_set_role(&q, x, f);
+	int rc = integ_caller(&q, &why);
+	if (rc == 0 && x->s->o.iam)
+		rc = iam_may(x->s->o.iam, &q.arena, &q.who, "states:StartExecution", machine, &why);
+	arena_release(&q.arena);
+	if (rc < 0 && error_is(&why, "AccessDenied"))
+		return error_http(err, 400, "AccessDeniedException", "%s", error_text(&why));
+	return rc < 0 ? error_move(err, &why) : 0;
+}
+
 void integ_states_start(struct exec *x, struct frame *f, const struct resource *r)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -55,15 +70,18 @@ void integ_states_start(struct exec *x, struct frame *f, const struct resource *
 		rq.parent_frame = f->id;
 		rq.parent_attempt = f->attempt;
 	}
-	if (execution_start(x->s, x->t, &rq, &started, &err) < 0) {
+	if (may_start(x, f, rq.machine, &err) < 0 || execution_start(x->s, x->t, &rq, &started, &err) < 0) {
 		const char *code = err.code[0] ? err.code : "InternalFailure";
+		bool denied = strcmp(code, "AccessDeniedException") == 0; /* not known to the SDK */
 		const char *cause = arena_printf(
 			x->a,
 			"%s (Service: AWSStepFunctions; Status Code: 400; Error Code: %s; Request ID: %s; Proxy: null)",
 			error_text(&err), code, request_id);
-		integ_event(x, f,
-			    json_pack("{s:s,s:s,s:s}", "type", "task", "error",
-				      arena_printf(x->a, "StepFunctions.%sException", code), "cause", cause));
+		integ_event(
+			x, f,
+			json_pack("{s:s,s:s,s:s}", "type", "task", "error",
+				  arena_printf(x->a, "StepFunctions.%sException", denied ? "AWSStepFunctions" : code),
+				  "cause", cause));
 		return;
 	}
 	if (sync)

@@ -1,5 +1,6 @@
 /* items.c - where the items of a distributed Map come from: the state's input, an object of S3, a listing, or a
  * manifest that names many objects. See items.h. */
+#include "states/integ.h"
 #include "states/items.h"
 
 #include <stdlib.h>
@@ -49,11 +50,24 @@ static void close_part(struct items *r)
 	arena_release(&r->a);
 }
 
+/* Is this for the machine's role to read? For s3:ListBucket `key` is the prefix. */
+static int may(struct items *r, const char *action, struct str bucket, struct str key, struct error *err)
+{
+	struct integ_request q = { .s = r->s, .arena = ARENA_INIT, .session = "states" };
+	q.role = json_get_text(r->source, "role");
+	int rc = q.role ? integ_caller(&q, err) : 0;
+	if (rc == 0 && q.role && r->s->o.iam)
+		rc = iam_may_s3(r->s->o.iam, &q.arena, &q.who, action, bucket, key, err);
+	arena_release(&q.arena);
+	return rc;
+}
+
 static int open_part(struct items *r, struct str bucket, struct str key, struct str version, struct error *err)
 {
 	r->csv = (struct csv){ 0 };
 	r->open = true;
-	if (bytes_open(r->s, bucket, key, version, r->files != NULL, &r->bytes, err) < 0)
+	if (may(r, "s3:GetObject", bucket, key, err) < 0 ||
+	    bytes_open(r->s, bucket, key, version, r->files != NULL, &r->bytes, err) < 0)
 		return -1;
 	if (r->form == FORM_CSV)
 		return csv_open(&r->csv, &r->bytes, r->part_config, err);
@@ -97,6 +111,8 @@ static int list_page(struct items *r, struct error *err)
 				       : STR("");
 	if (!r->s->o.s3)
 		return error_set(err, "%s", no_s3);
+	if (may(r, "s3:ListBucket", json_get_str(params, "Bucket"), prefix, err) < 0)
+		return -1;
 	json_decref(r->list);
 	r->list = json_array();
 	r->at = 0;
@@ -184,6 +200,8 @@ static int open_manifest(struct items *r, struct str bucket, struct str key, str
 	struct s3_reader body = { .fd = -1 };
 	if (!r->s->o.s3)
 		return error_set(err, "%s", no_s3);
+	if (may(r, "s3:GetObject", bucket, key, err) < 0)
+		return -1;
 	struct db *db = store_read_begin(engine_store(r->s->o.engine), err);
 	if (!db)
 		return -1;

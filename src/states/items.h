@@ -14,8 +14,8 @@
 enum { ITEM_MAX = 8 << 20, HEADER_MAX = 10240 };
 
 struct items;
-/* source: {"resource","params","config","most"} or {"items": [...]}; borrowed for the reader's life. *out owned. err:
- * what the Map state's fault says. Not from the core thread. */
+/* source: {"resource","params","config","most","role"} (role: who reads) or {"items": [...]}; borrowed for the reader's
+ * life. *out owned. err: what the Map state's fault says. Not from the core thread. */
 int items_open(struct states *s, const json_t *source, struct items **out, struct error *err);
 /* 1 an item (owned), 0 no more, < 0. */
 int items_next(struct items *r, json_t **item, struct error *err);

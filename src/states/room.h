@@ -195,6 +195,7 @@ int input_check(struct arena *a, struct str input, json_t **out, struct error *e
 
 /* ---- operations ---- */
 extern const struct wire_op states_ops[];
+extern const struct wire_access states_access[];
 #define QUERY(name) int name(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 #define COMMAND(name) int name(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 #define ASYNC(name) void name(struct call *c, json_t *in)

@@ -210,6 +210,11 @@ const struct wire_op states_ops[] = {
 const struct wire_service *states_service(struct states *s)
 {
 	static struct wire_service service;
-	service = (struct wire_service){ .model = "stepfunctions", .scope = "states", .ops = states_ops, .ctx = s };
+	service = (struct wire_service){ .model = "stepfunctions",
+					 .scope = "states",
+					 .ops = states_ops,
+					 .access = states_access,
+					 .passed_to = "states.amazonaws.com",
+					 .ctx = s };
 	return &service;
 }

@@ -2,6 +2,7 @@
 #ifndef QUERN_STATES_STATES_H
 #define QUERN_STATES_STATES_H
 
+#include "iam/iam.h"
 #include "logs/logs.h"
 #include "s3/s3.h"
 #include "wire/wire.h"
@@ -13,6 +14,7 @@ struct states_options {
 	struct engine *engine;
 	struct s3 *s3;     /* may be NULL in tests: readers and writers of distributed Maps then fail saying so */
 	struct logs *logs; /* may be NULL in tests: logging configurations have no effect then */
+	struct iam *iam;   /* may be NULL in tests: Task states may do everything then */
 	const char *account, *region;
 	const char *jsonata_program; /* path of quern-jsonata; NULL: JSONata states fail with a clear error */
 	/* In a turn: the actor shall get {"type":"ecs.stopped","taskArn"} or {"type":"job-ended","arn"} when the ECS

@@ -134,6 +134,8 @@ struct wire_request {
 	enum sigv4_fault auth_fault;
 	struct principal who;
 	const char *region;
+	unsigned char peer[16]; /* the client's address; peer_size 4, 16, or 0 when it is none */
+	int peer_size;
 
 	/* raw services */
 	void *state;
@@ -230,6 +232,13 @@ int auth_fault_error(enum auth_style style, enum sigv4_fault fault, const struct
 		     struct error *err);
 /* The code and text for a body whose hash is not the signed one. */
 int auth_body_mismatch(enum auth_style style, struct error *err);
+
+/* access.c */
+/* May the caller of c do this operation with this input? Without a question for who is unrestricted. r may be NULL. */
+int access_check(struct wire_server *w, const struct wire_service *s, struct call *c, const json_t *in,
+		 struct wire_request *r, struct error *err);
+/* The row of an operation, or NULL. */
+const struct wire_access *access_find(const struct wire_service *s, const char *operation);
 
 /* raw.c */
 void raw_start(struct wire_request *r);

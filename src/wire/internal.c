@@ -223,7 +223,8 @@ static int prepare(struct wire_server *w, const struct wire_internal *rq, struct
 				 .service_ctx = sv->s->ctx };
 	const struct model_shape *in_shape = model_op_input(sv->model, op);
 	c->in = in_shape && json_is_object(rq->in) ? respell(sv->model, in_shape, rq->in, FROM_SDK, 0) : json_object();
-	if (model_validate(a, sv->model, op, c->in, err) == 0)
+	if (model_validate(a, sv->model, op, c->in, err) == 0 &&
+	    access_check(w, sv->s, &c->call, c->in, NULL, err) == 0)
 		return 0;
 	json_decref(c->in);
 	return -1;

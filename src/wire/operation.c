@@ -242,6 +242,8 @@ void operation_end(struct wire_request *r)
 	int rc = check_signature(r, &err);
 	if (rc == 0)
 		rc = decode(r, &err);
+	if (rc == 0)
+		rc = access_check(r->server, r->service->s, &r->call, r->in, r, &err);
 	if (rc == 0 && r->handler->query)
 		rc = run_query(r, &err);
 	if (rc < 0)

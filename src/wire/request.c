@@ -6,6 +6,7 @@
  * connection. */
 #include "wire/http.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 
 #include "base/id.h"
@@ -270,6 +271,20 @@ static int check_framing(struct wire_request *r, const struct header_copy *c, st
 	return 0;
 }
 
+/* Kept because handlers ask for it on other threads, when the connection may be gone. */
+static void note_peer(struct wire_request *r)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const struct sockaddr *peer = info ? info->client_addr : NULL;
+	if (peer && peer->sa_family == AF_INET) {
+		memcpy(r->peer, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
+		r->peer_size = 4;
+	} else if (peer && peer->sa_family == AF_INET6) {
+		memcpy(r->peer, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, 16);
+		r->peer_size = 16;
+	}
+}
+
 int request_headers(struct wire_request *r, const char *method, struct error *err)
 {
 	struct header_copy c = { .r = r, .pairs = ARENA_ARRAY(&r->arena, struct codec_pair, HTTP_HEADERS_MAX / 8) };
@@ -293,6 +308,7 @@ int request_headers(struct wire_request *r, const char *method, struct error *er
 	if (!r->http.path.len || (r->http.path.ptr[0] != '/' && !str_eqz(r->http.path, "*")))
 		return error_http(err, 400, "BadRequest", "The request's target is not a path.");
 	r->path = uri_decoded(&r->arena, r->http.path, false);
+	note_peer(r);
 	return check_framing(r, &c, err);
 }
 
@@ -377,6 +393,14 @@ void wire_each_header(struct wire_request *r, void (*fn)(void *ctx, struct str n
 const struct principal *wire_who(struct wire_request *r)
 {
 	return &r->who;
+}
+
+const char *wire_source_ip(struct wire_request *r)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+	if (r->peer_size)
+		inet_ntop(r->peer_size == 4 ? AF_INET : AF_INET6, r->peer, text, sizeof(text));
+	return arena_strdup(&r->arena, str_from(text));
 }
 
 const char *wire_request_id(struct wire_request *r)

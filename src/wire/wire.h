@@ -27,6 +27,8 @@ struct principal {
 	const char *arn;     /* user, or assumed-role session */
 	const char *user_id;
 	bool anonymous;
+	bool unrestricted;  /* no policy is asked about it: the root key, a role that is not kept here */
+	const char *grants; /* where its policies are, for whoever answers wire_options.authorize */
 };
 
 /* What a handler sees of one call. Borrowed until the answer is sent. */
@@ -60,6 +62,42 @@ struct wire_op {
 	wire_command inside;
 };
 
+/* ---- what an operation needs ---- */
+
+/* The action and the resources of one operation, for policies (access.c expands them). Texts of a resource: pieces with
+ * a blank between them, each an ARN or what follows "arn:aws:<scope>:<region>:<account>:". `{Member}` stands for a
+ * member of the input, `{a.b}` for one within (lists: for each), `{a|b=text}` for the first that is there, else the
+ * text, else
+ * "*"; `{Member,lower}` in small letters. Where the last of them has an ARN, that is the resource. */
+struct wire_access {
+	const char *operation;
+	const char *action;   /* NULL: "<scope>:<operation>" */
+	const char *resource; /* NULL: "*" */
+	const char *pass;     /* members with roles that are given away (iam:PassRole), a blank between them; or NULL */
+	const char *keys;  /* condition keys: "ecs:cluster=cluster/{cluster=default}", a blank between them; or NULL */
+	const char *reads; /* bucket and key of an object that is read for the caller: "Code.S3Bucket Code.S3Key" */
+	/* Appends the resources to a list instead (and roles to another) where the store has to be asked. May be NULL.
+	 */
+	void (*find)(struct call *c, struct db *db, const json_t *in, json_t *resources, json_t *roles);
+	bool open; /* nobody needs a permission */
+};
+
+/* One question to the policies. */
+struct wire_fact {
+	const char *key; /* condition key: "s3:prefix" */
+	struct str value;
+};
+struct wire_ask {
+	const char *action;      /* "s3:GetObject" */
+	struct str resource;     /* an ARN, or "*" */
+	const char *region;      /* aws:RequestedRegion */
+	const json_t *in;        /* for aws:RequestTag and aws:TagKeys; may be NULL */
+	const char *const *tags; /* the same as name, value, name, value, NULL; may be NULL */
+	const struct wire_fact *facts;
+	size_t nfacts;
+	struct wire_request *request; /* where it comes from; NULL for a call from inside */
+};
+
 /* Ends an async call: takes out (NULL with rc < 0). err borrowed. */
 void wire_answer(struct call *c, int rc, json_t *out, struct error *err);
 
@@ -84,9 +122,11 @@ struct raw_handler {
 };
 
 struct wire_service {
-	const char *model;         /* model name in the generated tables ("sagemaker"), NULL for a raw service */
-	const char *scope;         /* credential-scope service name ("sagemaker", "s3", "ecr" ...) */
-	const struct wire_op *ops; /* ends with a NULL name */
+	const char *model;                /* model name in the generated tables ("sagemaker"), NULL for a raw service */
+	const char *scope;                /* credential-scope service name ("sagemaker", "s3", "ecr" ...) */
+	const struct wire_op *ops;        /* ends with a NULL name */
+	const struct wire_access *access; /* a row for each operation, ends with a NULL operation */
+	const char *passed_to;            /* who gets the roles: "ecs-tasks.amazonaws.com" */
 	const struct raw_handler *raw;
 	/* Raw services: claims an unsigned or otherwise unrouted request (S3 anonymous/POST form, /v2/ registry). May
 	 * be NULL. */
@@ -112,6 +152,11 @@ struct wire_options {
 	bool (*find_key)(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token,
 			 int64_t now_ms, struct principal *who, struct str *secret, struct error *err);
 	void *find_key_ctx;
+	/* May `who` (who is not unrestricted) do this? -1 with err code AccessDenied and AWS's text. From any thread;
+	 * NULL: everybody may do everything. */
+	int (*authorize)(void *ctx, struct arena *a, const struct principal *who, const struct wire_ask *ask,
+			 struct error *err);
+	void *authorize_ctx;
 	int64_t max_json_bytes; /* of a request that is buffered; default 16 MiB */
 	int max_connections;    /* default 4096 */
 	int idle_timeout_s; /* a connection without traffic is closed; default 75. Waiting for an answer does not count.
@@ -138,6 +183,10 @@ void wire_each_query(struct wire_request *r, void (*fn)(void *ctx, struct str na
 struct str wire_header(struct wire_request *r, const char *name); /* STR_NULL when absent */
 void wire_each_header(struct wire_request *r, void (*fn)(void *ctx, struct str name, struct str value), void *ctx);
 const struct principal *wire_who(struct wire_request *r);
+/* The client's address, "" when unknown. In the request's arena. */
+const char *wire_source_ip(struct wire_request *r);
+/* For raw services: may `who` do this? ask->request and ask->region are filled. -1 with err AccessDenied. */
+int wire_authorize(struct wire_request *r, const struct principal *who, struct wire_ask *ask, struct error *err);
 const char *wire_request_id(struct wire_request *r);
 const char *wire_region(struct wire_request *r);
 /* Body length that was announced after decoding aws-chunked (-1 unknown). */

@@ -360,7 +360,7 @@ def test_role_that_lambda_can_not_assume(quern, client):
     update = {"FunctionName": function, "Role": arn}
     says = "The role defined for the function cannot be assumed by Lambda."
     assert refused("InvalidParameterValueException", 400, create, quern=quern, client=client, Role=arn) == says
-    for closed in (trust("lambda.amazonaws.com", "Deny"), trust("lambda.amazonaws.com", action="sts:TagSession"), {**trust("x"), "Principal": {"AWS": "lambda.amazonaws.com"}}):
+    for closed in (trust("lambda.amazonaws.com", "Deny"), trust("lambda.amazonaws.com", action="sts:TagSession"), {**trust("x"), "Principal": {"AWS": f"arn:aws:iam::{quern.account}:root"}}):
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=document(trust("ecs-tasks.amazonaws.com"), closed))
         assert refused("InvalidParameterValueException", 400, client.update_function_configuration, **update) == says
     client.update_function_configuration(FunctionName=function, Timeout=9)  # its role is not told again

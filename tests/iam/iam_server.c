@@ -39,7 +39,9 @@ static int run(const char *dir, struct error *err)
 				   .account = "123456789012",
 				   .engine = engine,
 				   .find_key = iam_find_key,
-				   .find_key_ctx = iam };
+				   .find_key_ctx = iam,
+				   .authorize = iam_authorize,
+				   .authorize_ctx = iam };
 	if (wire_server_new(&wo, &server, err) < 0)
 		return -1;
 	wire_add_service(server, iam_service(iam));

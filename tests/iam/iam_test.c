@@ -68,7 +68,8 @@ static int setup(void **state)
 	f->who = (struct principal){ .access_key = "AKIAX",
 				     .account = ACCOUNT,
 				     .arn = "arn:aws:sts::" ACCOUNT ":assumed-role/QuernExecutionRole/quern",
-				     .user_id = "AROAQUERNEXECROLE0001:quern" };
+				     .user_id = "AROAQUERNEXECROLE0001:quern",
+				     .unrestricted = true };
 	return 0;
 }
 

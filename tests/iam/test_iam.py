@@ -18,6 +18,8 @@ ACCOUNT = "123456789012"
 DEFAULT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/service-role/QuernExecutionRole"
 TRUST = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole"}]}'
 
+ALLOW = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
+
 if not os.path.exists(SERVER):
     pytest.skip(f"{SERVER} is not built", allow_module_level=True)
 
@@ -125,7 +127,7 @@ def test_role_life(server):
     assert [r["RoleName"] for p in iam.get_paginator("list_roles").paginate(PaginationConfig={"PageSize": 1}) for r in p["Roles"]] == [
         "QuernExecutionRole", "Worker"]
     iam.attach_role_policy(RoleName="Worker", PolicyArn="arn:aws:iam::aws:policy/AmazonSageMakerFullAccess")
-    iam.put_role_policy(RoleName="Worker", PolicyName="p", PolicyDocument=TRUST)
+    iam.put_role_policy(RoleName="Worker", PolicyName="p", PolicyDocument=ALLOW)
     assert iam.get_role_policy(RoleName="Worker", PolicyName="p")["PolicyDocument"]["Version"] == "2012-10-17"
     text = refused("DeleteConflict", 409, iam.delete_role, RoleName="Worker")
     assert text == "Cannot delete entity, must detach all policies first."
@@ -161,12 +163,16 @@ def test_user_keys(server):
     key = iam.create_access_key(UserName="ann")["AccessKey"]
     keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
     mine = server.client("iam", **keys)
+    refused("AccessDenied", 403, mine.get_user)
+    own = ALLOW.replace('"Action":"*","Resource":"*"', '"Action":["iam:Get*","iam:List*"],"Resource":"arn:aws:iam::*:user/x/${aws:username}"')
+    iam.put_user_policy(UserName="ann", PolicyName="self", PolicyDocument=own)
     assert mine.get_user()["User"]["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/x/ann"
     assert [k["AccessKeyId"] for k in mine.list_access_keys()["AccessKeyMetadata"]] == [key["AccessKeyId"]]
     session = server.client("sts", **keys).get_session_token()["Credentials"]
     assert server.client("sts", **session_keys(session)).get_caller_identity()["Arn"].endswith(":user/x/ann")
     iam.delete_access_key(UserName="ann", AccessKeyId=key["AccessKeyId"])
     refused("InvalidClientTokenId", 403, mine.get_user)
+    iam.delete_user_policy(UserName="ann", PolicyName="self")
     iam.delete_user(UserName="ann")
 
 
@@ -206,9 +212,9 @@ def test_simulation_says_what_this_quern_decides(server):
     iam = server.client("iam")
     actions = ["sagemaker:CreateTrainingJob", "s3:GetObject"]
     iam.create_user(UserName="sim")
-    for principal in (DEFAULT_ROLE, iam.get_user(UserName="sim")["User"]["Arn"]):
+    for principal, decision in ((DEFAULT_ROLE, "allowed"), (iam.get_user(UserName="sim")["User"]["Arn"], "implicitDeny")):
         results = iam.simulate_principal_policy(PolicySourceArn=principal, ActionNames=actions)["EvaluationResults"]
-        assert [(r["EvalActionName"], r["EvalResourceName"], r["EvalDecision"]) for r in results] == [(a, "*", "allowed") for a in actions]
+        assert [(r["EvalActionName"], r["EvalResourceName"], r["EvalDecision"]) for r in results] == [(a, "*", decision) for a in actions]
     resources = ["arn:aws:s3:::a", "arn:aws:s3:::b"]
     results = iam.simulate_principal_policy(PolicySourceArn=DEFAULT_ROLE, ActionNames=actions, ResourceArns=resources)["EvaluationResults"]
     assert len(results) == 4 and {r["EvalResourceName"] for r in results} == set(resources)

@@ -236,6 +236,20 @@ int iam_new_session(struct iam *i, struct turn *t, const char *role, const char 
 	return 0;
 }
 
+/* Every role may do everything here: tests/api/test_iam_policies.py has those that may not. */
+int iam_role_principal(struct iam *i, struct db *db, struct arena *a, const char *role, const char *session_name,
+		       struct principal *who, struct error *err)
+{
+	*who = (struct principal){ .access_key = "", .arn = role, .user_id = "", .unrestricted = true };
+	return 0;
+}
+
+int iam_may_s3(struct iam *i, struct arena *a, const struct principal *who, const char *action, struct str bucket,
+	       struct str key, struct error *err)
+{
+	return 0;
+}
+
 const char *sagemaker_arn(struct sagemaker *s, struct arena *a, const char *kind, const char *name)
 {
 	return arena_printf(a, "arn:aws:sagemaker:%s:%s:%s/%s", s->o.region, s->o.account, kind, name);

@@ -180,7 +180,7 @@ static void test_staging_twice(void **state)
 	struct stat before, after;
 	assert_int_equal(stat(dir, &before), 0);
 	CLEANUP_JSON json_t *plan = json_pack("{s:s,s:s,s:[]}", "role", "r", "region", "us-east-1", "sources");
-	assert_int_equal(stage_task(NULL, NULL, rig_dir(), task, plan, NULL), 0);
+	assert_int_equal(stage_task(NULL, NULL, NULL, rig_dir(), task, plan, NULL), 0);
 	assert_int_equal(stat(dir, &after), 0);
 	assert_int_equal(before.st_ino, after.st_ino);
 	/* after a restart of the machine it is made again */
