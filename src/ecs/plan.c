@@ -313,10 +313,11 @@ static void add_ports(struct plan *p, const json_t *c, json_t *out)
 		int64_t first = json_get_int(one, "containerPort", 0), last = first;
 		if (json_get(one, "containerPortRange"))
 			ecs_port_range(json_get_text(one, "containerPortRange"), &first, &last);
-		json_array_append_new(
-			ports, json_pack("{s:I,s:I,s:I,s:s?}", "container_port", (json_int_t)first, "host_port",
-					 (json_int_t)(p->vpc ? 0 : json_get_int(one, "hostPort", 0)), "count",
-					 (json_int_t)(last - first + 1), "protocol", json_get_text(one, "protocol")));
+		json_int_t count = last - first + 1;
+		json_array_append_new(ports,
+				      json_pack("{s:I,s:I,s:I,s:s?}", "container_port", (json_int_t)first, "host_port",
+						(json_int_t)(p->vpc ? 0 : json_get_int(one, "hostPort", 0)), "count",
+						count, "protocol", json_get_text(one, "protocol")));
 	}
 	if (json_array_size(ports))
 		json_object_set(out, "ports", ports);

@@ -325,8 +325,8 @@ static void set_gpus(json_t *c, const json_t *names)
 
 static json_t *binding(const json_t *port)
 {
-	int64_t inside = json_get_int(port, "container_port", 0), outside = json_get_int(port, "host_port", 0),
-		more = json_get_int(port, "count", 1) - 1;
+	long long inside = json_get_int(port, "container_port", 0), outside = json_get_int(port, "host_port", 0),
+		  more = json_get_int(port, "count", 1) - 1;
 	const char *protocol = json_get_text(port, "protocol");
 	json_t *one = json_pack("{s:s,s:s}", "bindIP", "127.0.0.1", "protocol", protocol ? protocol : "tcp");
 	if (!more) {
@@ -334,10 +334,8 @@ static json_t *binding(const json_t *port)
 		json_set_int(one, "hostPort", outside);
 		return one;
 	}
-	json_object_set_new(one, "containerPortRange",
-			    json_sprintf("%lld-%lld", (long long)inside, (long long)(inside + more)));
-	json_object_set_new(one, "hostPortRange",
-			    json_sprintf("%lld-%lld", (long long)outside, (long long)(outside + more)));
+	json_object_set_new(one, "containerPortRange", json_sprintf("%lld-%lld", inside, inside + more));
+	json_object_set_new(one, "hostPortRange", json_sprintf("%lld-%lld", outside, outside + more));
 	return one;
 }
 

@@ -33,7 +33,8 @@ static int spawn(const char *program, const int from[4], pid_t *pid)
 	char *const argv[] = { "slirp4netns",
 			       "--configure",
 			       "--mtu=65520",
-			       "--cidr=" EGRESS_NETWORK,
+			       "--cidr",
+			       EGRESS_NETWORK,
 			       "--disable-host-loopback",
 			       "--enable-sandbox",
 			       "--enable-seccomp",
@@ -102,18 +103,18 @@ static int open_one(struct egress *e, const char *program, int end, int netns, s
 	if (ns < 0)
 		return error_errno(err, errno, "hold a network namespace");
 	int rc = make_pipe(ready, err) < 0 || make_pipe(said, err) < 0 ? -1 : 0;
-	CLEANUP_FD int is_ready = ready[0], to_ready = ready[1], to_say = said[1];
+	CLEANUP_FD int is_ready = ready[0], to_say = said[1];
 	struct slirp *one = &e->all[e->n];
 	*one = (struct slirp){ .said = said[0], .pidfd = -1 };
 	e->n++;
+	int failed = rc < 0 ? 0 : spawn(program, (const int[]){ to_say, ready[1], end, ns }, &pid);
+	if (ready[1] >= 0)
+		close(ready[1]); /* now it is the child's alone */
+	if (failed)
+		return error_errno(err, failed, "start %s", program);
 	if (rc < 0)
 		return rc;
-	rc = spawn(program, (const int[]){ to_say, to_ready, end, ns }, &pid);
-	if (rc)
-		return error_errno(err, rc, "start %s", program);
 	one->pidfd = pidfd_open(pid, 0);
-	close(to_ready);
-	to_ready = -1;
 	return wait_ready(is_ready, one->said, err);
 }
 

@@ -81,7 +81,7 @@ static struct peer *find_peer(struct relay *r, const struct proxy_way *way, cons
 static void take_requests(struct relay *r, const struct proxy_way *way, int64_t now_ms)
 {
 	for (int i = 0; i < TURN; i++) {
-		struct sockaddr_in from;
+		struct sockaddr_in from = { 0 };
 		socklen_t len = sizeof(from);
 		ssize_t n = recvfrom(way->fd, r->data, sizeof(r->data), 0, (struct sockaddr *)&from, &len);
 		if (n < 0)

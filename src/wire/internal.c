@@ -251,10 +251,10 @@ void wire_call_internal_async(struct wire_server *w, const struct wire_internal 
 	}
 	c->told = done;
 	c->arg = arg;
-	if (c->handler->async)
-		c->handler->async(&c->call, c->in);
-	else
+	if (c->handler->command || c->handler->query)
 		tell(c, perform(c, &err), &err);
+	else
+		c->handler->async(&c->call, c->in);
 }
 
 enum wire_way wire_call_way(struct wire_server *w, const char *model, const char *operation)
