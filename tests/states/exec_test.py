@@ -16,7 +16,9 @@ import pytest
 boto3 = pytest.importorskip("boto3")
 from botocore.config import Config  # noqa: E402
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.dirname(HERE)]
+from api.helpers import needs  # noqa: E402
 from jsonata_worker import libexec  # noqa: E402
 
 SERVER = os.environ.get("STATES_SERVER", "")
@@ -246,6 +248,8 @@ WARNED = {
 
 
 def test_validate_warnings(sfn):
+    needs(sfn, "ValidateStateMachineDefinition", "severity")
+
     def validate(definition=WARNED, **more):
         return sfn.validate_state_machine_definition(definition=json.dumps(definition), **more)
 
@@ -281,6 +285,7 @@ def test_name_with_nul(sfn):
 
 def test_mock_of_a_service_that_is_not_served(sfn):
     """The answer's shape is known all the same."""
+    needs(sfn, "TestState", "mock")
     state = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:kms:encrypt", "Parameters": {"KeyId": "k", "Plaintext": "p"}, "End": True}
 
     def mocked(result):
@@ -308,6 +313,7 @@ def test_stop_takes_the_child_along(sfn):
 
 
 def test_redrive(sfn):
+    needs(sfn, "RedriveExecution")
     a = sfn.create_activity(name="act4")["activityArn"]
     definition = {"StartAt": "P", "States": {"P": {"Type": "Pass", "Result": 7, "Next": "S"}, "S": {"Type": "Task", "Resource": a, "End": True}}}
     arn = sfn.start_execution(stateMachineArn=machine(sfn, definition))["executionArn"]
@@ -381,6 +387,7 @@ def test_express(sfn):
 
 
 def test_alias_and_version(sfn):
+    needs(sfn, "CreateStateMachineAlias")
     arn = machine(sfn, one({"Type": "Pass", "Result": 1, "End": True}), publish=True)
     sfn.update_state_machine(stateMachineArn=arn, definition=json.dumps(one({"Type": "Pass", "Result": 2, "End": True})))
     alias = sfn.create_state_machine_alias(name="live", routingConfiguration=[{"stateMachineVersionArn": arn + ":1", "weight": 100}])
