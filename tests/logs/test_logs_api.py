@@ -313,7 +313,7 @@ def test_odd_bytes_and_a_torn_line(server, logs, group):
 
 
 def test_group_by_arn(server, logs, group):
-    needs(logs, "GetLogEvents", "logGroupIdentifier")
+    needs(logs, "DescribeLogGroups", "logGroupClass")  # as old: group names are required
     write_lines(server, group, "s", [(now_ms(), "abc")])
     arn = f"arn:aws:logs:us-east-1:123456789012:log-group:{group}"
     for identifier in (arn, group):
