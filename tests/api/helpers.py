@@ -28,6 +28,13 @@ def needs(client, operation, member=None):
         pytest.skip(f"this botocore has no {member + ' in ' if member else ''}{operation}")
 
 
+def needs_jsonata(program):
+    """The official package comes from npm, which may be out of reach."""
+    prefix = os.path.dirname(os.path.dirname(program))
+    if not os.path.exists(os.path.join(prefix, "libexec", "quern", "jsonata", "jsonata.js")):
+        pytest.skip("the package jsonata is not there")
+
+
 def make_bucket(quern, name="my-bucket"):
     s3 = quern.client("s3")
     try:

@@ -65,6 +65,7 @@ def test_refusals(quern):
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whose programs the daemon's user cannot reach")
 def test_installed_where_only_root_may_go():
     """The daemon is not root, yet finds what it starts: the JSONata worker."""
+    helpers.needs_jsonata(program())
     place = tempfile.mkdtemp(dir="/tmp")
     dist = os.path.dirname(os.path.dirname(program()))
     for part in ("bin", "libexec/quern/quern-jsonata", "libexec/quern/jsonata"):

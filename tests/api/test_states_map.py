@@ -218,6 +218,7 @@ def test_batches(quern, sfn):
 
 
 def test_jsonata_items(quern, sfn):
+    helpers.needs_jsonata(quern.program)
     state = distributed({"StartAt": "P", "States": {"P": {"Type": "Pass", "Output": "{% $states.input.v * 2 %}", "End": True}}}, ItemSelector={"v": "{% $states.context.Map.Item.Value + $base %}"})
     state["QueryLanguage"] = "JSONata"
     state["States"]["A"] = {"Type": "Pass", "Assign": {"base": 100}, "Next": "M"}

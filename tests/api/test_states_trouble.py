@@ -295,6 +295,7 @@ FOREVER = "{% ($f := function($x){ $f($x + 1) }; $f(0)) %}"
 @pytest.mark.parametrize("expression", [FOREVER, "{% ($f := function($x){ $f($x + 1) + 1 }; $f(0)) %}", "{% [1..9999999999] %}", "{% ($f := function($s){ $f($s & $s) }; $f('aaaaaaaaaaaaaaaa')) %}", "{% $sum([1..9999999]) %}",
                                         "{% $match('" + "a" * 28 + "b', /^(a+)+$/) %}"], ids=["endless", "recursion", "range", "strings", "sum", "regex"])
 def test_jsonata_is_stopped(quern, sfn, expression):
+    helpers.needs_jsonata(quern.program)
     d = run(quern, sfn, pass_(Output=expression), **JSONATA)
     quick = expression.startswith(("{% $match", "{% $sum"))  # a machine may be fast enough for these
     assert d["status"] == "SUCCEEDED" and quick or d["error"] == "States.QueryEvaluationError", d
@@ -304,6 +305,7 @@ def test_jsonata_is_stopped(quern, sfn, expression):
 
 def test_endless_expressions_hold_up_nobody(quern, sfn):
     """Eight executions evaluate an expression without end; others, JSONata too, pass them."""
+    helpers.needs_jsonata(quern.program)
     endless = machine(quern, sfn, pass_(Output=FOREVER), **JSONATA)
     bad = [begin(sfn, endless) for _ in range(8)]
     good = [run(quern, sfn, pass_(Output="{% $sum([1..$states.input.n]) %}"), {"n": n}, **JSONATA) for n in range(1, 4)] + [run(quern, sfn, pass_())]
@@ -319,6 +321,8 @@ def with_expressions(count, last):
 
 @pytest.mark.parametrize("operation", ["create_state_machine", "update_state_machine", "validate_state_machine_definition"])
 def test_a_long_check_of_a_definition_holds_up_nobody(quern, sfn, operation):
+    helpers.needs(sfn, "ValidateStateMachineDefinition")
+    helpers.needs_jsonata(quern.program)
     arn = machine(quern, sfn, {"P": {"Type": "Pass", "End": True}})
     given = {"create_state_machine": {"name": helpers.unique("m"), "roleArn": quern.role}, "update_state_machine": {"stateMachineArn": arn}}.get(operation, {})
     meanwhile = 0
@@ -332,6 +336,8 @@ def test_a_long_check_of_a_definition_holds_up_nobody(quern, sfn, operation):
 
 
 def test_what_a_check_finds(quern, sfn):
+    helpers.needs(sfn, "ValidateStateMachineDefinition")
+    helpers.needs_jsonata(quern.program)
     bad, name = with_expressions(1, "{% 1 + %}"), helpers.unique("m")
     arn = machine(quern, sfn, {"P": {"Type": "Pass", "End": True}})
     unknown = arn[:-1] + ("0" if arn[-1] != "0" else "1")
@@ -346,6 +352,7 @@ def test_what_a_check_finds(quern, sfn):
 
 
 def test_a_machine_makes_a_machine(quern, sfn):
+    helpers.needs_jsonata(quern.program)
     name = helpers.unique("made")
     made = run(quern, sfn, {"T": {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:sfn:createStateMachine", "End": True, "Parameters": {
         "Name": name, "RoleArn": quern.role, "Definition": with_expressions(2, "{% 1 %}")}}})
@@ -356,6 +363,7 @@ def test_a_machine_makes_a_machine(quern, sfn):
 
 
 def test_a_synchronous_execution_without_end(quern, sfn):
+    helpers.needs_jsonata(quern.program)
     arn = sfn.create_state_machine(name=helpers.unique("x"), type="EXPRESS", roleArn=quern.role, definition=json.dumps({"StartAt": "P", "States": pass_(Output=FOREVER), **JSONATA}))["stateMachineArn"]
     sync = quern.client("stepfunctions", config=Config(inject_host_prefix=False, retries={"max_attempts": 1}))
     assert sync.start_sync_execution(stateMachineArn=arn)["error"] == "States.QueryEvaluationError"
