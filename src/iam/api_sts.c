@@ -152,7 +152,8 @@ static int may_assume(struct iam *i, struct arena *a, const struct principal *wh
 		caller.role_arn = str_from(g->arn);
 	struct policy_answer trust = iam_ask_trust(r, &caller, &x, a);
 	bool mine = own.verdict == IAM_ALLOWED ||
-		    (trust.by_name && own.verdict == IAM_SILENT && g && iam_is_owner(g, who) && own.limits_allow);
+		    (trust.reach & (POLICY_TO_ROLE | POLICY_TO_CALLER) && own.verdict == IAM_SILENT && g &&
+		     iam_is_owner(g, who) && own.limits_allow);
 	iam_grants_put(g);
 	return trust.verdict == POLICY_ALLOWS && mine ? 0 : refuse_role(who, ask->resource, err);
 }

@@ -1,8 +1,8 @@
 /* authorize.c - may this principal do that? Asks the policies of grants.c, and words the refusal.
  *
  * DESIGN: an explicit Deny anywhere wins; else an identity policy has to allow, and the permissions boundary and the
- * session's policies, where there are any. Sources: IAM user guide, "Policy evaluation logic" (single account, without
- * resource-based policies), "AWS global condition context keys", "Troubleshoot access denied error messages". */
+ * session's policies, where there are any. Sources: IAM user guide, "Policy evaluation logic" (single account); "AWS
+ * global condition context keys", "Troubleshoot access denied error messages". */
 #include "base/clock.h"
 #include "iam/room.h"
 
@@ -227,16 +227,17 @@ struct iam_decision iam_decide(const struct iam_grants *g, const struct policy_q
 int iam_refuse(const struct principal *who, const struct wire_ask *ask, const struct iam_decision *d, struct error *err)
 {
 	const char *quote = strncmp(ask->action, "s3:", 3) == 0 ? "\"" : "";
+	const char *name = who->anonymous ? "anonymous" : who->arn;
 	if (d->verdict == IAM_DENIED)
 		return error_http(err, 403, "AccessDenied",
 				  "User: %s is not authorized to perform: %s on resource: %s%.*s%s with an explicit "
 				  "deny in %s %s",
-				  who->arn, ask->action, quote, STR_ARG(ask->resource), quote,
+				  name, ask->action, quote, STR_ARG(ask->resource), quote,
 				  d->reason[0] == 'i' ? "an" : "a", d->reason);
 	return error_http(err, 403, "AccessDenied",
 			  "User: %s is not authorized to perform: %s on resource: %s%.*s%s because no %s allows the %s "
 			  "action",
-			  who->arn, ask->action, quote, STR_ARG(ask->resource), quote, d->reason, ask->action);
+			  name, ask->action, quote, STR_ARG(ask->resource), quote, d->reason, ask->action);
 }
 
 bool iam_is_owner(const struct iam_grants *g, const struct principal *who)
@@ -257,11 +258,21 @@ int iam_ask(struct iam *i, struct arena *a, const struct principal *who, const s
 	*d = (struct iam_decision){ .verdict = IAM_SILENT, .reason = "identity-based policy" };
 	*grants = NULL;
 	int rc = who->grants ? iam_grants_get(i, who->grants, grants, err) : 0;
-	if (rc <= 0)
+	if (rc < 0 || (rc == 0 && !who->anonymous))
 		return rc;
 	x.grants = *grants;
-	if (iam_is_owner(*grants, who)) /* else: gone, and another one of the same name is there */
+	if (who->anonymous)
+		*d = (struct iam_decision){ .verdict = IAM_SILENT,
+					    .reason = "resource-based policy",
+					    .limits_allow = true };
+	else if (iam_is_owner(*grants, who))
 		*d = iam_decide(*grants, &q);
+	else /* gone, and another one of the same name is there */
+		return 0;
+	struct policy_answer own;
+	if (iam_ask_resource(i, a, &x, &own, err) < 0)
+		return -1;
+	iam_join_resource(d, &own);
 	return 0;
 }
 

@@ -24,6 +24,14 @@ bool iam_find_key(void *ctx, struct arena *a, struct db *db, struct str access_k
 /* For wire_options.authorize; ctx = the iam. */
 int iam_authorize(void *ctx, struct arena *a, const struct principal *who, const struct wire_ask *ask,
 		  struct error *err);
+/* The policies of a service's resources, which iam_authorize asks too. find: the policy of an ARN, *text in the arena
+ * and STR_NULL when there is none (or no such resource); from any thread. `service` is what stands before the colon of
+ * its actions ("s3"). Call it before requests are served. */
+typedef int (*iam_find_policy)(void *ctx, struct db *db, struct arena *a, struct str resource, struct str *text,
+			       struct error *err);
+void iam_set_resource_policies(struct iam *i, const char *service, iam_find_policy find, void *ctx);
+/* Can it be the policy of a resource? -1 with err code MalformedPolicyDocument and IAM's text. */
+int iam_check_resource_policy(struct str document, struct error *err);
 /* What a service does for a role: the principal of a session `session_name` of it (ARN or name; one that is not kept
  * here is unrestricted). Texts in the arena. */
 int iam_role_principal(struct iam *i, struct db *db, struct arena *a, const char *role, const char *session_name,

@@ -38,11 +38,12 @@ static bool conditions_hold(const struct policy_statement *s, const struct polic
 	return true;
 }
 
-/* Is the caller meant by this principal? Sets *by_name when it is not merely his account. */
-static bool is_meant(const struct policy_principal *p, const struct policy_caller *c, bool *by_name)
+/* Is the caller meant by this principal? Adds to *reach how he is named, when it is not merely by his account. */
+static bool is_meant(const struct policy_principal *p, const struct policy_caller *c, unsigned *reach)
 {
 	switch (p->kind) {
 	case PRINCIPAL_ANY:
+		*reach |= POLICY_TO_ALL;
 		return true;
 	case PRINCIPAL_SERVICE:
 		return c->service.ptr && str_eq(p->name, c->service);
@@ -53,7 +54,11 @@ static bool is_meant(const struct policy_principal *p, const struct policy_calle
 	}
 	if (c->service.ptr)
 		return false;
-	if (str_eqz(p->name, "*") || str_eq(p->name, c->account))
+	if (str_eqz(p->name, "*")) {
+		*reach |= POLICY_TO_ALL;
+		return true;
+	}
+	if (str_eq(p->name, c->account))
 		return true;
 	if (str_ends(p->name, STR(":root"))) {
 		struct str rest = p->name, part = STR_NULL;
@@ -61,20 +66,34 @@ static bool is_meant(const struct policy_principal *p, const struct policy_calle
 			;
 		return str_eq(part, c->account);
 	}
-	if (!str_eq(p->name, c->arn) && !(c->role_arn.ptr && str_eq(p->name, c->role_arn)))
+	if (str_eq(p->name, c->arn))
+		*reach |= POLICY_TO_CALLER;
+	else if (c->role_arn.ptr && str_eq(p->name, c->role_arn))
+		*reach |= POLICY_TO_ROLE;
+	else
 		return false;
-	*by_name = true;
 	return true;
 }
 
-static bool matches_principal(const struct policy_statement *s, const struct policy_question *q, bool *by_name)
+/* NotPrincipal excepts whom it names himself: a session is not excepted by its role or its account alone. */
+static bool matches_principal(const struct policy_statement *s, const struct policy_question *q, unsigned *reach)
 {
+	bool meant = false;
 	if (!s->nprincipals)
 		return true;
-	for (size_t i = 0; q->caller && i < s->nprincipals; i++)
-		if (is_meant(&s->principals[i], q->caller, by_name))
-			return true;
-	return false;
+	for (size_t i = 0; q->caller && i < s->nprincipals; i++) {
+		unsigned named = 0;
+		if (!is_meant(&s->principals[i], q->caller, &named))
+			continue;
+		meant = true;
+		*reach |= named;
+		if (s->not_principals && (q->caller->service.ptr || named & (POLICY_TO_CALLER | POLICY_TO_ALL)))
+			return false;
+	}
+	if (!s->not_principals)
+		return meant;
+	*reach = POLICY_TO_ALL;
+	return q->caller;
 }
 
 struct policy_answer policy_ask(const struct policy *p, const struct policy_question *q)
@@ -82,17 +101,17 @@ struct policy_answer policy_ask(const struct policy *p, const struct policy_ques
 	struct policy_answer out = { .verdict = POLICY_SILENT, .sid = "" };
 	for (size_t i = 0; i < p->count; i++) {
 		const struct policy_statement *s = &p->statements[i];
-		bool by_name = false;
-		if ((s->allows && out.verdict == POLICY_ALLOWS && out.by_name) ||
+		unsigned reach = 0;
+		if ((s->allows && out.verdict == POLICY_ALLOWS && out.reach & POLICY_TO_CALLER) ||
 		    !matches_action(&s->actions, q->action) || !matches_resource(s, q) ||
-		    !matches_principal(s, q, &by_name) || !conditions_hold(s, q))
+		    !matches_principal(s, q, &reach) || !conditions_hold(s, q))
 			continue;
 		if (!s->allows)
 			return (struct policy_answer){ .verdict = POLICY_DENIES, .sid = s->sid };
 		if (out.verdict == POLICY_SILENT)
 			out.sid = s->sid;
 		out.verdict = POLICY_ALLOWS;
-		out.by_name = out.by_name || by_name;
+		out.reach |= reach;
 	}
 	return out;
 }

@@ -10,8 +10,9 @@
 #include "base/arena.h"
 #include "base/error.h"
 
-/* Identity policies, boundaries and session policies have resources; a role's trust policy has principals. */
-enum policy_kind { POLICY_IDENTITY, POLICY_TRUST };
+/* Identity policies, boundaries and session policies have resources; a role's trust policy has principals; the policy
+ * of a resource (a bucket, a repository, a function) has principals, and may have resources. */
+enum policy_kind { POLICY_IDENTITY, POLICY_TRUST, POLICY_RESOURCE };
 
 struct policy;
 /* Parses and checks a document. Owned by the caller (policy_free); NULL with err MalformedPolicyDocument and IAM's
@@ -29,7 +30,7 @@ struct policy_values {
 struct policy_caller {
 	struct str arn;      /* the user or the session: "arn:aws:sts::1:assumed-role/R/s" */
 	struct str role_arn; /* of a session; STR_NULL for a user */
-	struct str account;  /* 12 digits */
+	struct str account;  /* 12 digits; "" for nobody in particular (anonymous) */
 	struct str service;  /* "ecs-tasks.amazonaws.com" when a service asks for itself; STR_NULL */
 };
 
@@ -40,14 +41,19 @@ struct policy_question {
 	bool (*find)(void *ctx, struct arena *a, struct str key, struct policy_values *out);
 	void *ctx;
 	struct arena *arena;                /* for expanded variables */
-	const struct policy_caller *caller; /* of a trust policy */
+	const struct policy_caller *caller; /* of a policy with principals */
 };
 
 enum policy_verdict { POLICY_SILENT, POLICY_ALLOWS, POLICY_DENIES };
+enum policy_reach {
+	POLICY_TO_ROLE = 1,   /* the role of the session */
+	POLICY_TO_CALLER = 2, /* this very user or session */
+	POLICY_TO_ALL = 4,    /* everybody */
+};
 struct policy_answer {
 	enum policy_verdict verdict;
 	const char *sid; /* of the statement that decided; "" without */
-	bool by_name;    /* a trust policy allows this very user, role or session, not only its account */
+	unsigned reach; /* whom the statements that allow name, as bits of policy_reach; 0: his account, or a service */
 };
 /* A statement that denies wins over all that allow. */
 struct policy_answer policy_ask(const struct policy *p, const struct policy_question *q);
@@ -103,6 +109,7 @@ struct policy_statement {
 	struct policy_list actions, resources;
 	const struct policy_principal *principals;
 	size_t nprincipals;
+	bool not_principals; /* NotPrincipal */
 	const struct policy_condition *conditions;
 	size_t nconditions;
 };

@@ -65,7 +65,7 @@ static int check_action(struct str action, enum policy_kind kind, struct error *
 {
 	ptrdiff_t colon = str_find_char(action, ':');
 	if (str_eqz(action, "*"))
-		return kind == POLICY_IDENTITY
+		return kind != POLICY_TRUST
 			       ? 0
 			       : malformed(err, "AssumeRole policy may only specify STS AssumeRole actions.");
 	if (colon <= 0)
@@ -122,7 +122,7 @@ static int read_resources(struct arena *a, const json_t *s, enum policy_kind kin
 		return -1;
 	if (kind == POLICY_TRUST)
 		return out->present ? malformed(err, "Has prohibited field Resource") : 0;
-	if (!out->present || !out->count)
+	if (kind == POLICY_IDENTITY && (!out->present || !out->count))
 		return malformed(err, "Policy statement must contain resources.");
 	for (size_t i = 0; i < out->count; i++)
 		if (check_resource(out->items[i], err) < 0)
@@ -159,15 +159,17 @@ static int add_principals(struct arena *a, const char *kind, const json_t *v, st
 static int read_principals(struct arena *a, const json_t *s, enum policy_kind kind, struct policy_statement *out,
 			   struct error *err)
 {
-	const json_t *v = json_object_get(s, "Principal");
+	const json_t *v = json_object_get(s, "Principal"), *not = json_object_get(s, "NotPrincipal");
 	if (kind == POLICY_IDENTITY)
-		return v || json_object_get(s, "NotPrincipal")
-			       ? malformed(err, "Policy document should not specify a principal.")
-			       : 0;
-	if (json_object_get(s, "NotPrincipal"))
+		return v || not ? malformed(err, "Policy document should not specify a principal.") : 0;
+	if (not &&kind == POLICY_TRUST)
 		return malformed(err, "Has prohibited field NotPrincipal");
-	if (!v)
+	if (v && not )
+		return syntax(err);
+	if (!v && !not )
 		return malformed(err, "Missing required field Principal");
+	out->not_principals = not != NULL;
+	v = v ? v : not ;
 	size_t n = 0, max = 1;
 	const char *key;
 	json_t *value;

@@ -35,6 +35,12 @@ struct iam {
 	int64_t generation;    /* of the newest policies (grants.c) */
 	struct map cache;      /* access key -> struct iam_key */
 	struct map uncached;   /* access keys that were changed: read from the store each time */
+	struct iam_resources {
+		const char *service;
+		iam_find_policy find;
+		void *ctx;
+	} resources[8]; /* resource.c */
+	size_t nresources;
 };
 
 static inline struct iam *iam_of(struct call *c)
@@ -95,6 +101,11 @@ struct iam_decision {
 	const char *sid;
 	bool limits_allow; /* boundary and session policies do */
 };
+/* Adds what the resource's own policy says (resource.c). */
+void iam_join_resource(struct iam_decision *d, const struct policy_answer *resource);
+/* What the policy of x->ask->resource says; silent when it has none. */
+int iam_ask_resource(struct iam *i, struct arena *a, struct iam_question *x, struct policy_answer *out,
+		     struct error *err);
 struct iam_decision iam_decide(const struct iam_grants *g, const struct policy_question *q);
 /* Asks about a principal. *grants (NULL when nothing is granted to him any more) is to be given back. */
 int iam_ask(struct iam *i, struct arena *a, const struct principal *who, const struct wire_ask *ask,

@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct policy_caller caller = { .arn = STR("arn:aws:iam::111122223333:user/u"),
 					      .account = STR("111122223333") };
 	struct arena a = ARENA_INIT;
-	for (int kind = POLICY_IDENTITY; kind <= POLICY_TRUST; kind++) {
+	for (int kind = POLICY_IDENTITY; kind <= POLICY_RESOURCE; kind++) {
 		CLEANUP_ERROR struct error err = ERROR_INIT;
 		struct policy *p = policy_parse(str_of(data, size), (enum policy_kind)kind, &err);
 		for (size_t i = 0; p && i < 9; i++) {
@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 						     .resource = str_from(resources[i / 3]),
 						     .find = find,
 						     .arena = &a,
-						     .caller = kind == POLICY_TRUST ? &caller : NULL };
+						     .caller = kind == POLICY_IDENTITY ? NULL : &caller };
 			policy_ask(p, &q);
 		}
 		policy_free(p);

@@ -246,18 +246,19 @@ static void test_principals(void **state)
 {
 	static const struct {
 		const char *principal;
-		bool user, session, service, by_name;
+		bool user, session, service;
+		unsigned reach;
 	} all[] = {
-		{ "\"*\"", true, true, true, false },
-		{ "{\"AWS\":\"*\"}", true, true, false, false },
-		{ "{\"AWS\":\"111122223333\"}", true, true, false, false },
-		{ "{\"AWS\":[\"arn:aws:iam::111122223333:root\"]}", true, true, false, false },
-		{ "{\"AWS\":\"arn:aws:iam::444455556666:root\"}", false, false, false, false },
-		{ "{\"AWS\":\"arn:aws:iam::111122223333:user/ann\"}", true, false, false, true },
-		{ "{\"AWS\":\"arn:aws:iam::111122223333:role/R\"}", false, true, false, true },
-		{ "{\"AWS\":\"arn:aws:sts::111122223333:assumed-role/R/s\"}", false, true, false, true },
-		{ "{\"Service\":[\"a.amazonaws.com\",\"lambda.amazonaws.com\"]}", false, false, true, false },
-		{ "{\"Federated\":\"cognito-identity.amazonaws.com\"}", false, false, false, false },
+		{ "\"*\"", true, true, true, POLICY_TO_ALL },
+		{ "{\"AWS\":\"*\"}", true, true, false, POLICY_TO_ALL },
+		{ "{\"AWS\":\"111122223333\"}", true, true, false, 0 },
+		{ "{\"AWS\":[\"arn:aws:iam::111122223333:root\"]}", true, true, false, 0 },
+		{ "{\"AWS\":\"arn:aws:iam::444455556666:root\"}", false, false, false, 0 },
+		{ "{\"AWS\":\"arn:aws:iam::111122223333:user/ann\"}", true, false, false, POLICY_TO_CALLER },
+		{ "{\"AWS\":\"arn:aws:iam::111122223333:role/R\"}", false, true, false, POLICY_TO_ROLE },
+		{ "{\"AWS\":\"arn:aws:sts::111122223333:assumed-role/R/s\"}", false, true, false, POLICY_TO_CALLER },
+		{ "{\"Service\":[\"a.amazonaws.com\",\"lambda.amazonaws.com\"]}", false, false, true, 0 },
+		{ "{\"Federated\":\"cognito-identity.amazonaws.com\"}", false, false, false, 0 },
 	};
 	const struct policy_caller callers[] = {
 		{ .arn = STR("arn:aws:iam::111122223333:user/ann"), .account = STR("111122223333") },
@@ -280,13 +281,77 @@ static void test_principals(void **state)
 						     .arena = &a,
 						     .caller = &callers[k] };
 			struct policy_answer answer = policy_ask(p, &q);
-			if ((answer.verdict == POLICY_ALLOWS) != want[k] ||
-			    (want[k] && answer.by_name != all[i].by_name))
+			if ((answer.verdict == POLICY_ALLOWS) != want[k] || (want[k] && answer.reach != all[i].reach))
 				fail_msg("%s, caller %zu", all[i].principal, k);
 		}
 		policy_free(p);
 		arena_release(&a);
 	}
+}
+
+static struct policy_answer ask_of_resource(const char *statements, const struct policy_caller *caller)
+{
+	struct arena a = ARENA_INIT;
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct policy *p =
+		policy_parse(str_from(arena_printf(&a, "{\"Statement\":[%s]}", statements)), POLICY_RESOURCE, &err);
+	if (!p)
+		fail_msg("%s: %s", statements, error_text(&err));
+	struct policy_question q = {
+		.action = STR("s3:GetObject"), .resource = STR("arn:aws:s3:::b/k"), .arena = &a, .caller = caller
+	};
+	struct policy_answer answer = policy_ask(p, &q);
+	answer.sid = "";
+	policy_free(p);
+	arena_release(&a);
+	return answer;
+}
+
+/* The policy of a bucket or a repository: principals, with or without resources. */
+static void test_policies_of_resources(void **state)
+{
+	const struct policy_caller ann = { .arn = STR("arn:aws:iam::111122223333:user/ann"),
+					   .account = STR("111122223333") };
+	const struct policy_caller session = { .arn = STR("arn:aws:sts::111122223333:assumed-role/R/s"),
+					       .role_arn = STR("arn:aws:iam::111122223333:role/R"),
+					       .account = STR("111122223333") };
+	const struct policy_caller nobody = { .arn = STR(""), .account = STR("") };
+#define OF(effect, principal, more) "{\"Effect\":\"" effect "\"," principal ",\"Action\":\"s3:*\"" more "}"
+	const struct {
+		const char *statements;
+		const struct policy_caller *caller;
+		enum policy_verdict verdict;
+		unsigned reach;
+	} all[] = {
+		{ OF("Allow", "\"Principal\":\"*\"", ""), &nobody, POLICY_ALLOWS, POLICY_TO_ALL },
+		{ OF("Allow", "\"Principal\":{\"AWS\":\"*\"}", ""), &nobody, POLICY_ALLOWS, POLICY_TO_ALL },
+		{ OF("Allow", "\"Principal\":{\"AWS\":\"111122223333\"}", ""), &nobody, POLICY_SILENT, 0 },
+		{ OF("Allow", "\"Principal\":{\"AWS\":\"111122223333\"}", ""), &ann, POLICY_ALLOWS, 0 },
+		{ OF("Allow", "\"Principal\":\"*\"", ",\"Resource\":\"arn:aws:s3:::b/*\""), &ann, POLICY_ALLOWS,
+		  POLICY_TO_ALL },
+		{ OF("Allow", "\"Principal\":\"*\"", ",\"Resource\":\"arn:aws:s3:::b\""), &ann, POLICY_SILENT, 0 },
+		{ OF("Allow",
+		     "\"Principal\":{\"AWS\":[\"arn:aws:iam::111122223333:role/R\","
+		     "\"arn:aws:sts::111122223333:assumed-role/R/s\"]}",
+		     ""),
+		  &session, POLICY_ALLOWS, POLICY_TO_ROLE | POLICY_TO_CALLER },
+		{ OF("Allow", "\"Principal\":\"*\"",
+		     "") "," OF("Deny", "\"NotPrincipal\":{\"AWS\":\"arn:aws:iam::111122223333:user/ann\"}", ""),
+		  &ann, POLICY_ALLOWS, POLICY_TO_ALL },
+		{ OF("Deny", "\"NotPrincipal\":{\"AWS\":\"arn:aws:iam::111122223333:user/ann\"}", ""), &nobody,
+		  POLICY_DENIES, 0 },
+		{ OF("Deny", "\"NotPrincipal\":{\"AWS\":\"arn:aws:iam::111122223333:role/R\"}", ""), &session,
+		  POLICY_DENIES, 0 },
+		{ OF("Allow", "\"NotPrincipal\":{\"AWS\":\"arn:aws:iam::111122223333:user/ann\"}", ""), &nobody,
+		  POLICY_ALLOWS, POLICY_TO_ALL },
+	};
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		struct policy_answer answer = ask_of_resource(all[i].statements, all[i].caller);
+		if (answer.verdict != all[i].verdict || answer.reach != all[i].reach)
+			fail_msg("%s: %d, %u", all[i].statements, answer.verdict, answer.reach);
+	}
+	assert_null(policy_parse(STR("{\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}}"),
+				 POLICY_RESOURCE, NULL)); /* for whom? */
 }
 
 static void test_refused_documents(void **state)
@@ -333,6 +398,7 @@ int main(void)
 		cmocka_unit_test(test_absent_keys),
 		cmocka_unit_test(test_sets),
 		cmocka_unit_test(test_principals),
+		cmocka_unit_test(test_policies_of_resources),
 		cmocka_unit_test(test_refused_documents),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
