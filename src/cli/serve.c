@@ -130,7 +130,7 @@ static int open_services(struct daemon *d, struct error *err)
 		return -1;
 	if (task_client_new(config_path(c, "run/executor.sock"), d->engine, &d->tasks, err) < 0)
 		return -1;
-	const struct ecr_options ecr = { d->engine, d->blobs, c->account, c->region, c->port, d->tasks };
+	const struct ecr_options ecr = { d->engine, d->blobs, c->account, c->region, c->port, d->tasks, d->iam };
 	if (ecr_new(&ecr, &d->ecr, err) < 0)
 		return -1;
 	task_client_set_images(d->tasks, find_image, d);

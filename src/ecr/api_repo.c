@@ -265,31 +265,25 @@ static int put_image_scanning(struct call *c, struct turn *t, json_t *in, json_t
 	return 0;
 }
 
-static bool is_statement(const json_t *s)
+int ecr_find_policy(void *ctx, struct db *db, struct arena *a, struct str resource, struct str *text, struct error *err)
 {
-	struct str effect = json_get_str(s, "Effect");
-	return (str_eqz(effect, "Allow") || str_eqz(effect, "Deny")) &&
-	       (json_get(s, "Principal") || json_get(s, "NotPrincipal")) &&
-	       (json_get(s, "Action") || json_get(s, "NotAction"));
-}
-
-/* Has the shape of a resource policy; nothing evaluates it. */
-static bool is_policy(const json_t *doc)
-{
-	const json_t *statements = json_get(doc, "Statement"), *one;
-	size_t i;
-	json_array_foreach ((json_t *)statements, i, one)
-		if (!is_statement(one))
-			return false;
-	return json_is_array(statements) ? json_array_size(statements) > 0 : is_statement(statements);
+	struct ecr *e = ctx;
+	struct ecr_repo repo;
+	const struct str prefix = str_from(arena_printf(a, "arn:aws:ecr:%s:%s:repository/", e->o.region, e->o.account));
+	if (!str_starts(resource, prefix))
+		return 0;
+	int rc = ecr_repo_find(e, db, a, str_skip(resource, prefix.len), &repo, err);
+	if (rc > 0 && repo.policy)
+		*text = str_from(repo.policy);
+	return rc < 0 ? -1 : 0;
 }
 
 static int set_repository_policy(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct ecr_repo repo;
 	const char *text = json_get_text(in, "policyText");
-	CLEANUP_JSON json_t *doc = json_parse(str_from(text), NULL);
-	if (!is_policy(doc))
+	CLEANUP_ERROR struct error why = ERROR_INIT;
+	if (iam_check_resource_policy(str_from(text), &why) < 0)
 		return error_aws(err, "InvalidParameterException",
 				 "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository "
 				 "policy provided'");

@@ -73,6 +73,7 @@ int ecr_new(const struct ecr_options *options, struct ecr **out, struct error *e
 		.scope = "ecr-registry", .raw = &ecr_raw, .claims = ecr_claims, .own_auth = true, .ctx = e
 	};
 	blob_add_owner(options->blobs, ecr_blob_named, NULL);
+	iam_set_resource_policies(options->iam, "ecr", ecr_find_policy, e);
 	ecr_collect_start(e);
 	*out = e;
 	return 0;

@@ -3,6 +3,7 @@
 #define QUERN_ECR_ECR_H
 
 #include "blob/blob.h"
+#include "iam/iam.h"
 #include "task/task.h"
 #include "wire/wire.h"
 
@@ -15,6 +16,7 @@ struct ecr_options {
 	const char *account, *region;
 	uint16_t port;             /* of the daemon: for repositoryUri and proxyEndpoint */
 	struct task_client *tasks; /* keeps the unpacked layers; NULL: nobody does */
+	struct iam *iam;           /* asks the policies of repositories */
 };
 /* Before engine_start. *out owned by the caller. */
 int ecr_new(const struct ecr_options *options, struct ecr **out, struct error *err);

@@ -43,6 +43,9 @@ struct ecr_repo {
 /* 1 found, 0 none, < 0 a fault. */
 int ecr_repo_find(struct ecr *e, struct db *db, struct arena *a, struct str name, struct ecr_repo *out,
 		  struct error *err);
+/* For iam_set_resource_policies; ctx = the ecr. */
+int ecr_find_policy(void *ctx, struct db *db, struct arena *a, struct str resource, struct str *text,
+		    struct error *err);
 /* As ecr_repo_find, with RepositoryNotFoundException when there is none: 0 or < 0. */
 int ecr_repo_need(struct ecr *e, struct db *db, struct arena *a, struct str name, struct ecr_repo *out,
 		  struct error *err);

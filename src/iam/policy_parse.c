@@ -289,7 +289,7 @@ static int read_statements(struct policy *p, json_t *v, enum policy_kind kind, b
 {
 	json_t *list = json_object_get(v, "Statement");
 	size_t n = json_is_array(list) ? json_array_size(list) : 1;
-	if (!(json_is_array(list) || json_is_object(list)) || n > STATEMENTS_MAX)
+	if (!(json_is_array(list) || json_is_object(list)) || n > STATEMENTS_MAX || (n == 0 && kind == POLICY_RESOURCE))
 		return syntax(err);
 	struct policy_statement *all = ARENA_ARRAY(&p->arena, struct policy_statement, n ? n : 1);
 	for (size_t i = 0; i < n; i++) {

@@ -1,6 +1,7 @@
 /* api_policy.c - what is kept beside a function: resource policy, tags, reserved concurrency.
  *
- * DESIGN: the policy is stored and shown; who may invoke is decided by the caller's own policies. */
+ * DESIGN: a version or an alias has a policy of its own, beside the function's; iam asks the one of the ARN that is
+ * called. */
 #include <stdlib.h>
 
 #include "lambda/room.h"
@@ -123,6 +124,7 @@ static int add_permission(struct call *c, struct turn *t, json_t *in, json_t **o
 {
 	struct lambda_name n;
 	json_t *list;
+	CLEANUP_ERROR struct error why = ERROR_INIT;
 	CLEANUP_JSON json_t *policy = find_policy(c, turn_db(t), in, &n, &list, err);
 	if (!policy)
 		return -1;
@@ -135,6 +137,10 @@ static int add_permission(struct call *c, struct turn *t, json_t *in, json_t **o
 		return -1;
 	json_t *s = make_statement(c, in, &n);
 	json_array_append_new(list, s);
+	const char *revision;
+	if (iam_check_resource_policy(str_from(policy_text(c->arena, list, &revision)), &why) < 0)
+		return lambda_invalid(err, "The provided principal was invalid. Please check the principal and try "
+					   "again.");
 	*out = json_pack("{s:s}", "Statement", json_text(c->arena, s).ptr);
 	return set_column(t, n.name, "UPDATE lambda_function SET policy=? WHERE name=?", policy, err);
 }
@@ -156,6 +162,22 @@ static int get_policy(struct call *c, struct db *db, json_t *in, json_t **out, s
 	const char *revision, *text = policy_text(c->arena, list, &revision);
 	*out = json_pack("{s:s, s:s}", "Policy", text, "RevisionId", revision);
 	return 0;
+}
+
+int lambda_find_policy(void *ctx, struct db *db, struct arena *a, struct str resource, struct str *text,
+		       struct error *err)
+{
+	struct lambda *l = ctx;
+	const struct str prefix = str_from(lambda_arn(l, a, "", NULL));
+	struct str rest = str_skip(resource, prefix.len), name;
+	const char *revision;
+	if (!str_starts(resource, prefix) || !str_split(&rest, ':', &name))
+		return 0;
+	CLEANUP_JSON json_t *policy = lambda_column(db, arena_strdup(a, name), POLICY_SQL, err);
+	json_t *list = policy ? statements(policy, rest.ptr ? arena_strdup(a, rest) : "") : NULL;
+	if (json_array_size(list))
+		*text = str_from(policy_text(a, list, &revision));
+	return policy ? 0 : -1;
 }
 
 static int remove_permission(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)

@@ -91,6 +91,7 @@ int lambda_new(const struct lambda_options *options, struct lambda **out, struct
 	}
 	room = l;
 	blob_add_owner(options->blobs, lambda_blob_named, NULL);
+	iam_set_resource_policies(options->iam, "lambda", lambda_find_policy, l);
 	engine_add_actor(options->engine, &workers_actor);
 	lambda_event_init(l);
 	engine_submit(options->engine, start_owner, owner_started, l);

@@ -205,6 +205,9 @@ struct str lambda_log_tail(struct arena *a, const char *path, const char *id);
 
 /* ---- operations ---- */
 extern const struct wire_access lambda_access[];
+/* For iam_set_resource_policies; ctx = the lambda. */
+int lambda_find_policy(void *ctx, struct db *db, struct arena *a, struct str resource, struct str *text,
+		       struct error *err);
 extern const struct wire_op lambda_change_ops[], lambda_read_ops[], lambda_version_ops[], lambda_policy_ops[],
 	lambda_invoke_ops[];
 struct lambda *lambda_of(struct call *c);
