@@ -98,12 +98,26 @@ static bool fact(const struct wire_ask *ask, struct arena *a, struct str key, st
 	return n > 0;
 }
 
+struct str iam_principal_arn(const struct iam_question *x, struct arena *a)
+{
+	if (x->grants && x->grants->arn)
+		return str_from(x->grants->arn);
+	struct str arn = str_from(x->who->arn);
+	const char *role = arn.ptr ? strstr(arn.ptr, ":assumed-role/") : NULL;
+	if (!role)
+		return arn;
+	role += strlen(":assumed-role/");
+	struct str name = str_of(role, strcspn(role, "/"));
+	return str_from(arena_printf(a, "arn:aws:iam::%s:role%s%.*s", x->who->account,
+				     str_eqz(name, IAM_DEFAULT_ROLE) ? IAM_DEFAULT_PATH : "/", STR_ARG(name)));
+}
+
 static bool of_principal(const struct iam_question *x, struct arena *a, struct str name, struct policy_values *out)
 {
 	const struct principal *who = x->who;
 	bool session = is_session(who);
 	if (str_eq_nocase(name, STR("PrincipalArn")))
-		return one(a, out, str_from(x->grants && x->grants->arn ? x->grants->arn : who->arn));
+		return one(a, out, iam_principal_arn(x, a));
 	if (str_eq_nocase(name, STR("PrincipalAccount")) || str_eq_nocase(name, STR("ResourceAccount")))
 		return one(a, out, str_from(who->account));
 	if (str_eq_nocase(name, STR("PrincipalType")))
@@ -121,6 +135,12 @@ static bool of_principal(const struct iam_question *x, struct arena *a, struct s
 	return false;
 }
 
+/* What does not leave the machine, or comes from a proxy here that ends TLS, can't be overheard. */
+static bool is_loopback(const char *ip)
+{
+	return strncmp(ip, "127.", 4) == 0 || strcmp(ip, "::1") == 0 || strncmp(ip, "::ffff:127.", 11) == 0;
+}
+
 static bool of_request(const struct iam_question *x, struct arena *a, struct str name, struct policy_values *out)
 {
 	char text[40];
@@ -131,9 +151,10 @@ static bool of_request(const struct iam_question *x, struct arena *a, struct str
 		return one(a, out, str_from(arena_printf(a, "%lld", (long long)(x->now_ms / 1000))));
 	if (str_eq_nocase(name, STR("RequestedRegion")))
 		return one(a, out, x->ask->region ? str_from(x->ask->region) : STR_NULL);
-	if (str_eq_nocase(name, STR("SecureTransport")) || str_eq_nocase(name, STR("PrincipalIsAWSService")) ||
-	    str_eq_nocase(name, STR("ViaAWSService")))
+	if (str_eq_nocase(name, STR("PrincipalIsAWSService")) || str_eq_nocase(name, STR("ViaAWSService")))
 		return one(a, out, STR("false"));
+	if (str_eq_nocase(name, STR("SecureTransport")))
+		return one(a, out, !r || is_loopback(wire_source_ip(r)) ? STR("true") : STR("false"));
 	if (r && str_eq_nocase(name, STR("SourceIp")) && *wire_source_ip(r))
 		return one(a, out, str_from(wire_source_ip(r)));
 	if (r && str_eq_nocase(name, STR("UserAgent")))
@@ -291,6 +312,19 @@ static int real_role(struct iam *i, struct arena *a, struct wire_ask *ask, struc
 	return rc < 0 ? -1 : 0;
 }
 
+/* Who may do everything has no policies of his own; what a resource's policy denies is denied to him too. */
+static int ask_unrestricted(struct iam *i, struct arena *a, const struct principal *who, const struct wire_ask *ask,
+			    struct iam_decision *d, struct error *err)
+{
+	struct iam_question x = { .who = who, .ask = ask, .now_ms = engine_now_ms(i->engine) };
+	struct policy_answer own;
+	*d = (struct iam_decision){ .verdict = IAM_ALLOWED };
+	if (iam_ask_resource(i, a, &x, &own, err) < 0)
+		return -1;
+	iam_join_resource(d, &own);
+	return 0;
+}
+
 int iam_authorize(void *ctx, struct arena *a, const struct principal *who, const struct wire_ask *asked,
 		  struct error *err)
 {
@@ -298,11 +332,11 @@ int iam_authorize(void *ctx, struct arena *a, const struct principal *who, const
 	struct wire_ask ask = *asked;
 	struct iam_decision d;
 	struct iam_grants *g = NULL;
-	if (who->unrestricted || i->ignore_policies)
+	if (i->ignore_policies)
 		return 0;
-	if (strcmp(ask.action, "iam:PassRole") == 0 && real_role(i, a, &ask, err) < 0)
+	if (!who->unrestricted && strcmp(ask.action, "iam:PassRole") == 0 && real_role(i, a, &ask, err) < 0)
 		return -1;
-	int rc = iam_ask(i, a, who, &ask, &d, &g, err);
+	int rc = who->unrestricted ? ask_unrestricted(i, a, who, &ask, &d, err) : iam_ask(i, a, who, &ask, &d, &g, err);
 	if (rc == 0 && d.verdict != IAM_ALLOWED)
 		rc = iam_refuse(who, &ask, &d, err);
 	iam_grants_put(g);

@@ -54,8 +54,8 @@ int iam_ask_resource(struct iam *i, struct arena *a, struct iam_question *x, str
 		return 0;
 	struct policy_caller caller = { .arn = str_from(x->who->arn),
 					.account = x->who->anonymous ? STR("") : str_from(x->who->account) };
-	if (x->grants && strstr(x->who->arn, ":assumed-role/"))
-		caller.role_arn = str_from(x->grants->arn);
+	if (!x->who->anonymous && strstr(x->who->arn, ":assumed-role/"))
+		caller.role_arn = iam_principal_arn(x, a);
 	struct policy_question q = { .action = str_from(x->ask->action),
 				     .resource = x->ask->resource,
 				     .find = iam_find_value,

@@ -92,6 +92,8 @@ struct iam_question {                /* for iam_find_value */
 	const struct iam_grants *grants; /* NULL: none */
 	int64_t now_ms;
 };
+/* aws:PrincipalArn: the user, or the role of the session. */
+struct str iam_principal_arn(const struct iam_question *x, struct arena *a);
 bool iam_find_value(void *ctx, struct arena *a, struct str key, struct policy_values *out);
 enum iam_verdict { IAM_SILENT, IAM_ALLOWED, IAM_DENIED };
 struct iam_decision {

@@ -152,8 +152,8 @@ struct wire_options {
 	bool (*find_key)(void *ctx, struct arena *a, struct db *db, struct str access_key, struct str token,
 			 int64_t now_ms, struct principal *who, struct str *secret, struct error *err);
 	void *find_key_ctx;
-	/* May `who` (who is not unrestricted) do this? -1 with err code AccessDenied and AWS's text. From any thread;
-	 * NULL: everybody may do everything. */
+	/* May `who` do this? (Model-driven services don't ask about who is unrestricted.) -1 with err code AccessDenied
+	 * and AWS's text. From any thread; NULL: everybody may do everything. */
 	int (*authorize)(void *ctx, struct arena *a, const struct principal *who, const struct wire_ask *ask,
 			 struct error *err);
 	void *authorize_ctx;

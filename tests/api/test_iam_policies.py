@@ -181,7 +181,7 @@ def test_variables_and_conditions(quern, bucket):
     s3.put_object(Bucket=bucket, Key=f"home/{user.name}/x", Body=b"")
     refused(s3.put_object, Bucket=bucket, Key="home/somebody/x", Body=b"")
     for condition, good in [({"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}, True), ({"IpAddress": {"aws:SourceIp": ["10.0.0.0/8", "::1"]}}, False),
-                            ({"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, True), ({"Bool": {"aws:SecureTransport": "true"}}, False),
+                            ({"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, True), ({"Bool": {"aws:SecureTransport": "true"}}, True),
                             ({"DateGreaterThan": {"aws:CurrentTime": "2024-01-01T00:00:00Z"}}, True), ({"DateLessThan": {"aws:CurrentTime": "2024-01-01T00:00:00Z"}}, False),
                             ({"NumericGreaterThan": {"aws:EpochTime": "1700000000"}}, True), ({"StringEquals": {"aws:RequestedRegion": "us-east-1"}}, True),
                             ({"StringEquals": {"aws:PrincipalType": "User"}, "ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/team/*"}}, True),
