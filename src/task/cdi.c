@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "task/path.h"
+#include "task/cdi_yaml.h"
 
 #define FILE_MAX (16u << 20)
 #define FILES_MAX 256
@@ -85,10 +86,11 @@ static void read_one(struct load *l, int dirfd, const char *dir, const char *fil
 	bool json = n > 5 && !strcmp(file + n - 5, ".json"), yaml = n > 5 && !strcmp(file + n - 5, ".yaml");
 	if (!json && !yaml)
 		return;
-	json_t *spec = path_read(dirfd, file, FILE_MAX, &text, &err) < 0 ? NULL : json_parse(buf_str(&text), &err);
+	json_t *spec = NULL;
+	if (path_read(dirfd, file, FILE_MAX, &text, &err) == 0)
+		spec = yaml ? cdi_yaml_parse(buf_str(&text), &err) : json_parse(buf_str(&text), &err);
 	if (!spec) {
-		note(l, dir, file,
-		     yaml ? "only JSON is read (nvidia-ctk cdi generate --format=json)" : error_text(&err));
+		note(l, dir, file, error_text(&err));
 		return;
 	}
 	arena_defer(l->a, drop, spec);

@@ -116,10 +116,10 @@ def test_no_gpus(quern, tmp_path):
     assert answer["tasks"] == [] and answer["failures"][0]["reason"] == "RESOURCE:GPU" and ":container-instance/" in answer["failures"][0]["arn"]
     code, message = code_of(register, quern, container(quern, "true", **gpu), requiresCompatibilities=["FARGATE"], networkMode="awsvpc", cpu="256", memory="512")
     assert code == "ClientException" and "Fargate does not support GPU" in message
-    (tmp_path / "nvidia.yaml").write_text("cdiVersion: 0.5.0\nkind: nvidia.com/gpu\n")
+    (tmp_path / "nvidia.yaml").write_text("cdiVersion: 0.5.0\nkind: &name nvidia.com/gpu\n")
     checks = json.loads(quern.cli("doctor", "--json", check=False, env=dict(quern.own, QUERN_CDI_DIRS=str(tmp_path))).stdout)
     one = [c for c in checks if c["check"] == "gpus"][0]
-    assert not one["ok"] and "nvidia.yaml" in one["detail"] and "--format=json" in one["fix"]
+    assert not one["ok"] and "nvidia.yaml: line 2 column 7" in one["detail"] and "nvidia-ctk cdi generate" in one["fix"]
 
 
 # ---- names, kernel parameters ----

@@ -1,4 +1,4 @@
-/* fuzz_task.c - any bytes as what the executor reads from its socket, and any JSON as a task spec.
+/* fuzz_task.c - any bytes as what the executor reads from its socket, and any JSON as a task spec, any text as YAML.
  *
  * DESIGN: the first byte chooses. Checked beside memory safety: a refused spec always says ValidationException, and an
  * accepted one has only host paths that stay below the data directory and out of the executor's own. */
@@ -8,6 +8,7 @@
 
 #include "../fuzz/fuzz_json.h"
 #include "base/json.h"
+#include "task/cdi_yaml.h"
 #include "task/frame.h"
 #include "task/image.h"
 #include "task/path.h"
@@ -71,10 +72,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!size)
 		return 0;
 	struct str rest = str_of(data + 1, size - 1);
-	if (data[0] % 3 == 0) {
+	if (data[0] % 4 == 0) {
 		try_spec(rest);
-	} else if (data[0] % 3 == 1) {
+	} else if (data[0] % 4 == 1) {
 		try_frames(rest);
+	} else if (data[0] % 4 == 3) {
+		CLEANUP_JSON json_t *value = cdi_yaml_parse(rest, NULL);
+		free(value ? json_text_dup(value) : NULL); /* whatever is read can be written */
 	} else {
 		struct arena a = ARENA_INIT;
 		const char *repository, *tag;

@@ -23,6 +23,7 @@
 #include "task/path.h"
 #include "task/spec.h"
 #include "task/task.h"
+#include "task/cdi_yaml.h"
 
 /* ---- control groups ---- */
 
@@ -401,6 +402,47 @@ static void sealed_copy(void **state)
 	assert_false(machine_program_knows("/bin/sh", "no such text in here, surely"));
 }
 
+static void yaml_values(void **state)
+{
+	static const char text[] =
+		"---\ncdiVersion: 0.5.0\nkind: \"nvidia.com/gpu\"\ndevices:\n- name: \"0\"\n  containerEdits:\n"
+		"    deviceNodes:\n    - {path: /dev/nvidia0, major: 195, fileMode: 0666, hex: 0x1F, o: -0o17}\n"
+		"- name: all\n  empty:\n  yes: true\n  half: 0.5\n  long: >-\n    one\n    two\n  big: "
+		"99999999999999999999\n";
+	CLEANUP_JSON json_t *got = cdi_yaml_parse(str_from(text), NULL);
+	CLEANUP_JSON json_t *want =
+		json_parse(STR("{\"cdiVersion\":\"0.5.0\",\"kind\":\"nvidia.com/"
+			       "gpu\",\"devices\":[{\"name\":\"0\",\"containerEdits\":{"
+			       "\"deviceNodes\":[{\"path\":\"/dev/"
+			       "nvidia0\",\"major\":195,\"fileMode\":438,\"hex\":31,\"o\":-15}]}},"
+			       "{\"name\":\"all\",\"empty\":null,\"yes\":true,\"half\":\"0.5\",\"long\":\"one two\","
+			       "\"big\":\"99999999999999999999\"}]}"),
+			   NULL);
+	assert_non_null(want);
+	assert_true(json_equal(got, want));
+}
+
+static void yaml_refused(void **state)
+{
+	static const char *const bad[][2] = {
+		{ "a: &x 1", "line 1 column 4" },  { "a: *x", "alias" },        { "a: !!int 1", "tags" },
+		{ "a: [1, 2", "line " },           { "a: 1\na: 2", "already" }, { "? [a]\n: 1", "not a text" },
+		{ "a: 1\n---\nb: 2", "document" }, { "", "no document" },       { "a:\n\t- b", "line 2" },
+		{ "a: \"\\xff\xff\"", "line 1" },
+	};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		CLEANUP_ERROR struct error err = ERROR_INIT;
+		assert_null(cdi_yaml_parse(str_from(bad[i][0]), &err));
+		if (!strstr(error_text(&err), bad[i][1]))
+			fail_msg("%s: %s", bad[i][0], error_text(&err));
+	}
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	char deep[200];
+	memset(deep, '[', sizeof(deep));
+	assert_null(cdi_yaml_parse(str_of(deep, sizeof(deep)), &err));
+	assert_non_null(strstr(error_text(&err), "deep"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -418,6 +460,8 @@ int main(void)
 		cmocka_unit_test(filter_builds),
 		cmocka_unit_test(doctor_says_what_to_do),
 		cmocka_unit_test(sealed_copy),
+		cmocka_unit_test(yaml_values),
+		cmocka_unit_test(yaml_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,16 @@ def node(path, minor):
     os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, minor))
 
 
-def describe(directory):
+def as_yaml(value, indent="\n"):
+    """Block style, as nvidia-ctk writes it: plain texts, quotes where a text looks like a number."""
+    if isinstance(value, dict):
+        return "".join("%s%s:%s" % (indent, k, as_yaml(v, indent + "  ")) for k, v in sorted(value.items()))
+    if isinstance(value, list):
+        return "".join("%s-%s" % (indent, as_yaml(v, indent + "  ")) for v in value)
+    return " \"%s\"" % value if str(value).isdigit() and isinstance(value, str) else " %s" % value
+
+
+def describe(directory, yaml):
     """Two GPUs with a second name each, and "all". Their nodes are copies of /dev/null and /dev/full."""
     os.makedirs(directory, exist_ok=True)
     lib = os.path.join(directory, "libfake.so.1")
@@ -29,8 +38,8 @@ def describe(directory):
         "env": ["FAKE_DRIVER=570", "PATH=/usr/bin:/bin:/fake"], "additionalGids": [4242],
         "mounts": [{"hostPath": lib, "containerPath": "/usr/lib/libfake.so.1", "options": ["ro", "nosuid", "nodev", "bind"]}],
         "hooks": [{"hookName": "createRuntime", "path": hook, "args": ["hook.sh", "argument"], "env": ["MARK=marked"]}]}}
-    with open(os.path.join(directory, "fake.json"), "w") as f:
-        json.dump(spec, f)
+    with open(os.path.join(directory, "fake.yaml" if yaml else "fake.json"), "w") as f:
+        f.write("---" + as_yaml(spec) if yaml else json.dumps(spec))
     with open(os.path.join(directory, "other.yaml"), "w") as f:
         f.write("cdiVersion: 0.6.0\nkind: other.example/gpu\n")
     return directory
@@ -46,7 +55,7 @@ def gpus(request, tmp_path):
         pytest.skip(request.param + " is not installed")
     tmp_path.chmod(0o755)
     prefix = ["unshare", "-m", "sh", "-c", "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"", "sh"]
-    x = harness.Executor(runtime=request.param, cdi=describe(str(tmp_path / "cdi")), prefix=prefix if request.param == "runc" else [])
+    x = harness.Executor(runtime=request.param, cdi=describe(str(tmp_path / "cdi"), yaml=request.param == "runc"), prefix=prefix if request.param == "runc" else [])
     x.cdi_dir = str(tmp_path / "cdi")
     yield x
     x.end()
