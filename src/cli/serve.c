@@ -114,7 +114,8 @@ static int watch(void *ctx, struct turn *t, const char *arn, const char *actor, 
 	return strstr(arn, ":sagemaker:") ? sagemaker_watch_job(t, arn, actor, err) : 0;
 }
 
-static int open_services(struct daemon *d, struct error *err)
+/* Identity, and what keeps things. */
+static int open_keepers(struct daemon *d, struct error *err)
 {
 	struct config *c = d->config;
 	const struct iam_options iam = { d->engine, c->account, c->region, config_path(c, "credentials"),
@@ -128,6 +129,13 @@ static int open_services(struct daemon *d, struct error *err)
 	if (ssm_new(d->engine, c->account, c->region, &d->ssm, err) < 0 ||
 	    secrets_new(d->engine, c->account, c->region, &d->secrets, err) < 0)
 		return -1;
+	return 0;
+}
+
+/* What runs containers. */
+static int open_runners(struct daemon *d, struct error *err)
+{
+	struct config *c = d->config;
 	if (task_client_new(config_path(c, "run/executor.sock"), d->engine, &d->tasks, err) < 0)
 		return -1;
 	const struct ecr_options ecr = { d->engine, d->blobs, c->account, c->region, c->port, d->tasks, d->iam };
@@ -151,8 +159,13 @@ static int open_services(struct daemon *d, struct error *err)
 		.api_port = c->port,
 		.wait_scale = c->wait_scale,
 	};
-	if (lambda_new(&functions, &d->lambda, err) < 0)
-		return -1;
+	return lambda_new(&functions, &d->lambda, err);
+}
+
+/* What orchestrates them. */
+static int open_orchestrators(struct daemon *d, struct error *err)
+{
+	struct config *c = d->config;
 	const struct states_options machines = {
 		.engine = d->engine,
 		.s3 = d->s3,
@@ -245,7 +258,7 @@ static int start(struct daemon *d, struct error *err)
 {
 	if (open_storage(d, err) < 0)
 		return -1;
-	if (open_services(d, err) < 0)
+	if (open_keepers(d, err) < 0 || open_runners(d, err) < 0 || open_orchestrators(d, err) < 0)
 		return -1;
 	if (open_wire(d, err) < 0)
 		return -1;
