@@ -332,7 +332,7 @@ def test_a_long_check_of_a_definition_holds_up_nobody(quern, sfn, operation):
             sfn.create_activity(name=helpers.unique("a"))
             meanwhile += 1
         answer.result()
-    assert meanwhile > 10  # writes that were answered while the expressions were checked
+    assert meanwhile > 3  # writes answered while the expressions were checked; of a check that holds them up it would be two at the most
 
 
 def test_what_a_check_finds(quern, sfn):
