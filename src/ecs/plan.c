@@ -347,6 +347,8 @@ static int add_container(struct plan *p, const json_t *c)
 	json_set_text(out, "workdir", json_get_text(c, "workingDirectory"));
 	json_set_bool(out, "readonly_root", json_get_bool(c, "readonlyRootFilesystem", false));
 	json_set_bool(out, "init", json_get_bool(lp, "initProcessEnabled", false));
+	json_set_bool(out, "terminal", json_get_bool(c, "pseudoTerminal", false));
+	json_set_bool(out, "stdin", json_get_bool(c, "interactive", false));
 	json_set_bool(out, "essential", json_get_bool(c, "essential", true));
 	json_set_int(out, "stop_timeout_ms", json_get_int(c, "stopTimeout", 30) * 1000);
 	add_env(p, c, override, out);

@@ -374,6 +374,11 @@ void task_client_own(struct task_client *c, void *memory)
 	c->owned = memory;
 }
 
+const char *task_client_path(const struct task_client *c)
+{
+	return c->path;
+}
+
 /* Sends `message` (taken) and waits. A request that never left gives up after wait_ms; one that left is waited for
  * until the executor answers, since it may have been acted on. The reply is owned; NULL with err (code "Unavailable":
  * not sent or the daemon ends). */

@@ -1,4 +1,4 @@
-/* client.h - between client.c and effects.c. */
+/* client.h - between client.c, effects.c and session.c. */
 #ifndef QUERN_TASK_CLIENT_H
 #define QUERN_TASK_CLIENT_H
 
@@ -6,5 +6,7 @@
 
 /* Memory (malloc'ed, taken) that goes with the client. */
 void task_client_own(struct task_client *c, void *memory);
+/* Where the executor listens. */
+const char *task_client_path(const struct task_client *c);
 
 #endif

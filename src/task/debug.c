@@ -52,7 +52,7 @@ static void change_spec(struct sup *s, struct sup_container *c, const char **com
 	s->spec.network = NETWORK_NONE;
 	spec->entrypoint = command;
 	spec->command = none;
-	spec->init = spec->readonly_root = false;
+	spec->init = spec->readonly_root = spec->terminal = false;
 	spec->nsysctls = 0;
 	spec->cpu_quota = 0;
 	spec->cpu_shares = spec->pids = 0;
@@ -97,8 +97,8 @@ static int run_and_wait(char *const *argv, struct error *err)
 static int run(struct sup *s, struct sup_container *c, struct error *err)
 {
 	struct arena *a = &s->arena;
-	char **argv = ARENA_ARRAY(a, char *, RUNTIME_ARGV + 7), **last = ARENA_ARRAY(a, char *, RUNTIME_ARGV + 4);
-	size_t n = runtime_argv(c, argv), k = runtime_argv(c, last);
+	char **argv = ARENA_ARRAY(a, char *, RUNTIME_ARGV + 9);
+	size_t n = runtime_argv(c, argv);
 	bool joined = s->crun && s->terminal;
 	argv[n++] = "run";
 	argv[n++] = "--bundle";
@@ -106,14 +106,13 @@ static int run(struct sup *s, struct sup_container *c, struct error *err)
 	if (joined) {
 		argv[n++] = "--console-socket";
 		argv[n++] = "tty";
+		argv[n++] = "--pid-file";
+		argv[n++] = "pid";
 	}
 	argv[n++] = arena_printf(a, "quern-debug-%d", (int)getpid());
-	last[k++] = "kill";
-	last[k++] = argv[n - 1];
-	last[k++] = "KILL";
 	if (chdir(c->dir) < 0)
 		return error_errno(err, errno, "change to `%s`", c->dir);
-	int rc = joined ? terminal_run(argv, "tty", last, err) : run_and_wait(argv, err);
+	int rc = joined ? terminal_run(argv, "tty", "pid", err) : run_and_wait(argv, err);
 	cgroup_remove(s->cgroup, c->group);
 	cgroup_remove(s->cgroup, arena_printf(a, "/quern/debug-%d", (int)getpid()));
 	return rc;

@@ -108,6 +108,11 @@ json_t *exec_write_lost(struct executor *x, const char *id, int exec_fd, const j
 json_t *exec_write_unstarted(struct executor *x, const char *id, int exec_fd, const json_t *task, const char *reason);
 void exec_remove_leftovers(struct executor *x, const char *id);
 
+/* exec_session.c */
+/* Starts the command of an "exec" request in a child, which answers over `client`; the caller closes its own copy. < 0:
+ * there is no child, the caller answers. */
+int exec_session(struct executor *x, int client, const json_t *message, struct error *err);
+
 /* exec_layers.c */
 /* Links the archives of a task that must wait into its exec directory; a failure is logged. */
 void exec_link_layers(struct executor *x, int exec_fd, const struct task_spec *spec);

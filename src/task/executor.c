@@ -14,6 +14,8 @@
  *   uses: those of no image in keep when unused for idle_ms, any when unused for max_age_ms, and the least recently
  * used beyond max_bytes (-1: a quarter of the file system). dry: only says what it would do. in_use: how many stay only
  *   because a task uses them
+ * - {"n":9,"op":"exec","task":"...","container":text|null,"command":["..."],"env":["K=V"],"root":b,"rows":n,"cols":n}
+ *   -> {"re":9,"ok":true} with the master of a terminal (SCM_RIGHTS); the last request of its connection
  *
  * A failure is {"re":n,"error":{"code","message"}}; an event is {"owner":"...","event":{...}}. It ends on SIGTERM and
  * leaves supervisors alone. */
@@ -205,6 +207,16 @@ static void on_layers(struct server *v, struct client *c, int64_t n, const json_
 	reply(v, c, n, "layers", done, done ? NULL : &err);
 }
 
+/* A child answers. */
+static void on_exec(struct server *v, struct client *c, int64_t n, const json_t *message)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	if (exec_session(&v->x, c->fd, message, &err) < 0)
+		reply(v, c, n, NULL, NULL, &err);
+	else
+		client_close(v, c);
+}
+
 static void on_message(struct server *v, struct client *c, const json_t *message)
 {
 	const char *op = json_get_text(message, "op"), *task = json_get_text(message, "task");
@@ -226,6 +238,8 @@ static void on_message(struct server *v, struct client *c, const json_t *message
 		reply(v, c, n, "ok", json_true(), NULL);
 	} else if (op && task && spec_id_ok(task) && !strcmp(op, "forget")) {
 		on_forget(v, c, n, task);
+	} else if (op && task && spec_id_ok(task) && !strcmp(op, "exec")) {
+		on_exec(v, c, n, message);
 	} else {
 		CLEANUP_ERROR struct error err = ERROR_INIT;
 		error_aws(&err, "ValidationException", "unknown request `%.40s`", op ? op : "");

@@ -55,6 +55,7 @@ static json_t *make_env(struct sup_container *c)
 	json_set_text(map, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	json_set_text(map, "HOSTNAME", sup_hostname(c));
 	json_set_text(map, "HOME", c->home);
+	json_set_text(map, "TERM", c->spec->terminal ? "xterm" : NULL);
 	for (size_t i = 0; c->image.env && c->image.env[i]; i++) {
 		const char *eq = strchr(c->image.env[i], '=');
 		if (eq)
@@ -158,7 +159,7 @@ static int make_process(struct sup_container *c, json_t *config, struct error *e
 {
 	json_t *process = json_object(), *user = json_object(), *args = json_array();
 	json_object_set_new(config, "process", process);
-	json_set_bool(process, "terminal", c->sup->terminal);
+	json_set_bool(process, "terminal", c->sup->terminal || c->spec->terminal);
 	json_set_int(user, "uid", c->uid);
 	json_set_int(user, "gid", c->gid);
 	json_object_set_new(process, "user", user);

@@ -18,8 +18,10 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "task/frame.h"
 #include "task/path.h"
 #include "task/sup.h"
+#include "task/terminal.h"
 
 #define OWN_MEMORY_MIN (32 << 20) /* the runtime itself must fit beside the container's first pages */
 #define EXIT_CGROUP 125
@@ -27,7 +29,7 @@
 
 /* All strings are made before the fork: there may be a second thread. */
 struct launch {
-	int out, go;
+	int in, out, go; /* in, out -1: /dev/null */
 	char **argv;
 };
 
@@ -37,8 +39,8 @@ static _Noreturn void child(struct sup_container *c, const struct launch *l)
 	sigset_t none;
 	char byte;
 	sigemptyset(&none);
-	int null = open("/dev/null", O_RDWR), out = l->out < 0 ? null : l->out;
-	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+	int null = open("/dev/null", O_RDWR), out = l->out < 0 ? null : l->out, in = l->in < 0 ? null : l->in;
+	if (null < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
 		_exit(126);
 	/* Only our own pipe and the runtime (4, see supervisor.c) stay open: an end of another container's pipe that we
 	 * held would keep that one waiting for ever. */
@@ -57,13 +59,10 @@ static _Noreturn void child(struct sup_container *c, const struct launch *l)
 	_exit(127);
 }
 
-/* The pipe to the log file; *out is the container's end, or -1 when no log is asked for. */
-static int open_log(struct sup_container *c, int *out, struct error *err)
+/* The log file's descriptor in *out. */
+static int open_log_file(struct sup_container *c, int *out, struct error *err)
 {
 	struct sup *s = c->sup;
-	*out = -1;
-	if (!c->spec->log)
-		return 0;
 	const char *slash = strrchr(c->spec->log, '/');
 	const char *name = slash ? slash + 1 : c->spec->log;
 	const char *parent = slash ? arena_strdup(&s->arena, str_of(c->spec->log, (size_t)(slash - c->spec->log))) : "";
@@ -81,11 +80,61 @@ static int open_log(struct sup_container *c, int *out, struct error *err)
 		return error_set(err, "log file `%s` is not a plain file of ours", c->spec->log);
 	if (uid != (uid_t)-1 && st.st_uid != uid && fchown(file, uid, s->daemon_gid) < 0)
 		return error_errno(err, errno, "give log file `%s` to the daemon", c->spec->log);
+	*out = fd_take(&file);
+	return 0;
+}
+
+/* A container with a terminal writes to that, whether somebody wants it or not. */
+static int open_console(struct sup_container *c, struct error *err)
+{
+	CLEANUP_FD int dir = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return error_errno(err, errno, "open `%s`", c->dir);
+	c->console = frame_listen_at(dir, "tty", 0600, err);
+	c->log.out = c->log.out < 0 ? open("/dev/null", O_WRONLY | O_CLOEXEC) : c->log.out;
+	return c->console < 0 ? -1 : 0;
+}
+
+/* Where its output goes: a pipe to the log file (*out is the container's end, or -1 when no log is asked for), or its
+ * terminal, which comes later (runtime_started). */
+static int open_log(struct sup_container *c, int *out, struct error *err)
+{
 	int ends[2];
+	*out = -1;
+	logpump_close(&c->log);
+	if (c->spec->log && open_log_file(c, &c->log.out, err) < 0)
+		return -1;
+	if (c->spec->terminal)
+		return open_console(c, err);
+	if (!c->spec->log)
+		return 0;
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_errno(err, errno, "make a pipe");
-	logpump_open(&c->log, ends[0], fd_take(&file));
+	logpump_open(&c->log, ends[0], c->log.out);
 	*out = ends[1];
+	return 0;
+}
+
+static void close_input(struct sup_container *c)
+{
+	if (c->console >= 0)
+		close(c->console);
+	if (c->input >= 0)
+		close(c->input);
+	c->console = c->input = -1;
+}
+
+/* A stdin that nobody writes to and that does not end. *in is the container's end, or -1. */
+static int open_input(struct sup_container *c, int *in, struct error *err)
+{
+	int ends[2];
+	*in = -1;
+	if (!c->spec->input || c->spec->terminal)
+		return 0;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return error_errno(err, errno, "make a pipe");
+	*in = ends[0];
+	c->input = ends[1];
 	return 0;
 }
 
@@ -125,7 +174,7 @@ size_t runtime_argv(struct sup_container *c, char **argv)
 static char **make_argv(struct sup_container *c)
 {
 	struct arena *a = &c->sup->arena;
-	char **argv = ARENA_ARRAY(a, char *, RUNTIME_ARGV + 11);
+	char **argv = ARENA_ARRAY(a, char *, RUNTIME_ARGV + 13);
 	size_t n = runtime_argv(c, argv);
 	argv[n++] = "--log";
 	argv[n++] = arena_printf(a, "%s/log", c->dir);
@@ -136,6 +185,10 @@ static char **make_argv(struct sup_container *c)
 	argv[n++] = (char *)c->dir;
 	argv[n++] = "--pid-file";
 	argv[n++] = arena_printf(a, "%s/pid", c->dir);
+	if (c->spec->terminal) {
+		argv[n++] = "--console-socket";
+		argv[n++] = "tty";
+	}
 	argv[n++] = arena_printf(a, "c%zu", c->index);
 	return argv;
 }
@@ -144,8 +197,6 @@ static char **make_argv(struct sup_container *c)
 static int open_go(struct sup_container *c, int *go, struct error *err)
 {
 	int ends[2];
-	if (mkdir(c->dir, 0700) < 0 && errno != EEXIST)
-		return error_errno(err, errno, "make `%s`", c->dir);
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_errno(err, errno, "make a pipe");
 	*go = ends[0];
@@ -160,10 +211,13 @@ static int open_go(struct sup_container *c, int *go, struct error *err)
 
 int runtime_launch(struct sup_container *c, struct error *err)
 {
-	CLEANUP_FD int out = -1, go = -1;
-	if (open_log(c, &out, err) < 0 || make_cgroups(c, err) < 0 || open_go(c, &go, err) < 0)
+	CLEANUP_FD int in = -1, out = -1, go = -1;
+	if (mkdir(c->dir, 0700) < 0 && errno != EEXIST)
+		return error_errno(err, errno, "make `%s`", c->dir);
+	if (open_log(c, &out, err) < 0 || open_input(c, &in, err) < 0 || make_cgroups(c, err) < 0 ||
+	    open_go(c, &go, err) < 0)
 		return -1;
-	const struct launch l = { out, go, make_argv(c) };
+	const struct launch l = { in, out, go, make_argv(c) };
 	pid_t pid = fork();
 	if (pid < 0)
 		return error_errno(err, errno, "fork");
@@ -199,6 +253,7 @@ void runtime_cancel(struct sup_container *c)
 		waitpid(c->runtime_pid, NULL, 0);
 	c->runtime_pid = 0;
 	logpump_close(&c->log);
+	close_input(c);
 }
 
 /* The text of the last error in the runtime's log (JSON lines). */
@@ -227,6 +282,19 @@ static void read_error(struct sup_container *c, int dir, int status, struct erro
 			  WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
+/* The runtime has sent it before it ended. */
+static void take_terminal(struct sup_container *c)
+{
+	fcntl(c->console, F_SETFL, O_NONBLOCK);
+	int master = terminal_take(c->console);
+	close(c->console);
+	c->console = -1;
+	if (master >= 0)
+		logpump_open(&c->log, master, c->log.out);
+	else
+		sup_note(c->sup, "%s: the runtime brought no terminal, its output is lost", c->spec->name);
+}
+
 int runtime_started(struct sup_container *c, int status, struct error *err)
 {
 	CLEANUP_FD int dir = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -241,6 +309,8 @@ int runtime_started(struct sup_container *c, int status, struct error *err)
 	if (!str_to_i64(str_trim(buf_str(&text)), &pid) || pid <= 1)
 		return error_set(err, "the runtime wrote no pid");
 	c->pid = (pid_t)pid;
+	if (c->console >= 0)
+		take_terminal(c);
 	if (c->own_cgroups && c->spec->pids)
 		cgroup_limit_pids(c->group, c->spec->pids);
 	return 0;
@@ -248,6 +318,7 @@ int runtime_started(struct sup_container *c, int status, struct error *err)
 
 void runtime_clear(struct sup_container *c)
 {
+	close_input(c);
 	CLEANUP_FD int state =
 		open(arena_printf(&c->sup->arena, "%s/rt", c->sup->priv), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (state >= 0)

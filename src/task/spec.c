@@ -514,6 +514,8 @@ static int parse_container(const struct spec_at *at, const json_t *obj, const st
 		return spec_bad(at, "workdir", "must be an absolute path: `%.200s`", c->workdir);
 	c->readonly_root = json_get_bool(obj, "readonly_root", false);
 	c->init = json_get_bool(obj, "init", false);
+	c->terminal = json_get_bool(obj, "terminal", false);
+	c->input = json_get_bool(obj, "stdin", false);
 	if (parse_env(at, obj, c) < 0 || parse_mounts(at, obj, c) < 0 || parse_files(at, obj, c) < 0 ||
 	    parse_essential(at, obj, c) < 0 || parse_limits(at, obj, c) < 0 || parse_ulimits(at, obj, c) < 0)
 		return -1;

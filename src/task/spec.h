@@ -70,6 +70,7 @@ struct spec_container {
 	json_t *env;                        /* object of texts, borrowed, may be NULL */
 	const char *user, *workdir;         /* NULL = the image's own */
 	bool readonly_root, init;
+	bool terminal, input; /* a tty; an open stdin (without a tty) */
 	enum spec_essential essential;
 	struct spec_mount *mounts;
 	struct spec_file *files;

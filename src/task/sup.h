@@ -37,6 +37,8 @@ struct sup_container {
 	const char *home;
 	int netns; /* fd, or -1 */
 	struct logpump log;
+	int console; /* where the runtime brings the master of its terminal; -1: it has none, or it is there */
+	int input;   /* the other end of its open stdin, or -1 */
 	enum sup_phase phase;
 	bool own_cgroups;  /* made and entered by us (v1 with crun), not by the runtime */
 	int go;            /* what lets the runtime start is written here; see runtime.c */
@@ -155,7 +157,8 @@ size_t runtime_argv(struct sup_container *c, char **argv);
 int runtime_go(struct sup_container *c, struct error *err);
 /* Instead of runtime_go: it ends without having started anything. */
 void runtime_cancel(struct sup_container *c);
-/* After the runtime has ended with `status`: reads the pid, or fills err. */
+/* After the runtime has ended with `status`: reads the pid and takes the terminal, if it has one (c->log.in), or fills
+ * err. */
 int runtime_started(struct sup_container *c, int status, struct error *err);
 /* After its process has ended: removes what the runtime remembers of it, so that it can be launched again. */
 void runtime_clear(struct sup_container *c);

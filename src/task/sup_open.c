@@ -121,6 +121,8 @@ static void init_containers(struct sup *s)
 					     .pidfd = -1,
 					     .go = -1,
 					     .log = LOGPUMP_INIT,
+					     .console = -1,
+					     .input = -1,
 					     .exit_code = -1,
 					     .signal = -1 };
 		c->usage = (struct cgroup_usage){ .cpu_ms = -1, .memory_peak_bytes = -1 };

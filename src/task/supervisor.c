@@ -219,6 +219,8 @@ static void container_started(struct sup_container *c, int status)
 		container_failed(c, error_text(&err));
 		return;
 	}
+	if (c->spec->terminal && c->log.in >= 0 && watch(s, c->log.in, SUP_TAG_LOG + c->index, &err) < 0)
+		sup_note(s, "%s: %s", c->spec->name, error_text(&err));
 	c->run_at = clock_now_ms();
 	c->started_at = c->started_at ? c->started_at : c->run_at;
 	c->phase = PHASE_RUNNING;

@@ -14,7 +14,8 @@
  *      "rootfs": {"digest", "config": {image configuration}, "layers": [{"digest", "diff_id", "path": blob on the
  * host}]}   a stored image; task_start adds it "entrypoint": ["…"]|null, "command": ["…"]|null,   null = the image's
  * own "env":
- * {"K":"V"}, "user": "uid[:gid]"|null, "workdir": "/"|null, "readonly_root": false, "init": false, "essential":
+ * {"K":"V"}, "user": "uid[:gid]"|null, "workdir": "/"|null, "readonly_root": false, "init": false,
+ * "terminal": false (a tty, whose output is the log), "stdin": false (open and silent, not /dev/null), "essential":
  * true|false|"on-failure",   its end stops the others: always, never, or when it did not exit 0 "mounts": [
  * {"type":"stage", "source":"<host dir of hard links>", "target":"/opt/ml/input/data/train", "writable":true},
  *                  {"type":"scratch", "name":"model", "target":"/opt/ml/model"},      shared by name inside the task,
@@ -98,6 +99,18 @@ json_t *task_collect_layers(struct task_client *c, const json_t *request, struct
 json_t *task_list(struct task_client *c, struct error *err);
 /* What the containers of a live task use now: {container: statistics as Docker shows them, "restarts"}; owned. */
 json_t *task_stats(struct task_client *c, const char *task_id, struct error *err);
+/* A command in a container of a live task, on a terminal of its own. */
+struct task_command {
+	const char *task, *container; /* container NULL: the first */
+	const json_t *command;        /* array of texts */
+	const char *const *env;       /* "NAME=value" beside the container's, NULL-ended; or NULL */
+	bool root;                    /* as root of the container, not as its user */
+	int rows, cols;
+};
+/* Starts it. *terminal: the master of its terminal, owned, non-blocking; reading fails with EIO when it has ended, and
+ * closing it ends it. Blocks up to 10 s, or until `stop` can be read (-1: never). err: code "NotRunning", or none. */
+int task_open_terminal(struct task_client *c, const struct task_command *what, int stop, int *terminal,
+		       struct error *err);
 /* The machine's CPUs, as the executor said when the daemon connected to it; 0 = it never did. */
 double task_cpus(struct task_client *c);
 /* The machine as the executor sees it: {"cpus","memory","gpus":[names],"runtime","cgroup_mode","rootless","notes":[…]};

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "task/path.h"
 
 enum { HANGUP_WAIT_MS = 2000 };
@@ -53,21 +54,33 @@ static void copy_size(const struct terminal *t)
 		ioctl(t->master, TIOCSWINSZ, &size);
 }
 
-static void take_master(struct terminal *t)
+int terminal_receive(int fd)
 {
-	char byte[64], control[CMSG_SPACE(sizeof(int))];
-	struct iovec io = { byte, sizeof(byte) };
+	char byte, control[CMSG_SPACE(sizeof(int))];
+	struct iovec io = { &byte, 1 };
 	struct msghdr message = {
 		.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
 	};
-	CLEANUP_FD int fd = accept4(t->listener, NULL, NULL, SOCK_CLOEXEC);
-	if (fd < 0 || recvmsg(fd, &message, MSG_CMSG_CLOEXEC) <= 0)
-		return;
+	int master;
+	if (recvmsg(fd, &message, MSG_CMSG_CLOEXEC) <= 0)
+		return -1;
 	const struct cmsghdr *c = CMSG_FIRSTHDR(&message);
 	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int)))
-		return;
-	memcpy(&t->master, CMSG_DATA(c), sizeof(int));
-	fcntl(t->master, F_SETFL, O_NONBLOCK);
+		return -1;
+	memcpy(&master, CMSG_DATA(c), sizeof(int));
+	fcntl(master, F_SETFL, O_NONBLOCK);
+	return master;
+}
+
+int terminal_take(int listener)
+{
+	CLEANUP_FD int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	return fd < 0 ? -1 : terminal_receive(fd);
+}
+
+static void take_master(struct terminal *t)
+{
+	t->master = terminal_take(t->listener);
 	copy_size(t);
 }
 
@@ -130,17 +143,19 @@ static _Noreturn void child(char *const *argv)
 	_exit(127);
 }
 
-/* What still runs without its terminal: the first process of a container heeds no SIGHUP. */
-static void end_it(struct terminal *t, char *const *last)
+/* What still runs without its terminal: the first process of a container heeds no SIGHUP. The runtime waits for it, so
+ * that its number is nobody else's. */
+static void end_it(struct terminal *t, const char *pid_file)
 {
+	CLEANUP_BUF struct buf text = BUF_INIT;
+	int64_t pid = 0;
 	t->killed = true;
-	if (!last)
-		kill(t->pid, SIGKILL);
-	else if (fork() == 0)
-		child(last);
+	if (path_read(AT_FDCWD, pid_file, 32, &text, NULL) == 0)
+		str_to_i64(str_trim(buf_str(&text)), &pid);
+	kill(pid > 1 ? (pid_t)pid : t->pid, SIGKILL);
 }
 
-static void join(struct terminal *t, char *const *last)
+static void join(struct terminal *t, const char *pid_file)
 {
 	while (t->status < 0) {
 		if (t->gone)
@@ -152,7 +167,7 @@ static void join(struct terminal *t, char *const *last)
 					{ typed ? STDIN_FILENO : -1, POLLIN, 0 } };
 		int ready = poll(fds, 4, t->gone && !t->killed ? HANGUP_WAIT_MS : -1);
 		if (ready == 0)
-			end_it(t, last);
+			end_it(t, pid_file);
 		if (ready <= 0)
 			continue;
 		if (fds[3].revents)
@@ -170,7 +185,7 @@ static void join(struct terminal *t, char *const *last)
 		;
 }
 
-int terminal_run(char *const *argv, const char *name, char *const *last, struct error *err)
+int terminal_run(char *const *argv, const char *name, const char *pid_file, struct error *err)
 {
 	struct terminal t = { .master = -1, .status = -1 };
 	struct termios before, raw;
@@ -196,9 +211,10 @@ int terminal_run(char *const *argv, const char *name, char *const *last, struct 
 	raw = before;
 	cfmakeraw(&raw);
 	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-	join(&t, last);
+	join(&t, pid_file);
 	tcsetattr(STDIN_FILENO, TCSADRAIN, &before);
 	close_master(&t);
 	unlink(name);
+	unlink(pid_file);
 	return WIFSIGNALED(t.status) ? 128 + WTERMSIG(t.status) : WEXITSTATUS(t.status);
 }

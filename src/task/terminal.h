@@ -8,10 +8,15 @@
 
 #include "base/error.h"
 
-/* Runs argv (an OCI runtime with "--console-socket", `name`) and waits for its end. `name`: a new file in the current
- * directory, shorter than 100 bytes. stdin must be a terminal; when it goes (a closed window) the container's terminal
- * goes too, and after two seconds `last` is run, a command that ends the container (NULL: argv's process is killed).
+/* Runs argv (an OCI runtime with "--console-socket", `name`, "--pid-file", `pid_file`) and waits for its end. Both are
+ * new files in the current directory, with names shorter than 100 bytes. stdin must be a terminal; when it goes (a
+ * closed window) the container's terminal goes too, and after two seconds the process that pid_file names is killed.
  * The exit status (128 + signal when a signal ended it), or < 0. */
-int terminal_run(char *const *argv, const char *name, char *const *last, struct error *err);
+int terminal_run(char *const *argv, const char *name, const char *pid_file, struct error *err);
+/* The next descriptor that somebody connects to the unix socket `listener` for and hands over (SCM_RIGHTS), as the
+ * runtimes do with the master of a terminal; or -1. */
+int terminal_take(int listener);
+/* The same of a connected socket; takes one byte of what came with it. */
+int terminal_receive(int fd);
 
 #endif
