@@ -124,7 +124,7 @@ static int open_keepers(struct daemon *d, struct error *err)
 		return -1;
 	if (logs_new(d->engine, config_path(c, "logs"), &d->logs, err) < 0)
 		return -1;
-	if (s3_new(d->engine, d->blobs, &d->s3, err) < 0)
+	if (s3_new(d->engine, d->blobs, &d->s3, err) < 0 || s3_use_iam(d->s3, d->iam, err) < 0)
 		return -1;
 	if (ssm_new(d->engine, c->account, c->region, &d->ssm, err) < 0 ||
 	    secrets_new(d->engine, c->account, c->region, &d->secrets, err) < 0)

@@ -32,6 +32,9 @@ typedef int (*iam_find_policy)(void *ctx, struct db *db, struct arena *a, struct
 void iam_set_resource_policies(struct iam *i, const char *service, iam_find_policy find, void *ctx);
 /* Can it be the policy of a resource? -1 with err code MalformedPolicyDocument and IAM's text. */
 int iam_check_resource_policy(struct str document, struct error *err);
+/* Is there the user or role of this account that `arn` names, or, for a session, its role? 1, also for what is not of
+ * this account; 0; < 0 a fault. */
+int iam_principal_known(struct iam *i, struct db *db, struct arena *a, struct str arn, struct error *err);
 /* What a service does for a role: the principal of a session `session_name` of it (ARN or name; one that is not kept
  * here is unrestricted). Texts in the arena. */
 int iam_role_principal(struct iam *i, struct db *db, struct arena *a, const char *role, const char *session_name,

@@ -19,6 +19,22 @@ int iam_check_resource_policy(struct str document, struct error *err)
 	return iam_check_document(document, POLICY_RESOURCE, err);
 }
 
+int iam_principal_known(struct iam *i, struct db *db, struct arena *a, struct str arn, struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	const struct str own = str_from(arena_printf(a, "arn:aws:iam::%s:user/", i->account));
+	const struct str name = iam_role_name(i, arn);
+	struct iam_role r;
+	if (str_starts(arn, own)) {
+		int rc = db_row(db, &rows, err, "SELECT path FROM iam_user WHERE name=?", "S", iam_last_part(arn));
+		return rc > 0 ? str_eqz(arn, iam_arn(i, a, "user", rows_str(&rows, 0), iam_last_part(arn))) : rc;
+	}
+	if (!name.ptr)
+		return 1;
+	int rc = iam_get_role(i, db, a, name, &r, err);
+	return rc > 0 && str_find(arn, STR(":role/")) > 0 ? str_eqz(arn, r.arn) : rc;
+}
+
 static const struct iam_resources *resources_of(struct iam *i, struct str action)
 {
 	ptrdiff_t colon = str_find_char(action, ':');

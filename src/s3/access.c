@@ -36,6 +36,8 @@ const struct wire_access s3_access[] = {
 	{ .operation = "ListObjectsV2", .action = "s3:ListBucket" },
 	{ .operation = "ListObjects", .action = "s3:ListBucket" },
 	{ .operation = "HeadBucket", .action = "s3:ListBucket" },
+	{ .operation = "PutBucketPolicy", .action = "s3:PutBucketPolicy" },
+	{ .operation = "PutBucketLifecycleConfiguration", .action = "s3:PutLifecycleConfiguration" },
 	{ .operation = "PutBucketEncryption", .action = "s3:PutEncryptionConfiguration" },
 	{ .operation = "DeleteBucketEncryption", .action = "s3:PutEncryptionConfiguration" },
 	{ .operation = "PutBucketOwnershipControls", .action = "s3:PutBucketOwnershipControls" },
@@ -154,6 +156,7 @@ static void read_facts(struct asking *x)
 		add_fact(x, args[i].key, s3_call_arg(c, args[i].name, NULL));
 	for (size_t i = 0; i < sizeof(headers) / sizeof(*headers); i++)
 		add_fact(x, headers[i].key, s3_call_header(c, headers[i].name));
+	add_fact(x, "s3:ResourceAccount", str_from(c->who->account));
 	add_fact(x, "s3:authType",
 		 c->form        ? STR("POST")
 		 : c->presigned ? STR("REST-QUERY-STRING")
@@ -185,10 +188,22 @@ static const char *versioned(struct arena *a, const char *action)
 	return action;
 }
 
+/* Who may do everything is refused only by bucket policies, and by none what they are mended with. */
+static bool is_free(const struct s3_call *c)
+{
+	static const char *const mending[] = { "PutBucketPolicy", "GetBucketPolicy", "DeleteBucketPolicy" };
+	if (!c->who->unrestricted)
+		return false;
+	for (size_t i = 0; i < sizeof(mending) / sizeof(*mending); i++)
+		if (strcmp(c->op->name, mending[i]) == 0)
+			return true;
+	return !atomic_load(&c->s->policed);
+}
+
 int s3_access_key(struct s3_call *c, const char *action, struct str bucket, struct str key, bool version,
 		  struct error *err)
 {
-	if (c->who->unrestricted)
+	if (is_free(c))
 		return 0;
 	struct asking *x = ARENA_NEW(c->a, struct asking);
 	x->c = c;
@@ -224,7 +239,7 @@ static int check_headers(struct s3_call *c, struct error *err)
 
 int s3_access_check(struct s3_call *c, struct error *err)
 {
-	if (c->who->unrestricted || c->who->anonymous)
+	if (is_free(c) || c->who->anonymous)
 		return 0;
 	const struct wire_access *row = row_of(c->op->name);
 	if (!row) /* what does nothing is refused by its name, to everybody */

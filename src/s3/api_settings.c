@@ -1,8 +1,8 @@
 /* api_settings.c - settings of a bucket that say who owns its objects, that nothing is public, and how objects are
  * encrypted.
  *
- * DESIGN: checked and kept. That nothing is public holds whatever the flags say: every request is signed, and ACLs and
- * bucket policies that would open a bucket are refused. The default encryption becomes the header lines of objects that
+ * DESIGN: checked and kept. That nothing is public holds whatever the flags say: every request is signed, and ACLs that
+ * would open a bucket are refused. The default encryption becomes the header lines of objects that
  * come without such headers (s3_meta_default); what these headers mean is said in s3.h. */
 #include "s3/room.h"
 

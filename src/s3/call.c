@@ -243,7 +243,8 @@ static void standard_details(struct s3_call *c, const char *code)
 {
 	if (strcmp(code, "NoSuchBucket") == 0 || strcmp(code, "BucketNotEmpty") == 0 ||
 	    strncmp(code, "BucketAlready", 13) == 0 || strcmp(code, "InvalidBucketName") == 0 ||
-	    strcmp(code, "NoSuchTagSet") == 0 || strcmp(code, "NoSuchCORSConfiguration") == 0)
+	    strcmp(code, "NoSuchTagSet") == 0 || strcmp(code, "NoSuchCORSConfiguration") == 0 ||
+	    strcmp(code, "NoSuchBucketPolicy") == 0 || strcmp(code, "NoSuchLifecycleConfiguration") == 0)
 		s3_call_detail(c, "BucketName", c->bucket_name);
 	if (strcmp(code, "NoSuchKey") == 0 || strcmp(code, "NoSuchVersion") == 0)
 		s3_call_detail(c, "Key", c->key);

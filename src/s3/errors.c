@@ -47,6 +47,7 @@ static const struct {
 	{ "InvalidTag", 400, "The TagValue you have provided is invalid" },
 	{ "InvalidURI", 400, "Couldn't parse the specified URI." },
 	{ "KeyTooLongError", 400, "Your key is too long" },
+	{ "MalformedPolicy", 400, "Invalid policy syntax." },
 	{ "MalformedPOSTRequest", 400, "The body of your POST request is not well-formed multipart/form-data." },
 	{ "MalformedXML", 400,
 	  "The XML you provided was not well-formed or did not validate against our published schema" },

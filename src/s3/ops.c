@@ -1,11 +1,12 @@
 /* ops.c - which operation a request asks for.
  *
  * DESIGN: the first row that fits wins: rows with a sub-resource come before the plain ones. What Quern doesn't have is
- * listed too (LACKS), so that `PUT ?policy` is refused by name and never taken for CreateBucket. The code of an UNSET
+ * listed too (LACKS), so that `PUT ?website` is refused by name and never taken for CreateBucket. The code of an UNSET
  * row is the true answer to a question about a configuration that nobody can have set. */
 #include "s3/room.h"
 
-/* A plain operation, one with an XML body, one that is not built, a configuration that nobody can have set. */
+/* A plain operation, one with a document for a body, one that is not built, a configuration that nobody can have set.
+ */
 #define DOES(name, method, level, arg, run)                                                                            \
 	{                                                                                                              \
 		name, method, level, arg, NULL, S3_BODY_NONE, NULL, run, NULL                                          \
@@ -35,8 +36,8 @@ static const struct s3_op ops[] = {
 	DOES("GetBucketLogging", "GET", S3_BUCKET, "logging", s3_get_bucket_nothing),
 	DOES("GetBucketNotificationConfiguration", "GET", S3_BUCKET, "notification", s3_get_bucket_nothing),
 	DOES("GetBucketAccelerateConfiguration", "GET", S3_BUCKET, "accelerate", s3_get_bucket_nothing),
-	UNSET("GetBucketPolicy", S3_BUCKET, "policy", "NoSuchBucketPolicy"),
-	UNSET("GetBucketPolicyStatus", S3_BUCKET, "policyStatus", "NoSuchBucketPolicy"),
+	DOES("GetBucketPolicy", "GET", S3_BUCKET, "policy", s3_get_bucket_policy),
+	DOES("GetBucketPolicyStatus", "GET", S3_BUCKET, "policyStatus", s3_get_bucket_policy_status),
 	UNSET("GetBucketLifecycleConfiguration", S3_BUCKET, "lifecycle", "NoSuchLifecycleConfiguration"),
 	UNSET("GetBucketReplication", S3_BUCKET, "replication", "ReplicationConfigurationNotFoundError"),
 	DOES("GetBucketEncryption", "GET", S3_BUCKET, "encryption", s3_get_bucket_encryption),
@@ -69,7 +70,7 @@ static const struct s3_op ops[] = {
 	LACKS("PutBucketMetricsConfiguration", "PUT", S3_BUCKET, "metrics"),
 	LACKS("PutBucketNotificationConfiguration", "PUT", S3_BUCKET, "notification"),
 	DOES_XML("PutBucketOwnershipControls", "PUT", S3_BUCKET, "ownershipControls", s3_put_bucket_ownership),
-	LACKS("PutBucketPolicy", "PUT", S3_BUCKET, "policy"),
+	DOES_XML("PutBucketPolicy", "PUT", S3_BUCKET, "policy", s3_put_bucket_policy),
 	LACKS("PutBucketReplication", "PUT", S3_BUCKET, "replication"),
 	LACKS("PutBucketRequestPayment", "PUT", S3_BUCKET, "requestPayment"),
 	LACKS("PutBucketWebsite", "PUT", S3_BUCKET, "website"),
@@ -94,7 +95,7 @@ static const struct s3_op ops[] = {
 	LACKS("DeleteBucketMetadataTableConfiguration", "DELETE", S3_BUCKET, "metadataTable"),
 	LACKS("DeleteBucketMetricsConfiguration", "DELETE", S3_BUCKET, "metrics"),
 	DOES("DeleteBucketOwnershipControls", "DELETE", S3_BUCKET, "ownershipControls", s3_delete_bucket_ownership),
-	DOES("DeleteBucketPolicy", "DELETE", S3_BUCKET, "policy", s3_delete_bucket_nothing),
+	DOES("DeleteBucketPolicy", "DELETE", S3_BUCKET, "policy", s3_delete_bucket_policy),
 	DOES("DeleteBucketReplication", "DELETE", S3_BUCKET, "replication", s3_delete_bucket_nothing),
 	DOES("DeleteBucketWebsite", "DELETE", S3_BUCKET, "website", s3_delete_bucket_nothing),
 	DOES("DeletePublicAccessBlock", "DELETE", S3_BUCKET, "publicAccessBlock", s3_delete_public_access),

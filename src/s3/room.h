@@ -8,6 +8,7 @@
 #define QUERN_S3_ROOM_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/buf.h"
 #include "base/map.h"
@@ -41,6 +42,8 @@ struct s3 {
 	struct blob_store *blobs;
 	struct hasher *hasher;
 	struct wire_service service;
+	struct iam *iam;     /* asks bucket policies; NULL in tests: there are none */
+	atomic_bool policed; /* some bucket has, or had since the start, a policy */
 	pthread_mutex_t uploads_lock;
 	struct map uploads; /* upload id -> struct s3_live_upload, while parts are on their way (api_upload.c) */
 	pthread_t keeper;
@@ -262,6 +265,9 @@ int s3_access_key(struct s3_call *c, const char *action, struct str bucket, stru
 /* The key is not there: code NoSuchKey, or AccessDenied for who may not list the bucket. Returns -1. */
 int s3_access_missing(struct s3_call *c, const char *code, struct error *err);
 
+/* For iam_set_resource_policies; ctx = the s3 (api_policy.c). */
+int s3_find_policy(void *ctx, struct db *db, struct arena *a, struct str resource, struct str *text, struct error *err);
+
 extern const struct raw_handler s3_raw;
 bool s3_claims(struct wire_request *r, void *ctx);
 /* A presigned URL of signature version 2 (v2.c): checks it and makes its signer c->who. */
@@ -404,6 +410,7 @@ void s3_delete_bucket_cors(struct s3_call *c);
 void s3_delete_bucket_encryption(struct s3_call *c);
 void s3_delete_bucket_nothing(struct s3_call *c);
 void s3_delete_bucket_ownership(struct s3_call *c);
+void s3_delete_bucket_policy(struct s3_call *c);
 void s3_delete_public_access(struct s3_call *c);
 void s3_delete_bucket_tagging(struct s3_call *c);
 void s3_delete_object(struct s3_call *c);
@@ -416,6 +423,8 @@ void s3_get_bucket_location(struct s3_call *c);
 void s3_get_bucket_nothing(struct s3_call *c);
 void s3_get_bucket_ownership(struct s3_call *c);
 void s3_get_bucket_payer(struct s3_call *c);
+void s3_get_bucket_policy(struct s3_call *c);
+void s3_get_bucket_policy_status(struct s3_call *c);
 void s3_get_bucket_tagging(struct s3_call *c);
 void s3_get_bucket_versioning(struct s3_call *c);
 void s3_get_object(struct s3_call *c);
@@ -436,6 +445,7 @@ void s3_put_acl(struct s3_call *c);
 void s3_put_bucket_cors(struct s3_call *c);
 void s3_put_bucket_encryption(struct s3_call *c);
 void s3_put_bucket_ownership(struct s3_call *c);
+void s3_put_bucket_policy(struct s3_call *c);
 void s3_put_public_access(struct s3_call *c);
 void s3_put_bucket_tagging(struct s3_call *c);
 void s3_put_bucket_versioning(struct s3_call *c);

@@ -4,7 +4,7 @@
  * presigned URLs, POST forms and CORS are there; each write is on disk when it is answered. Every object belongs to its
  * bucket's owner ("bucket owner enforced"): ACLs that say something else are refused. Encryption of the disk is the
  * host's business: x-amz-server-side-encryption is noted and echoed, also a bucket's default; the client's own keys are
- * refused. Bucket policies, lifecycle, replication, object lock and notifications answer 501 NotImplemented by name.
+ * refused. Replication, object lock, website and notifications answer 501 NotImplemented by name.
  * Bodies are blobs (blob.h), so a copy moves no bytes and a channel is staged by hard link. */
 #ifndef QUERN_S3_S3_H
 #define QUERN_S3_S3_H
@@ -17,6 +17,9 @@ extern const struct store_migration s3_migrations[];
 
 int s3_new(struct engine *e, struct blob_store *blobs, struct s3 **out, struct error *err);
 void s3_free(struct s3 *s);
+/* Bucket policies: iam asks them from now on. Without it none can be put. Call it before requests are served. */
+struct iam;
+int s3_use_iam(struct s3 *s, struct iam *iam, struct error *err);
 /* The wire service (raw, scope "s3"). Borrowed for s's life. */
 const struct wire_service *s3_service(struct s3 *s);
 

@@ -39,6 +39,7 @@ const struct store_migration s3_migrations[] = {
 	{ "s3", 3,
 	  "ALTER TABLE s3_bucket ADD COLUMN public_access TEXT; ALTER TABLE s3_bucket ADD COLUMN ownership TEXT;"
 	  "ALTER TABLE s3_bucket ADD COLUMN encryption TEXT;" },
+	{ "s3", 4, "ALTER TABLE s3_bucket ADD COLUMN policy TEXT; ALTER TABLE s3_bucket ADD COLUMN lifecycle TEXT;" },
 	{ 0 },
 };
 
