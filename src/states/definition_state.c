@@ -173,6 +173,15 @@ static bool is_function(struct str name)
 	return alias.len > 0;
 }
 
+/* arn:aws:states:::service:action; published machines write region and account, too. */
+static bool is_call(struct str region, struct str account, struct str call)
+{
+	struct str service;
+	if (region.len == 0 && account.len == 0)
+		return true;
+	return region.len > 0 && account.len > 0 && str_split(&call, ':', &service) && is_in(services, service);
+}
+
 /* arn:partition:service:region:account:rest. A template's "${...}" is let through: it is filled in before a machine is
  * used. */
 static void check_arn(struct state_check *s, struct str text, const char *at)
@@ -189,7 +198,7 @@ static void check_arn(struct state_check *s, struct str text, const char *at)
 		good = str_starts(rest, STR("function:")) && is_function(str_skip(rest, 9));
 	else if (good && str_eqz(part[2], "states") && str_starts(rest, STR("activity:")))
 		good = part[3].len > 0 && part[4].len > 0 && rest.len > 9;
-	else if (good && str_eqz(part[2], "states") && part[3].len == 0 && part[4].len == 0) {
+	else if (good && str_eqz(part[2], "states") && is_call(part[3], part[4], rest)) {
 		check_integration(s, text, rest, at);
 		return;
 	} else if (good)

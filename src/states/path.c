@@ -246,12 +246,11 @@ static bool parse_steps(struct parser *p, struct path *path)
 			if (!parse_bracket(p, path))
 				return false;
 		} else if (take(p, '.')) {
-			bool deep = take(p, '.');
-			if (deep)
+			if (take(p, '.'))
 				add_step(p, path, PATH_DEEP);
 			if (take(p, '*'))
 				add_step(p, path, PATH_ALL);
-			else if (deep && peek(p) == '[' ? !parse_bracket(p, path) : !parse_dot_name(p, path))
+			else if (peek(p) == '[' ? !parse_bracket(p, path) : !parse_dot_name(p, path))
 				return false;
 		} else if (path->embedded) {
 			return true; /* the filter goes on */
@@ -293,6 +292,8 @@ struct path *path_parse_prefix(struct arena *a, struct str text, bool embedded, 
 
 struct path *path_parse(struct arena *a, struct str text, const char **why)
 {
+	while (text.len > 0 && text.ptr[text.len - 1] == ' ')
+		text.len--;
 	return path_parse_prefix(a, text, false, 0, NULL, why);
 }
 

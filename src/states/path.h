@@ -1,7 +1,8 @@
 /* path.h - JSONPath as AWS evaluates it (Jayway's dialect). Inside the states room.
  *
  * Grammar: $ then steps: .name ['name'] ['a','b'] [0] [-1] [0,2] [1:3] [*] .* ..name ..* [?(filter)] .length() .min()
- * .max() .avg() .sum() .stddev() .keys() .first() .last(). A filter compares paths (@.x, $.y) and literals with == != <
+ * .max() .avg() .sum() .stddev() .keys() .first() .last(). A dot may stand before a bracket, blanks at the end. A
+ * filter compares paths (@.x, $.y) and literals with == != <
  * <= > >= =~ in nin contains size empty, joined by && || !. A definite path gives one value; an indefinite one (.., *,
  * lists, slices, filters) gives a list of all matches. */
 #ifndef QUERN_STATES_PATH_H
