@@ -12,18 +12,35 @@ static void find_role(struct call *c, struct db *db, const json_t *in, json_t *r
 		json_array_append_new(resources, json_string(r.arn));
 }
 
+static void find_named(struct call *c, struct db *db, const char *sql, const char *kind, struct str name,
+		       json_t *resources)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	if (db_row(db, &rows, NULL, sql, "S", name) > 0)
+		json_array_append_new(resources,
+				      json_string(iam_arn(iam_of(c), c->arena, kind, rows_str(&rows, 0), name)));
+}
+
 /* The user with his path; the caller himself when none is named. */
 static void find_user(struct call *c, struct db *db, const json_t *in, json_t *resources, json_t *roles)
 {
-	CLEANUP_ROWS struct rows rows = { 0 };
 	struct str name = json_get_str(in, "UserName");
 	if (!name.ptr && strstr(c->who->arn, ":user/")) {
 		json_array_append_new(resources, json_string(c->who->arn));
 		return;
 	}
-	if (db_row(db, &rows, NULL, "SELECT path FROM iam_user WHERE name=?", "S", name) > 0)
-		json_array_append_new(resources,
-				      json_string(iam_arn(iam_of(c), c->arena, "user", rows_str(&rows, 0), name)));
+	find_named(c, db, "SELECT path FROM iam_user WHERE name=?", "user", name, resources);
+}
+
+static void find_group(struct call *c, struct db *db, const json_t *in, json_t *resources, json_t *roles)
+{
+	find_named(c, db, "SELECT path FROM iam_group WHERE name=?", "group", json_get_str(in, "GroupName"), resources);
+}
+
+static void find_profile(struct call *c, struct db *db, const json_t *in, json_t *resources, json_t *roles)
+{
+	find_named(c, db, "SELECT path FROM iam_profile WHERE name=?", "instance-profile",
+		   json_get_str(in, "InstanceProfileName"), resources);
 }
 
 static void find_new(struct call *c, const json_t *in, const char *kind, const char *member, json_t *resources)
@@ -43,6 +60,16 @@ static void find_new_user(struct call *c, struct db *db, const json_t *in, json_
 	find_new(c, in, "user", "UserName", resources);
 }
 
+static void find_new_group(struct call *c, struct db *db, const json_t *in, json_t *resources, json_t *roles)
+{
+	find_new(c, in, "group", "GroupName", resources);
+}
+
+static void find_new_profile(struct call *c, struct db *db, const json_t *in, json_t *resources, json_t *roles)
+{
+	find_new(c, in, "instance-profile", "InstanceProfileName", resources);
+}
+
 static void find_new_policy(struct call *c, struct db *db, const json_t *in, json_t *resources, json_t *roles)
 {
 	find_new(c, in, "policy", "PolicyName", resources);
@@ -50,6 +77,8 @@ static void find_new_policy(struct call *c, struct db *db, const json_t *in, jso
 
 #define ROLE .resource = "role/{RoleName}", .find = find_role
 #define USER .resource = "user/{UserName}", .find = find_user
+#define GROUP .resource = "group/{GroupName}", .find = find_group
+#define PROFILE .resource = "instance-profile/{InstanceProfileName}", .find = find_profile
 #define POLICY .resource = "{PolicyArn}"
 #define POLICY_KEY .keys = "iam:PolicyARN={PolicyArn}"
 #define BOUNDARY_KEY .keys = "iam:PermissionsBoundary={PermissionsBoundary}"
@@ -78,6 +107,9 @@ const struct wire_access iam_access[] = {
 	{ .operation = "GetPolicy", POLICY },
 	{ .operation = "GetPolicyVersion", POLICY },
 	{ .operation = "ListPolicies" },
+	{ .operation = "CreatePolicyVersion", POLICY },
+	{ .operation = "DeletePolicyVersion", POLICY },
+	{ .operation = "SetDefaultPolicyVersion", POLICY },
 	{ .operation = "ListPolicyVersions", POLICY },
 	{ .operation = "TagPolicy", POLICY },
 	{ .operation = "UntagPolicy", POLICY },
@@ -86,6 +118,39 @@ const struct wire_access iam_access[] = {
 	{ .operation = "UntagUser", USER },
 	{ .operation = "ListUserTags", USER },
 	{ .operation = "ListGroupsForUser", USER },
+	{ .operation = "UpdateUser", USER },
+	{ .operation = "CreateGroup", .resource = "group/{GroupName}", .find = find_new_group },
+	{ .operation = "UpdateGroup", GROUP },
+	{ .operation = "DeleteGroup", GROUP },
+	{ .operation = "GetGroup", GROUP },
+	{ .operation = "ListGroups" },
+	{ .operation = "AddUserToGroup", GROUP },
+	{ .operation = "RemoveUserFromGroup", GROUP },
+	{ .operation = "AttachGroupPolicy", GROUP, POLICY_KEY },
+	{ .operation = "DetachGroupPolicy", GROUP, POLICY_KEY },
+	{ .operation = "ListAttachedGroupPolicies", GROUP },
+	{ .operation = "PutGroupPolicy", GROUP },
+	{ .operation = "DeleteGroupPolicy", GROUP },
+	{ .operation = "GetGroupPolicy", GROUP },
+	{ .operation = "ListGroupPolicies", GROUP },
+	{ .operation = "CreateInstanceProfile",
+	  .resource = "instance-profile/{InstanceProfileName}",
+	  .find = find_new_profile },
+	{ .operation = "DeleteInstanceProfile", PROFILE },
+	{ .operation = "GetInstanceProfile", PROFILE },
+	{ .operation = "ListInstanceProfiles" },
+	{ .operation = "AddRoleToInstanceProfile",
+	  .resource = "instance-profile/{InstanceProfileName}",
+	  .find = find_profile,
+	  .pass = "RoleName" },
+	{ .operation = "RemoveRoleFromInstanceProfile", PROFILE },
+	{ .operation = "TagInstanceProfile", PROFILE },
+	{ .operation = "UntagInstanceProfile", PROFILE },
+	{ .operation = "ListInstanceProfileTags", PROFILE },
+	{ .operation = "CreateAccountAlias" },
+	{ .operation = "DeleteAccountAlias" },
+	{ .operation = "ListAccountAliases" },
+	{ .operation = "GetAccountSummary" },
 	{ .operation = "ListInstanceProfilesForRole", ROLE },
 	{ .operation = "UpdateRoleDescription", ROLE },
 	{ .operation = "SimulatePrincipalPolicy", .resource = "{PolicySourceArn}" },

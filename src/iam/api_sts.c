@@ -35,20 +35,6 @@ static int add_session(struct turn *t, const char *arn, const char *user_id, con
 		       : 0;
 }
 
-/* A role that does not exist has an id all the same, always the same one. */
-static const char *missing_role_id(struct arena *a, struct str name)
-{
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-	char *id = arena_strdup(a, STR("AROA.................")); /* 17 places */
-	for (size_t n = 0; n < 17; n++) {
-		CLEANUP_FREE char *salted = mem_alloc(name.len + 1);
-		memcpy(salted, name.ptr, name.len);
-		salted[name.len] = (char)n;
-		id[4 + n] = alphabet[hash_bytes(salted, name.len + 1) % 32];
-	}
-	return id;
-}
-
 static const char *session_arn(struct iam *i, struct arena *a, struct str role, const char *session_name)
 {
 	return arena_printf(a, "arn:aws:sts::%s:assumed-role/%.*s/%s", i->account, STR_ARG(role), session_name);
@@ -71,7 +57,7 @@ static int assume(struct iam *i, struct db *db, struct arena *a, const char *rol
 		return error_wrap(err, "credentials for role %s", role);
 	if (name.len == 0)
 		name = iam_last_part(given);
-	const char *id = rc > 0 ? r.id.ptr : missing_role_id(a, name);
+	const char *id = rc > 0 ? r.id.ptr : iam_fixed_id(a, "AROA", name);
 	out->role_arn = rc > 0                           ? r.arn
 			: str_starts(given, STR("arn:")) ? arena_strdup(a, given)
 							 : iam_arn(i, a, "role", STR("/"), name);

@@ -5,9 +5,7 @@
  * (iam_forget_key). */
 #include "iam/room.h"
 
-#define USER_COLUMNS "name, path, id, created_ms, tags, boundary"
-
-static json_t *user_json(struct iam *i, struct arena *a, struct rows *rows, bool whole)
+json_t *iam_user_json(struct iam *i, struct arena *a, struct rows *rows, bool whole)
 {
 	json_t *u = json_pack("{s:s, s:s, s:s, s:s, s:f}", "Path", rows_str(rows, 1).ptr, "UserName",
 			      rows_str(rows, 0).ptr, "UserId", rows_str(rows, 2).ptr, "Arn",
@@ -25,15 +23,14 @@ static int no_user(struct str name, struct error *err)
 	return error_aws(err, "NoSuchEntity", "The user with name %.*s cannot be found.", STR_ARG(name));
 }
 
-/* 0 found, < 0 with err; *out may be NULL. */
+/* 0 found, < 0 with err. */
 static int load_user(struct call *c, struct db *db, struct arena *a, struct str name, json_t **out, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_row(db, &rows, err, "SELECT " USER_COLUMNS " FROM iam_user WHERE name=?", "S", name);
+	int rc = db_row(db, &rows, err, "SELECT " IAM_USER_COLUMNS " FROM iam_user WHERE name=?", "S", name);
 	if (rc <= 0)
 		return rc < 0 ? -1 : no_user(name, err);
-	if (out)
-		*out = user_json(iam_of(c), a, &rows, true);
+	*out = iam_user_json(iam_of(c), a, &rows, true);
 	return 0;
 }
 
@@ -73,17 +70,16 @@ int iam_op_create_user(struct call *c, struct turn *t, json_t *in, json_t **out,
 	struct str name = json_get_str(in, "UserName"),
 		   path = json_get(in, "Path") ? json_get_str(in, "Path") : STR("/");
 	struct str boundary = json_get_str(in, "PermissionsBoundary");
-	const char *tags = json_get(in, "Tags") ? iam_merge_tags(a, STR_NULL, json_get(in, "Tags")) : NULL;
-	if (boundary.len && iam_policy_exists(turn_db(t), boundary, err) <= 0)
+	const char *tags = NULL;
+	if (iam_add_tags(a, STR_NULL, json_get(in, "Tags"), &tags, err) < 0 ||
+	    (boundary.len && iam_policy_exists(turn_db(t), boundary, err) <= 0))
 		return -1;
 	int rc = db_exec(
 		turn_db(t), &why,
 		"INSERT INTO iam_user(name, folded, path, id, created_ms, tags, boundary) VALUES(?,?,?,?,?,?,?)",
 		"SsSsisS", name, iam_fold(a, name), path, iam_new_id(t, "AIDA", 17), turn_now_ms(t), tags, boundary);
-	if (rc < 0 && error_is(&why, "conflict"))
-		return error_aws(err, "EntityAlreadyExists", "User with name %.*s already exists.", STR_ARG(name));
 	if (rc < 0)
-		return error_move(err, &why);
+		return iam_taken(&why, err, "User with name ", name, " already exists.");
 	json_t *user = NULL;
 	if (load_user(c, turn_db(t), a, name, &user, err) < 0)
 		return -1;
@@ -91,32 +87,68 @@ int iam_op_create_user(struct call *c, struct turn *t, json_t *in, json_t **out,
 	return iam_policies_changed(iam_of(c), t, err);
 }
 
-/* 1 when the query has a row. */
-static int any(struct db *db, struct error *err, const char *sql, struct str name)
+/* The secrets that the cache knows for the user are of his old name. */
+static int forget_keys(struct iam *i, struct turn *t, struct str name, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	return db_row(db, &rows, err, sql, "S", name);
+	int rc = db_query(
+		turn_db(t), &rows, err,
+		"SELECT access_key FROM iam_key WHERE user_name=? UNION ALL SELECT access_key FROM iam_session "
+		"WHERE owner='user/' || ?",
+		"SS", name, name);
+	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
+		iam_forget_key(i, rows_str(&rows, 0).ptr);
+	return rc;
+}
+
+static int rename_user(struct call *c, struct turn *t, struct str from, struct str to, const char *arn,
+		       struct error *err)
+{
+	if (forget_keys(iam_of(c), t, from, err) < 0 || iam_rename_owner(t, "user", from, to, err) < 0 ||
+	    db_exec(turn_db(t), err, "UPDATE iam_session SET arn=? WHERE owner='user/' || ?", "sS", arn, to) < 0 ||
+	    db_exec(turn_db(t), err, "UPDATE iam_key SET user_name=? WHERE user_name=?", "SS", to, from) < 0 ||
+	    db_exec(turn_db(t), err, "UPDATE iam_member SET user_name=? WHERE user_name=?", "SS", to, from) < 0)
+		return -1;
+	return 0;
+}
+
+int iam_op_update_user(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
+{
+	struct arena *a = turn_arena(t);
+	struct str name = json_get_str(in, "UserName");
+	json_t *old = NULL;
+	if (load_user(c, turn_db(t), a, name, &old, err) < 0)
+		return -1;
+	struct str to = json_get(in, "NewUserName") ? json_get_str(in, "NewUserName") : name;
+	struct str path = arena_str(
+		a, json_get_str(json_get(in, "NewPath") ? in : old, json_get(in, "NewPath") ? "NewPath" : "Path"));
+	json_decref(old);
+	CLEANUP_ROWS struct rows rows = { 0 };
+	int taken = db_row(turn_db(t), &rows, err, "SELECT 1 FROM iam_user WHERE folded=? AND name<>?", "sS",
+			   iam_fold(a, to), name);
+	if (taken)
+		return taken < 0 ? -1
+				 : error_aws(err, "EntityAlreadyExists", "User with name %.*s already exists.",
+					     STR_ARG(to));
+	if (db_exec(turn_db(t), err, "UPDATE iam_user SET name=?, folded=?, path=? WHERE name=?", "SsSS", to,
+		    iam_fold(a, to), path, name) < 0 ||
+	    rename_user(c, t, name, to, iam_arn(iam_of(c), a, "user", path, to), err) < 0)
+		return -1;
+	return iam_policies_changed(iam_of(c), t, err);
 }
 
 int iam_op_delete_user(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
-	static const struct {
-		const char *sql, *text;
-	} ties[] = {
+	static const struct iam_tie ties[] = {
+		{ "SELECT 1 FROM iam_member WHERE user_name=? LIMIT 1", "must remove users from group first." },
 		{ "SELECT 1 FROM iam_key WHERE user_name=? LIMIT 1", "must delete access keys first." },
 		{ "SELECT 1 FROM iam_attached WHERE owner='user/' || ? LIMIT 1", "must detach all policies first." },
 		{ "SELECT 1 FROM iam_inline WHERE owner='user/' || ? LIMIT 1", "must delete policies first." },
+		{ NULL, NULL },
 	};
 	struct str name = json_get_str(in, "UserName");
-	if (load_user(c, turn_db(t), turn_arena(t), name, NULL, err) < 0)
-		return -1;
-	for (size_t n = 0; n < sizeof(ties) / sizeof(*ties); n++) {
-		int tied = any(turn_db(t), err, ties[n].sql, name);
-		if (tied)
-			return tied < 0 ? -1
-					: error_aws(err, "DeleteConflict", "Cannot delete entity, %s", ties[n].text);
-	}
-	if (db_exec(turn_db(t), err, "DELETE FROM iam_user WHERE name=?", "S", name) < 0)
+	if (iam_need_user(turn_db(t), name, err) < 0 || iam_check_ties(turn_db(t), name, ties, err) < 0 ||
+	    db_exec(turn_db(t), err, "DELETE FROM iam_user WHERE name=?", "S", name) < 0)
 		return -1;
 	return iam_policies_changed(iam_of(c), t, err);
 }
@@ -136,14 +168,14 @@ int iam_op_list_users(struct call *c, struct db *db, json_t *in, json_t **out, s
 	struct iam_page page = iam_page_of(in);
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (db_query(db, &rows, err,
-		     "SELECT " USER_COLUMNS
+		     "SELECT " IAM_USER_COLUMNS
 		     " FROM iam_user WHERE name>? AND substr(path, 1, length(?))=? ORDER BY name LIMIT ?",
 		     "SSSi", page.after, page.prefix, page.prefix, page.limit + 1) < 0)
 		return -1;
 	json_t *list = json_array();
 	int rc;
 	while ((rc = rows_next(&rows, err)) > 0)
-		json_array_append_new(list, user_json(iam_of(c), c->arena, &rows, false));
+		json_array_append_new(list, iam_user_json(iam_of(c), c->arena, &rows, false));
 	*out = iam_page_out(&page, "Users", list, "UserName");
 	return rc;
 }
@@ -153,12 +185,10 @@ int iam_op_list_users(struct call *c, struct db *db, json_t *in, json_t **out, s
 int iam_op_create_key(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct str user;
-	CLEANUP_ROWS struct rows rows = { 0 };
-	if (user_of(c, in, &user, err) < 0 || load_user(c, turn_db(t), turn_arena(t), user, NULL, err) < 0 ||
-	    db_row(turn_db(t), &rows, err, "SELECT count(*) FROM iam_key WHERE user_name=?", "S", user) < 0)
+	if (user_of(c, in, &user, err) < 0 || iam_need_user(turn_db(t), user, err) < 0 ||
+	    iam_check_quota(turn_db(t), "SELECT count(*) FROM iam_key WHERE user_name=?", user.ptr, "AccessKeysPerUser",
+			    2, err) < 0)
 		return -1;
-	if (rows_int(&rows, 0) >= 2)
-		return error_aws(err, "LimitExceeded", "Cannot exceed quota for AccessKeysPerUser: 2");
 	const char *key = iam_new_id(t, "AKIA", 16), *secret = iam_new_secret(t);
 	if (db_exec(turn_db(t), err,
 		    "INSERT INTO iam_key(access_key, user_name, secret, active, created_ms) VALUES(?,?,?,1,?)", "sSsi",
@@ -201,7 +231,7 @@ int iam_op_list_keys(struct call *c, struct db *db, json_t *in, json_t **out, st
 {
 	struct str user;
 	CLEANUP_ROWS struct rows rows = { 0 };
-	if (user_of(c, in, &user, err) < 0 || load_user(c, db, c->arena, user, NULL, err) < 0 ||
+	if (user_of(c, in, &user, err) < 0 || iam_need_user(db, user, err) < 0 ||
 	    db_query(db, &rows, err,
 		     "SELECT access_key, active, created_ms FROM iam_key WHERE user_name=? ORDER BY created_ms, "
 		     "access_key",
@@ -216,13 +246,4 @@ int iam_op_list_keys(struct call *c, struct db *db, json_t *in, json_t **out, st
 						      iam_seconds(rows_int(&rows, 2))));
 	*out = json_pack("{s:o, s:b}", "AccessKeyMetadata", list, "IsTruncated", 0);
 	return rc;
-}
-
-/* There are no groups: a user who exists is in none. */
-int iam_op_list_groups(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
-{
-	if (load_user(c, db, c->arena, json_get_str(in, "UserName"), NULL, err) < 0)
-		return -1;
-	*out = json_pack("{s:[], s:b}", "Groups", "IsTruncated", 0);
-	return 0;
 }

@@ -50,11 +50,14 @@ static void add_identity(struct iam_grants *g, struct str id, enum iam_source so
 	g->identity[g->count++] = (struct iam_granted){ p, mem_strndup(id.ptr, id.len), source };
 }
 
+/* The owner himself, and the groups of a user. */
+#define OWNERS "(owner=? OR owner IN (SELECT 'group/' || group_name FROM iam_member WHERE 'user/' || user_name=?))"
+
 static int read_inline(struct iam_grants *g, struct db *db, const char *owner, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_query(db, &rows, err, "SELECT name, document FROM iam_inline WHERE owner=? ORDER BY name", "s",
-			  owner);
+	int rc = db_query(db, &rows, err, "SELECT name, document FROM iam_inline WHERE " OWNERS " ORDER BY owner, name",
+			  "ss", owner, owner);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
 		add_identity(g, rows_str(&rows, 0), IAM_SOURCE_INLINE, rows_str(&rows, 1));
 	return rc;
@@ -68,7 +71,10 @@ int iam_policy_text(struct db *db, struct arena *a, struct str arn, struct str *
 		*out = str_from(own->document);
 		return 1;
 	}
-	int rc = db_row(db, &rows, err, "SELECT document FROM iam_policy WHERE arn=?", "S", arn);
+	int rc = db_row(db, &rows, err,
+			"SELECT v.document FROM iam_policy p JOIN iam_policy_version v ON v.arn=p.arn AND "
+			"v.number=p.version WHERE p.arn=?",
+			"S", arn);
 	if (rc > 0)
 		*out = arena_str(a, rows_str(&rows, 0));
 	return rc;
@@ -77,7 +83,8 @@ int iam_policy_text(struct db *db, struct arena *a, struct str arn, struct str *
 static int read_attached(struct iam_grants *g, struct db *db, struct arena *a, const char *owner, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc = db_query(db, &rows, err, "SELECT arn FROM iam_attached WHERE owner=? ORDER BY arn", "s", owner);
+	int rc = db_query(db, &rows, err, "SELECT DISTINCT arn FROM iam_attached WHERE " OWNERS " ORDER BY arn", "ss",
+			  owner, owner);
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		struct str arn = rows_str(&rows, 0), text;
 		int found = iam_policy_text(db, a, arn, &text, err);

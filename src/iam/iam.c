@@ -55,6 +55,33 @@ const struct store_migration iam_migrations[] = {
 	  "ALTER TABLE iam_session ADD COLUMN unrestricted INTEGER NOT NULL DEFAULT 1;"
 	  "ALTER TABLE iam_session ADD COLUMN owner TEXT;"
 	  "ALTER TABLE iam_session ADD COLUMN policies TEXT;" },
+	/* Versions of policies, groups, instance profiles, the account's alias, and when a key was last used. */
+	{ "iam", 3,
+	  "CREATE TABLE iam_policy_version("
+	  " arn TEXT NOT NULL, number INTEGER NOT NULL, document TEXT NOT NULL, created_ms INTEGER NOT NULL,"
+	  " PRIMARY KEY(arn, number));"
+	  "INSERT INTO iam_policy_version(arn, number, document, created_ms)"
+	  " SELECT arn, 1, document, created_ms FROM iam_policy;"
+	  "ALTER TABLE iam_policy DROP COLUMN document;"
+	  "ALTER TABLE iam_policy ADD COLUMN version INTEGER NOT NULL DEFAULT 1;" /* the one that counts */
+	  "ALTER TABLE iam_policy ADD COLUMN newest INTEGER NOT NULL DEFAULT 1;"
+	  "ALTER TABLE iam_policy ADD COLUMN updated_ms INTEGER NOT NULL DEFAULT 0;"
+	  "UPDATE iam_policy SET updated_ms=created_ms;"
+	  "CREATE TABLE iam_group("
+	  " name TEXT PRIMARY KEY, folded TEXT NOT NULL UNIQUE, path TEXT NOT NULL, id TEXT NOT NULL,"
+	  " created_ms INTEGER NOT NULL);"
+	  "CREATE TABLE iam_member("
+	  " group_name TEXT NOT NULL, user_name TEXT NOT NULL, PRIMARY KEY(group_name, user_name));"
+	  "CREATE INDEX iam_member_user ON iam_member(user_name, group_name);"
+	  "CREATE TABLE iam_profile("
+	  " name TEXT PRIMARY KEY, folded TEXT NOT NULL UNIQUE, path TEXT NOT NULL, id TEXT NOT NULL,"
+	  " created_ms INTEGER NOT NULL, tags TEXT, role TEXT);"
+	  "CREATE INDEX iam_profile_role ON iam_profile(role, name);"
+	  "CREATE TABLE iam_alias(alias TEXT PRIMARY KEY);"
+	  "CREATE TABLE iam_deletion(task TEXT PRIMARY KEY);" /* of service-linked roles */
+	  "ALTER TABLE iam_key ADD COLUMN used_ms INTEGER;"
+	  "ALTER TABLE iam_key ADD COLUMN used_service TEXT;"
+	  "ALTER TABLE iam_key ADD COLUMN used_region TEXT;" },
 	{ NULL, 0, NULL },
 };
 
@@ -63,11 +90,11 @@ const struct wire_op iam_ops[] = {
 	{ .name = "DeleteRole", .command = iam_op_delete_role },
 	{ .name = "UpdateRole", .command = iam_op_update_role },
 	{ .name = "UpdateAssumeRolePolicy", .command = iam_op_update_trust },
-	{ .name = "TagRole", .command = iam_op_tag_role },
-	{ .name = "UntagRole", .command = iam_op_untag_role },
+	{ .name = "TagRole", .command = iam_op_tag },
+	{ .name = "UntagRole", .command = iam_op_untag },
 	{ .name = "GetRole", .query = iam_op_get_role },
 	{ .name = "ListRoles", .query = iam_op_list_roles },
-	{ .name = "ListRoleTags", .query = iam_op_list_role_tags },
+	{ .name = "ListRoleTags", .query = iam_op_list_tags },
 	{ .name = "AttachRolePolicy", .command = iam_op_attach },
 	{ .name = "DetachRolePolicy", .command = iam_op_detach },
 	{ .name = "ListAttachedRolePolicies", .query = iam_op_list_attached },
@@ -80,19 +107,50 @@ const struct wire_op iam_ops[] = {
 	{ .name = "CreatePolicy", .command = iam_op_create_policy },
 	{ .name = "DeletePolicy", .command = iam_op_delete_policy },
 	{ .name = "GetPolicy", .query = iam_op_get_policy },
-	{ .name = "GetPolicyVersion", .query = iam_op_get_policy_version },
+	{ .name = "GetPolicyVersion", .query = iam_op_get_version },
 	{ .name = "ListPolicies", .query = iam_op_list_policies },
 	{ .name = "SimulatePrincipalPolicy", .query = iam_op_simulate_principal },
 	{ .name = "SimulateCustomPolicy", .query = iam_op_simulate_custom },
-	{ .name = "ListPolicyVersions", .query = iam_op_list_policy_versions },
+	{ .name = "CreatePolicyVersion", .command = iam_op_create_version },
+	{ .name = "DeletePolicyVersion", .command = iam_op_delete_version },
+	{ .name = "SetDefaultPolicyVersion", .command = iam_op_set_version },
+	{ .name = "ListPolicyVersions", .query = iam_op_list_versions },
 	{ .name = "TagPolicy", .command = iam_op_tag },
 	{ .name = "UntagPolicy", .command = iam_op_untag },
 	{ .name = "ListPolicyTags", .query = iam_op_list_tags },
 	{ .name = "TagUser", .command = iam_op_tag },
 	{ .name = "UntagUser", .command = iam_op_untag },
 	{ .name = "ListUserTags", .query = iam_op_list_tags },
-	{ .name = "ListGroupsForUser", .query = iam_op_list_groups },
-	{ .name = "ListInstanceProfilesForRole", .query = iam_op_list_profiles },
+	{ .name = "CreateGroup", .command = iam_op_create_group },
+	{ .name = "UpdateGroup", .command = iam_op_update_group },
+	{ .name = "DeleteGroup", .command = iam_op_delete_group },
+	{ .name = "GetGroup", .query = iam_op_get_group },
+	{ .name = "ListGroups", .query = iam_op_list_groups },
+	{ .name = "ListGroupsForUser", .query = iam_op_list_groups_of_user },
+	{ .name = "AddUserToGroup", .command = iam_op_add_member },
+	{ .name = "RemoveUserFromGroup", .command = iam_op_remove_member },
+	{ .name = "AttachGroupPolicy", .command = iam_op_attach },
+	{ .name = "DetachGroupPolicy", .command = iam_op_detach },
+	{ .name = "ListAttachedGroupPolicies", .query = iam_op_list_attached },
+	{ .name = "PutGroupPolicy", .command = iam_op_put_inline },
+	{ .name = "DeleteGroupPolicy", .command = iam_op_delete_inline },
+	{ .name = "GetGroupPolicy", .query = iam_op_get_inline },
+	{ .name = "ListGroupPolicies", .query = iam_op_list_inline },
+	{ .name = "CreateInstanceProfile", .command = iam_op_create_profile },
+	{ .name = "DeleteInstanceProfile", .command = iam_op_delete_profile },
+	{ .name = "GetInstanceProfile", .query = iam_op_get_profile },
+	{ .name = "ListInstanceProfiles", .query = iam_op_list_profiles },
+	{ .name = "ListInstanceProfilesForRole", .query = iam_op_list_profiles_of_role },
+	{ .name = "AddRoleToInstanceProfile", .command = iam_op_add_role },
+	{ .name = "RemoveRoleFromInstanceProfile", .command = iam_op_remove_role },
+	{ .name = "TagInstanceProfile", .command = iam_op_tag },
+	{ .name = "UntagInstanceProfile", .command = iam_op_untag },
+	{ .name = "ListInstanceProfileTags", .query = iam_op_list_tags },
+	{ .name = "CreateAccountAlias", .command = iam_op_create_alias },
+	{ .name = "DeleteAccountAlias", .command = iam_op_delete_alias },
+	{ .name = "ListAccountAliases", .query = iam_op_list_aliases },
+	{ .name = "GetAccountSummary", .query = iam_op_get_summary },
+	{ .name = "UpdateUser", .command = iam_op_update_user },
 	{ .name = "UpdateRoleDescription", .command = iam_op_update_role_description },
 	{ .name = "CreateUser", .command = iam_op_create_user },
 	{ .name = "DeleteUser", .command = iam_op_delete_user },

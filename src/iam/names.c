@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "iam/room.h"
+#include "wire/uri.h"
 
 static const char *random_text(struct turn *t, const char *prefix, size_t n, const char *alphabet, unsigned bits)
 {
@@ -26,9 +27,11 @@ static const char *random_text(struct turn *t, const char *prefix, size_t n, con
 	return out;
 }
 
+static const char base32_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
 const char *iam_new_id(struct turn *t, const char *prefix, size_t n)
 {
-	return random_text(t, prefix, n, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 5);
+	return random_text(t, prefix, n, base32_alphabet, 5);
 }
 
 static const char base64_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -84,22 +87,16 @@ struct str iam_role_name(struct iam *i, struct str role)
 
 const char *iam_encode_document(struct arena *a, struct str document)
 {
-	static const char hex[] = "0123456789ABCDEF";
-	char *out = arena_alloc_raw(a, 3 * document.len + 1), *o = out;
-	for (size_t n = 0; n < document.len; n++) {
-		unsigned char ch = (unsigned char)document.ptr[n];
-		bool plain = (ch >= '0' && ch <= '9') || (ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') ||
-			     strchr("-_.~", ch);
-		if (plain && ch) {
-			*o++ = (char)ch;
-			continue;
-		}
-		*o++ = '%';
-		*o++ = hex[ch >> 4];
-		*o++ = hex[ch & 15];
-	}
-	*o = 0;
-	return out;
+	return uri_encoded(a, document, false).ptr;
+}
+
+const char *iam_fixed_id(struct arena *a, const char *prefix, struct str name)
+{
+	char *id = arena_strdup(a, str_from(arena_printf(a, "%s.................", prefix))); /* 17 places */
+	uint64_t hash = str_digest(name);
+	for (char *p = id + strlen(prefix); *p; p++, hash = hash * 6364136223846793005u + 1442695040888963407u)
+		*p = base32_alphabet[hash >> 59];
+	return id;
 }
 
 int iam_check_document(struct str document, enum policy_kind kind, struct error *err)
@@ -117,7 +114,7 @@ const char *iam_fold(struct arena *a, struct str name)
 	return z;
 }
 
-/* ---- pages and tags ---- */
+/* ---- pages ---- */
 
 struct iam_page iam_page_of(const json_t *in)
 {
@@ -142,40 +139,4 @@ json_t *iam_page_out(const struct iam_page *page, const char *member, json_t *li
 	json_set_bool(out, "IsTruncated", more);
 	json_object_set_new(out, member, list);
 	return out;
-}
-
-static json_t *tag_object(struct str tags)
-{
-	json_t *v = tags.len ? json_parse(tags, NULL) : NULL;
-	return v ? v : json_object();
-}
-
-const char *iam_merge_tags(struct arena *a, struct str old, const json_t *tags)
-{
-	CLEANUP_JSON json_t *all = tag_object(old);
-	json_t *tag;
-	size_t n;
-	json_array_foreach (tags, n, tag)
-		json_object_set(all, json_get_text(tag, "Key"), json_object_get(tag, "Value"));
-	return json_text(a, all).ptr;
-}
-
-const char *iam_drop_tags(struct arena *a, struct str old, const json_t *keys)
-{
-	CLEANUP_JSON json_t *all = tag_object(old);
-	json_t *key;
-	size_t n;
-	json_array_foreach (keys, n, key)
-		json_object_del(all, json_string_value(key));
-	return json_text(a, all).ptr;
-}
-
-json_t *iam_tag_list(struct str tags)
-{
-	CLEANUP_JSON json_t *all = tag_object(tags);
-	json_t *list = json_array(), *value;
-	const char *key;
-	json_object_foreach (all, key, value)
-		json_array_append_new(list, json_pack("{s:s, s:O}", "Key", key, "Value", value));
-	return list;
 }

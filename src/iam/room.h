@@ -125,12 +125,20 @@ struct iam_managed {
 #define IAM_MANAGED_PREFIX "arn:aws:iam::aws:policy"
 extern const struct iam_managed iam_managed[]; /* in the order of their ARNs, ends with a NULL name */
 const struct iam_managed *iam_managed_find(struct str arn);
+/* The error NoSuchEntity: there is no such policy. Returns -1. */
+int iam_no_policy(struct str arn, struct error *err);
+/* The error AccessDenied when the policy is AWS's own: 0 or -1. */
+int iam_policy_changeable(struct str arn, struct error *err);
+/* Adds a version to a policy of the account; with `use` it is the one that counts. */
+int iam_add_version(struct turn *t, struct str arn, int64_t number, struct str document, bool use, struct error *err);
 /* 1 known, 0 with err NoSuchEntity (it says when a policy is AWS's and not known here), < 0. */
 int iam_policy_exists(struct db *db, struct str arn, struct error *err);
 
 /* ---- names (names.c) ---- */
 /* n characters of A-Z2-7 after the prefix, from the turn's randomness. */
 const char *iam_new_id(struct turn *t, const char *prefix, size_t n);
+/* An id of what has no row: always the same one for a name, in every process. */
+const char *iam_fixed_id(struct arena *a, const char *prefix, struct str name);
 const char *iam_new_secret(struct turn *t); /* 40 characters */
 const char *iam_new_token(struct turn *t);
 /* "arn:aws:iam::<account>:<kind><path><name>" */
@@ -179,14 +187,54 @@ static inline double iam_seconds(int64_t ms)
 /* Ends a page: IsTruncated and Marker; `list` has at most limit + 1 elements, `key` names the member that Marker
  * repeats. */
 json_t *iam_page_out(const struct iam_page *page, const char *member, json_t *list, const char *key);
-/* Tags as the request has them, merged over `old` (JSON object text) into an object's text. */
-const char *iam_merge_tags(struct arena *a, struct str old, const json_t *tags);
-const char *iam_drop_tags(struct arena *a, struct str old, const json_t *keys);
+/* Tags as the request has them, merged over `old` (JSON object text) into an object's text: *out stays as it is when
+ * `tags` is NULL. Errors InvalidInput (a key twice) and LimitExceeded. */
+int iam_add_tags(struct arena *a, struct str old, const json_t *tags, const char **out, struct error *err);
 json_t *iam_tag_list(struct str tags);
+
+/* ---- what operations have in common (common.c) ---- */
+/* EntityAlreadyExists when `why` is a conflict, else `why`: "<before><name><after>". Returns -1. */
+int iam_taken(struct error *why, struct error *err, const char *before, struct str name, const char *after);
+/* Something that has to go before an entity can be deleted: a query with the entity's name that gives a row. */
+struct iam_tie {
+	const char *sql, *text; /* "must detach all policies first." */
+};
+/* DeleteConflict with the first tie's text; the list ends with a NULL sql. 0 or -1. */
+int iam_check_ties(struct db *db, struct str name, const struct iam_tie *ties, struct error *err);
+/* LimitExceeded when the query (a count, with one text) gives `max` or more. 0 or -1. */
+int iam_check_quota(struct db *db, const char *sql, const char *text, const char *quota, int64_t max,
+		    struct error *err);
+/* LimitExceeded when documents of that many bytes (white space does not count) are too many. 0 or -1. */
+int64_t iam_document_size(struct str document);
+/* The checks of a managed policy's text, of its size too; and of a role's trust policy. */
+int iam_check_managed(struct str document, struct error *err);
+int iam_check_trust(struct str document, struct error *err);
+/* A user or group ("user", "group") gets another name: what it owns goes along. 0 or -1. */
+int iam_rename_owner(struct turn *t, const char *kind, struct str from, struct str to, struct error *err);
+
+json_t *iam_role_json(struct arena *a, const struct iam_role *r, bool whole);
+#define IAM_ROLE_COLUMNS "name, path, id, document, description, max_session_s, created_ms, tags, boundary"
+void iam_role_from(struct iam *i, struct arena *a, struct rows *rows, struct iam_role *out);
+/* A role that may be changed: NoSuchEntity, or UnmodifiableEntity for a service-linked one. */
+int iam_change_role(struct iam *i, struct db *db, struct arena *a, struct str name, struct iam_role *out,
+		    struct error *err);
+#define IAM_LINKED_PATH "/aws-service-role/"
 
 /* ---- users (api_user.c) ---- */
 /* Absence is the error NoSuchEntity. */
 int iam_need_user(struct db *db, struct str name, struct error *err);
+#define IAM_USER_COLUMNS "name, path, id, created_ms, tags, boundary"
+json_t *iam_user_json(struct iam *i, struct arena *a, struct rows *rows, bool whole);
+
+/* ---- groups (api_group.c) ---- */
+int iam_need_group(struct db *db, struct str name, struct error *err);
+#define IAM_GROUP_COLUMNS "name, path, id, created_ms"
+json_t *iam_group_json(struct iam *i, struct arena *a, struct rows *rows);
+
+/* ---- instance profiles (api_profile.c) ---- */
+/* Those with the role, whole, in the order of their names; NULL with err. Owned. */
+json_t *iam_profiles_of(struct iam *i, struct db *db, struct arena *a, const struct iam_role *r, const char *after,
+			int64_t limit, struct error *err);
 /* {"PermissionsBoundaryType", "PermissionsBoundaryArn"} in a role's or user's description. */
 void iam_set_boundary(json_t *o, struct str arn);
 
@@ -201,11 +249,8 @@ IAM_COMMAND(iam_op_create_role);
 IAM_COMMAND(iam_op_delete_role);
 IAM_COMMAND(iam_op_update_role);
 IAM_COMMAND(iam_op_update_trust);
-IAM_COMMAND(iam_op_tag_role);
-IAM_COMMAND(iam_op_untag_role);
 IAM_QUERY(iam_op_get_role);
 IAM_QUERY(iam_op_list_roles);
-IAM_QUERY(iam_op_list_role_tags);
 IAM_COMMAND(iam_op_attach);
 IAM_COMMAND(iam_op_detach);
 IAM_QUERY(iam_op_list_attached);
@@ -216,18 +261,39 @@ IAM_QUERY(iam_op_list_inline);
 IAM_COMMAND(iam_op_create_policy);
 IAM_COMMAND(iam_op_delete_policy);
 IAM_QUERY(iam_op_get_policy);
-IAM_QUERY(iam_op_get_policy_version);
 IAM_QUERY(iam_op_list_policies);
 IAM_COMMAND(iam_op_put_boundary);
 IAM_COMMAND(iam_op_delete_boundary);
 IAM_QUERY(iam_op_simulate_principal);
 IAM_QUERY(iam_op_simulate_custom);
-IAM_QUERY(iam_op_list_policy_versions);
+IAM_COMMAND(iam_op_create_version);
+IAM_COMMAND(iam_op_delete_version);
+IAM_COMMAND(iam_op_set_version);
+IAM_QUERY(iam_op_get_version);
+IAM_QUERY(iam_op_list_versions);
 IAM_COMMAND(iam_op_tag);
 IAM_COMMAND(iam_op_untag);
 IAM_QUERY(iam_op_list_tags);
+IAM_COMMAND(iam_op_create_group);
+IAM_COMMAND(iam_op_update_group);
+IAM_COMMAND(iam_op_delete_group);
+IAM_QUERY(iam_op_get_group);
 IAM_QUERY(iam_op_list_groups);
+IAM_QUERY(iam_op_list_groups_of_user);
+IAM_COMMAND(iam_op_add_member);
+IAM_COMMAND(iam_op_remove_member);
+IAM_COMMAND(iam_op_create_profile);
+IAM_COMMAND(iam_op_delete_profile);
+IAM_COMMAND(iam_op_add_role);
+IAM_COMMAND(iam_op_remove_role);
+IAM_QUERY(iam_op_get_profile);
 IAM_QUERY(iam_op_list_profiles);
+IAM_QUERY(iam_op_list_profiles_of_role);
+IAM_COMMAND(iam_op_update_user);
+IAM_COMMAND(iam_op_create_alias);
+IAM_COMMAND(iam_op_delete_alias);
+IAM_QUERY(iam_op_list_aliases);
+IAM_QUERY(iam_op_get_summary);
 IAM_COMMAND(iam_op_update_role_description);
 IAM_COMMAND(iam_op_create_user);
 IAM_COMMAND(iam_op_delete_user);

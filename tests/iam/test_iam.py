@@ -227,7 +227,7 @@ def test_simulation_says_what_this_quern_decides(server):
 
 
 def test_not_built_operation_says_so(server):
-    assert refused("NotImplementedException", 501, server.client("iam").create_group, GroupName="g") == "Quern does not implement iam:CreateGroup yet."
+    assert refused("NotImplementedException", 501, server.client("iam").create_virtual_mfa_device, VirtualMFADeviceName="g") == "Quern does not implement iam:CreateVirtualMFADevice yet."
 
 
 def test_many_threads_while_a_key_goes(server):
