@@ -28,11 +28,16 @@ void test_note_number(struct exec *x, const char *key, json_t *value)
 	json_object_set_new(x->test->inspection, key, value);
 }
 
-bool test_leave(struct exec *x, json_t *output, const char *next)
+bool test_leave(struct exec *x, struct frame *f, json_t *output, const json_t *assigned, const char *next)
 {
 	struct exec_test *test = x->test;
 	if (!test)
 		return false;
+	if (json_object_size(assigned)) {
+		CLEANUP_JSON json_t *after = f->vars ? json_copy(f->vars) : json_object();
+		json_object_update(after, (json_t *)assigned);
+		test_note(x, "variables", after);
+	}
 	test->status = test->caught ? "CAUGHT_ERROR" : "SUCCEEDED";
 	test->next = next;
 	x->output = output;
@@ -185,12 +190,16 @@ static int bad(struct error *err, const char *text)
 static int mock_check(const json_t *in, struct error *err)
 {
 	const json_t *mock = json_get(in, "mock");
-	if (json_get(mock, "result") && json_get(mock, "errorOutput"))
+	if (mock && !json_get(mock, "result") == !json_get(mock, "errorOutput"))
 		return bad(err, "A test mock should have only one of the following fields: [result, errorOutput].");
+	if (json_get(mock, "errorOutput") && !json_get(json_get(mock, "errorOutput"), "error"))
+		return bad(err, "A test mock with an errorOutput must have the field 'error' in it.");
 	if (mock && json_get_bool(in, "revealSecrets", false))
 		return bad(err, "TestState does not support RevealSecrets when a mock is specified.");
 	if (!mock && json_get(json_get(in, "stateConfiguration"), "mapIterationFailureCount"))
 		return bad(err, "TestState does not support MapIterationFailureCount when a mock is not specified.");
+	if (!mock && json_get(in, "context"))
+		return bad(err, "TestState does not support Context when a mock is not specified.");
 	return 0;
 }
 
@@ -353,8 +362,7 @@ static int test_machine(struct call *c, const json_t *in, struct asl_machine *m,
 				  .cause = json_get_text(error, "cause") };
 	struct asl_states *scope;
 	struct asl_state *st = find_deep(m->top, name, &scope);
-	struct str input = json_get_str(in, "input"), context = json_get_str(in, "context"),
-		   reader = json_get_str(config, "mapItemReaderData");
+	struct str input = json_get_str(in, "input"), context = json_get_str(in, "context");
 	struct exec x;
 	if (!st)
 		return bad(err, "State not found in definition");
@@ -365,14 +373,13 @@ static int test_machine(struct call *c, const json_t *in, struct asl_machine *m,
 	}
 	CLEANUP_JSON json_t *mock = test.mock,
 			    *given = context.ptr ? asl_read_json(c->arena, context, false, NULL) : NULL;
-	CLEANUP_JSON json_t *items = reader.ptr ? asl_read_json(c->arena, reader, false, NULL) : NULL;
 	(void)mock;
 	if (context.ptr && !json_is_object(given))
 		return bad(err, "Invalid Context object provided: it must be a JSON object");
 	if (given && context_check(given, st, err) < 0)
 		return -1;
 	test.context = given;
-	test.reader_data = items;
+	test.reader_data = json_get_str(config, "mapItemReaderData");
 	test.inspection = json_object();
 	exec_init(&x, s, c->arena);
 	x.test = &test;

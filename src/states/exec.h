@@ -62,7 +62,7 @@ struct exec_test {
 	bool fails, mocked;
 	int64_t retried, failures; /* stateConfiguration */
 	bool counts_failures;
-	json_t *reader_data; /* borrowed */
+	struct str reader_data; /* ptr NULL: none */
 	/* out */
 	json_t *inspection, *details; /* owned */
 	const char *status, *next, *out_error, *out_cause;
@@ -193,7 +193,18 @@ int exec_map_concurrency(struct asl_env *env, const struct asl_state *st, bool *
 int exec_map_item(struct exec *x, struct frame *f, int64_t i, json_t *value, json_t **context, json_t **input,
 		  struct asl_env *env, struct asl_fault *fault);
 
+/* What exec_map_begin works on: ItemsPath, Items or the input. As asl functions return; *items owned. */
+int exec_map_eval(struct exec *x, struct frame *f, struct asl_env *env, json_t **items, struct asl_fault *fault);
+
 /* ---- exec_distributed.c ---- */
+struct map_settings {
+	double concurrency, count, percentage; /* MaxConcurrency, ToleratedFailureCount, ToleratedFailurePercentage */
+	bool has_concurrency, has_count, has_percentage;
+};
+/* env->input: what the paths start from. As asl functions return. */
+int exec_map_settings(struct frame *f, struct asl_env *env, struct map_settings *out, struct asl_fault *fault);
+/* How many items f's ItemReader may read (INT64_MAX: all). */
+int exec_reader_most(struct frame *f, struct asl_env *env, int64_t *most, struct asl_fault *fault);
 void exec_distributed_begin(struct exec *x, struct frame *f);
 void exec_distributed_event(struct exec *x, struct frame *f, const json_t *event);
 void exec_distributed_cancel(struct exec *x, struct frame *f);
@@ -237,10 +248,14 @@ int exec_distributed_redrive(struct exec *x, struct frame *f, int64_t most, stru
 /* ---- api_test_state.c: called where a test's data or way differs ---- */
 void test_note(struct exec *x, const char *key, json_t *value);        /* value borrowed; no test: nothing */
 void test_note_number(struct exec *x, const char *key, json_t *value); /* takes value */
-bool test_leave(struct exec *x, json_t *output, const char *next);     /* true: the test ends here (output taken) */
+/* True: the test ends here (output taken); the frame's variables with `assigned` (may be NULL) are shown. */
+bool test_leave(struct exec *x, struct frame *f, json_t *output, const json_t *assigned, const char *next);
 bool test_fault(struct exec *x, struct frame *f, const char *error, const char *cause); /* true: it was dealt with */
 bool test_work(struct exec *x, struct frame *f);       /* true: the work was mocked or done */
 json_t *test_context(struct exec *x, struct frame *f); /* owned, or NULL: the usual one */
+
+/* ---- api_test_map.c ---- */
+void test_map(struct exec *x, struct frame *f); /* exec_map_begin in a test */
 
 /* ---- exec_retry.c ---- */
 /* True when a retrier takes it: the pause is set. */

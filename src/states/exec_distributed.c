@@ -26,13 +26,7 @@ static const char *label_of(struct exec *x, struct frame *f)
 
 /* ---- settings ---- */
 
-struct settings {
-	double concurrency, count, percentage;
-	bool has_concurrency, has_count, has_percentage;
-};
-
-static int settings_eval(struct exec *x, struct frame *f, struct asl_env *env, struct settings *w,
-			 struct asl_fault *fault)
+int exec_map_settings(struct frame *f, struct asl_env *env, struct map_settings *w, struct asl_fault *fault)
 {
 	const json_t *doc = f->state->doc;
 	bool j = f->state->jsonata;
@@ -51,7 +45,8 @@ static int settings_eval(struct exec *x, struct frame *f, struct asl_env *env, s
 	return ASL_OK;
 }
 
-static int map_run_insert(struct exec *x, struct frame *f, const struct settings *w, const char *arn, struct error *err)
+static int map_run_insert(struct exec *x, struct frame *f, const struct map_settings *w, const char *arn,
+			  struct error *err)
 {
 	int rc = db_exec(turn_db(x->t), err,
 			 "INSERT INTO states_map_run(arn, execution, frame, status, start_ms, stop_ms, concurrency, "
@@ -68,7 +63,7 @@ static bool open_run(struct exec *x, struct frame *f, size_t length)
 {
 	struct asl_fault fault = ASL_FAULT_INIT;
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct settings w = { 0 };
+	struct map_settings w = { 0 };
 	CLEANUP_JSON json_t *filtered = NULL;
 	if (!x->t) {
 		exec_runtime(x, f, "This execution can't run a distributed Map state.");
@@ -80,7 +75,7 @@ static bool open_run(struct exec *x, struct frame *f, size_t length)
 	if (filtered)
 		env.input = filtered;
 	if (rc == ASL_OK)
-		rc = settings_eval(x, f, &env, &w, &fault);
+		rc = exec_map_settings(f, &env, &w, &fault);
 	if (rc != ASL_PENDING)
 		f->prev = history_add(x, "MapStateStarted", f->prev, "mapStateStartedEventDetails",
 				      json_pack("{s:I}", "length", (json_int_t)length));
@@ -222,6 +217,18 @@ static void begin_feed(struct exec *x, struct frame *f, json_t *source, int64_t 
 	ask(x, f);
 }
 
+int exec_reader_most(struct frame *f, struct asl_env *env, int64_t *most, struct asl_fault *fault)
+{
+	const json_t *config = json_object_get(json_object_get(f->state->doc, "ItemReader"), "ReaderConfig");
+	bool given = false;
+	double n = 0;
+	int rc = config ? asl_number(env, config, "MaxItems", f->state->jsonata, true, &given, &n, fault) : ASL_OK;
+	if (n == 0 && json_object_get(config, "MaxItems"))
+		given = false; /* written so, it is no limit (recorded on AWS) */
+	*most = given ? (int64_t)n : INT64_MAX;
+	return rc;
+}
+
 void exec_distributed_begin(struct exec *x, struct frame *f)
 {
 	struct asl_fault fault = ASL_FAULT_INIT;
@@ -230,8 +237,7 @@ void exec_distributed_begin(struct exec *x, struct frame *f)
 	json_t *template = json_object_get(reader, j ? "Arguments" : "Parameters");
 	const json_t *config = json_object_get(reader, "ReaderConfig");
 	CLEANUP_JSON json_t *filtered = NULL, *params = NULL;
-	bool has_most = false;
-	double most = 0;
+	int64_t most;
 	struct asl_env env = exec_env(x, f, f->input);
 	int rc = j ? ASL_OK : asl_in_out_path(&env, f->state->doc, "InputPath", f->input, &filtered, &fault);
 	if (filtered)
@@ -239,23 +245,20 @@ void exec_distributed_begin(struct exec *x, struct frame *f)
 	if (rc == ASL_OK && template)
 		rc = j ? asl_jsonata(&env, template, "ItemReader/Arguments", &params, &fault)
 		       : asl_payload(&env, template, "Parameters", &params, &fault);
-	if (rc == ASL_OK && config)
-		rc = asl_number(&env, config, "MaxItems", j, true, &has_most, &most, &fault);
+	if (rc == ASL_OK)
+		rc = exec_reader_most(f, &env, &most, &fault);
 	if (!exec_handle(x, f, &env, rc, &fault))
 		return;
 	exec_env_done(&env);
 	if (!open_run(x, f, 0))
 		return;
-	if (has_most && most == 0 && json_object_get(config, "MaxItems"))
-		has_most = false; /* written so, it is no limit (recorded on AWS) */
-	if (has_most && most <= 0) {
+	if (most <= 0) {
 		run_failed(x, f, "States.ItemReaderFailed", "field MaxItems must be positive");
 		return;
 	}
 	json_t *source = json_pack("{s:s?,s:O*,s:O*}", "resource", json_get_text(reader, "Resource"), "params", params,
 				   "config", config);
-	if (has_most)
-		json_set_int(source, "most", (int64_t)most);
+	json_set_int(source, "most", most);
 	begin_feed(x, f, source, -1);
 }
 

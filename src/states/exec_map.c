@@ -92,7 +92,7 @@ static int items_path(struct exec *x, struct frame *f, struct asl_env *env, json
 					path[0] == '$' && path[1] == '$' ? path + 1 : path));
 }
 
-static int map_eval(struct exec *x, struct frame *f, struct asl_env *env, json_t **items, struct asl_fault *fault)
+int exec_map_eval(struct exec *x, struct frame *f, struct asl_env *env, json_t **items, struct asl_fault *fault)
 {
 	CLEANUP_JSON json_t *filtered = NULL;
 	int rc;
@@ -117,57 +117,24 @@ int exec_map_concurrency(struct asl_env *env, const struct asl_state *st, bool *
 	return rc;
 }
 
-/* TestState: the settings are evaluated and shown, the iterations are mocked. */
-static void exec_map_test(struct exec *x, struct frame *f, json_t *items)
-{
-	struct asl_fault fault = ASL_FAULT_INIT;
-	struct asl_env env = exec_env(x, f, f->input);
-	CLEANUP_JSON json_t *filtered = NULL, *owned = items;
-	bool j = f->state->jsonata, present, has_count = false, has_percentage = false;
-	double concurrency = 0, count = 0, percentage = 0;
-	(void)owned;
-	int rc = j ? ASL_OK : asl_in_out_path(&env, f->state->doc, "InputPath", f->input, &filtered, &fault);
-	env.input = filtered ? filtered : f->input;
-	if (rc == ASL_OK)
-		rc = exec_map_concurrency(&env, f->state, &present, &concurrency, &fault);
-	if (rc == ASL_OK)
-		rc = asl_number(&env, f->state->doc, "ToleratedFailureCount", j, true, &has_count, &count, &fault);
-	if (rc == ASL_OK)
-		rc = asl_number(&env, f->state->doc, "ToleratedFailurePercentage", j, false, &has_percentage,
-				&percentage, &fault);
-	if (!exec_handle(x, f, &env, rc, &fault))
-		return;
-	exec_env_done(&env);
-	test_note_number(x, "maxConcurrency", json_integer((json_int_t)concurrency));
-	if (has_count)
-		test_note_number(x, "toleratedFailureCount", json_integer((json_int_t)count));
-	if (has_percentage)
-		test_note_number(x, "toleratedFailurePercentage", json_real(percentage));
-	double failed = (double)x->test->failures, n = (double)json_array_size(items);
-	bool over = (has_count && failed > count) || (has_percentage && n > 0 && failed * 100 / n > percentage);
-	if (over && !x->test->fails)
-		exec_fault(x, f, "States.ExceedToleratedFailureThreshold",
-			   "The specified tolerated failure threshold was exceeded");
-	else
-		test_work(x, f);
-}
-
 void exec_map_begin(struct exec *x, struct frame *f)
 {
 	struct asl_fault fault = ASL_FAULT_INIT;
-	if (f->state->distributed && json_object_get(f->state->doc, "ItemReader") && !x->test) {
+	json_t *items = NULL;
+	if (x->test) {
+		test_map(x, f);
+		return;
+	}
+	if (f->state->distributed && json_object_get(f->state->doc, "ItemReader")) {
 		exec_distributed_begin(x, f);
 		return;
 	}
 	struct asl_env env = exec_env(x, f, f->input);
-	json_t *items = x->test ? json_incref(x->test->reader_data) : NULL;
-	int rc = items ? ASL_OK : map_eval(x, f, &env, &items, &fault);
+	int rc = exec_map_eval(x, f, &env, &items, &fault);
 	if (!exec_handle(x, f, &env, rc, &fault))
 		return;
 	exec_env_done(&env);
-	if (x->test)
-		exec_map_test(x, f, items);
-	else if (f->state->distributed)
+	if (f->state->distributed)
 		exec_distributed_items(x, f, items);
 	else
 		exec_map_items(x, f, items);

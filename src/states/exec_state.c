@@ -82,7 +82,7 @@ static void assign(struct frame *f, json_t *assigned)
 /* The state is left with this output (taken) and these assignments (borrowed). */
 static void leave(struct exec *x, struct frame *f, json_t *output, json_t *assigned, const char *next)
 {
-	if (test_leave(x, output, next))
+	if (test_leave(x, f, output, assigned, next))
 		return;
 	if (!exec_size_check(x, f, f->state->name, output)) {
 		json_decref(output);

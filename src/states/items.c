@@ -66,8 +66,11 @@ static int open_part(struct items *r, struct str bucket, struct str key, struct 
 {
 	r->csv = (struct csv){ 0 };
 	r->open = true;
-	if (may(r, "s3:GetObject", bucket, key, err) < 0 ||
-	    bytes_open(r->s, bucket, key, version, r->files != NULL, &r->bytes, err) < 0)
+	struct str text = json_get_str(r->source, "text");
+	if (text.ptr)
+		bytes_of_text(&r->bytes, text);
+	else if (may(r, "s3:GetObject", bucket, key, err) < 0 ||
+		 bytes_open(r->s, bucket, key, version, r->files != NULL, &r->bytes, err) < 0)
 		return -1;
 	if (r->form == FORM_CSV)
 		return csv_open(&r->csv, &r->bytes, r->part_config, err);
@@ -268,6 +271,9 @@ static int open_source(struct items *r, struct error *err)
 		return 0;
 	r->form = form_of(type);
 	r->part_config = json_incref((json_t *)r->config);
+	if (json_object_get(r->source, "text"))
+		return r->form ? open_part(r, STR_NULL, STR_NULL, STR_NULL, err)
+			       : error_set(err, "Quern does not read items of type %s yet.", type);
 	if (resource && strstr(resource, ":s3:listObjectsV2")) {
 		r->listing = true;
 		r->flatten = change && strcmp(change, "LOAD_AND_FLATTEN") == 0;

@@ -14,8 +14,9 @@
 enum { ITEM_MAX = 8 << 20, HEADER_MAX = 10240 };
 
 struct items;
-/* source: {"resource","params","config","most","role"} (role: who reads) or {"items": [...]}; borrowed for the reader's
- * life. *out owned. err: what the Map state's fault says. Not from the core thread. */
+/* source: {"resource","params","config","most","role"} (role: who reads), {"text","config","most"} (what an object
+ * would hold) or {"items": [...]}; borrowed for the reader's life. *out owned. err: what the Map state's fault says.
+ * Not from the core thread. */
 int items_open(struct states *s, const json_t *source, struct items **out, struct error *err);
 /* 1 an item (owned), 0 no more, < 0. */
 int items_next(struct items *r, json_t **item, struct error *err);
@@ -37,6 +38,8 @@ struct bytes {
 /* `gzip`: inflates when the body is a gzip file. A UTF-8 byte order mark is left out. */
 int bytes_open(struct states *s, struct str bucket, struct str key, struct str version, bool gzip, struct bytes *out,
 	       struct error *err);
+/* The same of a text, which is copied. */
+void bytes_of_text(struct bytes *b, struct str text);
 void bytes_close(struct bytes *b);
 /* More bytes into the empty buffer; false at the end, or after a fault (b->fault). */
 bool bytes_fill(struct bytes *b);

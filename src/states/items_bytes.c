@@ -95,6 +95,13 @@ int bytes_open(struct states *s, struct str bucket, struct str key, struct str v
 	return bytes_check(b, err);
 }
 
+void bytes_of_text(struct bytes *b, struct str text)
+{
+	*b = (struct bytes){ .body.fd = -1, .end = true, .len = text.len };
+	b->buf = mem_alloc(text.len + 1);
+	memcpy(b->buf, text.ptr, text.len);
+}
+
 void bytes_close(struct bytes *b)
 {
 	s3_reader_close(&b->body);
