@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from botocore.config import Config
 
 from api import helpers
 
@@ -56,3 +57,15 @@ def test_an_integration_with_region_and_account(quern, sfn):
     assert any(name.startswith("m-") for name in run(quern, sfn, {"T": call}, {})["names"])
     for bad in ("arn:aws:states:us-east-1:123456789012:stateMachine:m", "arn:aws:states:us-east-1::aws-sdk:sfn:listStateMachines"):
         assert "Value is not a valid resource ARN" in refusal(quern, sfn, {"T": {**call, "Resource": bad}})
+
+
+def test_a_job_of_a_service_that_is_not_here(quern, sfn):
+    """A real run names it; TestState needs no service where the result is given."""
+    job = {"Type": "Task", "Resource": "arn:aws:states:::glue:startJobRun.sync", "Parameters": {"JobName": "j"}, "ResultPath": "$.job", "End": True}
+    arn = sfn.start_execution(stateMachineArn=machine(quern, sfn, {"J": job}))["executionArn"]
+    d = quern.wait(lambda: (lambda x: x if x["status"] != "RUNNING" else None)(sfn.describe_execution(executionArn=arn)))
+    assert d["status"] == "FAILED" and "glue:startJobRun.sync" in d["cause"]
+    helpers.needs(sfn, "TestState", "mock")
+    tester = quern.client("stepfunctions", config=Config(inject_host_prefix=False))
+    told = tester.test_state(definition=json.dumps(job), roleArn=quern.role, input="{}", mock={"result": '{"JobRunState": "SUCCEEDED"}'})
+    assert told["status"] == "SUCCEEDED" and json.loads(told["output"]) == {"job": {"JobRunState": "SUCCEEDED"}}
