@@ -135,6 +135,10 @@ void turn_effect(struct turn *t, const char *kind, const char *id, json_t *paylo
 /* Runs a command within this turn: when it fails (< 0) what it did is undone, and the turn goes on. The command sees no
  * actor (turn_self is "", no timers), and nobody is told of the end of its effects. */
 int turn_try(struct turn *t, command_run run, void *arg, struct error *err);
+/* In a command: marks an effect done and delivers `event` (taken, may be NULL) to its actor, in the command's own
+ * transaction, so that what the command writes and what the actor hears of it are one. Code "conflict" when the effect
+ * was reported before: then the command is to fail too. */
+int turn_effect_done(struct turn *t, int64_t seq, json_t *event, struct error *err);
 /* Calls fn(arg) on the core thread after this transaction is on disk; not durable (lost in a crash): wake-ups of
  * waiting clients only. */
 void turn_after_commit(struct turn *t, void (*fn)(void *), void *arg);

@@ -179,9 +179,10 @@ struct engine {
 
 struct out { /* what a turn wants, kept until it has succeeded */
 	struct out *next;
-	enum { OUT_SEND, OUT_TIMER, OUT_EFFECT, OUT_CALL } kind;
+	enum { OUT_SEND, OUT_TIMER, OUT_EFFECT, OUT_CALL, OUT_DONE } kind;
 	bool of_command;  /* of a turn_try: no actor is told of an effect's end */
 	const char *name; /* receiver, timer key, effect id */
+	int64_t seq;      /* OUT_DONE: of the effect */
 	struct effect_kind *effect;
 	json_t *value; /* owned: event sent */
 	char *text;    /* owned: event of a timer, payload of an effect */

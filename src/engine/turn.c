@@ -87,6 +87,14 @@ static void apply_out(struct turn *t, struct out *o)
 							     o->of_command ? "" : turn_self(t), o->name, o->text));
 		o->text = NULL;
 		break;
+	case OUT_DONE:
+		e->txn.effects_done++;
+		if (o->value && *o->name)
+			engine_txn_add_message(e, engine_message_new(o->name, o->value, o->seq, FROM_TURN));
+		else
+			json_decref(o->value);
+		o->value = NULL;
+		break;
 	case OUT_CALL:
 		c = mem_calloc(1, sizeof(*c));
 		c->fn = o->fn;
@@ -257,6 +265,19 @@ void turn_effect(struct turn *t, const char *kind, const char *id, json_t *paylo
 	struct out *o = add_out(t, OUT_EFFECT, id, NULL);
 	o->effect = type;
 	o->text = take_text(t, payload ? payload : json_null());
+}
+
+int turn_effect_done(struct turn *t, int64_t seq, json_t *event, struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	int rc = db_row(turn_db(t), &rows, err, "DELETE FROM engine_effect WHERE seq=? RETURNING actor", "i", seq);
+	if (rc <= 0) {
+		json_decref(event);
+		return rc < 0 ? -1 : error_aws(err, "conflict", "effect %lld was reported before", (long long)seq);
+	}
+	struct out *o = add_out(t, OUT_DONE, rows_str(&rows, 0).ptr, engine_json_unshare(event));
+	o->seq = seq;
+	return 0;
 }
 
 void turn_after_commit(struct turn *t, void (*fn)(void *), void *arg)

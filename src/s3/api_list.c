@@ -305,13 +305,13 @@ void s3_list_objects(struct s3_call *c)
 	answer_page(c, &scan, list_v1);
 }
 
-struct str s3_list_token(struct arena *a, struct str key)
+static struct str list_token(struct arena *a, struct str key)
 {
 	char *text = arena_alloc(a, 4 * ((key.len + 2) / 3) + 1);
 	return str_of(text, base64_encode(text, key.ptr, key.len));
 }
 
-bool s3_list_from_token(struct arena *a, struct str token, struct str *key)
+static bool list_from_token(struct arena *a, struct str token, struct str *key)
 {
 	char *p = arena_alloc(a, 3 * (token.len / 4) + 3);
 	const ptrdiff_t n = base64_decode(p, token);
@@ -327,7 +327,7 @@ static void list_v2(struct s3_call *c, struct s3_page *p)
 			 start_after = s3_call_arg(c, "start-after", &after);
 	p->owner = str_eqz(s3_call_arg(c, "fetch-owner", NULL), "true");
 	p->scan.marker = start_after;
-	if (resumed && token.len && !s3_list_from_token(c->a, token, &p->scan.marker)) {
+	if (resumed && token.len && !list_from_token(c->a, token, &p->scan.marker)) {
 		s3_error_argument(c, &err, "continuation-token", token, "The continuation token provided is incorrect");
 		s3_call_fail(c, &err);
 		return;
@@ -341,7 +341,7 @@ static void list_v2(struct s3_call *c, struct s3_page *p)
 	if (resumed)
 		xml_text(&b, "ContinuationToken", token);
 	if (p->scan.truncated)
-		xml_text(&b, "NextContinuationToken", s3_list_token(c->a, p->scan.last));
+		xml_text(&b, "NextContinuationToken", list_token(c->a, p->scan.last));
 	xml_int(&b, "KeyCount", p->scan.count);
 	finish(c, p, &b, "ListBucketResult");
 }

@@ -137,7 +137,7 @@ static int open_part(struct s3_call *c, int64_t length, struct error *err)
 	if (place(c, length, err) < 0)
 		return -1;
 	s3_upload_checksum(p->upload.checksum, &algo, &composite);
-	c->body.algo_default = algo == CHECKSUM_NONE ? CHECKSUM_CRC64NVME : algo;
+	c->body.algo_default = algo == CHECKSUM_NONE ? s3_body_algo(c) : algo;
 	c->body.no_memory = true;
 	if (s3_body_open(c, S3_BODY_DATA, length, err) < 0 || check_algo(c, err) < 0)
 		return -1;

@@ -18,7 +18,7 @@ int s3_put_begin(struct s3_call *c, struct error *err)
 		return -1;
 	if (!s3_call_header(c, "content-length").ptr && !s3_call_header(c, "transfer-encoding").ptr)
 		return s3_error(err, "MissingContentLength");
-	c->body.algo_default = CHECKSUM_CRC64NVME;
+	c->body.algo_default = s3_body_algo(c);
 	return s3_body_open(c, S3_BODY_DATA, wire_body_length(c->r), err);
 }
 

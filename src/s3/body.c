@@ -73,6 +73,8 @@ static int read_checksum(struct s3_call *c, struct error *err)
 					     checksum_header(b->algo));
 	}
 	const struct str named = own_header(c, "x-amz-sdk-checksum-algorithm");
+	if (named.ptr && wire_operation(c->r) && b->algo == CHECKSUM_NONE)
+		b->algo = checksum_from_name(named); /* what the SDK would compute, nobody has to compute before */
 	if (named.ptr && checksum_from_name(named) == CHECKSUM_NONE)
 		return s3_error_text(err, "InvalidRequest",
 				     "Checksum algorithm provided is unsupported. Please try again with any of the "
@@ -102,6 +104,11 @@ static int to_file(struct s3_call *c, struct error *err)
 	b->in_file = true;
 	digest_follow(&b->digest, b->writer.fd, 0);
 	return 0;
+}
+
+enum checksum_algo s3_body_algo(struct s3_call *c)
+{
+	return wire_operation(c->r) ? CHECKSUM_CRC32 : CHECKSUM_CRC64NVME;
 }
 
 int s3_body_open(struct s3_call *c, enum s3_body_kind kind, int64_t length, struct error *err)

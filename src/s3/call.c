@@ -133,10 +133,16 @@ bool s3_call_read_object(struct s3_call *c)
 
 /* ---- commands and blocking work ---- */
 
+static void answer_now(void *arg)
+{
+	struct s3_call *c = arg;
+	c->answer(c);
+}
+
 static int write_run(struct turn *t, void *arg, struct error *err)
 {
 	struct s3_call *c = arg;
-	return c->write(c, t, err);
+	return c->write(c, t, err) < 0 ? -1 : wire_answer_in_turn(c->r, t, answer_now, c, err);
 }
 
 static void write_done(void *arg, int rc, struct error *err)
@@ -146,11 +152,14 @@ static void write_done(void *arg, int rc, struct error *err)
 	 * must be, too */
 	if (rc == 0 || !err->code[0])
 		s3_body_keep(c);
-	if (rc < 0) {
+	const bool held = wire_answer_held(c->r);
+	if (held && rc == 0)
+		s3_call_release(c);
+	wire_answer_end(c->r, rc == 0);
+	if (rc < 0)
 		s3_call_fail(c, err);
-		return;
-	}
-	c->answer(c);
+	else if (!held)
+		c->answer(c);
 }
 
 void s3_call_write(struct s3_call *c, int (*write)(struct s3_call *c, struct turn *t, struct error *err),
@@ -203,7 +212,8 @@ void s3_call_release(struct s3_call *c)
 /* After the send function the request may be gone: everything it holds goes before. */
 static void before_answer(struct s3_call *c)
 {
-	s3_call_release(c);
+	if (!wire_answer_held(c->r))
+		s3_call_release(c);
 	wire_set_header(c->r, "x-amz-request-id", wire_request_id(c->r));
 	wire_set_header(c->r, "x-amz-id-2", wire_request_id(c->r));
 	s3_cors_answer(c);

@@ -115,6 +115,9 @@ static struct s3_call *call_new(struct wire_request *r, struct s3 *s)
 static int prepare(struct s3_call *c, enum s3_level level, struct error *err)
 {
 	c->op = s3_op_find(c, level);
+	const char *wanted = wire_operation(c->r);
+	if (wanted && (!c->op || strcmp(c->op->name, wanted) != 0))
+		return s3_error_text(err, "NotImplemented", "Quern does not implement %s.", wanted);
 	if (!c->op)
 		return s3_error(err, "MethodNotAllowed");
 	if (s3_key_check(c, c->key, err) < 0)

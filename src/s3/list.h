@@ -25,9 +25,6 @@ struct s3_scan {
 	struct str last; /* last key or group counted */
 };
 int s3_scan_run(struct s3_scan *s, struct error *err);
-/* The continuation token of a listing that goes on after `key`, and back; false when it is none. */
-struct str s3_list_token(struct arena *a, struct str key);
-bool s3_list_from_token(struct arena *a, struct str token, struct str *key);
 
 /* A page of a listing while it is being made. */
 struct s3_page {

@@ -87,11 +87,6 @@ extern const struct store_migration s3_migrations[];
 /* An object as other rooms ask for it (rooms.c): 1, or < 0 with NoSuchBucket, NoSuchKey. */
 int s3_room_find(struct db *db, struct arena *a, struct str bucket, struct str key, struct str version,
 		 struct s3_object *out, struct error *err);
-/* An object's whole body in the arena; err code "EntityTooLarge" beyond `max`. */
-int s3_room_body(struct s3 *s, const struct s3_object *o, int64_t max, struct arena *a, struct str *out,
-		 struct error *err);
-/* Body (borrowed), size, entity tag and checksum of a small object into o; texts in the arena. */
-int s3_room_sum(struct arena *a, struct str body, enum checksum_algo algo, struct s3_object *o, struct error *err);
 /* A body on disk as s3_commit takes it; owned. */
 json_t *s3_prepared(const char *blob, int64_t size_bytes, const struct digest_result *sums);
 /* 1 found, 0 none, < 0 a fault. */
@@ -286,6 +281,8 @@ int s3_key_check(struct s3_call *c, struct str key, struct error *err);
 /* Reads what the client says about checksums (Content-MD5, x-amz-checksum-*) and opens the target. `length` -1 unknown.
  */
 int s3_body_open(struct s3_call *c, enum s3_body_kind kind, int64_t length, struct error *err);
+/* The checksum of a body when the client names none: S3's own, but for calls from inside that of the SDKs. */
+enum checksum_algo s3_body_algo(struct s3_call *c);
 /* Takes fd: the body goes there, from `at` on. */
 void s3_body_to_draft(struct s3_call *c, int fd, int64_t at);
 int s3_body_to_file(struct s3_call *c, struct error *err);

@@ -76,8 +76,9 @@ int s3_room_find(struct db *db, struct arena *a, struct str bucket, struct str k
 		       : rc;
 }
 
-int s3_room_body(struct s3 *s, const struct s3_object *o, int64_t max, struct arena *a, struct str *out,
-		 struct error *err)
+/* An object's whole body in the arena; err code "EntityTooLarge" beyond `max`. */
+static int read_body(struct s3 *s, const struct s3_object *o, int64_t max, struct arena *a, struct str *out,
+		     struct error *err)
 {
 	if (o->size_bytes > max)
 		return error_http(err, 400, "EntityTooLarge",
@@ -110,7 +111,7 @@ int s3_read(struct s3 *s, struct db *db, struct str bucket, struct str key, int6
 	struct s3_object o;
 	if (s3_room_find(db, a, bucket, key, STR_NULL, &o, err) < 0)
 		return -1;
-	return s3_room_body(s, &o, max, a, out, err);
+	return read_body(s, &o, max, a, out, err);
 }
 
 static int write_file(const char *path, struct str body, struct error *err)
@@ -204,19 +205,20 @@ int s3_commit(struct turn *t, struct str bucket, struct str key, const json_t *p
 	return put(t, bucket, &o, content_type, err);
 }
 
-int s3_room_sum(struct arena *a, struct str body, enum checksum_algo algo, struct s3_object *o, struct error *err)
+/* Body (borrowed), size, entity tag and checksum of a small object into o; texts in the arena. */
+static int sum_small(struct arena *a, struct str body, struct s3_object *o, struct error *err)
 {
 	struct digest d;
 	struct digest_result sums;
 	if (body.len > S3_SMALL_MAX)
 		return error_http(err, 400, "EntityTooLarge", "A small object has at most %d bytes.", S3_SMALL_MAX);
-	digest_init(&d, NULL, algo);
+	digest_init(&d, NULL, CHECKSUM_CRC64NVME);
 	digest_bytes(&d, body.ptr, body.len);
 	if (digest_final(&d, &sums, err) < 0)
 		return -1;
 	o->size_bytes = (int64_t)body.len;
 	o->etag = arena_str(a, str_from(sums.md5_hex));
-	o->checksum = str_from(arena_printf(a, "%s %s FULL_OBJECT", checksum_name(algo), sums.sum));
+	o->checksum = str_from(arena_printf(a, "CRC64NVME %s FULL_OBJECT", sums.sum));
 	o->body = body.ptr ? body : STR("");
 	return 0;
 }
@@ -225,7 +227,7 @@ int s3_put_small(struct turn *t, struct str bucket, struct str key, struct str b
 		 struct error *err)
 {
 	struct s3_object o = { .key = key };
-	if (s3_room_sum(turn_arena(t), body, CHECKSUM_CRC64NVME, &o, err) < 0)
+	if (sum_small(turn_arena(t), body, &o, err) < 0)
 		return -1;
 	return put(t, bucket, &o, content_type, err);
 }

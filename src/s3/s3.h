@@ -84,13 +84,5 @@ int s3_commit(struct turn *t, struct str bucket, struct str key, const json_t *p
 /* In a turn: a small object from bytes (at most 4 MiB, kept in its row). */
 int s3_put_small(struct turn *t, struct str bucket, struct str key, struct str body, const char *content_type,
 		 struct error *err);
-/* GetObject, ListObjectsV2 and PutObject for calls from inside, with parameters and answers as the members of the AWS
- * SDKs ("Bucket", "ContentType", times as ISO text); *out owned. A parameter that isn't done is NotImplemented and
- * named; errors have S3's codes and texts. Get: a body of at most `max` bytes, as "Body"; it must be UTF-8. Put, in a
- * turn: `body`, at most 4 MiB, is kept in its row; without ContentType it is text. */
-int s3_get_members(struct s3 *s, struct db *db, const json_t *in, int64_t max, struct arena *a, json_t **out,
-		   struct error *err);
-int s3_list_members(struct db *db, const json_t *in, struct arena *a, json_t **out, struct error *err);
-int s3_put_members(struct turn *t, const json_t *in, struct str body, json_t **out, struct error *err);
 
 #endif

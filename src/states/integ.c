@@ -34,6 +34,7 @@ struct task {
 	json_t *event;    /* to be filled with the answer */
 	_Atomic int refs; /* who makes the call, and its answer */
 	_Atomic bool answered;
+	bool committed; /* the effect's end was written with what the call wrote */
 };
 
 static void task_unref(struct task *k)
@@ -45,13 +46,24 @@ static void task_unref(struct task *k)
 	free(k);
 }
 
+static int task_commit(struct integ_request *q, struct turn *t, json_t *output, struct error *err)
+{
+	struct task *k = (struct task *)q;
+	json_t *event = json_copy(k->event);
+	json_object_set(event, "output", output);
+	if (turn_effect_done(t, k->seq, event, err) < 0)
+		return -1;
+	k->committed = true;
+	return 0;
+}
+
 static void task_answered(struct integ_request *q, struct answer *w)
 {
 	struct task *k = (struct task *)q;
 	atomic_store(&k->answered, true);
 	answer_event(k->event, w);
 	/* Refused because the daemon stops: the effect stays and is performed again at the next start. */
-	if (atomic_load(&q->s->stopping) && !w->output)
+	if ((k->committed && w->output) || (atomic_load(&q->s->stopping) && !w->output))
 		json_decref(k->event);
 	else
 		engine_effect_done(k->engine, k->seq, k->event);
@@ -68,9 +80,10 @@ static const char *text_of(struct integ_request *q, const struct effect *fx, con
 static void perform_task(void *ctx, struct engine *e, const struct effect *fx)
 {
 	struct task *k = mem_calloc(1, sizeof(*k));
-	*k = (struct task){
-		.q = { .s = ctx, .arena = ARENA_INIT, .done = task_answered }, .engine = e, .seq = fx->seq, .refs = 2
-	};
+	*k = (struct task){ .q = { .s = ctx, .arena = ARENA_INIT, .commit = task_commit, .done = task_answered },
+			    .engine = e,
+			    .seq = fx->seq,
+			    .refs = 2 };
 	k->event = event_new(fx, "task");
 	resource_parse(&k->q.arena, arena_strdup(&k->q.arena, json_get_str(fx->payload, "resource")), &k->q.r);
 	k->q.params = json_incref(json_object_get(fx->payload, "params"));

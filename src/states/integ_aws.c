@@ -7,8 +7,6 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-enum { S3_BODY_MAX = 16 << 20 };
-
 /* SDK name, model, how errors call it. */
 static const struct sdk_service {
 	const char *sdk, *model, *errors;
@@ -115,13 +113,22 @@ void integ_json_release(void *value)
 	json_decref(value);
 }
 
+static int commit(void *arg, struct turn *t, json_t *out, struct error *err)
+{
+	struct integ_request *q = arg;
+	return q->commit(q, t, out, err);
+}
+
 void integ_wire_call(struct integ_request *q, const char *model, const char *operation, json_t *params,
 		     wire_internal_done done)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	const struct wire_internal rq = {
-		.model = model, .operation = operation, .in = params, .who = &q->who, .region = q->s->o.region
-	};
+	const struct wire_internal rq = { .model = model,
+					  .operation = operation,
+					  .in = params,
+					  .who = &q->who,
+					  .region = q->s->o.region,
+					  .commit = q->commit ? commit : NULL };
 	if (integ_caller(q, &err) < 0) {
 		done(q, -1, NULL, &err);
 		return;
@@ -148,20 +155,44 @@ const char *integ_request_id(struct arena *a)
 	return arena_strdup(a, str_from(id));
 }
 
+/* The class that the SDK for Java makes of an error shape: words in capitals become words, "KMSDisabledException" is
+ * KmsDisabledException. */
+static const char *java_class(struct arena *a, const char *shape)
+{
+	const char *name = with_exception(a, shape);
+	char *out = arena_strdup(a, str_from(name));
+	for (size_t i = 1; name[i]; i++)
+		if (isupper((unsigned char)name[i - 1]) && !islower((unsigned char)name[i + 1]))
+			out[i] = (char)tolower((unsigned char)name[i]);
+	return out;
+}
+
+/* The SDK has a class for what the service's model declares; all else is the service's own. What Quern has not is told
+ * by name. */
+static const char *sdk_exception(struct arena *a, const char *service, const char *name, const struct error *err)
+{
+	const struct sdk_service *s = service_of(service);
+	const char *code = err->code[0] ? err->code : "InternalFailure";
+	const char *shape = s ? wire_error_shape(s->model, code, NULL) : NULL;
+	const bool denied = strncmp(code, "AccessDenied", 12) == 0 && strcmp(name, "Ecs") != 0 &&
+			    strcmp(name, "CloudWatchLogs") != 0; /* of the others only a few newer operations know it */
+	if (err->status == 501 || strcmp(code, "UnknownOperationException") == 0)
+		return with_exception(a, code);
+	return denied || !shape ? arena_printf(a, "%sException", name) : java_class(a, shape);
+}
+
 /* aws-sdk errors: "Sfn.InvalidTokenException", "… (Service: Sfn, Status Code: 400, Request ID: …)". */
 static void sdk_error(struct arena *a, const char *service, const struct error *err, struct answer *out)
 {
 	const struct sdk_service *s = service_of(service);
 	const char *name = s ? s->errors : service;
+	int status = err->status ? err->status : err->code[0] ? 400 : 500;
+	if (s && err->status == 0)
+		wire_error_shape(s->model, err->code, &status);
 	out->refused = true;
-	const char *code = err->code[0] ? err->code : "InternalFailure";
-	bool denied = strncmp(code, "AccessDenied", 12) == 0 && strcmp(name, "Ecs") != 0 &&
-		      strcmp(name, "CloudWatchLogs") != 0; /* these two SDKs know it */
-	bool plain = denied || strcmp(code, "ValidationException") == 0;
-	out->error = plain ? arena_printf(a, "%s.%sException", name, name)
-			   : arena_printf(a, "%s.%s", name, with_exception(a, code));
+	out->error = arena_printf(a, "%s.%s", name, sdk_exception(a, service, name, err));
 	out->cause = arena_printf(a, "%s (Service: %s, Status Code: %d, Request ID: %s) (SDK Attempt Count: 1)",
-				  error_text(err), name, err->status ? err->status : 400, integ_request_id(a));
+				  error_text(err), name, status, integ_request_id(a));
 }
 
 /* An exception that the SDK of these services does not know is of the service's base class
@@ -184,82 +215,49 @@ void integ_optimized_error(struct arena *a, const char *name, const char *servic
 				  error_text(err), service, err->status ? err->status : 400, code, integ_request_id(a));
 }
 
-/* ---- S3, which is no model-driven service inside ---- */
+/* ---- S3 ---- */
 
-struct s3_put {
-	const json_t *params;
-	struct str body;
-	json_t *out;
-};
-
-static int put_run(struct turn *t, void *arg, struct error *err)
+static bool is_s3(const struct resource *r)
 {
-	struct s3_put *p = arg;
-	return s3_put_members(t, p->params, p->body, &p->out, err);
+	return strcmp(r->service, "aws-sdk:s3") == 0;
 }
 
-static int s3_read_call(struct states *s, struct db *db, struct arena *a, const char *action, json_t *params,
-			json_t **out, struct error *err)
+/* A body is the JSON of the value, a text with its quotes too, and is sent as text (as recorded on AWS). Owned. */
+static json_t *s3_params(struct arena *a, json_t *params)
 {
-	if (strcmp(action, "getObject") == 0)
-		return s3_get_members(s->o.s3, db, params, S3_BODY_MAX, a, out, err);
-	if (strcmp(action, "listObjectsV2") == 0)
-		return s3_list_members(db, params, a, out, err);
-	return error_http(err, 501, "NotImplementedException",
-			  "Quern does not implement s3:%s from a state machine yet.", action);
+	const json_t *body = json_object_get(params, "Body");
+	if (!body)
+		return json_incref(params);
+	struct str text = asl_text(a, body);
+	json_t *with = json_copy(params);
+	json_object_set_new(with, "Body", json_stringn(text.ptr, text.len));
+	if (!json_get(params, "ContentType"))
+		json_set_text(with, "ContentType", "text/plain; charset=UTF-8");
+	return with;
 }
 
-/* The body is the JSON of the value, a text with its quotes too (as recorded on AWS). */
-static int s3_put(struct integ_request *q, json_t **out, struct error *err)
+/* What the answer to a HEAD can't say is told by its status (SDK for Java, issue 544). */
+static const char *s3_exception(struct arena *a, const char *action, const struct error *err)
 {
-	json_t *body = json_object_get(q->params, "Body");
-	struct s3_put p = { .params = q->params, .body = body ? asl_text(&q->arena, body) : STR("") };
-	int rc = q->t ? turn_try(q->t, put_run, &p, err) : engine_call(q->s->o.engine, put_run, &p, err);
-	*out = p.out;
-	return rc;
+	if (error_is(err, "NotFound") && strcmp(action, "headObject") == 0)
+		return "NoSuchKeyException";
+	if (error_is(err, "NotFound") && strcmp(action, "headBucket") == 0)
+		return "NoSuchBucketException";
+	return err->status == 501 ? "S3Exception" : sdk_exception(a, "s3", "S3", err);
 }
 
-static int s3_may(struct integ_request *q, struct error *err)
+static void s3_error_answer(struct arena *a, const char *action, const struct error *err, struct answer *out)
 {
-	static const char *const actions[][2] = { { "getObject", "s3:GetObject" },
-						  { "listObjectsV2", "s3:ListBucket" },
-						  { "putObject", "s3:PutObject" } };
-	struct arena *a = &q->arena;
-	struct str bucket = json_get_str(q->params, "Bucket"), key = json_get_str(q->params, "Key");
-	if (integ_caller(q, err) < 0)
-		return -1;
-	for (size_t i = 0; q->s->o.iam && i < 3; i++)
-		if (strcmp(q->r.action, actions[i][0]) == 0)
-			return iam_may_s3(q->s->o.iam, a, &q->who, actions[i][1], bucket,
-					  i == 1 ? json_get_str(q->params, "Prefix") : key, err);
-	return 0;
-}
-
-static void s3_call(struct integ_request *q, struct answer *out)
-{
-	CLEANUP_ERROR struct error err = ERROR_INIT;
-	struct arena *a = &q->arena;
-	struct store *store = engine_store(q->s->o.engine);
-	int rc;
-	if (!q->s->o.s3) {
-		rc = error_http(&err, 501, "NotImplementedException", "This Quern has no S3.");
-	} else if (s3_may(q, &err) < 0) {
-		rc = -1;
-	} else if (strcmp(q->r.action, "putObject") == 0) {
-		rc = s3_put(q, &out->output, &err);
-	} else {
-		struct db *db = store_read_begin(store, &err);
-		rc = db ? s3_read_call(q->s, db, a, q->r.action, q->params, &out->output, &err) : -1;
-		if (db)
-			store_read_end(store, db);
-	}
-	if (rc >= 0)
+	out->refused = true;
+	if (error_is(err, "SdkClientException")) {
+		out->error = "S3.SdkClientException";
+		out->cause = arena_strdup(a, str_from(error_text(err)));
 		return;
-	bool plain = !err.code[0] || error_is(&err, "AccessDenied");
-	out->error = arena_printf(a, "S3.%s", with_exception(a, plain ? "S3" : err.code));
-	out->cause =
-		arena_printf(a, "%s (Service: S3, Status Code: %d, Request ID: %s, Extended Request ID: %s)",
-			     error_text(&err), err.status ? err.status : 404, integ_request_id(a), integ_request_id(a));
+	}
+	out->error = arena_printf(a, "S3.%s", s3_exception(a, action, err));
+	out->cause = arena_printf(a, "%s (Service: S3, Status Code: %d, Request ID: %s, Extended Request ID: %s)",
+				  error_text(err), err->status ? err->status : 400, integ_request_id(a),
+				  integ_request_id(a));
 }
 
 /* ---- calls ---- */
@@ -314,7 +312,9 @@ static void sdk_answered(void *arg, int rc, json_t *output, struct error *err)
 {
 	struct integ_request *q = arg;
 	struct answer w = { .output = output };
-	if (rc < 0)
+	if (rc < 0 && is_s3(&q->r))
+		s3_error_answer(&q->arena, q->r.action, err, &w);
+	else if (rc < 0)
 		sdk_error(&q->arena, q->r.service + 8, err, &w);
 	q->done(q, &w);
 }
@@ -330,8 +330,6 @@ enum wire_way integ_way(struct arena *a, const struct resource *r)
 		return WIRE_WAITS;
 	bool sdk = strncmp(r->service, "aws-sdk:", 8) == 0;
 	const char *service = sdk ? r->service + 8 : r->service, *model, *operation;
-	if (sdk && strcmp(service, "s3") == 0)
-		return strcmp(r->action, "putObject") == 0 ? WIRE_WRITES : WIRE_READS;
 	integ_sdk_find(a, service, r->action, &model, &operation);
 	return integ_wire ? wire_call_way(integ_wire, model, operation) : WIRE_ABSENT;
 }
@@ -346,13 +344,13 @@ void integ_call(struct integ_request *q)
 	}
 	bool sdk = strncmp(r->service, "aws-sdk:", 8) == 0;
 	const char *service = sdk ? r->service + 8 : r->service, *model, *operation;
-	if (sdk && strcmp(service, "s3") == 0) {
-		s3_call(q, &w);
-	} else if (sdk && q->t) {
+	if (sdk && q->t) {
 		integ_sdk_call(q, service, r->action, q->params, &w);
 	} else if (sdk) {
 		integ_sdk_find(&q->arena, service, r->action, &model, &operation);
-		integ_wire_call(q, model, operation, q->params, sdk_answered);
+		json_t *params = is_s3(r) ? s3_params(&q->arena, q->params) : json_incref(q->params);
+		arena_defer(&q->arena, integ_json_release, params);
+		integ_wire_call(q, model, operation, params, sdk_answered);
 		return;
 	} else if (service_of(service)) {
 		optimized_call(q, &w);

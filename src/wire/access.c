@@ -288,7 +288,7 @@ int wire_authorize(struct wire_request *r, const struct principal *who, struct w
 	const struct wire_options *o = &r->server->o;
 	if (!o->authorize)
 		return 0;
-	ask->request = r;
+	ask->request = r->inside ? NULL : r;
 	ask->region = r->region ? r->region : r->server->region;
 	return o->authorize(o->authorize_ctx, &r->arena, who, ask, err);
 }

@@ -70,6 +70,18 @@ void codec_query_error(struct arena *a, const struct model_service *s, const cha
 /* ---- rest ---- */
 int codec_rest_decode(struct codec *c, const struct codec_request *rq, const struct model_op **op, json_t **in);
 int codec_rest_encode(struct codec *c, const struct model_op *op, const json_t *out, struct codec_response *rs);
+/* The operation's template: path ("/{Bucket}/{Key+}") and what its query always has ("list-type=2"). */
+void codec_rest_uri(const struct model_service *s, const struct model_op *op, struct str *path, struct str *query);
+bool codec_rest_is_label(struct str segment, bool *greedy);
+/* Members that are outside of the body, or the whole of it, into `in`. */
+int codec_rest_member_in(struct codec *c, const struct codec_request *rq, const struct model_shape *sh,
+			 const struct model_member *m, json_t *in);
+int codec_rest_body_in(struct codec *c, const struct model_shape *sh, struct str body, json_t *in);
+/* The client's side (codec_rest_client.c), rest-xml: the request for an operation with these members, all in the arena.
+ * A body of bytes is the member's text itself, in both directions. Codes "SdkClientException", "InvalidArgument". */
+int codec_rest_request(struct codec *c, const struct model_op *op, const json_t *in, struct codec_request *rq);
+/* The members of a good answer, owned. */
+int codec_rest_answer(struct codec *c, const struct model_op *op, const struct codec_response *rs, json_t **out);
 
 /* ---- xml ---- */
 /* Decodes a document into the structure `sh`; owned object in *out. Code MalformedXML. */
@@ -79,6 +91,8 @@ int codec_xml_members(struct codec *c, const struct model_shape *sh, const json_
 /* Writes one member's element, or elements when flattened. */
 int codec_xml_value(struct codec *c, const struct model_member *m, const char *name, const json_t *value, struct buf *b,
 		    int depth);
+/* Code and text of an error document; STR_NULL what it does not have. */
+int codec_xml_error_in(struct codec *c, struct str text, struct str *code, struct str *message);
 void codec_xml_error(struct arena *a, const char *code, const char *message, const char *request_id,
 		     struct codec_response *rs);
 

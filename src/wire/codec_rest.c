@@ -38,6 +38,12 @@ static bool is_greedy(struct str segment)
 	return is_label(segment) && segment.ptr[segment.len - 2] == '+';
 }
 
+bool codec_rest_is_label(struct str segment, bool *greedy)
+{
+	*greedy = is_greedy(segment);
+	return is_label(segment);
+}
+
 /* What is left of `path` for a greedy label that `after` further template segments follow; *path moves behind it. */
 static struct str take_greedy(struct str *path, struct str segment, struct str template_rest)
 {
@@ -105,7 +111,7 @@ static int fixed_query(const struct codec_request *rq, struct str query)
 	return n;
 }
 
-static void split_uri(const struct model_service *s, const struct model_op *op, struct str *path, struct str *query)
+void codec_rest_uri(const struct model_service *s, const struct model_op *op, struct str *path, struct str *query)
 {
 	struct str uri = str_from(model_text(s, op->uri));
 	ptrdiff_t mark = str_find_char(uri, '?');
@@ -142,7 +148,7 @@ static const struct model_op *find_op(const struct model_service *s, const struc
 		struct str path, query;
 		if (!str_eqz(rq->method, model_text(s, op->method)))
 			continue;
-		split_uri(s, op, &path, &query);
+		codec_rest_uri(s, op, &path, &query);
 		int fixed = fixed_query(rq, query), score = walk(path, rq->path, NULL, NULL);
 		int required = model_protocol_of(s) == MODEL_REST_XML ? required_parts(s, op, rq) : 0;
 		if (fixed < 0 || score < 0 || required < 0 || score + 1000 * (fixed + required) <= best_score)
@@ -323,7 +329,7 @@ static int payload_in(struct codec *c, const struct model_member *m, struct str 
 	return v ? json_object_set_new(in, model_text(c->s, m->name), v) : -1;
 }
 
-static int body_in(struct codec *c, const struct model_shape *sh, struct str body, json_t *in)
+int codec_rest_body_in(struct codec *c, const struct model_shape *sh, struct str body, json_t *in)
 {
 	CLEANUP_JSON json_t *v = NULL;
 	if (str_trim(body).len == 0)
@@ -336,8 +342,8 @@ static int body_in(struct codec *c, const struct model_shape *sh, struct str bod
 	return 0;
 }
 
-static int member_in(struct codec *c, const struct codec_request *rq, const struct model_shape *sh,
-		     const struct model_member *m, json_t *in)
+int codec_rest_member_in(struct codec *c, const struct codec_request *rq, const struct model_shape *sh,
+			 const struct model_member *m, json_t *in)
 {
 	switch (m->location) {
 	case ML_QUERY:
@@ -367,13 +373,13 @@ int codec_rest_decode(struct codec *c, const struct codec_request *rq, const str
 		const struct model_member *m = model_shape_members(c->s, sh);
 		struct label_ctx labels = { c, sh, in };
 		struct str path, query;
-		split_uri(c->s, *op, &path, &query);
+		codec_rest_uri(c->s, *op, &path, &query);
 		if (walk(path, rq->path, on_label, &labels) < 0)
 			return -1;
 		for (size_t i = 0; i < sh->count; i++)
-			if (member_in(c, rq, sh, &m[i], in) < 0)
+			if (codec_rest_member_in(c, rq, sh, &m[i], in) < 0)
 				return -1;
-		if (!(sh->flags & MS_PAYLOAD) && body_in(c, sh, rq->body, in) < 0)
+		if (!(sh->flags & MS_PAYLOAD) && codec_rest_body_in(c, sh, rq->body, in) < 0)
 			return -1;
 	}
 	*out = json_incref(in);

@@ -366,6 +366,40 @@ static json_t *structure_from(struct codec *c, const struct model_shape *sh, con
 	return obj;
 }
 
+/* S3's GetBucketLocation: the document is the only member itself. */
+static const struct model_member *unwrapped(struct codec *c, const struct model_shape *sh, const struct node *root)
+{
+	const struct model_member *m = model_shape_members(c->s, sh);
+	bool only = sh->count == 1 && m->location == ML_BODY && model_member_shape(c->s, m)->type > MT_MAP;
+	return only && !root->first && str_eqz(root->name, model_member_wire(c->s, m)) ? m : NULL;
+}
+
+static json_t *document_from(struct codec *c, const struct model_shape *sh, const struct node *root)
+{
+	const struct model_member *m = unwrapped(c, sh, root);
+	if (!m)
+		return structure_from(c, sh, root);
+	json_t *obj = json_object(), *v = root->text.len ? value_from(c, m, root) : NULL;
+	if (v)
+		json_object_set_new(obj, model_text(c->s, m->name), v);
+	return obj;
+}
+
+int codec_xml_error_in(struct codec *c, struct str text, struct str *code, struct str *message)
+{
+	struct node *root = NULL;
+	*code = *message = STR_NULL;
+	if (parse(c, text, &root) < 0)
+		return -1;
+	for (const struct node *n = root->first; n; n = n->next) {
+		if (str_eqz(n->name, "Code"))
+			*code = arena_str(c->arena, buf_str(&n->text));
+		else if (str_eqz(n->name, "Message"))
+			*message = arena_str(c->arena, buf_str(&n->text));
+	}
+	return 0;
+}
+
 int codec_xml_in(struct codec *c, const struct model_shape *sh, struct str text, json_t **out)
 {
 	struct node *root = NULL;
@@ -375,6 +409,6 @@ int codec_xml_in(struct codec *c, const struct model_shape *sh, struct str text,
 	}
 	if (parse(c, text, &root) < 0)
 		return -1;
-	*out = structure_from(c, sh, root);
+	*out = document_from(c, sh, root);
 	return *out ? 0 : -1;
 }

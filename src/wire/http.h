@@ -144,8 +144,9 @@ struct wire_request {
 	struct chunked *chunked;
 	bool chunked_wanted; /* a signed aws-chunked body: auth_check keeps the key */
 	unsigned char chunk_key[32];
-	int64_t body_length; /* decoded */
-	bool spool;          /* raw, but the signature needs the hash of the whole body: buffered in `body` */
+	int64_t body_length;   /* decoded */
+	struct inside *inside; /* a call from inside, which has no connection (inside.c); else NULL */
+	bool spool;            /* raw, but the signature needs the hash of the whole body: buffered in `body` */
 	int spool_step;
 
 	/* operations */
@@ -253,7 +254,20 @@ void operation_start(struct wire_request *r);
 ptrdiff_t operation_body(struct wire_request *r, const char *p, size_t n);
 void operation_end(struct wire_request *r);
 
+/* inside.c */
+/* The raw service of this name whose operations are known (operation_at), or NULL. */
+struct service *inside_find(struct wire_server *w, const char *model);
+/* wire_call_internal_async for it. */
+void inside_call(struct wire_server *w, struct service *sv, const struct wire_internal *call, struct arena *a,
+		 wire_internal_done done, void *arg);
+/* Its answer has been set. r may be gone after. */
+void inside_answered(struct wire_request *r);
+
 /* internal.c */
+struct model_shape;
+/* Between the model's spelling and the SDK's (see there); owned. `in` may be anything. */
+json_t *internal_from_sdk(const struct model_service *s, const struct model_shape *sh, json_t *in);
+json_t *internal_to_sdk(const struct model_service *s, const struct model_shape *sh, json_t *out);
 /* wire_answer for a call that has no request. */
 void internal_answer(struct call *c, int rc, json_t *out, struct error *err);
 

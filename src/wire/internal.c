@@ -107,6 +107,16 @@ static json_t *respell(const struct model_service *s, const struct model_shape *
 	return scalar(sh, value, way);
 }
 
+json_t *internal_from_sdk(const struct model_service *s, const struct model_shape *sh, json_t *in)
+{
+	return json_is_object(in) ? respell(s, sh, in, FROM_SDK, 0) : json_object();
+}
+
+json_t *internal_to_sdk(const struct model_service *s, const struct model_shape *sh, json_t *out)
+{
+	return out ? respell(s, sh, out, TO_SDK, 0) : json_object();
+}
+
 /* ---- the call ---- */
 
 /* The answer as the caller sees it. What the call holds is released. */
@@ -114,7 +124,7 @@ static int finish(struct internal_call *c, int rc, json_t **out)
 {
 	*out = NULL;
 	if (rc == 0)
-		*out = c->out && c->out_shape ? respell(c->model, c->out_shape, c->out, TO_SDK, 0) : json_object();
+		*out = c->out_shape ? internal_to_sdk(c->model, c->out_shape, c->out) : json_object();
 	json_decref(c->in);
 	json_decref(c->out);
 	error_release(&c->err);
@@ -222,7 +232,7 @@ static int prepare(struct wire_server *w, const struct wire_internal *rq, struct
 				 .engine = w->o.engine,
 				 .service_ctx = sv->s->ctx };
 	const struct model_shape *in_shape = model_op_input(sv->model, op);
-	c->in = in_shape && json_is_object(rq->in) ? respell(sv->model, in_shape, rq->in, FROM_SDK, 0) : json_object();
+	c->in = in_shape ? internal_from_sdk(sv->model, in_shape, rq->in) : json_object();
 	if (model_validate(a, sv->model, op, c->in, err) == 0 &&
 	    access_check(w, sv->s, &c->call, c->in, NULL, err) == 0)
 		return 0;
@@ -244,6 +254,11 @@ void wire_call_internal_async(struct wire_server *w, const struct wire_internal 
 			      wire_internal_done done, void *arg)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct service *raw = inside_find(w, rq->model);
+	if (raw) {
+		inside_call(w, raw, rq, a, done, arg);
+		return;
+	}
 	struct internal_call *c = ARENA_NEW(a, struct internal_call);
 	if (prepare(w, rq, a, c, &err) < 0) {
 		done(arg, -1, NULL, &err);
@@ -259,6 +274,8 @@ void wire_call_internal_async(struct wire_server *w, const struct wire_internal 
 
 enum wire_way wire_call_way(struct wire_server *w, const char *model, const char *operation)
 {
+	if (inside_find(w, model))
+		return model_op_find(model_find(model), str_from(operation)) ? WIRE_WAITS : WIRE_ABSENT;
 	const struct service *sv = service_find(w, model);
 	const struct wire_op *handler = sv ? map_get(&sv->ops, str_from(operation)) : NULL;
 	if (!handler)
@@ -394,4 +411,10 @@ int wire_check_output(const char *model, const char *operation, json_t *value, b
 	const struct model_op *op = s ? model_op_find(s, str_from(operation)) : NULL;
 	const struct model_shape *sh = op ? model_op_output(s, op) : NULL;
 	return sh ? check_value(s, sh, operation, value, required, 0, err) : 0;
+}
+
+const char *wire_error_shape(const char *model, const char *code, int *status)
+{
+	const struct model_service *s = model_find(model);
+	return s ? model_error_shape(s, code, status) : NULL;
 }

@@ -126,9 +126,12 @@ static const struct model_shape *error_find(const struct model_service *s, const
 	return NULL;
 }
 
-bool model_knows_error(const struct model_service *s, const char *code)
+const char *model_error_shape(const struct model_service *s, const char *code, int *status)
 {
-	return error_find(s, code) != NULL;
+	const struct model_shape *sh = error_find(s, code);
+	if (sh && status && s->faults[sh->error - 1].status)
+		*status = s->faults[sh->error - 1].status;
+	return sh ? model_text(s, sh->name) : NULL;
 }
 
 /* ---- what the codecs share ---- */

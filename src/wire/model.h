@@ -27,8 +27,9 @@ const char *model_op_input_name(const struct model_op *op);
 const char *model_op_output_name(const struct model_op *op);
 const char *
 model_signing_name(const struct model_service *s); /* credential-scope service: "states" for stepfunctions */
-/* True when `code` ("ResourceNotFound") is an error that the service's model declares. */
-bool model_knows_error(const struct model_service *s, const char *code);
+/* The name of the error shape of the service's model that `code` ("NoSuchEntity") stands for, or NULL. *status (may be
+ * NULL) is the shape's HTTP status, untouched when it has none. */
+const char *model_error_shape(const struct model_service *s, const char *code, int *status);
 
 /* ---- one call over a protocol ---- */
 struct codec_pair {

@@ -221,6 +221,19 @@ void wire_wake(struct wire_request *r);
  * suspended meanwhile. */
 void wire_offload(struct wire_request *r, void (*fn)(struct wire_request *r, void *arg), void *arg);
 
+/* ---- for a raw service that can be called from inside; a client's request is none of these functions' business ----
+ */
+/* The operation that a call from inside is for; NULL for a client's request. */
+const char *wire_operation(const struct wire_request *r);
+/* In the command that writes: makes the answer of a call from inside (answer(arg) sends it) and lets the caller put its
+ * own into the command. < 0 with err undoes it. */
+int wire_answer_in_turn(struct wire_request *r, struct turn *t, void (*answer)(void *arg), void *arg,
+			struct error *err);
+/* There is such an answer: what the request holds is to be kept until the command has ended. */
+bool wire_answer_held(const struct wire_request *r);
+/* The command has ended: tells the caller (r may be gone), or forgets the answer so that an error can be sent. */
+void wire_answer_end(struct wire_request *r, bool committed);
+
 /* ---- calls from inside (Step Functions' tasks, schedules) ---- */
 struct wire_internal {
 	const char *model;     /* "sagemaker", "stepfunctions" */
@@ -229,6 +242,10 @@ struct wire_internal {
 		     */
 	const struct principal *who;
 	const char *region; /* NULL: the server's */
+	/* Of an operation that writes in a command of its own (S3; asynchronous calls only): called in that command
+	 * with `done`'s argument and what the answer will be (borrowed), so that the write and what the caller makes of
+	 * it are one. < 0 undoes both. May be NULL. */
+	int (*commit)(void *arg, struct turn *t, json_t *out, struct error *err);
 };
 /* How an operation is done: it reads a snapshot, it is a command, or its answer may come late. */
 enum wire_way { WIRE_ABSENT, WIRE_READS, WIRE_WRITES, WIRE_WAITS };
@@ -253,6 +270,10 @@ int wire_call_in_turn(struct wire_server *w, const struct wire_internal *rq, str
  * wire_call_internal spells them; `required`: absent required members are faults. An unknown model or operation passes.
  * err: ValidationException. */
 int wire_check_output(const char *model, const char *operation, json_t *value, bool required, struct error *err);
+
+/* The name of the error shape that a code stands for in the service's model ("NoSuchEntityException" for
+ * "NoSuchEntity"), or NULL. *status (may be NULL) is the HTTP status that the shape has, untouched when it has none. */
+const char *wire_error_shape(const char *model, const char *code, int *status);
 
 /* ---- XML output (S3, STS, IAM) ---- */
 struct buf;

@@ -235,6 +235,44 @@ static void test_crash_points(void **state)
 	}
 }
 
+static int write_and_report(struct turn *t, void *arg, struct error *err)
+{
+	const struct life *l = arg;
+	if (db_exec(turn_db(t), err, "INSERT INTO toy(name) VALUES(?)", "i", engine_now_ms(l->engine)) < 0)
+		return -1;
+	return turn_effect_done(t, l->seq[1], js("{'type':'wrote'}"), err);
+}
+
+/* What a command writes and the end of the effect are one: both or neither, and once. */
+static void test_effect_done_by_a_command(void **state)
+{
+	(void)state;
+	struct life l;
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	life_open(&l);
+	spawn_ok(&l, "a");
+	l.report = false;
+	post(&l, "a", js("{'type':'go','do':[{'op':'effect','name':'fx','payload':{'n':1}}]}"));
+	settle(&l);
+	l.crash_at = ENGINE_BEFORE_COMMIT;
+	assert_int_equal(engine_call(l.engine, write_and_report, &l, &err), -1);
+	l.crash_at = -1;
+	life_restart(&l);
+	settle(&l);
+	assert_int_equal(count(l.store, "SELECT COUNT(*) FROM toy"), 0);
+	assert_int_equal(l.performed[1], 2);
+	must(engine_call(l.engine, write_and_report, &l, &err), &err);
+	l.now_ms++;
+	assert_int_equal(engine_call(l.engine, write_and_report, &l, &err), -1);
+	assert_true(error_is(&err, "conflict"));
+	life_restart(&l);
+	settle(&l);
+	assert_int_equal(count(l.store, "SELECT COUNT(*) FROM toy"), 1);
+	assert_int_equal(l.performed[1], 2);
+	assert_string_equal(log_of(&l, "a"), "start go wrote");
+	life_close(&l);
+}
+
 /* Numbers are never used again, so an effect reported after a restart is not taken for a new one. */
 static void test_effect_numbers_are_fresh(void **state)
 {
@@ -562,6 +600,7 @@ int main(void)
 		cmocka_unit_test(test_many_timer_changes),
 		cmocka_unit_test(test_effect_once_more_after_crash),
 		cmocka_unit_test(test_crash_points),
+		cmocka_unit_test(test_effect_done_by_a_command),
 		cmocka_unit_test(test_effect_numbers_are_fresh),
 		cmocka_unit_test(test_actors_share_no_json),
 		cmocka_unit_test(test_try),

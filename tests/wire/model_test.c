@@ -98,10 +98,13 @@ static void test_lookups(void **state)
 	assert_string_equal(model_target_prefix(sm), "SageMaker");
 	assert_string_equal(model_signing_name(model_find("stepfunctions")), "states");
 	assert_string_equal(model_op_input_name(model_op_find(sm, STR("CreatePipeline"))), "CreatePipelineRequest");
-	assert_true(model_knows_error(sm, "ResourceNotFound"));
-	assert_false(model_knows_error(sm, "ValidationException"));
-	assert_true(model_knows_error(model_find("iam"), "NoSuchEntity"));
-	assert_true(model_knows_error(model_find("iam"), "NoSuchEntityException"));
+	assert_string_equal(model_error_shape(sm, "ResourceNotFound", NULL), "ResourceNotFound");
+	assert_null(model_error_shape(sm, "ValidationException", NULL));
+	assert_string_equal(model_error_shape(model_find("iam"), "NoSuchEntity", NULL), "NoSuchEntityException");
+	int status = 0;
+	assert_string_equal(model_error_shape(model_find("iam"), "NoSuchEntityException", &status),
+			    "NoSuchEntityException");
+	assert_int_equal(status, 404);
 }
 
 static void test_missing(void **state)
