@@ -181,10 +181,8 @@ static int check_health(struct check *k, json_t *c, const char *name)
 	json_t *h = json_get(c, "healthCheck");
 	if (!h)
 		return 0;
-	const char *first = json_string_value(json_array_get(json_get(h, "command"), 0));
-	if (!first || (strcmp(first, "CMD") && strcmp(first, "CMD-SHELL") && strcmp(first, "NONE")))
-		return ecs_client_error(
-			k->err, "Container '%s': the health check command must start with CMD or CMD-SHELL.", name);
+	if (!json_array_size(json_get(h, "command")))
+		return ecs_client_error(k->err, "Container '%s': the health check has no command.", name);
 	for (size_t i = 0; i < COUNT(ranges); i++) {
 		int64_t n = json_get_int(h, ranges[i].key, ranges[i].standard);
 		if (n < ranges[i].low || n > ranges[i].high)

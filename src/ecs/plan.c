@@ -282,6 +282,16 @@ static int add_log(struct plan *p, const json_t *c)
 	return 0;
 }
 
+/* The documents want CMD or CMD-SHELL first, but AWS's own definitions have the bare command (["/healthcheck"]). */
+static json_t *health_command(const json_t *h)
+{
+	json_t *command = json_copy(json_get(h, "command"));
+	struct str first = json_str(json_array_get(command, 0));
+	if (!str_eqz(first, "CMD") && !str_eqz(first, "CMD-SHELL"))
+		json_array_insert_new(command, 0, json_string("CMD"));
+	return command;
+}
+
 /* Health checks, order and ports: as the executor takes them (task.h). */
 static void add_order(const json_t *c, json_t *out)
 {
@@ -298,7 +308,7 @@ static void add_order(const json_t *c, json_t *out)
 		json_set_int(out, "start_timeout_ms", json_get_int(c, "startTimeout", 0) * 1000);
 	if (h && !str_eqz(json_str(json_array_get(json_get(h, "command"), 0)), "NONE"))
 		json_object_set_new(out, "health",
-				    json_pack("{s:O,s:I,s:I,s:I,s:I}", "command", json_get(h, "command"), "interval_ms",
+				    json_pack("{s:o,s:I,s:I,s:I,s:I}", "command", health_command(h), "interval_ms",
 					      (json_int_t)json_get_int(h, "interval", 30) * 1000, "timeout_ms",
 					      (json_int_t)json_get_int(h, "timeout", 5) * 1000, "retries",
 					      (json_int_t)json_get_int(h, "retries", 3), "start_period_ms",

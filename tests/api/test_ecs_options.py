@@ -275,9 +275,9 @@ def test_stop_timeout_and_init(quern):
 
 
 def test_unhealthy(quern):
-    """The worst essential container is the task's health; a task of its own goes on nevertheless."""
+    """The worst essential container is the task's health; a task of its own goes on nevertheless. A command without CMD is one, too."""
     check = lambda command: {"healthCheck": {"command": ["CMD-SHELL", command], "interval": 5, "timeout": 2, "retries": 1}}  # noqa: E731
-    bad, good = container(quern, "sleep 600", stopTimeout=1, **check("exit 1")), container(quern, "sleep 600", name="good", stopTimeout=1, **check("exit 0"))
+    bad, good = container(quern, "sleep 600", stopTimeout=1, **check("exit 1")), container(quern, "sleep 600", name="good", stopTimeout=1, healthCheck={"command": ["/bin/true"], "interval": 5})
     arn = run(quern, register(quern, bad, good))
     task = quern.wait(lambda: (lambda t: t if [c["healthStatus"] for c in t["containers"]] == ["UNHEALTHY", "HEALTHY"] else None)(describe(quern, arn)))
     assert task["healthStatus"] == "UNHEALTHY" and task["lastStatus"] == "RUNNING"
