@@ -105,6 +105,15 @@ struct asl_state *asl_find(const struct asl_states *scope, const char *name);
 /* The text of CreateStateMachine's InvalidDefinition for these diagnostics ("Invalid State Machine Definition: '...'"),
  * in the arena. */
 const char *asl_invalid_definition(struct arena *a, const struct asl_diagnostics *d);
+/* What the language cannot know: the calls that services have. Set once, before any definition is read; without it
+ * every call is good. */
+struct asl_calls {
+	bool (*exists)(struct arena *a, const char *resource);
+	/* The first member of Parameters or Arguments, as written in a definition, that the call does not take; or
+	 * NULL. */
+	const char *(*stranger)(struct arena *a, const char *resource, const json_t *params);
+};
+extern const struct asl_calls *asl_calls;
 /* DescribeStateMachine's variableReferences (owned object), or NULL when there are none. */
 json_t *asl_variable_references(const struct asl_machine *m);
 

@@ -8,6 +8,8 @@
 #include "base/json.h"
 #include "states/definition_impl.h"
 
+const struct asl_calls *asl_calls;
+
 /* ---- building ---- */
 
 static struct asl_states *build_scope(struct arena *a, const json_t *scope, bool jsonata_machine,

@@ -137,6 +137,25 @@ static const char *const no_token[] = {
 	"databrew", "mediaconvert", "sagemaker", "dynamodb",         "http",           "bedrock-agentcore", NULL
 };
 
+/* AWS has the call, and it takes what the state gives it. */
+static bool check_call(struct state_check *s, struct str text)
+{
+	static const char *const fields[] = { "Parameters", "Arguments" };
+	const char *arn = arena_strdup(s->c->arena, text);
+	if (!asl_calls)
+		return true;
+	if (!asl_calls->exists(s->c->arena, arn))
+		return false;
+	for (size_t i = 0; i < 2; i++) {
+		const json_t *params = json_object_get(s->doc, fields[i]);
+		const char *stranger = asl_calls->stranger(s->c->arena, arn, params);
+		if (stranger)
+			check_report(s->c, SCHEMA, check_at(s->c, s->at, fields[i]),
+				     "The field \"%s\" is not supported by Step Functions", stranger);
+	}
+	return true;
+}
+
 /* "svc:action.sync" of arn:aws:states:::svc:action.sync. */
 static void check_integration(struct state_check *s, struct str text, struct str call, const char *at)
 {
@@ -145,7 +164,8 @@ static void check_integration(struct state_check *s, struct str text, struct str
 	bool sync2 = str_ends(call, STR(".sync:2")), sync = sync2 || str_ends(call, STR(".sync")),
 	     token = str_ends(call, STR(".waitForTaskToken"));
 	bool known = rest.ptr && rest.len > 0 && is_in(services, service) && !(sync && is_in(no_sync, service)) &&
-		     !(token && is_in(no_token, service)) && !(sync2 && !str_eqz(service, "states"));
+		     !(token && is_in(no_token, service)) && !(sync2 && !str_eqz(service, "states")) &&
+		     check_call(s, text);
 	if (!known)
 		check_report(s->c, SCHEMA, at,
 			     "The resource provided %.*s is not recognized. The value is not a valid resource ARN, or "

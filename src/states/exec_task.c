@@ -324,6 +324,17 @@ void exec_task_begin(struct exec *x, struct frame *f)
 	exec_env_done(&env);
 	json_decref(f->memo);
 	f->memo = NULL;
+	const char *field = json_object_get(f->state->doc, "Parameters")  ? "Parameters"
+			    : json_object_get(f->state->doc, "Arguments") ? "Arguments"
+									  : NULL;
+	const char *stranger = field ? integ_sdk_stranger(x->a, &r, params) : NULL;
+	if (stranger) {
+		exec_runtime(x, f,
+			     "The %s '%s' could not be used to start the Task: [The field \"%s\" is not supported by "
+			     "Step Functions]",
+			     field, asl_text(x->a, params).ptr, stranger);
+		return;
+	}
 	if (x->test) {
 		json_decref(f->work);
 		f->work = json_incref(params);

@@ -56,6 +56,9 @@ void integ_call(struct integ_request *q);
 int integ_service_call(struct integ_request *q, const char *model, const char *operation, json_t *params, json_t **out,
 		       struct error *err);
 void integ_lambda_call(struct integ_request *q);
+/* aws-sdk:lambda:invoke: the payload as the service takes it (owned), and as text in the answer (changed in place). */
+json_t *integ_lambda_params(struct arena *a, const json_t *params);
+void integ_lambda_output(struct arena *a, json_t *output);
 /* Calls an operation as the machine's owner; params live until `done`, which is given q. */
 void integ_wire_call(struct integ_request *q, const char *model, const char *operation, json_t *params,
 		     wire_internal_done done);
@@ -71,6 +74,10 @@ void integ_optimized_error(struct arena *a, const char *name, const char *servic
 /* "sfn", "executeStatement" -> model name and operation, or false. */
 bool integ_sdk_find(struct arena *a, const char *service, const char *action, const char **model,
 		    const char **operation);
+/* What is known of aws-sdk calls, for definitions. */
+extern const struct asl_calls integ_calls;
+/* The first of a task's parameters that its aws-sdk call does not take, in the arena; NULL: none, or no such call. */
+const char *integ_sdk_stranger(struct arena *a, const struct resource *r, const json_t *params);
 /* Calls an operation and waits; output in AWS-SDK-for-Java form. */
 void integ_sdk_call(struct integ_request *q, const char *service, const char *action, json_t *params,
 		    struct answer *out);

@@ -54,6 +54,55 @@ bool integ_sdk_find(struct arena *a, const char *service, const char *action, co
 	return s != NULL;
 }
 
+/* ---- what is known of the calls ---- */
+
+/* The model's operation of an aws-sdk call; false for other calls, and for services that Quern does not know. */
+static bool sdk_operation(struct arena *a, const struct resource *r, const char **model, const char **operation)
+{
+	return r->kind == TASK_SERVICE && strncmp(r->service, "aws-sdk:", 8) == 0 &&
+	       integ_sdk_find(a, r->service + 8, r->action, model, operation);
+}
+
+static bool call_exists(struct arena *a, const char *arn)
+{
+	struct resource r;
+	const char *model, *operation;
+	return !resource_parse(a, arn, &r) || !sdk_operation(a, &r, &model, &operation) ||
+	       wire_has_operation(model, operation);
+}
+
+/* `template`: the key "Name.$" is Name, and one with "${" may be any. */
+static const char *stranger(struct arena *a, const struct resource *r, const json_t *params, bool template)
+{
+	const char *model, *operation, *key;
+	json_t *value;
+	if (!sdk_operation(a, r, &model, &operation) || !wire_has_operation(model, operation))
+		return NULL;
+	json_object_foreach ((json_t *)params, key, value) {
+		const struct str k = str_from(key);
+		const bool path = template && str_ends(k, STR(".$"));
+		const char *name = arena_strdup(a, path ? str_head(k, k.len - 2) : k);
+		if (!(template && strstr(key, "${")) && !wire_has_input(model, operation, name))
+			return name;
+	}
+	return NULL;
+}
+
+const char *integ_sdk_stranger(struct arena *a, const struct resource *r, const json_t *params)
+{
+	return stranger(a, r, params, false);
+}
+
+static const char *call_stranger(struct arena *a, const char *arn, const json_t *params)
+{
+	struct resource r;
+	return resource_parse(a, arn, &r) ? stranger(a, &r, params, true) : NULL;
+}
+
+const struct asl_calls integ_calls = { call_exists, call_stranger };
+
+/* ---- the caller ---- */
+
 static int of_role(struct integ_request *q, struct db *db, struct error *err)
 {
 	struct iam *i = q->s->o.iam;
@@ -215,17 +264,25 @@ void integ_optimized_error(struct arena *a, const char *name, const char *servic
 				  error_text(err), service, err->status ? err->status : 400, code, integ_request_id(a));
 }
 
-/* ---- S3 ---- */
+/* ---- S3, functions ---- */
 
 static bool is_s3(const struct resource *r)
 {
 	return strcmp(r->service, "aws-sdk:s3") == 0;
 }
 
-/* A body is the JSON of the value, a text with its quotes too, and is sent as text (as recorded on AWS). Owned. */
-static json_t *s3_params(struct arena *a, json_t *params)
+static bool is_sdk_invoke(const struct resource *r)
 {
-	const json_t *body = json_object_get(params, "Body");
+	return strcmp(r->service, "aws-sdk:lambda") == 0 && strcmp(r->action, "invoke") == 0;
+}
+
+/* The parameters as the model has them. A body for S3 is the JSON of the value, a text with its quotes too, and is sent
+ * as text (as recorded on AWS). Owned. */
+static json_t *sdk_params(struct arena *a, const struct resource *r, json_t *params)
+{
+	if (is_sdk_invoke(r))
+		return integ_lambda_params(a, params);
+	const json_t *body = is_s3(r) ? json_object_get(params, "Body") : NULL;
 	if (!body)
 		return json_incref(params);
 	struct str text = asl_text(a, body);
@@ -312,6 +369,8 @@ static void sdk_answered(void *arg, int rc, json_t *output, struct error *err)
 {
 	struct integ_request *q = arg;
 	struct answer w = { .output = output };
+	if (rc == 0 && is_sdk_invoke(&q->r))
+		integ_lambda_output(&q->arena, output);
 	if (rc < 0 && is_s3(&q->r))
 		s3_error_answer(&q->arena, q->r.action, err, &w);
 	else if (rc < 0)
@@ -348,7 +407,7 @@ void integ_call(struct integ_request *q)
 		integ_sdk_call(q, service, r->action, q->params, &w);
 	} else if (sdk) {
 		integ_sdk_find(&q->arena, service, r->action, &model, &operation);
-		json_t *params = is_s3(r) ? s3_params(&q->arena, q->params) : json_incref(q->params);
+		json_t *params = sdk_params(&q->arena, r, q->params);
 		arena_defer(&q->arena, integ_json_release, params);
 		integ_wire_call(q, model, operation, params, sdk_answered);
 		return;

@@ -54,6 +54,22 @@ static void function_error(struct arena *a, const json_t *value, struct str body
 				  STR_ARG(body));
 }
 
+static void set_payload(struct arena *a, json_t *in, struct str text)
+{
+	char *coded = arena_alloc(a, 4 * ((text.len + 2) / 3) + 1);
+	base64_encode(coded, text.ptr, text.len);
+	json_set_text(in, "Payload", coded);
+}
+
+/* The payload's bytes; STR_NULL when there is none. */
+static struct str payload_of(struct arena *a, const json_t *answer)
+{
+	struct str blob = json_get_str(answer, "Payload");
+	char *plain = arena_alloc(a, blob.len + 4);
+	ptrdiff_t n = blob.ptr ? base64_decode(plain, blob) : 0;
+	return blob.ptr ? str_of(plain, n > 0 ? (size_t)n : 0) : STR_NULL;
+}
+
 static void answered(void *arg, int rc, json_t *answer, struct error *err)
 {
 	struct integ_request *q = arg;
@@ -65,10 +81,7 @@ static void answered(void *arg, int rc, json_t *answer, struct error *err)
 		q->done(q, &out);
 		return;
 	}
-	struct str blob = json_get_str(answer, "Payload");
-	char *plain = arena_alloc(a, blob.len + 4);
-	ptrdiff_t n = blob.ptr ? base64_decode(plain, blob) : 0;
-	struct str body = str_of(plain, n > 0 ? (size_t)n : 0);
+	struct str body = payload_of(a, answer);
 	json_t *value = body.len ? asl_read_json(a, body, false, NULL) : NULL;
 	if (!value)
 		value = json_null();
@@ -84,6 +97,23 @@ static void answered(void *arg, int rc, json_t *answer, struct error *err)
 	}
 	json_decref(answer);
 	q->done(q, &out);
+}
+
+/* A text is the payload as it stands, anything else its JSON. */
+json_t *integ_lambda_params(struct arena *a, const json_t *params)
+{
+	json_t *in = json_copy((json_t *)params), *payload = json_get(params, "Payload");
+	if (payload)
+		set_payload(a, in, json_is_string(payload) ? json_str(payload) : asl_text(a, payload));
+	return in;
+}
+
+void integ_lambda_output(struct arena *a, json_t *output)
+{
+	struct str body = payload_of(a, output);
+	json_t *text = body.ptr ? json_stringn(body.ptr, body.len) : NULL;
+	if (text) /* bytes that are no text stay base64 */
+		json_object_set_new(output, "Payload", text);
 }
 
 void integ_lambda_call(struct integ_request *q)
@@ -102,8 +132,6 @@ void integ_lambda_call(struct integ_request *q)
 	struct str text = !payload || json_is_null(payload)                         ? STR("{}")
 			  : json_is_string(payload) && q->r.kind != TASK_LAMBDA_ARN ? json_str(payload)
 										    : asl_text(a, payload);
-	char *coded = arena_alloc(a, 4 * ((text.len + 2) / 3) + 1);
-	base64_encode(coded, text.ptr, text.len);
-	json_set_text(in, "Payload", coded);
+	set_payload(a, in, text);
 	integ_wire_call(q, "lambda", "Invoke", in, answered);
 }

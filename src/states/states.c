@@ -53,6 +53,7 @@ int states_new(const struct states_options *o, struct states **out, struct error
 	engine_add_actor(o->engine, &states_retention_actor);
 	exec_effects_init(s);
 	integ_effects_init(s);
+	asl_calls = &integ_calls;
 	*out = s;
 	return 0;
 }

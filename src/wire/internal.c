@@ -307,6 +307,22 @@ int wire_call_in_turn(struct wire_server *w, const struct wire_internal *rq, str
 	return finish(&c, rc, out);
 }
 
+/* ---- what the models know ---- */
+
+bool wire_has_operation(const char *model, const char *operation)
+{
+	const struct model_service *s = model_find(model);
+	return !s || model_op_find(s, str_from(operation));
+}
+
+bool wire_has_input(const char *model, const char *operation, const char *member)
+{
+	const struct model_service *s = model_find(model);
+	const struct model_op *op = s ? model_op_find(s, str_from(operation)) : NULL;
+	const struct model_shape *sh = op ? model_op_input(s, op) : NULL;
+	return sh ? member_find(s, sh, member) != NULL : op == NULL;
+}
+
 /* ---- mocked answers ---- */
 
 static int mock_bad(struct error *err, const char *name, const char *what)

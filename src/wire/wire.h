@@ -266,6 +266,10 @@ void wire_call_internal_async(struct wire_server *w, const struct wire_internal 
 int wire_call_in_turn(struct wire_server *w, const struct wire_internal *rq, struct turn *t, struct arena *a,
 		      json_t **out, struct error *err);
 
+/* Does the model have the operation, and the operation's input the member (in any case)? True when the model itself is
+ * unknown. */
+bool wire_has_operation(const char *model, const char *operation);
+bool wire_has_input(const char *model, const char *operation, const char *member);
 /* Checks what stands for the answer of an operation (TestState's mocks) against its output shape, members spelled as
  * wire_call_internal spells them; `required`: absent required members are faults. An unknown model or operation passes.
  * err: ValidationException. */

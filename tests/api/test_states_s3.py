@@ -106,7 +106,7 @@ def test_list_has_pages(s3, call):
     ("createBucket", {"Bucket": "No_Bucket"}, "S3.S3Exception", "The specified bucket is not valid."),
     ("getBucketPolicy", {}, "S3.S3Exception", "The bucket policy does not exist (Service: S3, Status Code: 404, "),
     ("putBucketWebsite", {"WebsiteConfiguration": {}}, "S3.S3Exception", "Quern does not implement PutBucketWebsite. (Service: S3, Status Code: 501, "),
-    ("writeGetObjectResponse", {"RequestRoute": "a", "RequestToken": "b"}, "S3.S3Exception", "Quern does not implement WriteGetObjectResponse."),
+    ("restoreObject", {"Key": "k"}, "S3.S3Exception", "Quern does not implement RestoreObject. (Service: S3, Status Code: 501, "),
     ("listObjectsV2", {"MaxKeys": "many"}, "S3.S3Exception", "The value of MaxKeys has an invalid format."),
     ("putObject", {"Key": "k", "Body": 1, "ServerSideEncryption": "rot13"}, "S3.S3Exception", "The encryption method specified is not supported"),
     ("putObject", {"Key": "k", "Body": 1, "ContentType": "a\nb"}, "S3.S3Exception", "A header must be text"),

@@ -168,7 +168,7 @@ def test_processing_job_is_stopped_with_its_state(quern, sfn):
 
 
 @pytest.mark.parametrize("resource,named", [
-    ("sagemaker:startPipelineExecution.sync", "startPipelineExecution"), ("ecs:stopTask.sync", "stopTask"), ("sagemaker:createTransformJob.sync", "CreateTransformJob"), ("glue:startJobRun.sync", "startJobRun"), ("dynamodb:putItem", "dynamodb"), ("batch:submitJob.sync", "submitJob"), ("aws-sdk:dynamodb:putItem", "dynamodb"), ("aws-sdk:sfn:noSuchThing", "NoSuchThing"),
+    ("sagemaker:startPipelineExecution.sync", "startPipelineExecution"), ("ecs:stopTask.sync", "stopTask"), ("sagemaker:createTransformJob.sync", "CreateTransformJob"), ("glue:startJobRun.sync", "startJobRun"), ("dynamodb:putItem", "dynamodb"), ("batch:submitJob.sync", "submitJob"), ("aws-sdk:dynamodb:putItem", "dynamodb"),
 ])
 def test_what_is_not_built_fails_by_name(quern, sfn, resource, named):
     parameters = {"PipelineName": "p", "TransformJobName": "t", "ModelName": "m", "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/k"}}},
@@ -177,7 +177,7 @@ def test_what_is_not_built_fails_by_name(quern, sfn, resource, named):
     assert d["status"] == "FAILED" and named in d["cause"], d
 
 
-@pytest.mark.parametrize("resource", ["lambda:invoke.sync", "ecs:runTask.sync:2", "aws-sdk:sfn:startExecution.sync"])
+@pytest.mark.parametrize("resource", ["lambda:invoke.sync", "ecs:runTask.sync:2", "aws-sdk:sfn:startExecution.sync", "aws-sdk:sfn:noSuchThing", "aws-sdk:s3:noSuchThing"])
 def test_what_aws_has_not_is_refused_by_name(quern, sfn, resource):
     with pytest.raises(ClientError) as info:
         machine(quern, sfn, {"T": {"Type": "Task", "Resource": f"arn:aws:states:::{resource}", "Parameters": {}, "End": True}})
