@@ -43,6 +43,17 @@ static void find_profile(struct call *c, struct db *db, const json_t *in, json_t
 		   json_get_str(in, "InstanceProfileName"), resources);
 }
 
+/* The user that has the key. */
+static void find_user_of_key(struct call *c, struct db *db, const json_t *in, json_t *resources, json_t *roles)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	if (db_row(db, &rows, NULL,
+		   "SELECT u.path, u.name FROM iam_key k JOIN iam_user u ON u.name=k.user_name WHERE k.access_key=?",
+		   "S", json_get_str(in, "AccessKeyId")) > 0)
+		json_array_append_new(resources, json_string(iam_arn(iam_of(c), c->arena, "user", rows_str(&rows, 0),
+								     rows_str(&rows, 1))));
+}
+
 static void find_new(struct call *c, const json_t *in, const char *kind, const char *member, json_t *resources)
 {
 	struct str path = json_get_str(in, "Path");
@@ -150,7 +161,15 @@ const struct wire_access iam_access[] = {
 	{ .operation = "CreateAccountAlias" },
 	{ .operation = "DeleteAccountAlias" },
 	{ .operation = "ListAccountAliases" },
+	{ .operation = "GetAccessKeyLastUsed", .resource = "user/*", .find = find_user_of_key },
+	{ .operation = "CreateServiceLinkedRole",
+	  .resource = "role" IAM_LINKED_PATH "{AWSServiceName}/*",
+	  .keys = "iam:AWSServiceName={AWSServiceName}" },
+	{ .operation = "DeleteServiceLinkedRole", ROLE },
+	{ .operation = "GetServiceLinkedRoleDeletionStatus", .resource = "role" IAM_LINKED_PATH "*" },
 	{ .operation = "GetAccountSummary" },
+	{ .operation = "GetAccountAuthorizationDetails" },
+	{ .operation = "ListEntitiesForPolicy", POLICY },
 	{ .operation = "ListInstanceProfilesForRole", ROLE },
 	{ .operation = "UpdateRoleDescription", ROLE },
 	{ .operation = "SimulatePrincipalPolicy", .resource = "{PolicySourceArn}" },

@@ -168,45 +168,53 @@ int iam_op_get_policy(struct call *c, struct db *db, json_t *in, json_t **out, s
 }
 
 /* AWS's own behind `after`, as far as the page goes. */
-static void list_aws(struct call *c, struct db *db, const struct iam_page *page, bool attached, bool bounding,
-		     json_t *list)
+static void list_aws(struct call *c, struct db *db, const struct iam_policy_filter *f, json_t *list)
 {
 	for (const struct iam_managed *m = iam_managed; m->name; m++) {
 		const char *arn = arena_printf(c->arena, IAM_MANAGED_PREFIX "%s%s", m->path, m->name);
 		int64_t uses, bounds;
-		if (str_cmp(str_from(arn), page->after) <= 0 || !str_starts(str_from(m->path), page->prefix))
+		if (str_cmp(str_from(arn), f->page.after) <= 0 || !str_starts(str_from(m->path), f->page.prefix))
 			continue;
 		count_uses(db, arn, &uses, &bounds);
-		if ((attached && !uses) || (bounding && !bounds))
+		if ((f->attached && !uses) || (f->bounding && !bounds))
 			continue;
-		if ((int64_t)json_array_size(list) > page->limit)
+		if ((int64_t)json_array_size(list) > f->page.limit)
 			return;
 		json_array_append_new(list, aws_policy_json(db, c->arena, m, false));
 	}
 }
 
 /* In the order of ARNs: the account's begin with digits, AWS's with "aws". */
+json_t *iam_policies(struct call *c, struct db *db, const struct iam_policy_filter *f, struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	json_t *list = json_array();
+	int rc = db_query(
+		db, &rows, err,
+		"SELECT " POLICY_COLUMNS " FROM iam_policy p WHERE p.arn>? AND substr(p.path, 1, length(?))=?"
+		" AND (?=0 OR " ATTACHED("p.arn") ">0) AND (?=0 OR " BOUNDED("p.arn") ">0) ORDER BY p.arn LIMIT ?",
+		"SSSiii", f->page.after, f->page.prefix, f->page.prefix, (int64_t)f->attached, (int64_t)f->bounding,
+		f->scope & IAM_SCOPE_OWN ? f->page.limit + 1 : (int64_t)0);
+	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
+		json_array_append_new(list, policy_json(&rows));
+	if (rc >= 0 && f->scope & IAM_SCOPE_AWS)
+		list_aws(c, db, f, list);
+	return iam_list_end(list, rc);
+}
+
 int iam_op_list_policies(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 {
-	struct iam_page page = iam_page_of(in);
-	CLEANUP_ROWS struct rows rows = { 0 };
-	const char *scope = json_get_text(in, "Scope");
-	bool aws_only = scope && strcmp(scope, "AWS") == 0, own_only = scope && strcmp(scope, "Local") == 0;
-	const char *usage = json_get_text(in, "PolicyUsageFilter");
-	bool bounding = usage && strcmp(usage, "PermissionsBoundary") == 0;
-	bool attached = json_get_bool(in, "OnlyAttached", false) || (usage && !bounding);
-	if (db_query(db, &rows, err,
-		     "SELECT " POLICY_COLUMNS " FROM iam_policy p WHERE p.arn>? AND substr(p.path, 1, length(?))=?"
-		     " AND (?=0 OR " ATTACHED("p.arn") ">0) AND (?=0 OR " BOUNDED("p.arn") ">0) ORDER BY p.arn LIMIT ?",
-		     "SSSiii", page.after, page.prefix, page.prefix, (int64_t)attached, (int64_t)bounding,
-		     aws_only ? (int64_t)0 : page.limit + 1) < 0)
+	const char *scope = json_get_text(in, "Scope"), *usage = json_get_text(in, "PolicyUsageFilter");
+	struct iam_policy_filter f = { .page = iam_page_of(in), .scope = IAM_SCOPE_ALL };
+	if (scope && strcmp(scope, "AWS") == 0)
+		f.scope = IAM_SCOPE_AWS;
+	else if (scope && strcmp(scope, "Local") == 0)
+		f.scope = IAM_SCOPE_OWN;
+	f.bounding = usage && strcmp(usage, "PermissionsBoundary") == 0;
+	f.attached = json_get_bool(in, "OnlyAttached", false) || (usage && !f.bounding);
+	json_t *list = iam_policies(c, db, &f, err);
+	if (!list)
 		return -1;
-	json_t *list = json_array();
-	int rc;
-	while ((rc = rows_next(&rows, err)) > 0)
-		json_array_append_new(list, policy_json(&rows));
-	if (!own_only)
-		list_aws(c, db, &page, attached, bounding, list);
-	*out = iam_page_out(&page, "Policies", list, "Arn");
-	return rc;
+	*out = iam_page_out(&f.page, "Policies", list, "Arn");
+	return 0;
 }

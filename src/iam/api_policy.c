@@ -69,24 +69,31 @@ int iam_op_detach(struct call *c, struct turn *t, json_t *in, json_t **out, stru
 	return rc < 0 ? -1 : iam_policies_changed(iam_of(c), t, err);
 }
 
-int iam_op_list_attached(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+json_t *iam_attached_of(struct db *db, const char *owner, const char *after, int64_t limit, struct error *err)
 {
-	struct owner o;
-	struct iam_page page = iam_page_of(in);
 	CLEANUP_ROWS struct rows rows = { 0 };
-	if (need_owner(c, db, c->arena, in, false, &o, err) < 0 ||
-	    db_query(db, &rows, err, "SELECT arn FROM iam_attached WHERE owner=? AND arn>? ORDER BY arn LIMIT ?", "sSi",
-		     o.key, page.after, page.limit + 1) < 0)
-		return -1;
 	json_t *list = json_array();
-	int rc;
-	while ((rc = rows_next(&rows, err)) > 0) {
+	int rc = db_query(db, &rows, err, "SELECT arn FROM iam_attached WHERE owner=? AND arn>? ORDER BY arn LIMIT ?",
+			  "ssi", owner, after, limit);
+	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		struct str arn = rows_str(&rows, 0), name = iam_last_part(arn);
 		json_array_append_new(list, json_pack("{s:s%, s:s%}", "PolicyName", name.ptr, name.len, "PolicyArn",
 						      arn.ptr, arn.len));
 	}
+	return iam_list_end(list, rc);
+}
+
+int iam_op_list_attached(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
+{
+	struct owner o;
+	struct iam_page page = iam_page_of(in);
+	if (need_owner(c, db, c->arena, in, false, &o, err) < 0)
+		return -1;
+	json_t *list = iam_attached_of(db, o.key, page.after.ptr, page.limit + 1, err);
+	if (!list)
+		return -1;
 	*out = iam_page_out(&page, "AttachedPolicies", list, "PolicyArn");
-	return rc;
+	return 0;
 }
 
 /* ---- inline ---- */

@@ -1,8 +1,8 @@
 /* api_simulate.c - SimulatePrincipalPolicy and SimulateCustomPolicy.
  *
  * DESIGN: the question goes to the same code that decides about requests (authorize.c), with the condition keys of the
- * request's ContextEntries before those that Quern knows by itself. Resource policies are not looked at. Source: IAM
- * API reference, "SimulatePrincipalPolicy". */
+ * request's ContextEntries before those that Quern knows by itself. A resource policy is looked at when the request
+ * brings one. Source: IAM API reference, "SimulatePrincipalPolicy". */
 #include <stdlib.h>
 
 #include "iam/room.h"
@@ -11,7 +11,9 @@ struct simulation {
 	struct iam_question x; /* of iam_find_value */
 	struct wire_ask ask;
 	struct principal who;
-	json_t *missing; /* condition keys that policies asked for in vain */
+	json_t *missing;             /* condition keys that policies asked for in vain */
+	struct policy *resource;     /* the request's ResourcePolicy; NULL: none */
+	struct policy_caller caller; /* for it */
 };
 
 static bool find_value(void *ctx, struct arena *a, struct str key, struct policy_values *out)
@@ -34,17 +36,20 @@ static int read_principal(struct call *c, struct db *db, struct str arn, struct 
 			  struct error *err)
 {
 	struct iam *i = iam_of(c);
-	const char *prefix = arena_printf(c->arena, "arn:aws:iam::%s:user/", i->account);
-	struct str role = iam_role_name(i, arn), user = iam_last_part(arn);
+	const struct str users = str_from(arena_printf(c->arena, "arn:aws:iam::%s:user/", i->account));
+	const struct str groups = str_from(arena_printf(c->arena, "arn:aws:iam::%s:group/", i->account));
+	struct str role = iam_role_name(i, arn), name = role.len ? role : iam_last_part(arn);
+	const char *kind = role.len ? "role" : str_starts(arn, groups) ? "group" : "user";
 	struct iam_role r;
-	if (!role.len && !(arn.len > strlen(prefix) && str_starts(arn, str_from(prefix))))
+	if ((*kind == 'u' && !str_starts(arn, users)) || !name.len)
 		return error_aws(err, "InvalidInput",
 				 "Invalid Entity Arn: %.*s does not clearly define entity type and name.",
 				 STR_ARG(arn));
-	if ((role.len ? iam_need_role(i, db, c->arena, role, &r, err) : iam_need_user(db, user, err)) < 0)
+	if ((*kind == 'r'   ? iam_need_role(i, db, c->arena, name, &r, err)
+	     : *kind == 'g' ? iam_need_group(db, name, err)
+			    : iam_need_user(db, name, err)) < 0)
 		return -1;
-	const char *key =
-		arena_printf(c->arena, "%s/%.*s", role.len ? "role" : "user", STR_ARG(role.len ? role : user));
+	const char *key = arena_printf(c->arena, "%s/%.*s", kind, STR_ARG(name));
 	if (iam_grants_read(i, db, key, out, err) <= 0)
 		return -1;
 	s->who.user_id = (*out)->id;
@@ -111,10 +116,36 @@ static json_t *result(const struct iam_grants *g, const struct iam_decision *d, 
 	return o;
 }
 
+static void ask_resource(const struct simulation *s, const struct policy_question *asked, struct iam_decision *d)
+{
+	struct policy_question q = *asked;
+	if (!s->resource)
+		return;
+	q.caller = &s->caller;
+	struct policy_answer answer = policy_ask(s->resource, &q);
+	iam_join_resource(d, &answer);
+}
+
+/* A page of the results; Marker is the number of the next one. */
+static json_t *page_of(const json_t *in, json_t *results)
+{
+	struct iam_page page = iam_page_of(in);
+	int64_t from = 0, all = (int64_t)json_array_size(results), to;
+	str_to_i64(page.after, &from);
+	to = from >= 0 && page.limit < all - from ? from + page.limit : all;
+	json_t *list = json_array(), *out = json_pack("{s:o, s:b}", "EvaluationResults", list, "IsTruncated", to < all);
+	for (int64_t n = from < 0 ? 0 : from; n < to; n++)
+		json_array_append(list, json_array_get(results, (size_t)n));
+	if (to < all)
+		json_object_set_new(out, "Marker", json_sprintf("%lld", (long long)to));
+	return out;
+}
+
 static json_t *simulate(struct call *c, const json_t *in, const struct iam_grants *g, struct simulation *s)
 {
 	CLEANUP_JSON json_t *any = json_pack("[s]", "*");
-	json_t *resources = json_get(in, "ResourceArns"), *results = json_array(), *action, *resource;
+	CLEANUP_JSON json_t *results = json_array();
+	json_t *resources = json_get(in, "ResourceArns"), *action, *resource;
 	size_t i, j;
 	if (json_array_size(resources) == 0)
 		resources = any;
@@ -130,10 +161,28 @@ static json_t *simulate(struct call *c, const json_t *in, const struct iam_grant
 			s->ask.resource = q.resource;
 			s->missing = json_array();
 			struct iam_decision d = iam_decide(g, &q);
+			ask_resource(s, &q, &d);
 			json_array_append_new(results, result(g, &d, s));
 			json_decref(s->missing);
 		}
-	return json_pack("{s:o, s:b}", "EvaluationResults", results, "IsTruncated", 0);
+	return page_of(in, results);
+}
+
+/* Its caller is CallerArn, else the user whose policies are simulated. */
+static int read_resource_policy(struct call *c, const json_t *in, const struct iam_grants *g, struct simulation *s,
+				struct error *err)
+{
+	struct str text = json_get_str(in, "ResourcePolicy"), arn = json_get_str(in, "CallerArn");
+	if (!text.ptr)
+		return 0;
+	if (!arn.ptr && g->arn && strstr(g->arn, ":user/"))
+		arn = str_from(g->arn);
+	if (!arn.ptr)
+		return error_aws(err, "InvalidInput",
+				 "CallerArn is required with a ResourcePolicy unless the policy source is a user.");
+	s->resource = policy_parse(text, POLICY_RESOURCE, err);
+	s->caller = (struct policy_caller){ .arn = arn, .account = str_from(iam_of(c)->account) };
+	return s->resource ? 0 : -1;
 }
 
 static int answer(struct call *c, struct db *db, json_t *in, bool custom, json_t **out, struct error *err)
@@ -153,9 +202,10 @@ static int answer(struct call *c, struct db *db, json_t *in, bool custom, json_t
 				     .ask = &s.ask,
 				     .grants = g,
 				     .now_ms = engine_now_ms(iam_of(c)->engine) };
-	int rc = add_given(g, in, err);
+	int rc = add_given(g, in, err) < 0 ? -1 : read_resource_policy(c, in, g, &s, err);
 	if (rc == 0)
 		*out = simulate(c, in, g, &s);
+	policy_free(s.resource);
 	iam_grants_put(g);
 	return rc;
 }

@@ -67,7 +67,8 @@ int iam_add_tags(struct arena *a, struct str old, const json_t *tags, const char
 	if (!given)
 		return -1;
 	json_object_foreach (given, key, value) {
-		while ((known = same_key(all, key)))
+		known = same_key(all, key);
+		if (known && strcmp(known, key) != 0)
 			json_object_del(all, known);
 		json_object_set(all, key, value);
 	}

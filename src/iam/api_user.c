@@ -199,7 +199,7 @@ int iam_op_create_key(struct call *c, struct turn *t, json_t *in, json_t **out, 
 	return 0;
 }
 
-static int no_key(const char *key, struct error *err)
+int iam_no_key(const char *key, struct error *err)
 {
 	return error_aws(err, "NoSuchEntity", "The Access Key with id %s cannot be found.", key);
 }
@@ -213,7 +213,7 @@ int iam_op_update_key(struct call *c, struct turn *t, json_t *in, json_t **out, 
 	iam_forget_key(iam_of(c), key);
 	int rc = db_exec(turn_db(t), err, "UPDATE iam_key SET active=? WHERE access_key=? AND user_name=?", "isS",
 			 (int64_t)(strcmp(status, "Active") == 0), key, user);
-	return rc < 0 ? -1 : rc == 0 ? no_key(key, err) : 0;
+	return rc < 0 ? -1 : rc == 0 ? iam_no_key(key, err) : 0;
 }
 
 int iam_op_delete_key(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
@@ -224,7 +224,7 @@ int iam_op_delete_key(struct call *c, struct turn *t, json_t *in, json_t **out, 
 		return -1;
 	iam_forget_key(iam_of(c), key);
 	int rc = db_exec(turn_db(t), err, "DELETE FROM iam_key WHERE access_key=? AND user_name=?", "sS", key, user);
-	return rc < 0 ? -1 : rc == 0 ? no_key(key, err) : 0;
+	return rc < 0 ? -1 : rc == 0 ? iam_no_key(key, err) : 0;
 }
 
 int iam_op_list_keys(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)

@@ -138,28 +138,45 @@ int iam_op_get_version(struct call *c, struct db *db, json_t *in, json_t **out, 
 	return 0;
 }
 
-/* The newest first. */
+json_t *iam_versions_of(struct db *db, struct arena *a, struct str arn, bool whole, struct error *err)
+{
+	const struct iam_managed *own = iam_managed_find(arn);
+	struct versioned p = { 1, 1 };
+	CLEANUP_ROWS struct rows rows = { 0 };
+	json_t *list = json_array();
+	if (own) {
+		json_t *only = version_json(1, 1, 0);
+		if (whole)
+			json_set_text(only, "Document", iam_encode_document(a, str_from(own->document)));
+		json_array_append_new(list, only);
+		return list;
+	}
+	int rc = need_policy(db, arn, &p, err);
+	if (rc == 0)
+		rc = db_query(
+			db, &rows, err,
+			"SELECT number, created_ms, document FROM iam_policy_version WHERE arn=? ORDER BY number DESC",
+			"S", arn);
+	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
+		json_t *version = version_json(rows_int(&rows, 0), p.current, rows_int(&rows, 1));
+		if (whole)
+			json_set_text(version, "Document", iam_encode_document(a, rows_str(&rows, 2)));
+		json_array_append_new(list, version);
+	}
+	return iam_list_end(list, rc);
+}
+
 int iam_op_list_versions(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
 {
-	struct str arn = json_get_str(in, "PolicyArn");
 	struct iam_page page = iam_page_of(in);
-	struct versioned p = { 1, 1 };
+	CLEANUP_JSON json_t *all = iam_versions_of(db, c->arena, json_get_str(in, "PolicyArn"), false, err);
+	json_t *list = json_array(), *version;
+	size_t n;
 	int64_t before = page.after.len ? number_of(page.after) : INT64_MAX;
-	CLEANUP_ROWS struct rows rows = { 0 };
-	if (iam_managed_find(arn)) {
-		*out = json_pack("{s:[o], s:b}", "Versions", version_json(1, 1, 0), "IsTruncated", 0);
-		return 0;
-	}
-	if (need_policy(db, arn, &p, err) < 0 ||
-	    db_query(db, &rows, err,
-		     "SELECT number, created_ms FROM iam_policy_version WHERE arn=? AND number<? ORDER BY number DESC "
-		     "LIMIT ?",
-		     "Sii", arn, before, page.limit + 1) < 0)
-		return -1;
-	json_t *list = json_array();
-	int rc;
-	while ((rc = rows_next(&rows, err)) > 0)
-		json_array_append_new(list, version_json(rows_int(&rows, 0), p.current, rows_int(&rows, 1)));
+	json_array_foreach (all, n, version)
+		if (number_of(json_get_str(version, "VersionId")) < before &&
+		    (int64_t)json_array_size(list) <= page.limit)
+			json_array_append(list, version);
 	*out = iam_page_out(&page, "Versions", list, "VersionId");
-	return rc;
+	return all ? 0 : -1;
 }

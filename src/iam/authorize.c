@@ -334,6 +334,7 @@ int iam_authorize(void *ctx, struct arena *a, const struct principal *who, const
 	struct iam_grants *g = NULL;
 	if (i->ignore_policies)
 		return 0;
+	iam_note_use(i, who, asked);
 	if (!who->unrestricted && strcmp(ask.action, "iam:PassRole") == 0 && real_role(i, a, &ask, err) < 0)
 		return -1;
 	int rc = who->unrestricted ? ask_unrestricted(i, a, who, &ask, &d, err) : iam_ask(i, a, who, &ask, &d, &g, err);

@@ -50,14 +50,19 @@ static void add_identity(struct iam_grants *g, struct str id, enum iam_source so
 	g->identity[g->count++] = (struct iam_granted){ p, mem_strndup(id.ptr, id.len), source };
 }
 
-/* The owner himself, and the groups of a user. */
-#define OWNERS "(owner=? OR owner IN (SELECT 'group/' || group_name FROM iam_member WHERE 'user/' || user_name=?))"
+/* The owner himself, and the groups of a user: takes an owner and user_of(owner). */
+#define OWNERS "(owner=? OR owner IN (SELECT 'group/' || group_name FROM iam_member WHERE user_name=?))"
+
+static const char *user_of(const char *owner)
+{
+	return strncmp(owner, "user/", 5) == 0 ? owner + 5 : NULL;
+}
 
 static int read_inline(struct iam_grants *g, struct db *db, const char *owner, struct error *err)
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_query(db, &rows, err, "SELECT name, document FROM iam_inline WHERE " OWNERS " ORDER BY owner, name",
-			  "ss", owner, owner);
+			  "ss", owner, user_of(owner));
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0)
 		add_identity(g, rows_str(&rows, 0), IAM_SOURCE_INLINE, rows_str(&rows, 1));
 	return rc;
@@ -84,7 +89,7 @@ static int read_attached(struct iam_grants *g, struct db *db, struct arena *a, c
 {
 	CLEANUP_ROWS struct rows rows = { 0 };
 	int rc = db_query(db, &rows, err, "SELECT DISTINCT arn FROM iam_attached WHERE " OWNERS " ORDER BY arn", "ss",
-			  owner, owner);
+			  owner, user_of(owner));
 	while (rc >= 0 && (rc = rows_next(&rows, err)) > 0) {
 		struct str arn = rows_str(&rows, 0), text;
 		int found = iam_policy_text(db, a, arn, &text, err);
@@ -108,20 +113,24 @@ static int read_boundary(struct iam_grants *g, struct db *db, struct arena *a, s
 	return rc < 0 ? -1 : 0;
 }
 
-/* owner: "user/<name>" or "role/<name>". 1, or 0 when there is no such user or role. */
+/* owner: "user/<name>", "role/<name>" or "group/<name>" (for simulations). 1, or 0 when there is none. */
 static int read_owner(struct iam *i, struct iam_grants *g, struct db *db, struct arena *a, const char *owner,
 		      struct error *err)
 {
+	static const struct {
+		const char *kind, *sql;
+	} kinds[] = {
+		{ "user", "SELECT id, path, name, tags, boundary FROM iam_user WHERE name=?" },
+		{ "role", "SELECT id, path, name, tags, boundary FROM iam_role WHERE name=?" },
+		{ "group", "SELECT id, path, name, NULL, NULL FROM iam_group WHERE name=?" },
+	};
 	CLEANUP_ROWS struct rows rows = { 0 };
-	bool user = strncmp(owner, "user/", 5) == 0;
-	int rc = db_row(db, &rows, err,
-			user ? "SELECT id, path, name, tags, boundary FROM iam_user WHERE name=?"
-			     : "SELECT id, path, name, tags, boundary FROM iam_role WHERE name=?",
-			"s", owner + 5);
+	size_t k = *owner == 'u' ? 0 : *owner == 'r' ? 1 : 2;
+	int rc = db_row(db, &rows, err, kinds[k].sql, "s", owner + strlen(kinds[k].kind) + 1);
 	if (rc <= 0)
 		return rc;
 	g->id = mem_strdup(rows_str(&rows, 0).ptr);
-	g->arn = mem_strdup(iam_arn(i, a, user ? "user" : "role", rows_str(&rows, 1), rows_str(&rows, 2)));
+	g->arn = mem_strdup(iam_arn(i, a, kinds[k].kind, rows_str(&rows, 1), rows_str(&rows, 2)));
 	g->tags = rows_null(&rows, 3) ? NULL : json_parse(rows_str(&rows, 3), NULL);
 	if (read_boundary(g, db, a, rows_str(&rows, 4), err) < 0 || read_inline(g, db, owner, err) < 0 ||
 	    read_attached(g, db, a, owner, err) < 0)

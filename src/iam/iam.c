@@ -149,7 +149,13 @@ const struct wire_op iam_ops[] = {
 	{ .name = "CreateAccountAlias", .command = iam_op_create_alias },
 	{ .name = "DeleteAccountAlias", .command = iam_op_delete_alias },
 	{ .name = "ListAccountAliases", .query = iam_op_list_aliases },
+	{ .name = "GetAccessKeyLastUsed", .query = iam_op_key_used },
+	{ .name = "CreateServiceLinkedRole", .command = iam_op_create_linked },
+	{ .name = "DeleteServiceLinkedRole", .command = iam_op_delete_linked },
+	{ .name = "GetServiceLinkedRoleDeletionStatus", .query = iam_op_get_deletion },
 	{ .name = "GetAccountSummary", .query = iam_op_get_summary },
+	{ .name = "GetAccountAuthorizationDetails", .query = iam_op_get_details },
+	{ .name = "ListEntitiesForPolicy", .query = iam_op_list_entities },
 	{ .name = "UpdateUser", .command = iam_op_update_user },
 	{ .name = "UpdateRoleDescription", .command = iam_op_update_role_description },
 	{ .name = "CreateUser", .command = iam_op_create_user },
@@ -202,6 +208,7 @@ void iam_free(struct iam *i)
 		return;
 	iam_cache_release(i);
 	iam_grants_release(i);
+	iam_used_release(i);
 	pthread_rwlock_destroy(&i->lock);
 	free(i->account);
 	free(i->region);

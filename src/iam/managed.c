@@ -201,6 +201,12 @@ const struct iam_managed iam_managed[] = {
 		 "{\"Effect\":\"Allow\",\"Action\":[\"lambda:AddPermission\",\"lambda:CreateFunction\","
 		 "\"lambda:GetFunction\",\"lambda:InvokeFunction\",\"lambda:UpdateFunctionConfiguration\"],"
 		 "\"Resource\":\"arn:aws:lambda:*:*:function:SecretsManager*\"}") },
+	{ "/aws-service-role/", "AmazonECSServiceRolePolicy",
+	  "What ECS does by itself: networks of tasks, load balancers, logs.",
+	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"ec2:*NetworkInterface*\",\"ec2:Describe*\","
+		 "\"elasticloadbalancing:*Targets\",\"elasticloadbalancing:Describe*\",\"servicediscovery:*Instance*\","
+		 "\"autoscaling:Describe*\",\"cloudwatch:*Alarm*\",\"events:*Rule\",\"events:*Targets\","
+		 "\"logs:CreateLogStream\",\"logs:DescribeLogStreams\",\"logs:PutLogEvents\"],\"Resource\":\"*\"}") },
 	{ "/service-role/", "AWSLambdaBasicExecutionRole", "The writing of logs.",
 	  POLICY("{\"Effect\":\"Allow\",\"Action\":[\"logs:CreateLogGroup\",\"logs:CreateLogStream\","
 		 "\"logs:PutLogEvents\"],\"Resource\":\"*\"}") },

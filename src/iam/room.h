@@ -34,6 +34,7 @@ struct iam {
 	struct map grants;     /* key -> struct iam_grants */
 	int64_t generation;    /* of the newest policies (grants.c) */
 	struct map cache;      /* access key -> struct iam_key */
+	struct map used;       /* access key -> its last use (used.c) */
 	struct map uncached;   /* access keys that were changed: read from the store each time */
 	struct iam_resources {
 		const char *service;
@@ -220,11 +221,42 @@ int iam_change_role(struct iam *i, struct db *db, struct arena *a, struct str na
 		    struct error *err);
 #define IAM_LINKED_PATH "/aws-service-role/"
 
+/* The managed policies of "role/<name>" and the like behind `after`: {"PolicyName", "PolicyArn"}. Owned; NULL with err.
+ */
+json_t *iam_attached_of(struct db *db, const char *owner, const char *after, int64_t limit, struct error *err);
+/* The list, or NULL (and it is freed) after a query that ended with rc < 0. */
+static inline json_t *iam_list_end(json_t *list, int rc)
+{
+	if (rc >= 0)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
+/* ---- managed policies (api_managed.c, api_version.c) ---- */
+enum iam_scope { IAM_SCOPE_OWN = 1, IAM_SCOPE_AWS = 2, IAM_SCOPE_ALL = 3 };
+struct iam_policy_filter {
+	struct iam_page page; /* after: an ARN */
+	enum iam_scope scope;
+	bool attached, bounding; /* only those that are in use, as what */
+};
+/* At most page.limit + 1 of them in the order of ARNs. Owned; NULL with err. */
+json_t *iam_policies(struct call *c, struct db *db, const struct iam_policy_filter *f, struct error *err);
+/* {"VersionId", "IsDefaultVersion", "CreateDate"} and with `whole` "Document", the newest first. Owned; NULL with err.
+ */
+json_t *iam_versions_of(struct db *db, struct arena *a, struct str arn, bool whole, struct error *err);
+
 /* ---- users (api_user.c) ---- */
 /* Absence is the error NoSuchEntity. */
 int iam_need_user(struct db *db, struct str name, struct error *err);
 #define IAM_USER_COLUMNS "name, path, id, created_ms, tags, boundary"
 json_t *iam_user_json(struct iam *i, struct arena *a, struct rows *rows, bool whole);
+
+/* The error NoSuchEntity. Returns -1. */
+int iam_no_key(const char *key, struct error *err);
+/* A user's key signed a request. From any thread (used.c). */
+void iam_note_use(struct iam *i, const struct principal *who, const struct wire_ask *ask);
+void iam_used_release(struct iam *i);
 
 /* ---- groups (api_group.c) ---- */
 int iam_need_group(struct db *db, struct str name, struct error *err);
@@ -294,6 +326,8 @@ IAM_COMMAND(iam_op_create_alias);
 IAM_COMMAND(iam_op_delete_alias);
 IAM_QUERY(iam_op_list_aliases);
 IAM_QUERY(iam_op_get_summary);
+IAM_QUERY(iam_op_get_details);
+IAM_QUERY(iam_op_list_entities);
 IAM_COMMAND(iam_op_update_role_description);
 IAM_COMMAND(iam_op_create_user);
 IAM_COMMAND(iam_op_delete_user);
@@ -303,5 +337,9 @@ IAM_COMMAND(iam_op_create_key);
 IAM_COMMAND(iam_op_update_key);
 IAM_COMMAND(iam_op_delete_key);
 IAM_QUERY(iam_op_list_keys);
+IAM_QUERY(iam_op_key_used);
+IAM_COMMAND(iam_op_create_linked);
+IAM_COMMAND(iam_op_delete_linked);
+IAM_QUERY(iam_op_get_deletion);
 
 #endif

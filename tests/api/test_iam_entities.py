@@ -266,3 +266,124 @@ def test_the_summary_counts(quern, iam):
     after = iam.get_account_summary()["SummaryMap"]
     assert {k: after[k] - before[k] for k in after if after[k] != before[k]} == {"Users": 1, "Groups": 1, "Policies": 1, "PolicyVersionsInUse": 2}
     assert after["VersionsPerPolicyQuota"] == 5
+
+
+def test_the_details_of_the_account(quern, iam):
+    user, group, name = User(quern, allow(LIST)), helpers.unique("g"), helpers.unique("p")
+    role, role_arn = make_role(quern, trust(Service="ec2.amazonaws.com"), allow("s3:*"))
+    arn = iam.create_policy(PolicyName=name, PolicyDocument=document(allow("*")), Description="all")["Policy"]["Arn"]
+    iam.create_policy_version(PolicyArn=arn, PolicyDocument=document(allow("s3:*")))
+    iam.create_group(GroupName=group)
+    iam.put_group_policy(GroupName=group, PolicyName="g", PolicyDocument=document(deny("iam:*")))
+    iam.add_user_to_group(GroupName=group, UserName=user.name)
+    iam.attach_user_policy(UserName=user.name, PolicyArn=arn)
+    iam.attach_role_policy(RoleName=role, PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
+    iam.create_instance_profile(InstanceProfileName=name)
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
+    all_of = {"UserDetailList": "UserName", "GroupDetailList": "GroupName", "RoleDetailList": "RoleName", "Policies": "Arn"}
+    whole, paged = iam.get_account_authorization_details(MaxItems=1000), {key: [] for key in all_of}
+    for page in iam.get_paginator("get_account_authorization_details").paginate(PaginationConfig={"PageSize": 3}):
+        assert sum(len(page[key]) for key in all_of) <= 3
+        for key in all_of:
+            paged[key] += page[key]
+    assert not whole["IsTruncated"] and paged == {key: whole[key] for key in all_of}
+    found = {key: {d[member]: d for d in whole[key]} for key, member in all_of.items()}
+    mine = found["UserDetailList"][user.name]
+    assert mine["GroupList"] == [group] and mine["AttachedManagedPolicies"] == [{"PolicyName": name, "PolicyArn": arn}]
+    assert mine["UserPolicyList"] == [{"PolicyName": "p", "PolicyDocument": json.loads(document(allow(LIST)))}]
+    assert found["GroupDetailList"][group]["GroupPolicyList"] == [{"PolicyName": "g", "PolicyDocument": json.loads(document(deny("iam:*")))}]
+    mine = found["RoleDetailList"][role]
+    assert mine["Arn"] == role_arn and [p["InstanceProfileName"] for p in mine["InstanceProfileList"]] == [name]
+    assert mine["RolePolicyList"][0]["PolicyDocument"] == json.loads(document(allow("s3:*")))
+    mine = found["Policies"][arn]
+    assert mine["DefaultVersionId"] == "v1" and [v["VersionId"] for v in mine["PolicyVersionList"]] == ["v2", "v1"]
+    assert mine["PolicyVersionList"][1]["Document"] == json.loads(document(allow("*")))
+    assert "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess" in found["Policies"]
+    some = iam.get_account_authorization_details(Filter=["Group", "LocalManagedPolicy"], MaxItems=1000)
+    assert some["UserDetailList"] == [] and some["GroupDetailList"] and all(quern.account in p["Arn"] for p in some["Policies"])
+
+
+def test_who_has_a_policy(quern, iam):
+    arn = iam.create_policy(PolicyName=helpers.unique("p"), PolicyDocument=document(allow("*")))["Policy"]["Arn"]
+    user, bounded, group, (role, _) = User(quern), User(quern), helpers.unique("g"), make_role(quern, trust(Service="ec2.amazonaws.com"))
+    iam.create_group(GroupName=group)
+    iam.attach_user_policy(UserName=user.name, PolicyArn=arn)
+    iam.attach_group_policy(GroupName=group, PolicyArn=arn)
+    iam.attach_role_policy(RoleName=role, PolicyArn=arn)
+    iam.put_user_permissions_boundary(UserName=bounded.name, PermissionsBoundary=arn)
+
+    def holders(**more):
+        pages = list(iam.get_paginator("list_entities_for_policy").paginate(PolicyArn=arn, PaginationConfig={"PageSize": 1}, **more))
+        return {kind: sorted(e[f"{kind}Name"] for p in pages for e in p[f"Policy{kind}s"]) for kind in ("Group", "User", "Role")}
+
+    assert holders() == {"Group": [group], "User": sorted([user.name, bounded.name]), "Role": [role]}
+    assert holders(PolicyUsageFilter="PermissionsBoundary") == {"Group": [], "User": [bounded.name], "Role": []}
+    assert holders(EntityFilter="User", PolicyUsageFilter="PermissionsPolicy") == {"Group": [], "User": [user.name], "Role": []}
+    assert holders(PathPrefix="/team/")["Group"] == []
+    policy = iam.get_policy(PolicyArn=arn)["Policy"]
+    assert (policy["AttachmentCount"], policy["PermissionsBoundaryUsageCount"]) == (3, 1)
+    assert arn in [p["Arn"] for p in iam.list_policies(PolicyUsageFilter="PermissionsBoundary")["Policies"]]
+    missing(iam.list_entities_for_policy, PolicyArn=arn + "-none")
+
+
+# ---- keys and service-linked roles ----
+
+def test_when_a_key_was_last_used(quern, iam):
+    user = User(quern, allow("*"))
+    key = user.keys["aws_access_key_id"]
+    never = iam.get_access_key_last_used(AccessKeyId=key)
+    assert never["UserName"] == user.name and never["AccessKeyLastUsed"] == {"ServiceName": "N/A", "Region": "N/A"}
+
+    def last():
+        used = iam.get_access_key_last_used(AccessKeyId=key)["AccessKeyLastUsed"]
+        return used["ServiceName"], used["Region"], used.get("LastUsedDate")
+
+    user.client("s3").list_buckets()
+    quern.wait(lambda: last()[0] == "s3")
+    assert last()[1] == "us-east-1" and last()[2].year > 2000
+    user.client("iam").list_users()
+    quern.wait(lambda: last()[0] == "iam")
+    missing(iam.get_access_key_last_used, AccessKeyId="AKIA" + "A" * 16)
+
+
+def test_a_service_linked_role(quern, iam):
+    role = iam.create_service_linked_role(AWSServiceName="ecs.amazonaws.com", Description="mine")["Role"]
+    name, arn = role["RoleName"], f"arn:aws:iam::{quern.account}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
+    assert (name, role["Arn"]) == ("AWSServiceRoleForECS", arn)
+    assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "ecs.amazonaws.com"}
+    assert [p["PolicyArn"] for p in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]] == ["arn:aws:iam::aws:policy/aws-service-role/AmazonECSServiceRolePolicy"]
+    text = refused(iam.create_service_linked_role, "InvalidInput", 400, AWSServiceName="ecs.amazonaws.com")
+    assert text == "Service role name AWSServiceRoleForECS has been taken in this account, please try a different suffix."
+    refused(iam.create_service_linked_role, "InvalidInput", 400, AWSServiceName="nothing.amazonaws.com")
+    protected = f"Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS"
+    for call, more in ((iam.delete_role, {}), (iam.update_assume_role_policy, {"PolicyDocument": trust(Service="ec2.amazonaws.com")}), (iam.put_role_policy, {"PolicyName": "p", "PolicyDocument": document(allow("*"))}),
+                       (iam.detach_role_policy, {"PolicyArn": "arn:aws:iam::aws:policy/aws-service-role/AmazonECSServiceRolePolicy"})):
+        assert refused(call, "UnmodifiableEntity", 400, RoleName=name, **more) == protected
+    task = iam.delete_service_linked_role(RoleName=name)["DeletionTaskId"]
+    assert task.startswith("task/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS/")
+    assert iam.get_service_linked_role_deletion_status(DeletionTaskId=task)["Status"] == "SUCCEEDED"
+    missing(iam.get_role, RoleName=name)
+    missing(iam.get_service_linked_role_deletion_status, DeletionTaskId=task + "x")
+
+
+# ---- simulation ----
+
+def test_simulation_of_a_group_and_with_a_resource(quern, iam):
+    group, user, bucket = helpers.unique("g"), User(quern), "arn:aws:s3:::b"
+    made = iam.create_group(GroupName=group)["Group"]
+    iam.put_group_policy(GroupName=group, PolicyName="p", PolicyDocument=document(allow("s3:Get*")))
+    ask = {"ActionNames": ["s3:GetObject", "s3:PutObject"], "ResourceArns": [bucket + "/k"]}
+
+    def verdicts(call=iam.simulate_principal_policy, **more):
+        return [r["EvalDecision"] for r in call(**ask, **more)["EvaluationResults"]]
+
+    assert verdicts(PolicySourceArn=made["Arn"]) == ["allowed", "implicitDeny"]
+    assert verdicts(PolicySourceArn=user.arn) == ["implicitDeny", "implicitDeny"]
+    iam.add_user_to_group(GroupName=group, UserName=user.name)
+    assert verdicts(PolicySourceArn=user.arn) == ["allowed", "implicitDeny"]
+    grants = document({"Effect": "Allow", "Principal": {"AWS": user.arn}, "Action": "s3:Put*", "Resource": bucket + "/*"}, {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": bucket + "/*"})
+    assert verdicts(PolicySourceArn=user.arn, ResourcePolicy=grants) == ["explicitDeny", "allowed"]
+    assert verdicts(iam.simulate_custom_policy, PolicyInputList=[document(allow("sts:*"))], ResourcePolicy=grants, CallerArn=user.arn) == ["explicitDeny", "allowed"]
+    refused(iam.simulate_custom_policy, "InvalidInput", 400, PolicyInputList=[document(allow("sts:*"))], ResourcePolicy=grants, **ask)
+    pages = list(iam.get_paginator("simulate_principal_policy").paginate(PolicySourceArn=user.arn, PaginationConfig={"PageSize": 1}, **ask))
+    assert [[r["EvalActionName"] for r in p["EvaluationResults"]] for p in pages] == [["s3:GetObject"], ["s3:PutObject"]]
