@@ -1,6 +1,9 @@
 """aws-sdk:s3 from a state machine: members and errors as the AWS SDKs have them (developer guide; recorded cases), with boto3."""
 
 import json
+import os
+import re
+import signal
 
 import pytest
 from api import helpers
@@ -124,3 +127,166 @@ def test_body_that_is_no_text(s3, call, bucket):
     s3.put_object(Bucket=bucket, Key="binary", Body=b"\xff\xfe\x00")
     error, cause = call("getObject", Bucket=bucket, Key="binary")
     assert error == "S3.InvalidRequestException" and "not UTF-8" in cause
+
+
+# ---- the other operations: what they answer is what boto3 reads from the same answer over HTTP ----
+
+def seen(answer):
+    """boto3's answer as an SDK integration has it: times as text, nothing of HTTP, and none of the encoding that boto3 asks for."""
+    if isinstance(answer, dict):
+        return {k: seen(v) for k, v in answer.items() if k not in ("ResponseMetadata", "EncodingType") and v is not None}
+    if isinstance(answer, list):
+        return [seen(v) for v in answer]
+    return answer.strftime("%Y-%m-%dT%H:%M:%SZ") if hasattr(answer, "strftime") else answer
+
+
+def reads(s3, call, action, **parameters):
+    """The action gives what boto3 gets."""
+    method = re.sub("([A-Z][0-9]?)", lambda m: "_" + m[0].lower(), action)
+    out = call(action, **parameters)
+    assert out == seen(getattr(s3, method)(**parameters)), action
+    return out
+
+
+def test_buckets(s3, call):
+    name = helpers.unique("acts")
+    assert call("createBucket", Bucket=name) == {"Location": f"/{name}"}
+    assert name in [b["Name"] for b in call("listBuckets")["Buckets"]] and call("headBucket", Bucket=name)["BucketRegion"] == "us-east-1"
+    assert call("createBucket", Bucket=name) == {"Location": f"/{name}"}  # us-east-1's old way
+    assert call("getBucketLocation", Bucket=name) == {}
+    far = helpers.unique("far")
+    call("createBucket", Bucket=far, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    assert call("getBucketLocation", Bucket=far) == {"LocationConstraint": "eu-west-1"}
+    assert call("deleteBucket", Bucket=far) == {}
+    s3.put_object(Bucket=name, Key="k", Body=b"")
+    error, cause = call("deleteBucket", Bucket=name)
+    assert error == "S3.S3Exception" and cause.startswith("The bucket you tried to delete is not empty (Service: S3, Status Code: 409, ")
+
+
+SETTINGS = {
+    "BucketTagging": {"Tagging": {"TagSet": [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "x +=:/@"}]}},
+    "BucketCors": {"CORSConfiguration": {"CORSRules": [{"AllowedMethods": ["GET", "PUT"], "AllowedOrigins": ["*"], "MaxAgeSeconds": 5}]}},
+    "PublicAccessBlock": {"PublicAccessBlockConfiguration": {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": False, "RestrictPublicBuckets": False}},
+    "BucketOwnershipControls": {"OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}},
+    "BucketEncryption": {"ServerSideEncryptionConfiguration": {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}]}},
+    "BucketVersioning": {"VersioningConfiguration": {"Status": "Enabled"}},
+}
+
+
+def test_settings(s3, call, bucket):
+    name = helpers.unique("set")
+    s3.create_bucket(Bucket=name)
+    for setting, value in SETTINGS.items():
+        assert call(f"put{setting}", Bucket=name, **value) == {}
+        out = reads(s3, call, f"get{setting}", Bucket=name)
+        wanted = next(iter(value.values()))
+        assert out in (value, wanted), setting
+        if setting != "BucketVersioning":
+            assert call(f"delete{setting}", Bucket=name) == {}
+    for thing in ("Acl", "RequestPayment", "Logging", "NotificationConfiguration"):
+        reads(s3, call, f"getBucket{thing}", Bucket=name)
+
+
+def test_objects(s3, call, bucket):
+    s3.put_object(Bucket=bucket, Key="o/source key+1", Body=b"body", Metadata={"m": "1"}, ContentType="text/x")
+    source = f"{bucket}/o/source%20key%2B1"
+    copied = call("copyObject", Bucket=bucket, Key="o/copy ü", CopySource=source, ChecksumAlgorithm="SHA256")
+    head = reads(s3, call, "headObject", Bucket=bucket, Key="o/copy ü", ChecksumMode="ENABLED")
+    assert copied["CopyObjectResult"]["ETag"] == head["ETag"] and copied["CopyObjectResult"]["ChecksumSHA256"] == head["ChecksumSHA256"] and head["Metadata"] == {"m": "1"}
+    part = call("getObject", Bucket=bucket, Key="o/copy ü", Range="bytes=1-2")
+    assert (part["Body"], part["ContentRange"], part["ContentLength"]) == ("od", "bytes 1-2/4", 2)
+    assert call("getObject", Bucket=bucket, Key="o/copy ü", IfNoneMatch=head["ETag"])[0] == "S3.S3Exception"
+    assert call("getObject", Bucket=bucket, Key="o/copy ü", IfModifiedSince="2999-01-01T00:00:00Z")["Body"] == "body"
+    assert call("putObjectTagging", Bucket=bucket, Key="o/copy ü", Tagging={"TagSet": [{"Key": "k", "Value": "v"}]}) == {}
+    assert reads(s3, call, "getObjectTagging", Bucket=bucket, Key="o/copy ü") == {"TagSet": [{"Key": "k", "Value": "v"}]}
+    assert call("deleteObjectTagging", Bucket=bucket, Key="o/copy ü") == {}
+    reads(s3, call, "getObjectAttributes", Bucket=bucket, Key="o/copy ü", ObjectAttributes=["ETag", "Checksum", "ObjectSize"])
+    reads(s3, call, "getObjectAcl", Bucket=bucket, Key="o/copy ü")
+    reads(s3, call, "listObjects", Bucket=bucket, Prefix="o/", Delimiter=" ")
+    assert call("deleteObject", Bucket=bucket, Key="o/copy ü") == {}
+    out = call("deleteObjects", Bucket=bucket, Delete={"Objects": [{"Key": "o/source key+1"}, {"Key": "o/none"}]})
+    assert out == {"Deleted": [{"Key": "o/source key+1"}, {"Key": "o/none"}]}
+    empty = call("listObjectsV2", Bucket=bucket, Prefix="o/")
+    assert empty["KeyCount"] == 0 and "Contents" not in empty
+
+
+def test_delete_markers(s3, call):
+    name = helpers.unique("marks")
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket=name, Key="k", Body=b"1")
+    marker = call("deleteObject", Bucket=name, Key="k")
+    assert marker["DeleteMarker"] is True
+    out = reads(s3, call, "listObjectVersions", Bucket=name)
+    assert [m["VersionId"] for m in out["DeleteMarkers"]] == [marker["VersionId"]] and out["Versions"][0]["IsLatest"] is False
+    assert call("getObject", Bucket=name, Key="k", VersionId=marker["VersionId"])[0] == "S3.S3Exception"
+
+
+def test_multipart(s3, call, bucket):
+    key = "multi/part"
+    s3.put_object(Bucket=bucket, Key="five", Body=b"x" * (5 << 20))
+    upload = call("createMultipartUpload", Bucket=bucket, Key=key, ContentType="text/y")["UploadId"]
+    at = {"Bucket": bucket, "Key": key, "UploadId": upload}
+    first = call("uploadPartCopy", PartNumber=1, CopySource=f"{bucket}/five", CopySourceRange=f"bytes=0-{(5 << 20) - 1}", **at)["CopyPartResult"]["ETag"]
+    second = call("uploadPart", PartNumber=2, Body={"end": True}, **at)
+    assert set(second) == {"ETag", "ChecksumCRC32"}
+    listed = reads(s3, call, "listParts", **at)
+    assert [(p["PartNumber"], p["Size"]) for p in listed["Parts"]] == [(1, 5 << 20), (2, 12)]
+    reads(s3, call, "listMultipartUploads", Bucket=bucket, Prefix="multi/")
+    out = call("completeMultipartUpload", MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": first}, {"PartNumber": 2, "ETag": second["ETag"]}]}, **at)
+    assert out["ETag"].endswith('-2"') and (out["Bucket"], out["Key"]) == (bucket, key)
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"x" * (5 << 20) + b'{"end":true}'
+    other = call("createMultipartUpload", Bucket=bucket, Key=key)["UploadId"]
+    assert call("abortMultipartUpload", Bucket=bucket, Key=key, UploadId=other) == {}
+
+
+def test_a_large_body(s3, call, bucket):
+    """More than a row holds: it goes to a file, and comes from one."""
+    text = "x" * 200000
+    call("putObject", Bucket=bucket, Key="large", Body=text)
+    assert call("getObject", Bucket=bucket, Key="large")["Body"] == json.dumps(text)
+
+
+def test_the_role_decides(quern, s3, bucket):
+    """What the machine's role may not do is S3's own refusal."""
+    iam, sfn = quern.client("iam"), quern.client("stepfunctions")
+    name, trust = helpers.unique("role"), {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))["Role"]["Arn"]
+    allow = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/mine/*"}
+    iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+
+    def put(key):
+        state = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:putObject", "Parameters": {"Bucket": bucket, "Key": key, "Body": 1}, "End": True}
+        machine = sfn.create_state_machine(name=helpers.unique("s3"), definition=json.dumps({"StartAt": "T", "States": {"T": state}}), roleArn=role)["stateMachineArn"]
+        arn = sfn.start_execution(stateMachineArn=machine)["executionArn"]
+        return quern.wait(lambda: (lambda d: d["status"] in DONE and d)(sfn.describe_execution(executionArn=arn)))
+
+    assert put("mine/k")["status"] == "SUCCEEDED"
+    refused = put("other/k")
+    assert refused["error"] == "S3.S3Exception" and "s3:PutObject" in refused["cause"] and "(Service: S3, Status Code: 403, " in refused["cause"]
+
+
+def test_written_once_over_kills(own_quern):
+    """Each write makes one version, however often the daemon dies meanwhile."""
+    q = own_quern
+    s3, sfn = q.client("s3"), q.client("stepfunctions")
+    s3.create_bucket(Bucket="once")
+    s3.put_bucket_versioning(Bucket="once", VersioningConfiguration={"Status": "Enabled"})
+    task = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:putObject", "Parameters": {"Bucket": "once", "Key.$": "States.Format('k{}', $)", "Body.$": "$"}, "End": True}
+    each = {"Type": "Map", "MaxConcurrency": 8, "ItemProcessor": {"StartAt": "T", "States": {"T": task}}, "ResultSelector": {}, "End": True}
+    machine = sfn.create_state_machine(name="once", definition=json.dumps({"StartAt": "M", "States": {"M": each}}), roleArn=q.role)["stateMachineArn"]
+    arn = sfn.start_execution(stateMachineArn=machine, input=json.dumps(list(range(300))))["executionArn"]
+    kills = 0
+    while kills < 4 and sfn.describe_execution(executionArn=arn)["status"] == "RUNNING":
+        before = len(s3.list_object_versions(Bucket="once").get("Versions", []))
+        q.wait(lambda: len(s3.list_object_versions(Bucket="once").get("Versions", [])) > before or sfn.describe_execution(executionArn=arn)["status"] != "RUNNING")
+        pid = q.pid()
+        os.kill(pid, signal.SIGKILL)
+        q.wait(lambda: not os.path.exists(f"/proc/{pid}"))
+        q.up()
+        s3, sfn = q.client("s3"), q.client("stepfunctions")
+        kills += 1
+    d = q.wait(lambda: (lambda d: d["status"] in DONE and d)(sfn.describe_execution(executionArn=arn)))
+    assert d["status"] == "SUCCEEDED" and kills > 0, d
+    versions = [v["Key"] for v in s3.list_object_versions(Bucket="once")["Versions"]]
+    assert sorted(versions) == sorted(f"k{n}" for n in range(300))
