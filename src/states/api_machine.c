@@ -194,6 +194,14 @@ COMMAND(api_version_publish)
 
 /* ---- create ---- */
 
+/* What an update gives is another configuration than the one that is there; one never set is the plain one. */
+static bool differs(const char *want, const char *have, const char *plain)
+{
+	CLEANUP_JSON json_t *a = json_column(want);
+	CLEANUP_JSON json_t *b = json_column(have ? have : plain);
+	return want && !json_equal(a, b);
+}
+
 static int create_again(struct call *c, struct turn *t, const json_t *in, const struct machine_row *m,
 			const struct wanted *w, json_t **out, struct error *err)
 {
@@ -202,8 +210,10 @@ static int create_again(struct call *c, struct turn *t, const json_t *in, const 
 	if (strcmp(m->status, "DELETING") == 0)
 		return error_aws(err, "StateMachineDeleting", "State Machine Deleting: '%s'", m->arn);
 	if (!same_text(m->hash, w->hash) || strcmp(m->type, type ? type : "STANDARD") != 0 ||
-	    !same_text(m->logging, w->logging) || !same_text(m->tracing, w->tracing) ||
-	    !same_text(m->encryption, w->encryption) || publish != (m->version > 0))
+	    differs(w->logging ? w->logging : no_logging, m->logging, no_logging) ||
+	    differs(w->tracing ? w->tracing : no_tracing, m->tracing, no_tracing) ||
+	    differs(w->encryption ? w->encryption : no_encryption, m->encryption, no_encryption) ||
+	    publish != (m->version > 0))
 		return error_aws(err, "StateMachineAlreadyExists", "State Machine Already Exists: '%s'", m->arn);
 	*out = json_pack("{s:s}", "stateMachineArn", m->arn);
 	json_set_real(*out, "creationDate", (double)m->created_ms / 1000.0);
@@ -254,14 +264,6 @@ int machine_create(struct call *c, struct turn *t, json_t *in, const struct mach
 }
 
 /* ---- update, delete ---- */
-
-/* What an update gives is another configuration than the one that is there; one never set is the plain one. */
-static bool differs(const char *want, const char *have, const char *plain)
-{
-	CLEANUP_JSON json_t *a = json_column(want);
-	CLEANUP_JSON json_t *b = json_column(have ? have : plain);
-	return want && !json_equal(a, b);
-}
 
 static int machine_update(struct call *c, struct turn *t, json_t *in, const struct machine_verdict *v, json_t **out,
 			  struct error *err)

@@ -39,6 +39,17 @@ def test_revisions_follow_the_configuration(quern, sfn, machine):
         assert revision(sfn, machine) == now, "the same once more"
 
 
+def test_a_plain_configuration_is_none(quern, sfn):
+    """Made again with what is so anyway: the same machine. With anything else: it is there already."""
+    made = {"name": helpers.unique("m"), "definition": PASS, "roleArn": quern.role}
+    arn = sfn.create_state_machine(**made)["stateMachineArn"]
+    for same in ({}, {"loggingConfiguration": {"level": "OFF"}}, {"loggingConfiguration": {}}, {"tracingConfiguration": {"enabled": False}}):
+        assert sfn.create_state_machine(**made, **same)["stateMachineArn"] == arn, same
+    for other in ({"loggingConfiguration": {"includeExecutionData": True}}, {"tracingConfiguration": {"enabled": True}}):
+        with pytest.raises(sfn.exceptions.StateMachineAlreadyExists):
+            sfn.create_state_machine(**made, **other)
+
+
 def test_a_changed_configuration_is_another_version(quern, sfn):
     helpers.needs(sfn, "UpdateStateMachine", "publish")
     made = sfn.create_state_machine(name=helpers.unique("m"), definition=PASS, roleArn=quern.role, publish=True)
