@@ -176,6 +176,18 @@ def test_a_user_gets_another_name(quern, iam):
     assert may(user)
 
 
+def test_what_nobody_has_is_asked_for_all_the_same(quern, iam):
+    user = User(quern).name
+    for call, member in (("list_ssh_public_keys", "SSHPublicKeys"), ("list_mfa_devices", "MFADevices"), ("list_signing_certificates", "Certificates"), ("list_service_specific_credentials", "ServiceSpecificCredentials")):
+        assert getattr(iam, call)(UserName=user)[member] == []
+        missing(getattr(iam, call), UserName=user + "-none")
+    assert iam.list_virtual_mfa_devices()["VirtualMFADevices"] == [] and iam.list_server_certificates()["ServerCertificateMetadataList"] == []
+    assert iam.list_saml_providers()["SAMLProviderList"] == [] and iam.list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
+    for call in (iam.get_login_profile, iam.delete_login_profile):
+        assert missing(call, UserName=user) == f"Login Profile for User {user} cannot be found."
+    assert missing(iam.get_account_password_policy) == f"The Password Policy with domain name {quern.account} cannot be found."
+
+
 # ---- instance profiles ----
 
 def test_instance_profiles(quern, iam):
