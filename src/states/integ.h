@@ -68,6 +68,12 @@ int integ_caller(struct integ_request *q, struct error *err);
 void integ_set_role(struct integ_request *q, const struct exec *x, const struct frame *f);
 void integ_json_release(void *value); /* json_decref, for arena_defer */
 const char *integ_request_id(struct arena *a);
+/* The state machine's role may not take on the one of the task's Credentials (text recorded on AWS): integ_caller's
+ * code, and with true the answer. */
+#define INTEG_REFUSED_ROLE "States.TaskFailed"
+bool integ_role_error(struct arena *a, const struct error *err, struct answer *out);
+/* "InvalidToken" -> "InvalidTokenException"; a code that ends so stays. */
+const char *integ_exception(struct arena *a, const char *code);
 /* Optimized integrations' errors: SDK version 1's text. */
 void integ_optimized_error(struct arena *a, const char *name, const char *service, const struct error *err,
 			   struct answer *out);

@@ -106,9 +106,16 @@ const struct asl_calls integ_calls = { call_exists, call_stranger };
 static int of_role(struct integ_request *q, struct db *db, struct error *err)
 {
 	struct iam *i = q->s->o.iam;
-	if (q->through && (iam_role_principal(i, db, &q->arena, q->through, q->session, &q->who, err) < 0 ||
-			   iam_may_assume(i, db, &q->arena, &q->who, q->role, err) < 0))
+	if (q->through && iam_role_principal(i, db, &q->arena, q->through, q->session, &q->who, err) < 0)
 		return -1;
+	if (q->through && iam_may_assume(i, db, &q->arena, &q->who, q->role, err) < 0) {
+		if (!error_is(err, "AccessDenied"))
+			return -1;
+		error_release(err);
+		return error_aws(err, INTEG_REFUSED_ROLE,
+				 "The role %s is not authorized to assume the task state's role, %s.", q->through,
+				 q->role);
+	}
 	return iam_role_principal(i, db, &q->arena, q->role, q->session, &q->who, err);
 }
 
@@ -190,7 +197,7 @@ void integ_wire_call(struct integ_request *q, const char *model, const char *ope
 	done(q, -1, NULL, &err);
 }
 
-static const char *with_exception(struct arena *a, const char *code)
+const char *integ_exception(struct arena *a, const char *code)
 {
 	size_t n = strlen(code);
 	bool has = n > 9 && strcmp(code + n - 9, "Exception") == 0;
@@ -208,7 +215,7 @@ const char *integ_request_id(struct arena *a)
  * KmsDisabledException. */
 static const char *java_class(struct arena *a, const char *shape)
 {
-	const char *name = with_exception(a, shape);
+	const char *name = integ_exception(a, shape);
 	char *out = arena_strdup(a, str_from(name));
 	for (size_t i = 1; name[i]; i++)
 		if (isupper((unsigned char)name[i - 1]) && !islower((unsigned char)name[i + 1]))
@@ -226,8 +233,17 @@ static const char *sdk_exception(struct arena *a, const char *service, const cha
 	const bool denied = strncmp(code, "AccessDenied", 12) == 0 && strcmp(name, "Ecs") != 0 &&
 			    strcmp(name, "CloudWatchLogs") != 0; /* of the others only a few newer operations know it */
 	if (err->status == 501 || strcmp(code, "UnknownOperationException") == 0)
-		return with_exception(a, code);
+		return integ_exception(a, code);
 	return denied || !shape ? arena_printf(a, "%sException", name) : java_class(a, shape);
+}
+
+bool integ_role_error(struct arena *a, const struct error *err, struct answer *out)
+{
+	if (!error_is(err, INTEG_REFUSED_ROLE))
+		return false;
+	out->error = INTEG_REFUSED_ROLE;
+	out->cause = arena_strdup(a, str_from(error_text(err)));
+	return true;
 }
 
 /* aws-sdk errors: "Sfn.InvalidTokenException", "… (Service: Sfn, Status Code: 400, Request ID: …)". */
@@ -238,6 +254,8 @@ static void sdk_error(struct arena *a, const char *service, const struct error *
 	int status = err->status ? err->status : err->code[0] ? 400 : 500;
 	if (s && err->status == 0)
 		wire_error_shape(s->model, err->code, &status);
+	if (integ_role_error(a, err, out))
+		return;
 	out->refused = true;
 	out->error = arena_printf(a, "%s.%s", name, sdk_exception(a, service, name, err));
 	out->cause = arena_printf(a, "%s (Service: %s, Status Code: %d, Request ID: %s) (SDK Attempt Count: 1)",
@@ -245,12 +263,14 @@ static void sdk_error(struct arena *a, const char *service, const struct error *
 }
 
 /* An exception that the SDK of these services does not know is of the service's base class
- * ("Lambda.AWSLambdaException", awslabs/aws-deployment-framework issue 460). */
+ * ("Lambda.AWSLambdaException", awslabs/aws-deployment-framework issue 460; recorded on AWS for the ValidationException
+ * of DynamoDB). */
 static const char *exception_of(struct arena *a, const char *service, const char *code)
 {
-	if (strcmp(code, "AccessDeniedException") == 0 && strcmp(service, "AmazonECS") != 0)
+	bool denied = strcmp(code, "AccessDeniedException") == 0 && strcmp(service, "AmazonECS") != 0;
+	if (denied || strcmp(code, "ValidationException") == 0)
 		return arena_printf(a, "%sException", service);
-	return with_exception(a, code);
+	return integ_exception(a, code);
 }
 
 /* Optimized integrations' errors: SDK version 1's text. */
@@ -258,6 +278,8 @@ void integ_optimized_error(struct arena *a, const char *name, const char *servic
 			   struct answer *out)
 {
 	const char *code = err->code[0] ? err->code : "InternalFailure";
+	if (integ_role_error(a, err, out))
+		return;
 	out->refused = true;
 	out->error = arena_printf(a, "%s.%s", name, exception_of(a, service, code));
 	out->cause = arena_printf(a, "%s (Service: %s; Status Code: %d; Error Code: %s; Request ID: %s; Proxy: null)",
@@ -305,6 +327,8 @@ static const char *s3_exception(struct arena *a, const char *action, const struc
 
 static void s3_error_answer(struct arena *a, const char *action, const struct error *err, struct answer *out)
 {
+	if (integ_role_error(a, err, out))
+		return;
 	out->refused = true;
 	if (error_is(err, "SdkClientException")) {
 		out->error = "S3.SdkClientException";

@@ -53,6 +53,22 @@ static int may_start(struct exec *x, const struct frame *f, const char *machine,
 	return rc < 0 ? error_move(err, &why) : 0;
 }
 
+static void refused_start(struct exec *x, struct frame *f, const struct error *err, const char *request_id)
+{
+	struct answer w = { 0 };
+	const char *code = err->code[0] ? err->code : "InternalFailure";
+	bool denied = strcmp(code, "AccessDeniedException") == 0; /* not known to the SDK */
+	if (!integ_role_error(x->a, err, &w)) {
+		w.error = arena_printf(x->a, "StepFunctions.%s",
+				       integ_exception(x->a, denied ? "AWSStepFunctions" : code));
+		w.cause = arena_printf(
+			x->a,
+			"%s (Service: AWSStepFunctions; Status Code: 400; Error Code: %s; Request ID: %s; Proxy: null)",
+			error_text(err), code, request_id);
+	}
+	integ_event(x, f, json_pack("{s:s,s:s,s:s}", "type", "task", "error", w.error, "cause", w.cause));
+}
+
 void integ_states_start(struct exec *x, struct frame *f, const struct resource *r)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -71,17 +87,7 @@ void integ_states_start(struct exec *x, struct frame *f, const struct resource *
 		rq.parent_attempt = f->attempt;
 	}
 	if (may_start(x, f, rq.machine, &err) < 0 || execution_start(x->s, x->t, &rq, &started, &err) < 0) {
-		const char *code = err.code[0] ? err.code : "InternalFailure";
-		bool denied = strcmp(code, "AccessDeniedException") == 0; /* not known to the SDK */
-		const char *cause = arena_printf(
-			x->a,
-			"%s (Service: AWSStepFunctions; Status Code: 400; Error Code: %s; Request ID: %s; Proxy: null)",
-			error_text(&err), code, request_id);
-		integ_event(
-			x, f,
-			json_pack("{s:s,s:s,s:s}", "type", "task", "error",
-				  arena_printf(x->a, "StepFunctions.%sException", denied ? "AWSStepFunctions" : code),
-				  "cause", cause));
+		refused_start(x, f, &err, request_id);
 		return;
 	}
 	if (sync)

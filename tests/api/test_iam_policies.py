@@ -492,14 +492,18 @@ def test_a_distributed_map_reads_and_writes_as_its_role(quern, bucket):
 
 def test_a_machine_takes_on_another_role(quern, bucket):
     """Credentials of a Task: the machine's role has to be let in."""
-    machine, own = make_role(quern, trust(Service="states.amazonaws.com"), allow("lambda:InvokeFunction"))
+    _, own = make_role(quern, trust(Service="states.amazonaws.com"), allow("lambda:InvokeFunction"))
     _, reader = make_role(quern, trust(AWS=own), allow("s3:GetObject", f"arn:aws:s3:::{bucket}/*"))
     _, closed = make_role(quern, trust(Service="lambda.amazonaws.com"), allow("*"))
     get = {"Resource": "arn:aws:states:::aws-sdk:s3:getObject", "Parameters": {"Bucket": bucket, "Key": "in/a"}}
     assert in_a_machine(quern, own, get)["status"] == "FAILED"
     assert in_a_machine(quern, own, {**get, "Credentials": {"RoleArn": reader}})["status"] == "SUCCEEDED"
     end = in_a_machine(quern, own, {**get, "Credentials": {"RoleArn": closed}})
-    assert end["status"] == "FAILED" and f"assumed-role/{machine}/by-role is not authorized to perform: sts:AssumeRole on resource: {closed}" in end["cause"]
+    refused = ("States.TaskFailed", f"The role {own} is not authorized to assume the task state's role, {closed}.")
+    assert (end["error"], end["cause"]) == refused
+    child = {"Resource": "arn:aws:states:::states:startExecution", "Parameters": {"StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:none"}}
+    end = in_a_machine(quern, own, {**child, "Credentials": {"RoleArn": closed}})
+    assert (end["error"], end["cause"]) == refused
 
 
 def test_a_container_may_what_its_role_may(quern, bucket):

@@ -86,3 +86,14 @@ def test_a_map_reads_the_data_of_the_test_as_its_reader_would(tested):
     assert (d["error"], d["cause"]) == ("States.ItemReaderFailed", "Attempting to map over non-iterable node.")
     d = read({"InputType": "JSON"}, None)
     assert d["status"] == "SUCCEEDED" and "afterItemSelector" not in d["seen"]
+
+
+def test_an_exception_that_the_sdk_does_not_know_is_of_the_service(quern, tested):
+    """Optimized integrations: what the model of the service does not list is its base exception; a known one has its own name."""
+    def error(resource, parameters):
+        state = {"Type": "Task", "Resource": "arn:aws:states:::" + resource, "Parameters": parameters, "End": True}
+        return tested(state, roleArn=quern.role)["error"]
+
+    assert error("lambda:invoke", {}) == "Lambda.AWSLambdaException"
+    assert error("lambda:invoke", {"FunctionName": "no-such-function"}) == "Lambda.ResourceNotFoundException"
+    assert error("sagemaker:createModelPackage", {"ModelPackageName": "not a name"}) == "SageMaker.AmazonSageMakerException"
