@@ -25,7 +25,7 @@ struct layer_call {
 static int write_run(struct turn *t, void *arg, struct error *err)
 {
 	struct layer_call *l = arg;
-	return l->write(l, t, err);
+	return l->write(l, t, err) < 0 ? -1 : wire_commit(l->call, t, l->out, err);
 }
 
 static void finish(struct layer_call *l, int rc, struct error *err)

@@ -161,7 +161,7 @@ static int write_run(struct turn *t, void *arg, struct error *err)
 	struct change *g = arg;
 	json_decref(g->out); /* of a try that was rolled back */
 	g->out = NULL;
-	return g->write(g, t, err);
+	return g->write(g, t, err) < 0 ? -1 : wire_commit(g->c, t, g->out, err);
 }
 
 /* Fails early, before anything is stored. */

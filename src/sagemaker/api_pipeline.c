@@ -147,9 +147,9 @@ static int create_run(struct turn *t, void *arg, struct error *err)
 	int rc = pipeline_token_find(t, "CreatePipeline", w->in, &w->out, err);
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
-	if (create_rows(w, t, err) < 0)
+	if (create_rows(w, t, err) < 0 || pipeline_token_save(t, "CreatePipeline", w->in, w->out, err) < 0)
 		return -1;
-	return pipeline_token_save(t, "CreatePipeline", w->in, w->out, err);
+	return wire_commit(w->c, t, w->out, err);
 }
 
 static const char *or_else(const char *text, const char *fallback)
@@ -183,7 +183,7 @@ static int update_run(struct turn *t, void *arg, struct error *err)
 	if (rc < 0)
 		return -1;
 	w->out = json_pack("{s:s,s:I}", "PipelineArn", p.arn, "PipelineVersionId", (json_int_t)version);
-	return 0;
+	return wire_commit(w->c, t, w->out, err);
 }
 
 static void write_done(void *arg, int rc, struct error *err)

@@ -326,7 +326,7 @@ static int checked_run(struct turn *t, void *arg, struct error *err)
 	struct checked *k = arg;
 	json_decref(k->out);
 	k->out = NULL;
-	return k->write(k->c, t, k->in, &k->verdict, &k->out, err);
+	return k->write(k->c, t, k->in, &k->verdict, &k->out, err) < 0 ? -1 : wire_commit(k->c, t, k->out, err);
 }
 
 static void checked_done(void *arg, int rc, struct error *err)

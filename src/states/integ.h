@@ -4,8 +4,8 @@
  * within the execution's own turn: it happens exactly once, and what it started is known when the turn ends. A `.sync`
  * job tells the execution of its end by an event; nobody asks again and again. A request that only reads is the effect
  * "states.task" on a thread; one whose answer may come late (lambda:invoke) is the same effect without a thread: it may
- * be done again after a crash. S3, whose bodies are files, is such an effect too; what it writes, it writes in the
- * command that ends the effect, so once. */
+ * be done again after a crash. What writes files first (S3, code, layers) or checks for long (machines, pipelines) is
+ * such an effect too, and makes its rows in the command that ends the effect: once. */
 #ifndef QUERN_STATES_INTEG_H
 #define QUERN_STATES_INTEG_H
 
@@ -43,7 +43,7 @@ struct integ_request {
 		*through; /* the machine's role, when `role` is another one that it takes on (Credentials); or NULL */
 	const char *session;  /* name of the role's session; with `role` */
 	struct principal who; /* filled by the call */
-	/* A write that has a command of its own (S3) takes its answer (borrowed) into it; `done` follows all the same.
+	/* A write that has a command of its own takes its answer (borrowed) into it; `done` follows all the same.
 	 * May be NULL. */
 	int (*commit)(struct integ_request *q, struct turn *t, json_t *output, struct error *err);
 	void (*done)(struct integ_request *q, struct answer *w); /* takes w->output; texts are in the arena */

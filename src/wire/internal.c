@@ -25,6 +25,7 @@ struct internal_call {
 	const struct model_service *model;
 	const struct model_shape *out_shape;
 	wire_internal_done told;
+	int (*commit)(void *arg, struct turn *t, json_t *out, struct error *err);
 	void *arg;
 };
 
@@ -107,9 +108,24 @@ static json_t *respell(const struct model_service *s, const struct model_shape *
 	return scalar(sh, value, way);
 }
 
+/* The SDKs give a request a token of its own where the caller gives none. */
+static void add_token(const struct model_service *s, const struct model_shape *sh, json_t *in)
+{
+	const struct model_member *m = model_shape_members(s, sh);
+	char id[37];
+	for (int i = 0; i < sh->count; i++) {
+		if (!(m[i].flags & MM_IDEMPOTENCY) || json_get(in, model_text(s, m[i].name)))
+			continue;
+		id_uuid(id, NULL, NULL);
+		json_set_text(in, model_text(s, m[i].name), id);
+	}
+}
+
 json_t *internal_from_sdk(const struct model_service *s, const struct model_shape *sh, json_t *in)
 {
-	return json_is_object(in) ? respell(s, sh, in, FROM_SDK, 0) : json_object();
+	json_t *out = json_is_object(in) ? respell(s, sh, in, FROM_SDK, 0) : json_object();
+	add_token(s, sh, out);
+	return out;
 }
 
 json_t *internal_to_sdk(const struct model_service *s, const struct model_shape *sh, json_t *out)
@@ -154,6 +170,15 @@ void internal_answer(struct call *call, int rc, json_t *out, struct error *err)
 	c->done = true;
 	pthread_cond_signal(&c->ended);
 	pthread_mutex_unlock(&c->lock);
+}
+
+int wire_commit(struct call *call, struct turn *t, json_t *out, struct error *err)
+{
+	const struct internal_call *c = (struct internal_call *)call;
+	if (call->request || !c->commit)
+		return 0;
+	CLEANUP_JSON json_t *told = c->out_shape ? internal_to_sdk(c->model, c->out_shape, out) : json_object();
+	return c->commit(c->arg, t, told, err);
 }
 
 static int command_run_internal(struct turn *t, void *arg, struct error *err)
@@ -265,6 +290,7 @@ void wire_call_internal_async(struct wire_server *w, const struct wire_internal 
 		return;
 	}
 	c->told = done;
+	c->commit = rq->commit;
 	c->arg = arg;
 	if (c->handler->command || c->handler->query)
 		tell(c, perform(c, &err), &err);

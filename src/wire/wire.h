@@ -101,6 +101,11 @@ struct wire_ask {
 /* Ends an async call: takes out (NULL with rc < 0). err borrowed. */
 void wire_answer(struct call *c, int rc, json_t *out, struct error *err);
 
+/* For an async operation that writes, last in its command, with the answer that wire_answer will be given (borrowed):
+ * what a caller from inside makes of the answer becomes one with the write (wire_internal.commit). < 0 with err: the
+ * command is to fail. Nothing for a client's request. */
+int wire_commit(struct call *c, struct turn *t, json_t *out, struct error *err);
+
 /* A raw service handles HTTP itself. The order of calls: begin; when it set an answer, nothing more (the body is
  * refused: no 100-continue). Else body for each piece, then exactly one of end and abort; abort also comes after end
  * when the answer could not be sent whole. Calls for one request never overlap, and none is made while a wire_offload
@@ -242,9 +247,9 @@ struct wire_internal {
 		     */
 	const struct principal *who;
 	const char *region; /* NULL: the server's */
-	/* Of an operation that writes in a command of its own (S3; asynchronous calls only): called in that command
-	 * with `done`'s argument and what the answer will be (borrowed), so that the write and what the caller makes of
-	 * it are one. < 0 undoes both. May be NULL. */
+	/* Asynchronous calls only. Of an operation that writes in a command of its own (S3's, and whose handler calls
+	 * wire_commit): called in that command with `done`'s argument and what the answer will be (borrowed), so that
+	 * the write and what the caller makes of it are one. < 0 undoes both. May be NULL. */
 	int (*commit)(void *arg, struct turn *t, json_t *out, struct error *err);
 };
 /* How an operation is done: it reads a snapshot, it is a command, or its answer may come late. */

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import tarfile
 import uuid
 
@@ -134,3 +135,27 @@ def read_model(quern, uri, tmp_path):
     with tarfile.open(archive) as tar:
         tar.extractall(tmp_path)  # our own archive; Debian's Python has no extraction filters
     return str(tmp_path)
+
+
+def run_over_kills(quern, states, first, items, progress, kills=4):
+    """Runs these states for the numbers below `items` in a Map, kills the daemon whenever progress() has grown, and waits for the good end."""
+    sfn = quern.client("stepfunctions")
+    each = {"Type": "Map", "MaxConcurrency": 8, "ItemProcessor": {"StartAt": first, "States": states}, "ResultSelector": {}, "End": True}
+    machine = sfn.create_state_machine(name=unique("kills"), definition=json.dumps({"StartAt": "M", "States": {"M": each}}), roleArn=quern.role)["stateMachineArn"]
+    arn = sfn.start_execution(stateMachineArn=machine, input=json.dumps(list(range(items))))["executionArn"]
+
+    def ended():
+        d = quern.client("stepfunctions").describe_execution(executionArn=arn)
+        return d if d["status"] != "RUNNING" else None
+
+    done = 0
+    while done < kills and not ended():
+        before = progress()
+        quern.wait(lambda: progress() > before or ended())
+        pid = quern.pid()
+        os.kill(pid, signal.SIGKILL)
+        quern.wait(lambda: not os.path.exists(f"/proc/{pid}"))
+        quern.up()
+        done += 1
+    d = quern.wait(ended)
+    assert d["status"] == "SUCCEEDED" and done > 0, d

@@ -126,6 +126,25 @@ def test_exceptions_have_the_names_of_classes(call):
     assert call("cloudwatchlogs", "deleteLogGroup", {"LogGroupName": "none"})[0] == "CloudWatchLogs.ResourceNotFoundException"
 
 
+def test_done_once_over_kills(own_quern):
+    """What is checked for long, or stored in files, before it is written: a second time it would be refused, for its name is taken."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as z:
+        z.writestr("m.py", "def h(e, c): pass\n")
+    steps = json.dumps({"Version": "2020-12-01", "Steps": [{"Name": "F", "Type": "Fail", "Arguments": {"ErrorMessage": "e"}}]})
+    pipeline = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:sagemaker:createPipeline", "ResultPath": None, "Next": "F",
+                "Parameters": {"PipelineName.$": "States.Format('p{}', $)", "PipelineDefinition": steps, "RoleArn": own_quern.role}}
+    function = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:lambda:createFunction", "End": True,
+                "Parameters": {"FunctionName.$": "States.Format('f{}', $)", "Runtime": "python3.11", "Handler": "m.h", "Role": own_quern.role, "Code": {"ZipFile": base64.b64encode(body.getvalue()).decode()}}}
+
+    def functions():
+        pages = own_quern.client("lambda").get_paginator("list_functions").paginate()
+        return sum(len(page["Functions"]) for page in pages)
+
+    helpers.run_over_kills(own_quern, {"P": pipeline, "F": function}, "P", 150, functions)
+    assert functions() == 150
+
+
 # ---- what AWS has not ----
 
 NOT_KNOWN = "The resource provided arn:aws:states:::{} is not recognized. The value is not a valid resource ARN, or the resource is not available in this region. at /States/T/Resource"
