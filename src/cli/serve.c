@@ -212,6 +212,7 @@ static int open_wire(struct daemon *d, struct error *err)
 		return -1;
 	wire_add_service(d->wire,
 			 ecs_endpoints_service(d->ecs)); /* before the registry, which claims the rest of /v2/ */
+	wire_add_service(d->wire, ecs_channels_service(d->ecs));
 	wire_add_service(
 		d->wire,
 		ecr_registry_service(d->ecr)); /* before s3, which takes every unsigned request that nobody claims */

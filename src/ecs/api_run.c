@@ -199,6 +199,9 @@ static json_t *container_doc(struct run *r, const json_t *c, const char *task_id
 	json_set_text(out, "lastStatus", "PENDING");
 	json_object_set_new(out, "networkInterfaces", json_array());
 	json_set_text(out, "healthStatus", "UNKNOWN");
+	if (json_get_bool(r->in, "enableExecuteCommand", false))
+		json_object_set_new(out, "managedAgents",
+				    json_pack("[{s:s, s:s}]", "name", "ExecuteCommandAgent", "lastStatus", "PENDING"));
 	for (size_t i = 0; i < 3; i++) {
 		int64_t value = json_get_int(o, sizes[i], json_get_int(c, sizes[i], 0));
 		if (value || i == 0)

@@ -194,40 +194,10 @@ static int list_tasks(struct call *c, struct db *db, json_t *in, json_t **out, s
 	return rc < 0 ? -1 : 0;
 }
 
-/* The stream that it would open speaks the Session Manager's protocol, which nobody here does. */
-static int execute_command(struct call *c, struct db *db, json_t *in, json_t **out, struct error *err)
-{
-	const char *name, *task = json_get_text(in, "task"), *id = ecs_task_id(c->arena, task),
-			  *container = json_get_text(in, "container");
-	json_t *doc = NULL, *one, *found = NULL;
-	size_t i;
-	if (ecs_cluster_need(db, c->arena, json_get_text(in, "cluster"), &name, err) < 0)
-		return -1;
-	int rc = ecs_task_get(db, c->arena, name, id, &doc, err);
-	if (rc <= 0)
-		return rc < 0 ? -1 : ecs_bad_parameter(err, "The referenced task was not found.");
-	if (!json_get_bool(doc, "enableExecuteCommand", false))
-		return ecs_bad_parameter(err,
-					 "The execute command failed because execute command was not enabled when "
-					 "the task was run or the execute command agent isn’t running. Wait and "
-					 "try again or run a new task with execute command enabled and try again.");
-	json_array_foreach (json_get(doc, "containers"), i, one)
-		if (container ? str_eqz(json_get_str(one, "name"), container)
-			      : json_array_size(json_get(doc, "containers")) == 1)
-			found = one;
-	if (!found)
-		return ecs_bad_parameter(err,
-					 container ? "The container %s was not found in the task."
-						   : "A container name must be given for a task of several "
-						     "containers%s.",
-					 container ? container : "");
-	return error_aws(err, "TargetNotConnectedException",
-			 "There is no Session Manager here. On the machine itself, run: quern exec %s -c %s -- %s", id,
-			 json_get_text(found, "name"), json_get_text(in, "command"));
-}
-
 const struct wire_op ecs_task_ops[] = {
-	{ "ExecuteCommand", .query = execute_command }, { "RunTask", .async = run_task, .inside = run_task_inside },
-	{ "StopTask", .command = stop_task },           { "DescribeTasks", .query = describe_tasks },
-	{ "ListTasks", .query = list_tasks },           { 0 },
+	{ "RunTask", .async = run_task, .inside = run_task_inside },
+	{ "StopTask", .command = stop_task },
+	{ "DescribeTasks", .query = describe_tasks },
+	{ "ListTasks", .query = list_tasks },
+	{ 0 },
 };

@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "ecs/room.h"
+#include "ecs/session.h"
 
-static const struct wire_op *const parts[] = { ecs_cluster_ops, ecs_definition_ops, ecs_task_ops, ecs_tag_ops };
+static const struct wire_op *const parts[] = { ecs_cluster_ops, ecs_definition_ops, ecs_task_ops, ecs_exec_ops,
+					       ecs_tag_ops };
 
 static struct wire_op *all_ops(void)
 {
@@ -58,6 +59,12 @@ int ecs_new(const struct ecs_options *options, struct ecs **out, struct error *e
 					      .claims = ecs_endpoints_claims,
 					      .own_auth = true,
 					      .ctx = e };
+	e->channels = (struct wire_service){ .scope = "ecs-channels",
+					     .raw = &ecs_sessions_handler,
+					     .claims = ecs_sessions_claims,
+					     .own_auth = true,
+					     .ctx = e };
+	e->sessions = sessions_new();
 	ecs_task_bind(e);
 	engine_add_actor(options->engine, &task);
 	ecs_add_effects(e);
@@ -90,6 +97,7 @@ void ecs_free(struct ecs *e)
 		return;
 	if (e->asking)
 		pthread_join(e->asker, NULL);
+	sessions_free(e->sessions);
 	pthread_mutex_destroy(&e->lock);
 	free((void *)e->service.ops);
 	free(e);
@@ -103,4 +111,9 @@ const struct wire_service *ecs_service(struct ecs *e)
 const struct wire_service *ecs_endpoints_service(struct ecs *e)
 {
 	return &e->endpoints;
+}
+
+const struct wire_service *ecs_channels_service(struct ecs *e)
+{
+	return &e->channels;
 }

@@ -29,6 +29,8 @@ void ecs_free(struct ecs *e);
 const struct wire_service *ecs_service(struct ecs *e); /* scope "ecs" */
 /* Raw, unsigned: /v2/credentials/<id> and /v4/<id>...; add it before the registry, which claims /v2/. */
 const struct wire_service *ecs_endpoints_service(struct ecs *e);
+/* Raw, unsigned: /v1/data-channel/<session>, the WebSockets of ExecuteCommand; add it before s3. */
+const struct wire_service *ecs_channels_service(struct ecs *e);
 
 /* In a turn: RunTask with an API request `in` (borrowed, valid by the model). *out: the API's answer, owned:
  * {"tasks","failures"}. `notify` (may be NULL): the actor that gets {"type":"ecs.stopped", "taskArn", "task": {as

@@ -10,7 +10,8 @@
 
 struct ecs {
 	struct ecs_options o;
-	struct wire_service service, endpoints;
+	struct wire_service service, endpoints, channels;
+	struct sessions *sessions;
 	pthread_mutex_t lock;
 	double cpus; /* of the machine; 0 = not known yet */
 	int64_t memory_bytes, gpus;
@@ -56,7 +57,7 @@ int ecs_page(json_t *in, int64_t max_default, int64_t *max, const char **after, 
 
 /* ---- operations: each file has its part ---- */
 extern const struct wire_access ecs_access[];
-extern const struct wire_op ecs_cluster_ops[], ecs_definition_ops[], ecs_task_ops[], ecs_tag_ops[];
+extern const struct wire_op ecs_cluster_ops[], ecs_definition_ops[], ecs_task_ops[], ecs_exec_ops[], ecs_tag_ops[];
 
 /* definition.c: checks and completes a request; owned document, NULL with err. */
 json_t *ecs_definition_check(struct ecs *e, struct arena *a, const json_t *in, struct error *err);

@@ -50,9 +50,21 @@ static bool wants_stop(const struct life *l)
 
 /* ---- the end ---- */
 
+/* What ExecuteCommand needs of a container; there is none where it is not enabled. */
+static void set_agent(json_t *c, const char *status, int64_t started_ms)
+{
+	json_t *agent = json_array_get(json_get(c, "managedAgents"), 0);
+	if (!agent)
+		return;
+	json_set_text(agent, "lastStatus", status);
+	if (started_ms)
+		json_set_real(agent, "lastStartedAt", ecs_seconds(started_ms));
+}
+
 static void finish_container(json_t *c, const json_t *result)
 {
 	const char *error = json_get_text(result, "error");
+	set_agent(c, "STOPPED", 0);
 	json_set_text(c, "lastStatus", "STOPPED");
 	json_set_text(c, "healthStatus", "UNKNOWN");
 	if (json_get(result, "exit_code"))
@@ -276,6 +288,13 @@ static int on_stop(struct life *l)
 
 /* ---- from the executor ---- */
 
+static void set_running(json_t *c, int64_t at_ms)
+{
+	if (!str_eqz(json_get_str(c, "lastStatus"), "RUNNING"))
+		set_agent(c, "RUNNING", at_ms);
+	json_set_text(c, "lastStatus", "RUNNING");
+}
+
 static int on_started(struct life *l, const json_t *event)
 {
 	size_t i;
@@ -289,7 +308,7 @@ static int on_started(struct life *l, const json_t *event)
 		json_set_text(l->doc, "lastStatus", "RUNNING");
 	json_array_foreach (json_get(l->doc, "containers"), i, c)
 		if (!str_eqz(json_get_str(c, "lastStatus"), "STOPPED"))
-			json_set_text(c, "lastStatus", "RUNNING");
+			set_running(c, at);
 	return save(l);
 }
 
@@ -351,7 +370,7 @@ static int on_changed(struct life *l, const json_t *event)
 		const char *phase = json_get_text(r, "phase");
 		json_set_text(c, "healthStatus", json_get_text(r, "health"));
 		if (phase && !strcmp(phase, "running"))
-			json_set_text(c, "lastStatus", "RUNNING");
+			set_running(c, turn_now_ms(l->t));
 		if (phase && !strcmp(phase, "ended"))
 			finish_container(c, r);
 		set_gpus(c, json_get(r, "gpus"));

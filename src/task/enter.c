@@ -3,10 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -14,11 +14,10 @@
 #include "task/path.h"
 #include "task/terminal.h"
 
-static json_t *read_file(const char *data_dir, const char *task, const char *name)
+static json_t *read_file(struct arena *a, const char *data_dir, const char *task, const char *name)
 {
 	CLEANUP_BUF struct buf text = BUF_INIT;
-	char path[PATH_MAX];
-	snprintf(path, sizeof(path), "%s/tasks/%s/exec/%s", data_dir, task, name);
+	const char *path = arena_printf(a, "%s/tasks/%s/exec/%s", data_dir, task, name);
 	return path_read(AT_FDCWD, path, 2 * FRAME_MAX_BYTES, &text, NULL) < 0 ? NULL
 									       : json_parse(buf_str(&text), NULL);
 }
@@ -51,12 +50,14 @@ static int find_container(struct arena *a, const json_t *containers, const char 
 int enter_find(struct arena *a, const char *data_dir, const char *task, const char *container, struct enter *out,
 	       struct error *err)
 {
-	CLEANUP_JSON json_t *file = read_file(data_dir, task, "task.json"),
-			    *state = read_file(data_dir, task, "state.json");
+	CLEANUP_JSON json_t *file = read_file(a, data_dir, task, "task.json"),
+			    *state = read_file(a, data_dir, task, "state.json");
 	const json_t *options = json_get(file, "options");
 	const char *phase = json_get_text(state, "phase"), *cgroup = json_get_text(options, "cgroup");
 	const char *shown = strncmp(task, "ecs-", 4) == 0 ? task + 4 : task;
 	*out = (struct enter){ .task = copy(a, task) };
+	if (!file && access(arena_printf(a, "%s/tasks/%s", data_dir, task), F_OK) < 0 && errno == ENOENT)
+		return error_aws(err, "NotRunning", "task %s is stopped", shown);
 	if (!file || !state)
 		return error_aws(err, "Unreadable", "the state of task %s cannot be read", task);
 	if (!phase || !strcmp(phase, "stopped"))
@@ -80,16 +81,60 @@ static int join_namespace(const char *kind, int64_t pid, int flag)
 	return fd < 0 || setns(fd, flag) < 0 ? -1 : 0;
 }
 
-/* socket NULL: no terminal, or the runtime joins it to ours by itself. */
-static char **make_argv(struct arena *a, const struct enter *t, char *const *command, bool tty, const char *socket,
-			const char *pid_file)
+/* Adds "NAME=value" unless there is that name. */
+static void add_env(json_t *env, const char *entry)
 {
-	size_t n = 0, env = 0, k = 0;
-	while (command[n])
-		n++;
-	while (t->env && t->env[env])
-		env++;
-	char **argv = ARENA_ARRAY(a, char *, n + 2 * env + 20);
+	size_t i, name = strcspn(entry, "=") + 1;
+	json_t *one;
+	json_array_foreach (env, i, one)
+		if (!strncmp(json_string_value(one), entry, name))
+			return;
+	json_array_append_new(env, json_string(entry));
+}
+
+/* The command as the OCI runtime takes it: the container's own process with other arguments (it has its environment,
+ * limits and filters). */
+static int change_process(json_t *process, const struct enter *t, char *const *command, bool tty, struct error *err)
+{
+	json_t *args = json_array(), *caps = json_get(process, "capabilities");
+	if (!process)
+		return json_decref(args), error_set(err, "container %s has no configuration", t->container);
+	for (size_t i = 0; command[i]; i++)
+		json_array_append_new(args, json_string(command[i]));
+	json_object_set_new(process, "args", args);
+	json_set_bool(process, "terminal", tty);
+	json_object_set_new(process, "user",
+			    json_pack("{s:I, s:I}", "uid", (json_int_t)t->uid, "gid", (json_int_t)t->gid));
+	for (size_t i = 0; t->uid == 0 && caps && i < 2; i++)
+		json_object_set(caps, i ? "permitted" : "effective", json_get(caps, "bounding"));
+	for (size_t i = 0; t->env && t->env[i]; i++)
+		add_env(json_get(process, "env"), t->env[i]);
+	return 0;
+}
+
+/* A file in memory with that, which the runtime inherits; we are in the supervisor's private directory. */
+static int write_process(const struct enter *t, char *const *command, bool tty, struct error *err)
+{
+	CLEANUP_BUF struct buf text = BUF_INIT;
+	char path[64];
+	snprintf(path, sizeof(path), "c%zu/config.json", t->index);
+	if (path_read(AT_FDCWD, path, 2 * FRAME_MAX_BYTES, &text, err) < 0)
+		return -1;
+	CLEANUP_JSON json_t *config = json_parse(buf_str(&text), err);
+	if (!config || change_process(json_get(config, "process"), t, command, tty, err) < 0)
+		return -1;
+	CLEANUP_FREE char *process = json_text_dup(json_get(config, "process"));
+	CLEANUP_FD int fd = memfd_create("process", 0);
+	if (fd < 0 || fd_write_all(fd, process, strlen(process)) < 0)
+		return error_errno(err, errno, "write the command down");
+	return fd_take(&fd);
+}
+
+/* socket NULL: no terminal, or the runtime joins it to ours by itself. */
+static char **make_argv(struct arena *a, const struct enter *t, int process, const char *socket, const char *pid_file)
+{
+	char **argv = ARENA_ARRAY(a, char *, 16);
+	size_t k = 0;
 	argv[k++] = (char *)t->runtime;
 	argv[k++] = "--root";
 	argv[k++] = arena_printf(a, "%s/rt", t->priv);
@@ -97,14 +142,8 @@ static char **make_argv(struct arena *a, const struct enter *t, char *const *com
 	if (t->crun && t->cgroup != CGROUP_UNIFIED)
 		argv[k++] = "--cgroup-manager=disabled";
 	argv[k++] = "exec";
-	argv[k++] = "--user";
-	argv[k++] = arena_printf(a, "%lld:%lld", (long long)t->uid, (long long)t->gid);
-	for (size_t i = 0; i < env; i++) {
-		argv[k++] = "--env";
-		argv[k++] = (char *)t->env[i];
-	}
-	if (tty)
-		argv[k++] = "--tty";
+	argv[k++] = "--process";
+	argv[k++] = arena_printf(a, "/proc/self/fd/%d", process);
 	if (socket) {
 		argv[k++] = "--console-socket";
 		argv[k++] = (char *)socket;
@@ -112,8 +151,6 @@ static char **make_argv(struct arena *a, const struct enter *t, char *const *com
 		argv[k++] = (char *)pid_file;
 	}
 	argv[k++] = arena_printf(a, "c%zu", t->index);
-	for (size_t i = 0; i < n; i++)
-		argv[k++] = command[i];
 	return argv;
 }
 
@@ -123,7 +160,6 @@ int enter_run(struct arena *a, const struct enter *t, char *const *command, stru
 	bool v1 = t->cgroup == CGROUP_LEGACY || t->cgroup == CGROUP_HYBRID;
 	const char *socket = tty && t->crun ? arena_printf(a, "tty-%d", (int)getpid()) : NULL;
 	const char *pid_file = arena_printf(a, "pid-%d", (int)getpid());
-	char **argv = make_argv(a, t, command, tty, socket, pid_file);
 	if (t->crun && v1 && cgroup_enter(arena_printf(a, "/quern/%s/%s", t->task, t->container)) < 0)
 		return error_errno(err, errno, "enter the control groups of %s", t->container);
 	if ((t->rootless && join_namespace("user", t->supervisor, CLONE_NEWUSER) < 0) ||
@@ -131,6 +167,10 @@ int enter_run(struct arena *a, const struct enter *t, char *const *command, stru
 		return error_aws(err, "Denied", "enter the namespace of task %s: %s", t->task, strerror(errno));
 	if (chdir(t->priv) < 0)
 		return error_errno(err, errno, "change to %s", t->priv);
+	int process = write_process(t, command, tty, err);
+	if (process < 0)
+		return -1;
+	char **argv = make_argv(a, t, process, socket, pid_file);
 	if (socket)
 		return terminal_run(argv, socket, pid_file, err);
 	execv(argv[0], argv);

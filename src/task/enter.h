@@ -19,7 +19,8 @@ struct enter {
 	int64_t uid, gid; /* of the command: the container's; the caller may say otherwise */
 	int64_t supervisor;
 	const char *runtime;
-	const char *const *env; /* "NAME=value" beside the container's, NULL-ended; or NULL. The caller's */
+	const char *const
+		*env; /* "NAME=value" where the container has none of that name, NULL-ended; or NULL. The caller's */
 	bool crun, rootless;
 	enum cgroup_mode cgroup;
 };

@@ -18,7 +18,6 @@
 #include "task/enter.h"
 #include "task/exec.h"
 #include "task/frame.h"
-#include "task/path.h"
 #include "task/sup.h"
 
 struct session {
@@ -76,11 +75,11 @@ static int prepare(struct session *s, struct executor *x, const json_t *message,
 	return open_terminal(s, message, err);
 }
 
-/* The answer's first byte carries the descriptor. */
+/* In one piece: who has the descriptor may close at once. */
 static int hand_over(int client, const struct buf *answer, int master)
 {
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec io = { answer->ptr, 1 };
+	struct iovec io = { answer->ptr, answer->len };
 	struct msghdr message = {
 		.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
 	};
@@ -91,9 +90,7 @@ static int hand_over(int client, const struct buf *answer, int master)
 	memcpy(CMSG_DATA(c), &master, sizeof(int));
 	if (master < 0)
 		message.msg_control = NULL, message.msg_controllen = 0;
-	if (sendmsg(client, &message, MSG_NOSIGNAL) != 1)
-		return -1;
-	return fd_write_all(client, answer->ptr + 1, answer->len - 1);
+	return sendmsg(client, &message, MSG_NOSIGNAL) == (ssize_t)answer->len ? 0 : -1;
 }
 
 static int answer(int client, int64_t n, int master, const struct error *err)

@@ -103,7 +103,7 @@ json_t *task_stats(struct task_client *c, const char *task_id, struct error *err
 struct task_command {
 	const char *task, *container; /* container NULL: the first */
 	const json_t *command;        /* array of texts */
-	const char *const *env;       /* "NAME=value" beside the container's, NULL-ended; or NULL */
+	const char *const *env;       /* "NAME=value" where the container has none of that name, NULL-ended; or NULL */
 	bool root;                    /* as root of the container, not as its user */
 	int rows, cols;
 };

@@ -92,9 +92,10 @@ static void on_signals(struct terminal *t)
 			copy_size(t);
 		else if (info.ssi_signo == SIGCHLD)
 			(void)(waitpid(t->pid, &t->status, WNOHANG) == t->pid || (t->status = -1));
+		else if (info.ssi_signo == SIGHUP)
+			t->gone = true;
 		else
 			kill(t->pid, (int)info.ssi_signo);
-		t->gone |= info.ssi_signo == SIGHUP;
 	}
 }
 
@@ -137,6 +138,8 @@ static _Noreturn void child(char *const *argv)
 {
 	sigset_t none;
 	sigemptyset(&none);
+	setpgid(0,
+		0); /* a hang-up of our terminal is not the runtime's: it stays and waits for the container's process */
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execv(argv[0], argv);
 	fprintf(stderr, "run %s: %s\n", argv[0], strerror(errno));

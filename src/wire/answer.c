@@ -19,7 +19,7 @@
 
 /* ---- taking an answer down ---- */
 
-static bool set_answer(struct wire_request *r, const struct answer *a)
+bool answer_set(struct wire_request *r, const struct answer *a)
 {
 	pthread_mutex_lock(&r->lock);
 	bool first = !r->answered;
@@ -35,8 +35,7 @@ static bool set_answer(struct wire_request *r, const struct answer *a)
 	return first;
 }
 
-/* The waiting connection may go on. r may be gone after. */
-static void publish(struct wire_request *r)
+void answer_publish(struct wire_request *r)
 {
 	if (r->inside) {
 		inside_answered(r);
@@ -68,8 +67,8 @@ void wire_set_header(struct wire_request *r, const char *name, const char *value
 
 static void send_body(struct wire_request *r, int status, struct str body)
 {
-	if (set_answer(r, &(struct answer){ .kind = ANSWER_BODY, .status = status, .body = body, .fd = -1 }))
-		publish(r);
+	if (answer_set(r, &(struct answer){ .kind = ANSWER_BODY, .status = status, .body = body, .fd = -1 }))
+		answer_publish(r);
 }
 
 void wire_send(struct wire_request *r, int status, struct str body)
@@ -80,8 +79,8 @@ void wire_send(struct wire_request *r, int status, struct str body)
 void wire_send_fd(struct wire_request *r, int status, int fd, int64_t offset, int64_t length)
 {
 	struct answer a = { .kind = ANSWER_FD, .status = status, .fd = fd, .offset = offset, .length = length };
-	if (set_answer(r, &a))
-		publish(r);
+	if (answer_set(r, &a))
+		answer_publish(r);
 	else
 		answer_discard(&a);
 }
@@ -90,8 +89,8 @@ void wire_send_stream(struct wire_request *r, int status, ptrdiff_t (*fn)(void *
 		      void (*done)(void *ctx), void *ctx)
 {
 	struct answer a = { .kind = ANSWER_STREAM, .status = status, .read = fn, .done = done, .ctx = ctx, .fd = -1 };
-	if (set_answer(r, &a))
-		publish(r);
+	if (answer_set(r, &a))
+		answer_publish(r);
 	else
 		answer_discard(&a);
 }
@@ -103,7 +102,7 @@ void answer_discard(struct answer *a)
 	a->taken = true;
 	if (a->fd >= 0)
 		close(a->fd);
-	if (a->kind == ANSWER_STREAM && a->done)
+	if ((a->kind == ANSWER_STREAM || a->kind == ANSWER_SOCKET) && a->done)
 		a->done(a->ctx);
 }
 
@@ -252,6 +251,8 @@ static struct MHD_Response *make_response(struct wire_request *r)
 		a->taken = m != NULL;
 		return m;
 	}
+	if (a->kind == ANSWER_SOCKET)
+		return websocket_response(r);
 	if (a->kind == ANSWER_STREAM) {
 		int64_t length = is_head(r) ? stated_length(r) : -1;
 		request_pin(r);
@@ -292,7 +293,7 @@ enum MHD_Result answer_queue(struct wire_request *r)
 	for (struct answer_header *h = r->answer.headers; h; h = h->next)
 		if (!str_eq_nocase(str_from(h->name), STR("content-length")) && *h->value)
 			MHD_add_response_header(m, h->name, h->value);
-	if (r->server->stopping)
+	if (r->server->stopping && r->answer.kind != ANSWER_SOCKET)
 		MHD_add_response_header(m, "Connection", "close");
 	enum MHD_Result rc = MHD_queue_response(r->conn, (unsigned)r->answer.status, m);
 	MHD_destroy_response(m);

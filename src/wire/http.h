@@ -18,6 +18,7 @@
 #include "wire/chunked.h"
 #include "wire/model.h"
 #include "wire/sigv4.h"
+#include "wire/websocket.h"
 #include "wire/wire.h"
 
 enum {
@@ -78,6 +79,8 @@ struct wire_server {
 	int nlive, nactive;        /* nactive: those whose headers are complete */
 	bool started, detaching, freed;
 	_Atomic bool stopping;
+	int stop_fd;     /* an event: readable from the moment that the server stops */
+	int nwebsockets; /* their threads; under `lock` */
 };
 
 /* ---- one request ---- */
@@ -90,7 +93,7 @@ enum request_phase {
 	PHASE_ENDED, /* the service has seen the whole request */
 };
 enum route_kind { ROUTE_NONE, ROUTE_HEALTH, ROUTE_COVERAGE, ROUTE_OP, ROUTE_RAW };
-enum answer_kind { ANSWER_NONE, ANSWER_BODY, ANSWER_FD, ANSWER_STREAM };
+enum answer_kind { ANSWER_NONE, ANSWER_BODY, ANSWER_FD, ANSWER_STREAM, ANSWER_SOCKET };
 
 struct answer_header {
 	struct answer_header *next;
@@ -105,8 +108,9 @@ struct answer {
 	int64_t offset, length;
 	ptrdiff_t (*read)(void *ctx, char *p, size_t n);
 	void (*done)(void *ctx);
+	void (*talk)(void *ctx, struct websocket *ws);
 	void *ctx;
-	bool taken; /* libmicrohttpd owns fd or stream now */
+	bool taken; /* libmicrohttpd owns fd, stream or socket now */
 };
 
 struct wire_request {
@@ -196,7 +200,17 @@ void request_unpin(struct wire_request *r);
 /* Cuts a request off its connection (server stop). */
 void request_detach(struct wire_request *r);
 
+/* websocket.c */
+/* The response that turns the connection of a request (ANSWER_SOCKET) over to a thread of its own. */
+struct MHD_Response *websocket_response(struct wire_request *r);
+/* Waits until the threads have ended; stop_fd has told them to. */
+void websocket_join_all(struct wire_server *w);
+
 /* answer.c */
+/* Takes an answer down; false: there is one already. */
+bool answer_set(struct wire_request *r, const struct answer *a);
+/* The waiting connection may go on with it. r may be gone after. */
+void answer_publish(struct wire_request *r);
 /* Queues the answer with libmicrohttpd. http thread. */
 enum MHD_Result answer_queue(struct wire_request *r);
 /* Writes the answer to the socket ourselves: libmicrohttpd cannot answer in the middle of a body. */

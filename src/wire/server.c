@@ -10,6 +10,7 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,6 +38,9 @@ int wire_server_new(const struct wire_options *options, struct wire_server **out
 	if (w->o.threads < 1)
 		w->o.threads = 1;
 	w->listen_fd = -1;
+	w->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->stop_fd < 0)
+		BUG("make an event: %s", strerror(errno));
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->quiet, NULL);
 	w->work = work_new(HTTP_WORKERS);
@@ -50,6 +54,7 @@ void server_destroy(struct wire_server *w)
 	for (size_t i = 0; i < w->nservices; i++)
 		map_release(&w->services[i].ops);
 	free(w->services);
+	close(w->stop_fd);
 	work_free(w->work);
 	pthread_cond_destroy(&w->linger.wake);
 	pthread_mutex_destroy(&w->linger.lock);
@@ -181,8 +186,8 @@ int wire_start(struct wire_server *w, struct error *err)
 	if (w->o.threads < 2)
 		pool[0] = pool[1];
 	w->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG |
-			MHD_USE_SUPPRESS_DATE_NO_CLOCK,
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ITC |
+			MHD_USE_ERROR_LOG | MHD_USE_SUPPRESS_DATE_NO_CLOCK,
 		0, NULL, NULL, serve_request, w, MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET,
 		w->listen_fd, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, (unsigned)w->o.max_connections,
@@ -228,10 +233,12 @@ void wire_stop(struct wire_server *w, int grace_ms)
 	if (!w->daemon)
 		return;
 	w->stopping = true;
+	eventfd_write(w->stop_fd, 1);
 	MHD_quiesce_daemon(w->daemon);
 	shutdown(w->listen_fd, SHUT_RD); /* the kernel refuses connections from now on */
 	wait_quiet(w, grace_ms);
 	detach_all(w);
+	websocket_join_all(w);
 	MHD_stop_daemon(w->daemon);
 	w->daemon = NULL;
 	work_end(w->work);

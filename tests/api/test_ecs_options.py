@@ -361,23 +361,6 @@ def test_who_asks_for_credentials(quern):
     assert "TaskTags" not in plain and tagged["TaskTags"] == {"team": "ml"} and tagged["TaskARN"] == task["taskArn"]
 
 
-def test_execute_command(quern):
-    """The API cannot open a session; it says how to get a shell."""
-    ecs = quern.client("ecs")
-    definition = register(quern, container(quern, "sleep 600", stopTimeout=1))
-    closed, open_ = run(quern, definition), run(quern, definition, enableExecuteCommand=True)
-    running(quern, open_)
-    assert describe(quern, open_)["enableExecuteCommand"] is True
-    code, message = code_of(ecs.execute_command, task=closed, command="sh", interactive=True)
-    assert code == "InvalidParameterException" and "execute command was not enabled when the task was run" in message
-    code, message = code_of(ecs.execute_command, task=open_, command="sh", interactive=True)
-    assert code == "TargetNotConnectedException" and f"quern exec {open_.rsplit('/', 1)[1]} -c main -- sh" in message
-    assert code_of(ecs.execute_command, task=open_, container="absent", command="sh", interactive=True)[0] == "InvalidParameterException"
-    assert quern.cli("exec", open_.rsplit("/", 1)[1], "-c", "main", "--", "sh", "-c", "echo in").stdout == "in\n"
-    for arn in (closed, open_):
-        ecs.stop_task(task=arn)
-        stopped(quern, arn)
-
 
 def test_tasks_lost_in_a_reboot(own_quern):
     """The machine restarts: every process is gone and the boot id is another. Tasks that had begun are lost."""
