@@ -102,8 +102,9 @@ const char *iam_fixed_id(struct arena *a, const char *prefix, struct str name)
 int iam_check_document(struct str document, enum policy_kind kind, struct error *err)
 {
 	struct policy *p = policy_parse(document, kind, err);
+	int rc = !p ? -1 : kind == POLICY_IDENTITY ? policy_check_new(p, err) : 0;
 	policy_free(p);
-	return p ? 0 : -1;
+	return rc;
 }
 
 const char *iam_fold(struct arena *a, struct str name)

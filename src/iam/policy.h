@@ -19,6 +19,9 @@ struct policy;
  * text. */
 struct policy *policy_parse(struct str text, enum policy_kind kind, struct error *err);
 void policy_free(struct policy *p);
+/* What is refused when an identity policy is stored, beyond what can't be read: no statement, ARNs that name nothing.
+ * 0, or -1 with err MalformedPolicyDocument. */
+int policy_check_new(const struct policy *p, struct error *err);
 
 /* Values that a request has for a condition key. Borrowed until the end of the question. */
 struct policy_values {

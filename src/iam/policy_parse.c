@@ -74,7 +74,8 @@ static int check_action(struct str action, enum policy_kind kind, struct error *
 		return malformed(err, "Actions/Condition can contain only one colon.");
 	for (ptrdiff_t i = 0; i < colon; i++) {
 		char c = action.ptr[i];
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-'))
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+		      c == '.'))
 			return error_aws(err, "MalformedPolicyDocument", "Vendor %.*s is not valid", (int)colon,
 					 action.ptr);
 	}
@@ -97,8 +98,71 @@ static int check_resource(struct str resource, struct error *err)
 		return error_aws(err, "MalformedPolicyDocument",
 				 "Partition \"%.*s\" is not valid for resource \"%.*s\".", STR_ARG(part),
 				 STR_ARG(resource));
-	if (!rest.ptr && !str_ends(part, STR("*")))
+	return 0;
+}
+
+static int check_iam_resource(struct str resource, struct str region, struct str path, struct error *err)
+{
+	static const char *const kinds[] = { "user/",
+					     "federated-user/",
+					     "role/",
+					     "group/",
+					     "instance-profile/",
+					     "mfa/",
+					     "server-certificate/",
+					     "policy/",
+					     "sms-mfa/",
+					     "saml-provider/",
+					     "oidc-provider/",
+					     "report/",
+					     "access-report/",
+					     "*" };
+	if (region.len && !str_eqz(region, "*"))
+		return error_aws(err, "MalformedPolicyDocument", "IAM resource %.*s cannot contain region information.",
+				 STR_ARG(resource));
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		if (str_starts(path, str_from(kinds[i])))
+			return 0;
+	return malformed(err,
+			 "IAM resource path must either be \"*\" or start with user/, federated-user/, role/, group/, "
+			 "instance-profile/, mfa/, server-certificate/, policy/, sms-mfa/, saml-provider/, "
+			 "oidc-provider/, report/, access-report/.");
+}
+
+/* The parts of an ARN; one with a variable among them is only known when it is asked. */
+static int check_arn(struct str resource, struct error *err)
+{
+	struct str rest = resource, part[5];
+	size_t n = 0;
+	while (n < 5 && str_split(&rest, ':', &part[n])) {
+		if (str_find(part[n], STR("${")) >= 0)
+			return 0;
+		n++;
+	}
+	if (str_ends(part[n - 1], STR("*")) && !rest.ptr)
+		return 0;
+	if (n < 3)
+		return malformed(err, "Resource vendor must be fully qualified and cannot contain regexes.");
+	if (n < 5 || !rest.ptr || !part[2].len)
 		return malformed(err, "The policy failed legacy parsing");
+	if (str_eqz(part[2], "iam"))
+		return check_iam_resource(resource, part[3], rest, err);
+	if (str_eqz(part[2], "s3") && part[3].len && !str_eqz(part[3], "*") && !part[4].len)
+		return error_aws(err, "MalformedPolicyDocument", "Resource %.*s can not contain region information.",
+				 STR_ARG(resource));
+	return 0;
+}
+
+int policy_check_new(const struct policy *p, struct error *err)
+{
+	if (!p->count)
+		return syntax(err);
+	for (size_t s = 0; s < p->count; s++) {
+		const struct policy_list *l = &p->statements[s].resources;
+		for (size_t i = 0; i < l->count; i++)
+			if (!str_eqz(l->items[i], "*") && check_arn(l->items[i], err) < 0)
+				return -1;
+	}
 	return 0;
 }
 

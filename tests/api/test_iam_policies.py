@@ -213,6 +213,12 @@ BAD = [
     (document({"Effect": "Allow", "Action": "s3:*"}), "Policy statement must contain resources."),
     (document(allow("read")), "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."),
     (document(allow("s3:*", "bucket")), 'Resource bucket must be in ARN format or "*".'),
+    (document(allow("s3:*", "arn:aws:s3::bucket")), "The policy failed legacy parsing"),
+    (document(allow("s3:*", "arn:aws")), "Resource vendor must be fully qualified and cannot contain regexes."),
+    (document(allow("s3:*", "arn:aws:s3:us-east-1::bucket")), "Resource arn:aws:s3:us-east-1::bucket can not contain region information."),
+    (document(allow("iam:*", "arn:aws:iam:us-east-1:111122223333:role/R")), "IAM resource arn:aws:iam:us-east-1:111122223333:role/R cannot contain region information."),
+    (document(allow("iam:*", "arn:aws:iam::111122223333:R")), 'IAM resource path must either be "*" or start with user/, federated-user/, role/, group/, instance-profile/, mfa/, server-certificate/, policy/, sms-mfa/, saml-provider/, oidc-provider/, report/, access-report/.'),
+    (document(), "Syntax errors in policy."),
     (document({**allow("s3:*"), "Principal": "*"}), "Policy document should not specify a principal."),
     (document(allow("s3:*", "*", {"StringIs": {"aws:userid": "x"}})), "Invalid Condition type : StringIs."),
     (document({**allow("s3:*"), "Sid": "a b"}), "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*"),
@@ -224,6 +230,12 @@ BAD = [
 def test_documents_are_checked(nobody, text, message):
     assert refused(nobody.iam.put_user_policy, "MalformedPolicyDocument", 400, UserName=nobody.name, PolicyName="bad", PolicyDocument=text) == message
     assert refused(nobody.iam.create_policy, "MalformedPolicyDocument", 400, PolicyName="bad", PolicyDocument=text) == message
+
+
+@pytest.mark.parametrize("resource", ["arn:aws:s3:::*", "arn:aws:s3:*:*:*", "arn:aws:*", "arn:aws:s3:us-east-1:111122223333:accesspoint/a", "arn:aws:iam::*:role/a/*", "arn:aws:iam::${aws:PrincipalAccount}:user/${aws:username}", "arn:${aws:PrincipalTag/p}", "arn:aws:logs:*"])
+def test_arns_that_may_be_meant(nobody, resource):
+    nobody.iam.put_user_policy(UserName=nobody.name, PolicyName="good", PolicyDocument=document(deny("x:y", resource)))
+    nobody.iam.delete_user_policy(UserName=nobody.name, PolicyName="good")
 
 
 def test_trust_policies_are_checked(nobody):

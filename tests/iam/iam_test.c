@@ -177,6 +177,7 @@ static bool find(struct fixture *f, const char *key, const char *token, struct p
 }
 
 #define TRUST "{\"Version\":\"2012-10-17\",\"Statement\":[]}"
+#define DENY "{\"Statement\":{\"Effect\":\"Deny\",\"Action\":\"*\",\"Resource\":\"*\"}}"
 
 /* ---- tests ---- */
 
@@ -316,8 +317,8 @@ static void test_policies(void **state)
 	done(f, "AttachRolePolicy", json_pack("{s:s, s:s}", "RoleName", "R", "PolicyArn", aws));
 	refused(f, s, "AttachRolePolicy", json_pack("{s:s, s:s}", "RoleName", "R", "PolicyArn", own), "NoSuchEntity",
 		"Policy arn:aws:iam::" ACCOUNT ":policy/P1 does not exist or is not attachable.");
-	done(f, "CreatePolicy", json_pack("{s:s, s:s}", "PolicyName", "P1", "PolicyDocument", TRUST));
-	refused(f, s, "CreatePolicy", json_pack("{s:s, s:s}", "PolicyName", "p1", "PolicyDocument", TRUST),
+	done(f, "CreatePolicy", json_pack("{s:s, s:s}", "PolicyName", "P1", "PolicyDocument", DENY));
+	refused(f, s, "CreatePolicy", json_pack("{s:s, s:s}", "PolicyName", "p1", "PolicyDocument", DENY),
 		"EntityAlreadyExists", "A policy called p1 already exists. Duplicate names are not allowed.");
 	done(f, "AttachRolePolicy", json_pack("{s:s, s:s}", "RoleName", "R", "PolicyArn", own));
 	json_t *out = good(f, s, "ListAttachedRolePolicies", json_pack("{s:s}", "RoleName", "R"));
@@ -334,9 +335,9 @@ static void test_policies(void **state)
 	refused(f, s, "DeletePolicy", json_pack("{s:s}", "PolicyArn", own), "DeleteConflict",
 		"Cannot delete a policy attached to entities.");
 	done(f, "PutRolePolicy",
-	     json_pack("{s:s, s:s, s:s}", "RoleName", "R", "PolicyName", "in", "PolicyDocument", TRUST));
+	     json_pack("{s:s, s:s, s:s}", "RoleName", "R", "PolicyName", "in", "PolicyDocument", DENY));
 	done(f, "PutRolePolicy",
-	     json_pack("{s:s, s:s, s:s}", "RoleName", "R", "PolicyName", "in", "PolicyDocument", TRUST));
+	     json_pack("{s:s, s:s, s:s}", "RoleName", "R", "PolicyName", "in", "PolicyDocument", DENY));
 	out = good(f, s, "ListRolePolicies", json_pack("{s:s}", "RoleName", "R"));
 	assert_int_equal(json_array_size(json_get(out, "PolicyNames")), 1);
 	json_decref(out);
