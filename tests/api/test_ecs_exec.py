@@ -17,6 +17,7 @@ import pytest
 
 from api import helpers
 from api.data_channel import FLAG, OUTPUT, SIZE, Session, pack
+from api.identities import User, allow
 from api.test_ecs import awslogs, code_of, container, describe, lines, output, register, run, running, stopped
 
 
@@ -206,6 +207,15 @@ def test_what_is_refused(quern, task):
     assert code_of(execute, quern, "0" * 32)[0] == "InvalidParameterException"
     assert code_of(execute, quern, task, cluster="absent")[0] == "ClusterNotFoundException"
     stopped(quern, closed)
+
+
+def test_who_may(quern, task):
+    """A policy says who gets a token, and for which task; the token is all that the socket asks for."""
+    user = User(quern, allow("ecs:ExecuteCommand", task.rsplit("/", 1)[0] + "/" + "0" * 32))
+    code, message = code_of(user.client("ecs").execute_command, task=task, command="id -u", interactive=True)
+    assert code == "AccessDeniedException" and "ecs:ExecuteCommand" in message
+    user.put(allow("ecs:ExecuteCommand", task))
+    assert Session(user.client("ecs").execute_command(task=task, command="id -u", interactive=True)["session"]).end() == "0\r\n"
 
 
 def ended(pid):

@@ -361,7 +361,6 @@ def test_who_asks_for_credentials(quern):
     assert "TaskTags" not in plain and tagged["TaskTags"] == {"team": "ml"} and tagged["TaskARN"] == task["taskArn"]
 
 
-
 def test_tasks_lost_in_a_reboot(own_quern):
     """The machine restarts: every process is gone and the boot id is another. Tasks that had begun are lost."""
     quern = own_quern
