@@ -63,7 +63,7 @@ int iam_add_version(struct turn *t, struct str arn, int64_t number, struct str d
 int iam_op_create_version(struct call *c, struct turn *t, json_t *in, json_t **out, struct error *err)
 {
 	struct str arn = json_get_str(in, "PolicyArn"), document = json_get_str(in, "PolicyDocument");
-	struct versioned p;
+	struct versioned p = { 0 };
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (iam_policy_changeable(arn, err) < 0 || need_policy(turn_db(t), arn, &p, err) < 0 ||
 	    iam_check_managed(document, err) < 0 ||
@@ -85,7 +85,7 @@ int iam_op_delete_version(struct call *c, struct turn *t, json_t *in, json_t **o
 {
 	struct str arn = json_get_str(in, "PolicyArn");
 	int64_t number = number_of(json_get_str(in, "VersionId"));
-	struct versioned p;
+	struct versioned p = { 0 };
 	if (iam_policy_changeable(arn, err) < 0 || need_policy(turn_db(t), arn, &p, err) < 0)
 		return -1;
 	if (number == p.current)
@@ -98,7 +98,7 @@ int iam_op_set_version(struct call *c, struct turn *t, json_t *in, json_t **out,
 {
 	struct str arn = json_get_str(in, "PolicyArn");
 	int64_t number = number_of(json_get_str(in, "VersionId"));
-	struct versioned p;
+	struct versioned p = { 0 };
 	CLEANUP_ROWS struct rows rows = { 0 };
 	if (iam_policy_changeable(arn, err) < 0 || need_policy(turn_db(t), arn, &p, err) < 0)
 		return -1;

@@ -205,9 +205,10 @@ int iam_check_ties(struct db *db, struct str name, const struct iam_tie *ties, s
 /* LimitExceeded when the query (a count, with one text) gives `max` or more. 0 or -1. */
 int iam_check_quota(struct db *db, const char *sql, const char *text, const char *quota, int64_t max,
 		    struct error *err);
-/* LimitExceeded when documents of that many bytes (white space does not count) are too many. 0 or -1. */
+/* The bytes of a document as IAM counts them: without white space. */
 int64_t iam_document_size(struct str document);
-/* The checks of a managed policy's text, of its size too; and of a role's trust policy. */
+/* The checks of a managed policy's text and of a role's trust policy, of their size too: MalformedPolicyDocument,
+ * LimitExceeded. */
 int iam_check_managed(struct str document, struct error *err);
 int iam_check_trust(struct str document, struct error *err);
 /* A user or group ("user", "group") gets another name: what it owns goes along. 0 or -1. */
