@@ -66,9 +66,12 @@ def activity_consumer(step, c):
 
 
 def create_admin_role(step, c):  # pylint: disable=unused-argument
-    """A role that state machines may take on. There is one account here, so it is of that account."""
-    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
-    role = c.client("iam").create_role(RoleName=f"admin-{uuid.uuid4().hex[:12]}", AssumeRolePolicyDocument=json.dumps(trust))
+    """A role that another role may take on, and that may do anything. There is one account here, so it is of that account."""
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{conformance.ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    iam, name = c.client("iam"), f"admin-{uuid.uuid4().hex[:12]}"
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
+    anything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    iam.put_role_policy(RoleName=name, PolicyName="admin", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [anything]}))
     c.named["create_cross_account_admin_role_and_policy"] = role["Role"]["Arn"]
 
 
