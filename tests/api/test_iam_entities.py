@@ -236,7 +236,12 @@ def tagged(quern, iam, kind):
     else:
         iam.create_instance_profile(InstanceProfileName=name)
         who = {"InstanceProfileName": name}
-    return getattr(iam, f"tag_{kind}"), getattr(iam, f"untag_{kind}"), getattr(iam, f"list_{kind}_tags"), who
+    return *{
+        "role": (iam.tag_role, iam.untag_role, iam.list_role_tags),
+        "user": (iam.tag_user, iam.untag_user, iam.list_user_tags),
+        "policy": (iam.tag_policy, iam.untag_policy, iam.list_policy_tags),
+        "instance_profile": (iam.tag_instance_profile, iam.untag_instance_profile, iam.list_instance_profile_tags),
+    }[kind], who
 
 
 @pytest.mark.parametrize("kind", ["role", "user", "policy", "instance_profile"])
