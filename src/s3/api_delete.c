@@ -50,32 +50,19 @@ static int delete_version(struct s3_call *c, struct turn *t, struct deletion *d,
 	return s3_object_drop(t, c->bucket.id, &o, err);
 }
 
-static int tell_uploads(struct s3_call *c, struct turn *t, struct str key, struct error *err)
-{
-	return db_exec(turn_db(t), err, "UPDATE s3_upload SET conflict=1 WHERE bucket=? AND key=?", "ib", c->bucket.id,
-		       key) < 0
-		       ? -1
-		       : 0;
-}
-
 static int delete_current(struct s3_call *c, struct turn *t, struct deletion *d, struct error *err)
 {
-	const bool versioned = c->bucket.versioning != S3_UNVERSIONED;
 	struct s3_object o;
 	const int rc = s3_object_newest(turn_db(t), turn_arena(t), c->bucket.id, d->key, &o, err);
 	if (rc < 0 || (rc > 0 && check_conditions(c, d, &o, err) < 0))
 		return -1;
 	if (rc == 0 && d->if_match.ptr)
 		return s3_error(err, "NoSuchKey");
-	if (rc > 0 && tell_uploads(c, t, d->key, err) < 0)
+	struct str made;
+	if (s3_object_remove(t, &c->bucket, d->key, rc > 0 ? &o : NULL, &made, err) < 0)
 		return -1;
-	if (!versioned)
-		return rc > 0 ? s3_object_drop(t, c->bucket.id, &o, err) : 0;
-	struct s3_object marker = { .key = d->key, .marker = true };
-	if (s3_object_put(t, &c->bucket, &marker, err) < 0)
-		return -1;
-	d->marker = true;
-	d->made = arena_str(c->a, marker.version);
+	d->marker = made.len > 0;
+	d->made = arena_str(c->a, made);
 	return 0;
 }
 

@@ -250,6 +250,7 @@ static int set_headers(struct s3_call *c, const struct s3_object *o, const struc
 	wire_set_header(c->r, "ETag", arena_printf(c->a, "\"%.*s\"", STR_ARG(o->etag)));
 	wire_set_header(c->r, "Last-Modified", clock_http(o->modified_ms, text));
 	s3_call_version_header(c, o);
+	s3_lifecycle_header(c, o);
 	if (o->tags.len)
 		wire_set_header(c->r, "x-amz-tagging-count", arena_printf(c->a, "%d", s3_tags_count(o->tags)));
 	if (o->storage.len)

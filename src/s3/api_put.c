@@ -43,6 +43,7 @@ void s3_put_headers(struct s3_call *c)
 		if (value.ptr)
 			s3_call_sethdr(c, echoed[i], value);
 	}
+	s3_lifecycle_header(c, &c->object);
 	if (c->bucket.versioning == S3_VERSIONED)
 		s3_call_version_header(c, &c->object);
 }

@@ -192,11 +192,12 @@ static int write_upload(struct s3_call *c, struct turn *t, struct error *err)
 	if (s3_call_bucket_now(c, turn_db(t), err) < 0)
 		return -1;
 	u->id = new_id(c, t);
+	u->created_ms = turn_now_ms(t);
 	s3_meta_default(c->a, &c->bucket, &c->object);
 	return db_exec(turn_db(t), err,
 		       "INSERT INTO s3_upload (id, bucket, key, created_ms, checksum, storage, headers, tags, blob) "
 		       "VALUES (?,?,?,?,?,?,?,?,?)",
-		       "SibiSSSSS", u->id, c->bucket.id, c->key, turn_now_ms(t), u->checksum, c->object.storage,
+		       "SibiSSSSS", u->id, c->bucket.id, c->key, u->created_ms, u->checksum, c->object.storage,
 		       c->object.headers, c->object.tags, u->blob) < 0
 		       ? -1
 		       : 0;
@@ -220,6 +221,7 @@ static void answer_upload(struct s3_call *c)
 	}
 	c->object.version = STR("");
 	s3_put_headers(c);
+	s3_lifecycle_abort_headers(c, c->key, u->created_ms);
 	s3_call_send_xml(c, 200, &b);
 }
 
@@ -308,6 +310,7 @@ static void send_parts(struct s3_call *c, const struct s3_upload *u, const struc
 	xml_int(&b, "MaxParts", max);
 	xml_text(&b, "IsTruncated", truncated ? STR("true") : STR("false"));
 	s3_upload_checksum_xml(&b, u->checksum);
+	s3_lifecycle_abort_headers(c, c->key, u->created_ms);
 	buf_add_str(&b, buf_str(&list));
 	buf_release(&list);
 	xml_close(&b, "ListPartsResult");

@@ -43,6 +43,7 @@ struct s3 {
 	struct hasher *hasher;
 	struct wire_service service;
 	struct iam *iam;     /* asks bucket policies; NULL in tests: there are none */
+	int64_t day_ms;      /* of lifecycle rules (aging.c) */
 	atomic_bool policed; /* some bucket has, or had since the start, a policy */
 	pthread_mutex_t uploads_lock;
 	struct map uploads; /* upload id -> struct s3_live_upload, while parts are on their way (api_upload.c) */
@@ -60,6 +61,7 @@ enum s3_versioning { S3_UNVERSIONED, S3_VERSIONED, S3_SUSPENDED };
 struct s3_bucket {
 	int64_t id;
 	struct str name, owner, region, tags, cors;
+	struct str lifecycle;  /* lifecycle.h, empty for none */
 	struct str encryption; /* header lines of objects that come without, empty for none */
 	int64_t created_ms;
 	enum s3_versioning versioning;
@@ -94,6 +96,8 @@ int s3_bucket_find(struct db *db, struct arena *a, struct str name, struct s3_bu
 /* The version `version` (STR_NULL: the current object; a marker is no current object). */
 int s3_object_find(struct db *db, struct arena *a, int64_t bucket, struct str key, struct str version, bool with_body,
 		   struct s3_object *out, struct error *err);
+/* The row of this number, without its body. */
+int s3_object_by_id(struct db *db, struct arena *a, int64_t id, struct s3_object *out, struct error *err);
 /* Bucket and current object at once; 0 when either is missing. */
 int s3_object_find_in(struct db *db, struct arena *a, struct str bucket_name, struct str key, struct s3_bucket *bucket,
 		      struct s3_object *out, struct error *err);
@@ -103,6 +107,10 @@ int s3_object_newest(struct db *db, struct arena *a, int64_t bucket, struct str 
 /* Makes o the key's newest version by the bucket's versioning: takes the null version's place or goes before it.
  * o->version is set. */
 int s3_object_put(struct turn *t, const struct s3_bucket *b, struct s3_object *o, struct error *err);
+/* What a DELETE without a version does: the object goes, or gets a delete marker, whose version is then in *made (in
+ * the turn's arena; else empty). newest: what s3_object_newest finds, NULL when there is nothing. */
+int s3_object_remove(struct turn *t, const struct s3_bucket *b, struct str key, const struct s3_object *newest,
+		     struct str *made, struct error *err);
 /* Removes one version; the newest left becomes current. */
 int s3_object_drop(struct turn *t, int64_t bucket, const struct s3_object *o, struct error *err);
 /* No row that is left names blob: it may go. Nothing for an empty id. */
@@ -263,6 +271,17 @@ int s3_access_missing(struct s3_call *c, const char *code, struct error *err);
 /* For iam_set_resource_policies; ctx = the s3 (api_policy.c). */
 int s3_find_policy(void *ctx, struct db *db, struct arena *a, struct str resource, struct str *text, struct error *err);
 
+/* ---- lifecycle (aging.c, api_lifecycle.c) ---- */
+void s3_aging_init(struct s3 *s);
+/* In a turn: rules were changed. */
+void s3_aging_wake(struct turn *t);
+/* Applies all rules to all that is there. Blocking. */
+int s3_sweep(struct s3 *s, struct error *err);
+/* x-amz-expiration, when a rule of c->bucket says when this current object goes. */
+void s3_lifecycle_header(struct s3_call *c, const struct s3_object *o);
+/* x-amz-abort-date and x-amz-abort-rule-id of an upload. */
+void s3_lifecycle_abort_headers(struct s3_call *c, struct str key, int64_t created_ms);
+
 extern const struct raw_handler s3_raw;
 bool s3_claims(struct wire_request *r, void *ctx);
 /* A presigned URL of signature version 2 (v2.c): checks it and makes its signer c->who. */
@@ -405,6 +424,7 @@ void s3_create_upload(struct s3_call *c);
 void s3_delete_bucket(struct s3_call *c);
 void s3_delete_bucket_cors(struct s3_call *c);
 void s3_delete_bucket_encryption(struct s3_call *c);
+void s3_delete_bucket_lifecycle(struct s3_call *c);
 void s3_delete_bucket_nothing(struct s3_call *c);
 void s3_delete_bucket_ownership(struct s3_call *c);
 void s3_delete_bucket_policy(struct s3_call *c);
@@ -416,6 +436,7 @@ void s3_delete_objects(struct s3_call *c);
 void s3_get_bucket_acl(struct s3_call *c);
 void s3_get_bucket_cors(struct s3_call *c);
 void s3_get_bucket_encryption(struct s3_call *c);
+void s3_get_bucket_lifecycle(struct s3_call *c);
 void s3_get_bucket_location(struct s3_call *c);
 void s3_get_bucket_nothing(struct s3_call *c);
 void s3_get_bucket_ownership(struct s3_call *c);
@@ -441,6 +462,7 @@ void s3_post_object(struct s3_call *c);
 void s3_put_acl(struct s3_call *c);
 void s3_put_bucket_cors(struct s3_call *c);
 void s3_put_bucket_encryption(struct s3_call *c);
+void s3_put_bucket_lifecycle(struct s3_call *c);
 void s3_put_bucket_ownership(struct s3_call *c);
 void s3_put_bucket_policy(struct s3_call *c);
 void s3_put_public_access(struct s3_call *c);

@@ -157,6 +157,7 @@ int s3_new(struct engine *e, struct blob_store *blobs, struct s3 **out, struct e
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&s->keeper_wake, &attr);
 	pthread_condattr_destroy(&attr);
+	s3_aging_init(s);
 	blob_add_owner(blobs, s3_blob_named, s);
 	const int rc = pthread_create(&s->keeper, NULL, keeper_main, s);
 	s->keeper_runs = rc == 0;

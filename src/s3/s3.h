@@ -23,6 +23,11 @@ int s3_use_iam(struct s3 *s, struct iam *iam, struct error *err);
 /* The wire service (raw, scope "s3"). Borrowed for s's life. */
 const struct wire_service *s3_service(struct s3 *s);
 
+/* A day of lifecycle rules is so many times a real one, but at least a second long. Before engine_start. */
+void s3_set_day(struct s3 *s, double scale);
+/* Lifecycle rules are applied from now on. After engine_start. */
+int s3_begin(struct s3 *s, struct error *err);
+
 /* Splits "s3://bucket/key" (key may be empty). False when it is no such URI. Pieces borrow `uri`. */
 bool s3_parse_uri(struct str uri, struct str *bucket, struct str *key);
 bool s3_bucket_exists(struct db *db, struct str bucket);

@@ -53,7 +53,8 @@ static struct str or_null(struct str s)
 	return s.len ? s : STR_NULL;
 }
 
-#define BUCKET_COLUMNS "b.id, b.name, b.owner, b.region, b.created_ms, b.versioning, b.tags, b.cors, b.encryption"
+#define BUCKET_COLUMNS                                                                                                 \
+	"b.id, b.name, b.owner, b.region, b.created_ms, b.versioning, b.tags, b.cors, b.encryption, b.lifecycle"
 
 static void read_bucket(struct rows *rows, int col, struct arena *a, struct s3_bucket *out)
 {
@@ -67,6 +68,7 @@ static void read_bucket(struct rows *rows, int col, struct arena *a, struct s3_b
 		.tags = keep(a, rows_str(rows, col + 6)),
 		.cors = keep(a, rows_str(rows, col + 7)),
 		.encryption = keep(a, rows_str(rows, col + 8)),
+		.lifecycle = keep(a, rows_str(rows, col + 9)),
 	};
 }
 
@@ -122,6 +124,15 @@ int s3_object_find(struct db *db, struct arena *a, int64_t bucket, struct str ke
 			    bucket, key);
 	if (rc > 0)
 		read_row(&rows, a, with_body, out);
+	return rc;
+}
+
+int s3_object_by_id(struct db *db, struct arena *a, int64_t id, struct s3_object *out, struct error *err)
+{
+	CLEANUP_ROWS struct rows rows = { 0 };
+	const int rc = db_row(db, &rows, err, "SELECT " COLUMNS " FROM s3_object WHERE id=?", "i", id);
+	if (rc > 0)
+		read_row(&rows, a, false, out);
 	return rc;
 }
 
@@ -246,4 +257,28 @@ int s3_object_drop(struct turn *t, int64_t bucket, const struct s3_object *o, st
 	if (rc <= 0 || newest.listed || newest.marker)
 		return rc < 0 ? rc : 0;
 	return db_exec(turn_db(t), err, "UPDATE s3_object SET listed=1 WHERE id=?", "i", newest.id) < 0 ? -1 : 0;
+}
+
+/* Uploads of the key can't be completed under a condition any more. */
+static int tell_uploads(struct turn *t, int64_t bucket, struct str key, struct error *err)
+{
+	return db_exec(turn_db(t), err, "UPDATE s3_upload SET conflict=1 WHERE bucket=? AND key=?", "ib", bucket, key) <
+			       0
+		       ? -1
+		       : 0;
+}
+
+int s3_object_remove(struct turn *t, const struct s3_bucket *b, struct str key, const struct s3_object *newest,
+		     struct str *made, struct error *err)
+{
+	*made = STR("");
+	if (newest && tell_uploads(t, b->id, key, err) < 0)
+		return -1;
+	if (b->versioning == S3_UNVERSIONED)
+		return newest ? s3_object_drop(t, b->id, newest, err) : 0;
+	struct s3_object marker = { .key = key, .marker = true };
+	if (s3_object_put(t, b, &marker, err) < 0)
+		return -1;
+	*made = marker.version;
+	return 0;
 }

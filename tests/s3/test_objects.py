@@ -315,8 +315,8 @@ def test_errors_have_details(raw, bucket):
     assert root.findtext("RequestId") == headers["x-amz-request-id"] and root.findtext("HostId")
     root = ET.fromstring(raw.request("GET", "/no-such-bucket-here")[2])
     assert (root.findtext("Code"), root.findtext("BucketName")) == ("NoSuchBucket", "no-such-bucket-here")
-    status, _, body = raw.request("PUT", f"/{bucket}", "policy", b"{}")
-    assert status == 501 and b"<Code>NotImplemented</Code>" in body and b"PutBucketPolicy" in body
+    status, _, body = raw.request("PUT", f"/{bucket}", "website", b"{}")
+    assert status == 501 and b"<Code>NotImplemented</Code>" in body and b"PutBucketWebsite" in body
     assert raw.request("GET", f"/{bucket}", "lifecycle")[0] == 404
     status, _, body = raw.request("POST", f"/{bucket}/k", body=b"x")
     assert status == 405 and b"MethodNotAllowed" in body
