@@ -1,9 +1,9 @@
 /* cdi.h - devices of the machine as the Container Device Interface describes them (GPUs).
  *
  * DESIGN: a driver's installer writes files in YAML or JSON ("nvidia-ctk cdi generate"), each a kind with named devices
- * and what a container gets with them: environment, device nodes, mounts, hooks, groups. We read the files, and put such
- * edits into the OCI configuration; nothing here knows a vendor. Of one name in two directories the later directory
- * counts. Source: the CDI specification, versions 0.3 to 1.1. */
+ * and what a container gets with them: environment, device nodes, mounts, hooks, groups. We read the files, and put
+ * such edits into the OCI configuration; nothing here knows a vendor. Of one name in two directories the later
+ * directory counts. Source: the CDI specification, versions 0.3 to 1.1. */
 #ifndef QUERN_TASK_CDI_H
 #define QUERN_TASK_CDI_H
 

@@ -31,6 +31,16 @@ static int step(struct reader *r, struct error *err)
 	return 0;
 }
 
+/* The next event is of this type; goes on to the one after it. */
+static int step_over(struct reader *r, yaml_event_type_t type, struct error *err)
+{
+	if (step(r, err) < 0)
+		return -1;
+	if (r->event.type != type)
+		return refuse(&r->event.start_mark, "not where a document begins or ends", err);
+	return step(r, err);
+}
+
 static bool is_word(const char *text, const char *const *words)
 {
 	for (; *words; words++)
@@ -144,12 +154,12 @@ static json_t *value_of(struct reader *r, int depth, struct error *err)
 
 static json_t *document(struct reader *r, struct error *err)
 {
-	if (step(r, err) < 0 || step(r, err) < 0) /* the stream's start, the document's */
+	if (step_over(r, YAML_STREAM_START_EVENT, err) < 0)
 		return NULL;
 	if (r->event.type != YAML_DOCUMENT_START_EVENT)
 		return refuse(&r->event.start_mark, "no document", err), NULL;
 	CLEANUP_JSON json_t *value = step(r, err) < 0 ? NULL : value_of(r, 0, err);
-	if (!value || step(r, err) < 0 || step(r, err) < 0) /* the document's end, the stream's */
+	if (!value || step_over(r, YAML_DOCUMENT_END_EVENT, err) < 0)
 		return NULL;
 	if (r->event.type != YAML_STREAM_END_EVENT)
 		return refuse(&r->event.start_mark, "more than one document", err), NULL;

@@ -226,8 +226,8 @@ static void check_gpus(json_t *list, const char *cdi_dirs)
 	if (*gpus)
 		add(list, "gpus", true, NULL, "%.*s", STR_ARG(buf_str(&text)));
 	else if (cdi.notes[0] || driver)
-		add(list, "gpus", false, "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
-		    "%s", cdi.notes[0] ? cdi.notes[0] : "there is a GPU, but no CDI file describes it");
+		add(list, "gpus", false, "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", "%s",
+		    cdi.notes[0] ? cdi.notes[0] : "there is a GPU, but no CDI file describes it");
 	else
 		add(list, "gpus", true, NULL, "none (no CDI file in %s)", cdi_dirs ? cdi_dirs : CDI_DIRS);
 	arena_release(&a);
