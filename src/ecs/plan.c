@@ -61,6 +61,7 @@ static json_t *platform_env(const struct plan *p, const char *name)
 	json_set_text(env, "AWS_DEFAULT_REGION", p->e->o.region);
 	json_set_text(env, "AWS_ENDPOINT_URL",
 		      arena_printf(p->a, "http://%s:%u", p->host ? "127.0.0.1" : "169.254.170.2", p->e->o.port));
+	json_set_text(env, "AWS_DISABLE_HOST_PREFIX_INJECTION", "true"); /* nobody resolves sync-169.254.170.2 */
 	json_set_text(env, "ECS_CONTAINER_METADATA_URI_V4",
 		      arena_printf(p->a, "http://%s/v4/%s", address, runtime_id(p, name)));
 	if (p->credentials_id && p->host)

@@ -87,6 +87,8 @@ static void add_env(struct start *s)
 	if (!json_object_get(s->env, "AWS_ENDPOINT_URL"))
 		json_set_text(s->env, "AWS_ENDPOINT_URL",
 			      arena_printf(&s->a, "http://127.0.0.1:%u", (unsigned)l->o.api_port));
+	if (!json_object_get(s->env, "AWS_DISABLE_HOST_PREFIX_INJECTION")) /* nobody resolves sync-127.0.0.1 */
+		json_set_text(s->env, "AWS_DISABLE_HOST_PREFIX_INJECTION", "true");
 	if (!json_object_get(s->env, "TZ"))
 		json_set_text(s->env, "TZ", ":UTC");
 }

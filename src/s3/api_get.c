@@ -349,13 +349,27 @@ void s3_get_object(struct s3_call *c)
 
 /* ---- GetObjectAttributes ---- */
 
+struct wanted {
+	const char *name;
+	bool found;
+};
+
+/* The attributes come in one header or, as Go's SDK sends them, each in one of its own. */
+static void look_in_header(void *ctx, struct str header, struct str list)
+{
+	struct wanted *w = ctx;
+	struct str one;
+	if (!str_eq_nocase(header, STR("x-amz-object-attributes")))
+		return;
+	while (str_split(&list, ',', &one))
+		w->found |= str_eqz(str_trim(one), w->name);
+}
+
 static bool wants(struct s3_call *c, const char *name)
 {
-	struct str list = s3_call_header(c, "x-amz-object-attributes"), one;
-	while (list.ptr && str_split(&list, ',', &one))
-		if (str_eqz(str_trim(one), name))
-			return true;
-	return false;
+	struct wanted w = { name, false };
+	s3_call_each_header(c, look_in_header, &w);
+	return w.found;
 }
 
 static int header_int(struct s3_call *c, const char *name, int64_t absent, int64_t *out, struct error *err)

@@ -126,6 +126,10 @@ def code_of(call, *args, **kwargs):
     return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"]
 
 
+def each(value):
+    return value if isinstance(value, list) else [value]
+
+
 class Raw:
     """Signed requests byte for byte as the test wants them."""
 
@@ -140,14 +144,14 @@ class Raw:
         return key
 
     def request(self, method, path, query="", body=b"", headers=None, payload="UNSIGNED-PAYLOAD"):
-        """path and query as they go on the wire. Returns (status, headers, body)."""
+        """path and query as they go on the wire; a header that is a list is sent as often. Returns (status, headers, body)."""
         amz = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         scope = f"{amz[:8]}/us-east-1/s3/aws4_request"
         signed = {"host": self.host, "x-amz-date": amz, "x-amz-content-sha256": payload}
         signed.update({k.lower(): v for k, v in (headers or {}).items() if k.lower() != "content-length"})
         names = ";".join(sorted(signed))
         parts = sorted(p if "=" in p else p + "=" for p in query.split("&")) if query else []
-        canonical = "\n".join([method, path, "&".join(parts)] + [f"{k}:{' '.join(signed[k].split())}" for k in sorted(signed)] + ["", names, payload])
+        canonical = "\n".join([method, path, "&".join(parts)] + [f"{k}:{' '.join(','.join(each(signed[k])).split())}" for k in sorted(signed)] + ["", names, payload])
         text = f"AWS4-HMAC-SHA256\n{amz}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         signature = hmac.new(self.signing_key(amz[:8]), text.encode(), hashlib.sha256).hexdigest()
         signed["authorization"] = f"AWS4-HMAC-SHA256 Credential={self.key}/{scope}, SignedHeaders={names}, Signature={signature}"
@@ -160,8 +164,9 @@ class Raw:
         headers.setdefault("host", self.host)
         if body or method in ("PUT", "POST"):
             headers.setdefault("content-length", str(len(body)))
-        for name, value in headers.items():
-            connection.putheader(name, value)
+        for name, values in headers.items():
+            for value in each(values):
+                connection.putheader(name, value)
         connection.endheaders()
         connection.send(body)
         response = connection.getresponse()

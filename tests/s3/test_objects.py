@@ -393,3 +393,12 @@ def test_old_and_new_client(endpoint, bucket):
         client = make_client(endpoint, **config)
         client.put_object(Bucket=bucket, Key="k", Body=LARGE)
         assert client.get_object(Bucket=bucket, Key="k")["Body"].read() == LARGE
+
+
+def test_attributes_each_in_a_header_of_its_own(s3, bucket, raw):
+    """As the AWS SDK for Go sends them."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"12345")
+    status, _, body = raw.request("GET", f"/{bucket}/k", "attributes", headers={"x-amz-object-attributes": ["ETag", "ObjectParts", "StorageClass", "ObjectSize"]})
+    assert status == 200 and b"<ObjectSize>5</ObjectSize>" in body and b"<StorageClass>STANDARD</StorageClass>" in body and b"<ETag>" in body
+    status, _, body = raw.request("GET", f"/{bucket}/k", "attributes", headers={"x-amz-object-attributes": ["ETag,StorageClass", "Checksum"]})
+    assert status == 200 and b"<StorageClass>" in body and b"<ObjectSize>" not in body
