@@ -56,11 +56,15 @@ bool integ_sdk_find(struct arena *a, const char *service, const char *action, co
 
 /* ---- what is known of the calls ---- */
 
+static bool is_sdk(const struct resource *r)
+{
+	return r->kind == TASK_SERVICE && strncmp(r->service, "aws-sdk:", 8) == 0;
+}
+
 /* The model's operation of an aws-sdk call; false for other calls, and for services that Quern does not know. */
 static bool sdk_operation(struct arena *a, const struct resource *r, const char **model, const char **operation)
 {
-	return r->kind == TASK_SERVICE && strncmp(r->service, "aws-sdk:", 8) == 0 &&
-	       integ_sdk_find(a, r->service + 8, r->action, model, operation);
+	return is_sdk(r) && integ_sdk_find(a, r->service + 8, r->action, model, operation);
 }
 
 static bool call_exists(struct arena *a, const char *arn)
@@ -150,12 +154,22 @@ void integ_set_role(struct integ_request *q, const struct exec *x, const struct 
 	q->session = arena_strdup(&q->arena, str_head(str_from(x->name ? x->name : "states"), SESSION_NAME_MAX));
 }
 
+static enum wire_spelling spelling_of(const struct resource *r)
+{
+	if (r->kind != TASK_SERVICE || is_sdk(r))
+		return WIRE_SDK2;
+	return strcmp(r->service, "ecs") == 0 ? WIRE_SDK1_LISTS : WIRE_SDK1;
+}
+
 int integ_service_call(struct integ_request *q, const char *model, const char *operation, json_t *params, json_t **out,
 		       struct error *err)
 {
-	const struct wire_internal rq = {
-		.model = model, .operation = operation, .in = params, .who = &q->who, .region = q->s->o.region
-	};
+	const struct wire_internal rq = { .model = model,
+					  .operation = operation,
+					  .in = params,
+					  .who = &q->who,
+					  .region = q->s->o.region,
+					  .spelling = spelling_of(&q->r) };
 	if (integ_caller(q, err) < 0)
 		return -1;
 	if (!integ_wire)
@@ -411,7 +425,7 @@ enum wire_way integ_way(struct arena *a, const struct resource *r)
 {
 	if (is_invoke(r))
 		return WIRE_WAITS;
-	bool sdk = strncmp(r->service, "aws-sdk:", 8) == 0;
+	bool sdk = is_sdk(r);
 	const char *service = sdk ? r->service + 8 : r->service, *model, *operation;
 	integ_sdk_find(a, service, r->action, &model, &operation);
 	return integ_wire ? wire_call_way(integ_wire, model, operation) : WIRE_ABSENT;
@@ -425,7 +439,7 @@ void integ_call(struct integ_request *q)
 		integ_lambda_call(q);
 		return;
 	}
-	bool sdk = strncmp(r->service, "aws-sdk:", 8) == 0;
+	bool sdk = is_sdk(r);
 	const char *service = sdk ? r->service + 8 : r->service, *model, *operation;
 	if (sdk && q->t) {
 		integ_sdk_call(q, service, r->action, q->params, &w);

@@ -2,7 +2,9 @@
  *
  * DESIGN: the job is started, watched, described and stopped within the execution's turns. The rooms of the jobs send
  * the execution an event when one has ended; f->task.jobs has the ARNs that the state waits for. The result is the
- * job's description; that of a job which did not end well is the cause of States.TaskFailed. */
+ * job's description; that of a job which did not end well is the cause of States.TaskFailed. Of a SageMaker job AWS
+ * gives what its event says: the description, and the tags by their keys (seen in public repositories: outputs of
+ * createHyperParameterTuningJob.sync, functions that read $.Tags.AWS_STEP_FUNCTIONS_EXECUTION_ARN). */
 #include "states/integ.h"
 
 /* How a SageMaker job is named, asked for, stopped, and when it has ended well. */
@@ -37,12 +39,17 @@ bool integ_job_known(const struct resource *r)
 
 /* ---- the start ---- */
 
-static json_t *with_tag(json_t *params)
+static void add_tag(json_t *tags, const char *key, const char *value)
+{
+	json_array_append_new(tags, json_pack("{s:s,s:s}", "Key", key, "Value", value));
+}
+
+static json_t *with_tags(const struct exec *x, json_t *params)
 {
 	json_t *in = json_copy(params), *tags = json_object_get(in, "Tags");
 	tags = json_is_array(tags) ? json_copy(tags) : json_array();
-	json_array_append_new(tags,
-			      json_pack("{s:s,s:s}", "Key", "MANAGED_BY_AWS", "Value", "STARTED_BY_STEP_FUNCTIONS"));
+	add_tag(tags, "AWS_STEP_FUNCTIONS_EXECUTION_ARN", x->arn);
+	add_tag(tags, "MANAGED_BY_AWS", "STARTED_BY_STEP_FUNCTIONS");
 	json_object_set_new(in, "Tags", tags);
 	return in;
 }
@@ -94,7 +101,7 @@ static struct integ_request request_of(struct exec *x, const struct resource *r)
 void integ_job_start(struct exec *x, struct frame *f, const struct resource *r)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	CLEANUP_JSON json_t *params = job_of(r) ? with_tag(f->work) : json_incref(f->work), *arns = json_array();
+	CLEANUP_JSON json_t *params = job_of(r) ? with_tags(x, f->work) : json_incref(f->work), *arns = json_array();
 	struct submission sub = { .q = request_of(x, r), .x = x, .arns = arns };
 	json_t *event = json_pack("{s:s}", "type", "task");
 	sub.q.params = params;
@@ -136,6 +143,20 @@ static json_t *cluster_of(const struct frame *f)
 	return json_object_get(json_array_get(tasks, 0), "ClusterArn");
 }
 
+/* The job's tags by their keys. */
+static void add_tags(struct integ_request *q, const struct job *job, json_t *answer)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	CLEANUP_JSON json_t *in = json_object(), *out = NULL;
+	json_t *tags = json_object(), *tag;
+	size_t i;
+	json_object_set(in, "ResourceArn", json_object_get(answer, job->arn));
+	integ_service_call(q, "sagemaker", "ListTags", in, &out, &err); /* the job is there: it was just described */
+	json_array_foreach (json_object_get(out, "Tags"), i, tag)
+		json_object_set(tags, json_get_text(tag, "Key"), json_object_get(tag, "Value"));
+	json_object_set_new(answer, "Tags", tags);
+}
+
 static json_t *describe(struct integ_request *q, struct frame *f, struct answer *out)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -146,6 +167,8 @@ static json_t *describe(struct integ_request *q, struct frame *f, struct answer 
 		json_object_set(in, job->name, json_object_get(f->work, job->name));
 		if (integ_service_call(q, "sagemaker", job->describe, in, &answer, &err) < 0)
 			integ_optimized_error(&q->arena, "SageMaker", "AmazonSageMaker", &err, out);
+		else
+			add_tags(q, job, answer);
 		return answer;
 	}
 	json_object_set(in, "Cluster", cluster_of(f));

@@ -277,11 +277,22 @@ void inside_call(struct wire_server *w, struct service *sv, const struct wire_in
 /* Its answer has been set. r may be gone after. */
 void inside_answered(struct wire_request *r);
 
-/* internal.c */
+/* spelling.c */
 struct model_shape;
-/* Between the model's spelling and the SDK's (see there); owned. `in` may be anything. */
-json_t *internal_from_sdk(const struct model_service *s, const struct model_shape *sh, json_t *in);
-json_t *internal_to_sdk(const struct model_service *s, const struct model_shape *sh, json_t *out);
+struct model_member;
+/* The member of this name in any case, or NULL. */
+const struct model_member *spelling_member(const struct model_service *s, const struct model_shape *sh,
+					   const char *key);
+/* The SDK's name of a member; sdk. */
+const char *spelling_sdk_name(const char *name, char sdk[256]);
+/* The model's spelling of what an SDK may have spelled: members in any case, ISO times, JSON where a JSON text belongs;
+ * tokens that the SDK makes are added. `in` may be anything. Owned. */
+json_t *spelling_from_sdk(const struct model_service *s, const struct model_shape *sh, json_t *in);
+/* The SDK's spelling of an answer; {} for none (sh or out NULL). Owned. */
+json_t *spelling_to_sdk(const struct model_service *s, const struct model_shape *sh, enum wire_spelling spelling,
+			json_t *out);
+
+/* internal.c */
 /* wire_answer for a call that has no request. */
 void internal_answer(struct call *c, int rc, json_t *out, struct error *err);
 

@@ -88,7 +88,7 @@ static int read_answer(struct wire_request *r, struct error *err)
 	if (codec_rest_answer(&c, i->op, &rs, &out) < 0)
 		return -1;
 	const struct model_shape *sh = model_op_output(i->model, i->op);
-	i->out = sh ? internal_to_sdk(i->model, sh, out) : json_object();
+	i->out = spelling_to_sdk(i->model, sh, i->rq.spelling, out);
 	return 0;
 }
 
@@ -201,7 +201,7 @@ static int encode(struct inside *i, struct arena *a, struct codec_request *rq, s
 {
 	const struct model_shape *sh = model_op_input(i->model, i->op);
 	struct codec c = { a, i->model, err };
-	CLEANUP_JSON json_t *in = sh ? internal_from_sdk(i->model, sh, i->rq.in) : json_object();
+	CLEANUP_JSON json_t *in = sh ? spelling_from_sdk(i->model, sh, i->rq.in) : json_object();
 	return codec_rest_request(&c, i->op, in, rq);
 }
 

@@ -240,6 +240,9 @@ bool wire_answer_held(const struct wire_request *r);
 void wire_answer_end(struct wire_request *r, bool committed);
 
 /* ---- calls from inside (Step Functions' tasks, schedules) ---- */
+/* How an answer is written, always with capitalised members: as the AWS SDK for Java 2 does it, ISO times; as version 1
+ * does, times in milliseconds; and of version 1 where lists that are absent are empty (its classes of ECS). */
+enum wire_spelling { WIRE_SDK2, WIRE_SDK1, WIRE_SDK1_LISTS };
 struct wire_internal {
 	const char *model;     /* "sagemaker", "stepfunctions" */
 	const char *operation; /* "CreateTrainingJob" */
@@ -247,6 +250,7 @@ struct wire_internal {
 		     */
 	const struct principal *who;
 	const char *region; /* NULL: the server's */
+	enum wire_spelling spelling;
 	/* Asynchronous calls only. Of an operation that writes in a command of its own (S3's, and whose handler calls
 	 * wire_commit): called in that command with `done`'s argument and what the answer will be (borrowed), so that
 	 * the write and what the caller makes of it are one. < 0 undoes both. May be NULL. */
@@ -256,8 +260,7 @@ struct wire_internal {
 enum wire_way { WIRE_ABSENT, WIRE_READS, WIRE_WRITES, WIRE_WAITS };
 enum wire_way wire_call_way(struct wire_server *w, const char *model, const char *operation);
 /* Calls an operation of a model-driven service of this server: the same checks and handlers as over HTTP. Blocks; not
- * from the core thread. *out owned: the answer with capitalised members and ISO timestamps (blobs base64). err: the
- * answer's code and text. */
+ * from the core thread. *out owned: the answer in rq's spelling (blobs base64). err: the answer's code and text. */
 int wire_call_internal(struct wire_server *w, const struct wire_internal *rq, struct arena *a, json_t **out,
 		       struct error *err);
 /* The same without blocking where the operation's handler is async: `done` is called once, on any thread, perhaps

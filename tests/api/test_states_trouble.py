@@ -87,6 +87,9 @@ def test_task_that_ends_well(quern, sfn):
     arn = begin(sfn, machine(quern, sfn, {"T": run_task(quern, "exit 0")}))
     output = json.loads(ended(quern, sfn, arn)["output"])
     assert output["LastStatus"] == "STOPPED" and output["Containers"][0]["ExitCode"] == 0 and output["StartedBy"] == "AWS Step Functions"
+    task = quern.client("ecs").describe_tasks(tasks=[output["TaskArn"]])["tasks"][0]
+    assert output["StoppedAt"] == round(task["stoppedAt"].timestamp() * 1000)
+    assert output["InferenceAccelerators"] == output["Tags"] == output["Containers"][0]["GpuIds"] == output["Overrides"]["InferenceAcceleratorOverrides"] == []
     assert types(sfn, arn) == ["ExecutionStarted", "TaskStateEntered", "TaskScheduled", "TaskStarted", "TaskSubmitted", "TaskSucceeded", "TaskStateExited", "ExecutionSucceeded"]
 
 
@@ -151,9 +154,12 @@ def processing_job(quern, script):
 def test_processing_job(quern, sfn):
     arn = begin(sfn, machine(quern, sfn, {"J": processing_job(quern, "print('hello')")}))
     d = ended(quern, sfn, arn)
-    assert json.loads(d["output"])["ProcessingJobStatus"] == "Completed"
-    tags = quern.client("sagemaker").list_tags(ResourceArn=json.loads(d["output"])["ProcessingJobArn"])["Tags"]
-    assert tags == [{"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}]
+    out = json.loads(d["output"])
+    assert out["ProcessingJobStatus"] == "Completed" and out["Tags"] == {"AWS_STEP_FUNCTIONS_EXECUTION_ARN": arn, "MANAGED_BY_AWS": "STARTED_BY_STEP_FUNCTIONS"}
+    job = quern.client("sagemaker").describe_processing_job(ProcessingJobName=out["ProcessingJobName"])
+    assert out["ProcessingEndTime"] == round(job["ProcessingEndTime"].timestamp() * 1000)
+    tags = quern.client("sagemaker").list_tags(ResourceArn=out["ProcessingJobArn"])["Tags"]
+    assert {t["Key"]: t["Value"] for t in tags} == out["Tags"]
     failed = run(quern, sfn, {"J": processing_job(quern, "raise SystemExit(4)")})
     assert failed["error"] == "States.TaskFailed" and json.loads(failed["cause"])["ProcessingJobStatus"] == "Failed"
 
