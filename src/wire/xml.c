@@ -51,7 +51,8 @@ void xml_escape(struct buf *b, struct str value)
 		buf_addz(b, e);
 		from = i + 1;
 	}
-	buf_add(b, value.ptr + from, value.len - from);
+	if (from < value.len)
+		buf_add(b, value.ptr + from, value.len - from);
 }
 
 void xml_text(struct buf *b, const char *name, struct str value)
