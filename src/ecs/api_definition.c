@@ -28,6 +28,25 @@ static json_t *answer(const json_t *doc, bool tags)
 	return out;
 }
 
+static void add_router_attributes(const json_t *doc, json_t *list)
+{
+	const json_t *firelens = NULL, *type;
+	size_t i;
+	json_t *c;
+	json_array_foreach (json_get(doc, "containerDefinitions"), i, c)
+		firelens = json_get(c, "firelensConfiguration") ? json_get(c, "firelensConfiguration") : firelens;
+	if (!firelens)
+		return;
+	type = json_get_path(firelens, "options.config-file-type");
+	json_array_append_new(list,
+			      json_pack("{s:s}", "name", "com.amazonaws.ecs.capability.logging-driver.awsfirelens"));
+	json_array_append_new(list,
+			      json_pack("{s:s+}", "name", "ecs.capability.firelens.", json_get_text(firelens, "type")));
+	if (type)
+		json_array_append_new(list, json_pack("{s:s+}", "name", "ecs.capability.firelens.options.config.",
+						      json_string_value(type)));
+}
+
 static json_t *attributes(const json_t *doc)
 {
 	json_t *list = json_array();
@@ -39,6 +58,7 @@ static json_t *attributes(const json_t *doc)
 		secrets |= json_array_size(json_get(c, "secrets")) > 0;
 		health |= json_get(c, "healthCheck") != NULL;
 	}
+	add_router_attributes(doc, list);
 	if (logs)
 		json_array_append_new(
 			list, json_pack("{s:s}", "name", "com.amazonaws.ecs.capability.logging-driver.awslogs"));

@@ -546,6 +546,8 @@ static int check_containers(struct check *k)
 					"The sum of the containers' memory reservations (%lld MiB) is larger than the "
 					"task memory (%lld MiB).",
 					(long long)memory, (long long)k->memory);
+	if (ecs_firelens_check(k->containers, k->fargate, k->err) < 0)
+		return -1;
 	return check_cycles(k);
 }
 

@@ -107,6 +107,9 @@ static int check_lookups(struct check *k, const json_t *plan)
 				rc = may(k, "s3:GetObject", json_get_text(one, "value"),
 					 "ResourceInitializationError: failed to download env files: file download "
 					 "command: non empty error stream: ");
+		if (rc == 0 && json_get(look, "config"))
+			rc = may(k, "s3:GetObject", json_get_text(json_get(look, "config"), "value"),
+				 "ResourceInitializationError: failed to download firelens s3 config file: ");
 		json_array_foreach (json_get(look, "secrets"), n, one)
 			if (rc == 0)
 				rc = check_secret(k, json_get_text(one, "valueFrom"));

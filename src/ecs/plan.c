@@ -271,11 +271,12 @@ static int add_log(struct plan *p, const json_t *c)
 	const json_t *log = json_get(c, "logConfiguration"), *o = json_get(log, "options");
 	const char *driver = json_get_text(log, "logDriver"), *prefix = json_get_text(o, "awslogs-stream-prefix"),
 		   *name = json_get_text(c, "name");
-	if (!driver || !strcmp(driver, "json-file") || !strcmp(driver, "none"))
+	if (!driver || !strcmp(driver, "json-file") || !strcmp(driver, "none") || !strcmp(driver, "awsfirelens"))
 		return 0;
 	if (strcmp(driver, "awslogs"))
-		return ecs_client_error(p->err, "Log driver '%s' of container '%s' is not offered here: use awslogs.",
-					driver, name);
+		return ecs_client_error(
+			p->err, "Log driver '%s' of container '%s' is not offered here: use awslogs or awsfirelens.",
+			driver, name);
 	const char *stream = prefix ? arena_printf(p->a, "%s/%s/%s", prefix, name, p->id) : runtime_id(p, name);
 	json_array_append_new(p->logs, json_pack("{s:s,s:s,s:s,s:b}", "container", name, "group",
 						 json_get_text(o, "awslogs-group"), "stream", stream, "create",
@@ -469,5 +470,6 @@ json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_
 			json_decref(plan);
 			return NULL;
 		}
+	ecs_firelens_plan(a, task, definition, plan);
 	return plan;
 }

@@ -69,11 +69,16 @@ bool ecs_fargate_size(int64_t cpu_units, int64_t memory_mib);
 
 /* ---- tasks ---- */
 /* plan.c: task spec for the executor and what the start has to look up:
- * {"spec", "lookups": [{"container", "env_files":[arn], "secrets":[{"name","valueFrom"}]}], "logs":
+ * {"spec", "lookups": [{"container", "env_files":[arn], "secrets":[{"name","valueFrom"}], "config":{"value": arn,
+ * "path"}}], "logs":
  * [{"container","group","stream","create"}], "dirs": [host directories to make], "execution_role"}. Owned, NULL with
  * err. `task` is the task's document. */
 json_t *ecs_plan(struct ecs *e, struct arena *a, const json_t *task, const json_t *definition,
 		 const char *credentials_id, struct error *err);
+/* firelens.c: are log router and the containers that use it as they must be? */
+int ecs_firelens_check(const json_t *containers, bool fargate, struct error *err);
+/* Completes `plan` for them: the router's configuration, who sends to it, in which order. */
+void ecs_firelens_plan(struct arena *a, const json_t *task, const json_t *definition, json_t *plan);
 /* execution.c: may the task's execution role get what the plan needs? 1 with the reason (in the turn's arena) that the
  * task stops for, 0, < 0 a fault. */
 int ecs_execution_check(struct ecs *e, struct turn *t, const char *task, const json_t *plan, const char **reason,

@@ -50,24 +50,30 @@ static void read_env_file(struct arena *a, struct str text, json_t *env)
 	}
 }
 
+/* The text of the object with this ARN; `what` begins the error's text. */
+static int read_object(struct start *s, struct str arn, const char *what, struct str *text)
+{
+	ptrdiff_t at = str_find(arn, STR(":::"));
+	struct str rest = at < 0 ? arn : str_skip(arn, (size_t)at + 3), bucket;
+	if (at < 0 || !str_split(&rest, '/', &bucket) || !rest.ptr)
+		return error_set(s->err, "ResourceInitializationError: %s: `%.*s` is not the ARN of an object", what,
+				 STR_ARG(arn));
+	if (s3_read(s->e->o.s3, s->db, bucket, rest, ENV_FILE_MAX, &s->a, text, s->err) < 0)
+		return error_wrap(s->err,
+				  "ResourceInitializationError: %s: file download command: non empty error stream: "
+				  "%.*s",
+				  what, STR_ARG(arn));
+	return 0;
+}
+
 static int env_files(struct start *s, const json_t *files, json_t *env)
 {
 	size_t i;
 	json_t *f;
 	json_array_foreach (files, i, f) {
-		struct str arn = json_get_str(f, "value"), text;
-		ptrdiff_t at = str_find(arn, STR(":::"));
-		struct str rest = at < 0 ? arn : str_skip(arn, (size_t)at + 3), bucket;
-		if (at < 0 || !str_split(&rest, '/', &bucket) || !rest.ptr)
-			return error_set(s->err,
-					 "ResourceInitializationError: failed to download env files: `%.*s` is not the "
-					 "ARN of an object",
-					 STR_ARG(arn));
-		if (s3_read(s->e->o.s3, s->db, bucket, rest, ENV_FILE_MAX, &s->a, &text, s->err) < 0)
-			return error_wrap(s->err,
-					  "ResourceInitializationError: failed to download env files: file download "
-					  "command: non empty error stream: %.*s",
-					  STR_ARG(arn));
+		struct str text;
+		if (read_object(s, json_get_str(f, "value"), "failed to download env files", &text) < 0)
+			return -1;
 		read_env_file(&s->a, text, env);
 	}
 	return 0;
@@ -95,6 +101,21 @@ static int secrets(struct start *s, const json_t *list, json_t *env)
 	return 0;
 }
 
+/* The log router's own configuration, which the file that we make includes. */
+static int router_config(struct start *s, const json_t *config, json_t *container)
+{
+	struct str text;
+	if (!config)
+		return 0;
+	if (read_object(s, json_get_str(config, "value"), "failed to download firelens s3 config file", &text) < 0)
+		return -1;
+	json_t *value = json_stringn(text.ptr, text.len);
+	if (!value)
+		return error_set(s->err, "ResourceInitializationError: the firelens s3 config file is not UTF-8");
+	return json_array_append_new(json_get(container, "files"),
+				     json_pack("{s:O,s:o}", "path", json_get(config, "path"), "text", value));
+}
+
 static int look_up(struct start *s)
 {
 	size_t i;
@@ -104,12 +125,13 @@ static int look_up(struct start *s)
 		return -1;
 	int rc = 0;
 	json_array_foreach (json_get(s->plan, "lookups"), i, look) {
-		json_t *env =
-			json_get(ecs_by_name(json_get(s->spec, "containers"), json_get_text(look, "container")), "env");
+		json_t *container = ecs_by_name(json_get(s->spec, "containers"), json_get_text(look, "container"));
+		json_t *env = json_get(container, "env");
 		rc = env_files(s, json_get(look, "files"), env);
 		json_object_update(env, json_get(look, "environment"));
 		rc = rc < 0 ? rc : secrets(s, json_get(look, "secrets"), env);
 		json_object_update(env, json_get(look, "override"));
+		rc = rc < 0 ? rc : router_config(s, json_get(look, "config"), container);
 		if (rc < 0)
 			break;
 	}

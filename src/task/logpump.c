@@ -14,7 +14,7 @@
 
 void logpump_open(struct logpump *p, int in, int out)
 {
-	*p = (struct logpump){ .in = in, .out = out };
+	*p = (struct logpump){ .in = in, .out = out, .record_max = LOGPUMP_RECORD_MAX };
 	fcntl(in, F_SETFL, fcntl(in, F_GETFL) | O_NONBLOCK);
 	fcntl(in, F_SETPIPE_SZ, 256 << 10); /* a refusal only costs speed */
 }
@@ -26,8 +26,17 @@ static void flush_records(struct logpump *p)
 	buf_clear(&p->records);
 }
 
-static void put_record(struct logpump *p, struct str head, struct str text)
+/* `last`: it ends its line. */
+static void put_record(struct logpump *p, struct str head, struct str text, bool last)
 {
+	if (!last || p->piece)
+		p->piece++;
+	if (p->sink)
+		p->sink(p->sink_ctx, p, text, last);
+	if (last)
+		p->piece = 0;
+	if (p->sink)
+		return;
 	buf_add_str(&p->records, head);
 	buf_add_str(&p->records, text);
 	buf_add_char(&p->records, '\n');
@@ -44,14 +53,14 @@ static void take_lines(struct logpump *p, bool all)
 	struct str head = { number, (size_t)snprintf(number, sizeof(number), "%lld ", (long long)p->last_ms) };
 	struct str rest = buf_str(&p->line);
 	while (rest.len) {
-		const char *end = memchr(rest.ptr, '\n', rest.len < LOGPUMP_RECORD_MAX ? rest.len : LOGPUMP_RECORD_MAX);
+		const char *end = memchr(rest.ptr, '\n', rest.len < p->record_max ? rest.len : p->record_max);
 		if (end) {
 			struct str line = { rest.ptr, (size_t)(end - rest.ptr) };
-			put_record(p, head, line);
+			put_record(p, head, line, true);
 			rest = str_skip(rest, line.len + 1);
-		} else if (rest.len >= LOGPUMP_RECORD_MAX || all) {
-			put_record(p, head, str_head(rest, LOGPUMP_RECORD_MAX));
-			rest = str_skip(rest, LOGPUMP_RECORD_MAX);
+		} else if (rest.len >= p->record_max || all) {
+			put_record(p, head, str_head(rest, p->record_max), all && rest.len <= p->record_max);
+			rest = str_skip(rest, p->record_max);
 		} else {
 			break;
 		}

@@ -2,7 +2,8 @@
  *
  * DESIGN: stdout and stderr share one pipe, so their order is that of the writes. Each line becomes "<epoch ms>
  * <text>\n", appended as soon as the line is whole; a line over 256 KiB is cut into several records. Memory is flat
- * whatever the volume. The file format is part of task.h. */
+ * whatever the volume. The file format is part of task.h. With a sink, records go to that instead, and the two streams
+ * have a pump each (forward.h). */
 #ifndef QUERN_TASK_LOGPUMP_H
 #define QUERN_TASK_LOGPUMP_H
 
@@ -10,11 +11,19 @@
 
 #define LOGPUMP_RECORD_MAX (256u << 10)
 
+struct logpump;
+/* A record's text; p->piece: 0 = a whole line, else which piece of one (from 1), `last` its end. */
+typedef void (*logpump_sink)(void *ctx, const struct logpump *p, struct str text, bool last);
+
 struct logpump {
 	int in, out; /* owned; -1 = closed */
 	struct buf line, records;
 	int64_t last_ms;    /* times never go back within a file */
 	int64_t lost_bytes; /* could not be written (disk full) */
+	logpump_sink sink;  /* NULL: to `out` */
+	void *sink_ctx;
+	size_t record_max;
+	unsigned piece;
 };
 #define LOGPUMP_INIT ((struct logpump){ .in = -1, .out = -1 })
 

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "task/forward.h"
 #include "task/path.h"
 
 const char *health_name(const struct sup_container *c)
@@ -80,6 +81,8 @@ const char *order_hopeless(const struct sup_container *c)
 bool order_may_stop(const struct sup_container *c)
 {
 	const struct sup *s = c->sup;
+	if (forward_holds(c))
+		return false;
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		const struct sup_container *other = &s->containers[i];
 		if (other->phase != PHASE_RUNNING && other->phase != PHASE_STARTING)

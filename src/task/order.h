@@ -14,7 +14,8 @@
 bool order_may_start(const struct sup_container *c);
 /* Why c can never start, in the supervisor's arena; NULL: it still may. */
 const char *order_hopeless(const struct sup_container *c);
-/* May c be asked to end now? Not while one that waited for it goes on: the order of the start, backwards. */
+/* May c be asked to end now? Not while one that waited for it goes on: the order of the start, backwards;
+ * nor while it has output of others to get. */
 bool order_may_stop(const struct sup_container *c);
 /* The container runs: its checks begin. */
 void health_begin(struct sup_container *c);

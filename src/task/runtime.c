@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "task/forward.h"
 #include "task/frame.h"
 #include "task/path.h"
 #include "task/sup.h"
@@ -29,7 +30,7 @@
 
 /* All strings are made before the fork: there may be a second thread. */
 struct launch {
-	int in, out, go; /* in, out -1: /dev/null */
+	int in, out, err, go; /* in, out -1: /dev/null; err -1: as out */
 	char **argv;
 };
 
@@ -40,7 +41,8 @@ static _Noreturn void child(struct sup_container *c, const struct launch *l)
 	char byte;
 	sigemptyset(&none);
 	int null = open("/dev/null", O_RDWR), out = l->out < 0 ? null : l->out, in = l->in < 0 ? null : l->in;
-	if (null < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+	int err = l->err < 0 ? out : l->err;
+	if (null < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		_exit(126);
 	/* Only our own pipe and the runtime (4, see supervisor.c) stay open: an end of another container's pipe that we
 	 * held would keep that one waiting for ever. */
@@ -95,24 +97,35 @@ static int open_console(struct sup_container *c, struct error *err)
 	return c->console < 0 ? -1 : 0;
 }
 
-/* Where its output goes: a pipe to the log file (*out is the container's end, or -1 when no log is asked for), or its
- * terminal, which comes later (runtime_started). */
-static int open_log(struct sup_container *c, int *out, struct error *err)
+/* A pipe into p; *end is the container's. */
+static int open_pump(struct sup_container *c, struct logpump *p, int *end, struct error *err)
 {
 	int ends[2];
-	*out = -1;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return error_errno(err, errno, "make a pipe");
+	logpump_open(p, ends[0], p->out);
+	if (c->spec->forward)
+		forward_take(c, p);
+	*end = ends[1];
+	return 0;
+}
+
+/* Where its output goes: a pipe to the log file (*out is the container's end, or -1 when no log is asked for), or its
+ * terminal, which comes later (runtime_started). stderr has a pipe of its own (*errors) where it is told apart. */
+static int open_log(struct sup_container *c, int *out, int *errors, struct error *err)
+{
+	*out = *errors = -1;
 	logpump_close(&c->log);
+	logpump_close(&c->errors);
 	if (c->spec->log && open_log_file(c, &c->log.out, err) < 0)
 		return -1;
 	if (c->spec->terminal)
 		return open_console(c, err);
-	if (!c->spec->log)
+	if (!c->spec->log && !c->spec->forward)
 		return 0;
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return error_errno(err, errno, "make a pipe");
-	logpump_open(&c->log, ends[0], c->log.out);
-	*out = ends[1];
-	return 0;
+	if (c->spec->forward && open_pump(c, &c->errors, errors, err) < 0)
+		return -1;
+	return open_pump(c, &c->log, out, err);
 }
 
 static void close_input(struct sup_container *c)
@@ -211,13 +224,13 @@ static int open_go(struct sup_container *c, int *go, struct error *err)
 
 int runtime_launch(struct sup_container *c, struct error *err)
 {
-	CLEANUP_FD int in = -1, out = -1, go = -1;
+	CLEANUP_FD int in = -1, out = -1, errors = -1, go = -1;
 	if (mkdir(c->dir, 0700) < 0 && errno != EEXIST)
 		return error_errno(err, errno, "make `%s`", c->dir);
-	if (open_log(c, &out, err) < 0 || open_input(c, &in, err) < 0 || make_cgroups(c, err) < 0 ||
+	if (open_log(c, &out, &errors, err) < 0 || open_input(c, &in, err) < 0 || make_cgroups(c, err) < 0 ||
 	    open_go(c, &go, err) < 0)
 		return -1;
-	const struct launch l = { in, out, go, make_argv(c) };
+	const struct launch l = { in, out, errors, go, make_argv(c) };
 	pid_t pid = fork();
 	if (pid < 0)
 		return error_errno(err, errno, "fork");
@@ -253,6 +266,7 @@ void runtime_cancel(struct sup_container *c)
 		waitpid(c->runtime_pid, NULL, 0);
 	c->runtime_pid = 0;
 	logpump_close(&c->log);
+	logpump_close(&c->errors);
 	close_input(c);
 }
 
@@ -289,10 +303,13 @@ static void take_terminal(struct sup_container *c)
 	int master = terminal_take(c->console);
 	close(c->console);
 	c->console = -1;
-	if (master >= 0)
+	if (master >= 0) {
 		logpump_open(&c->log, master, c->log.out);
-	else
+		if (c->spec->forward)
+			forward_take(c, &c->log);
+	} else {
 		sup_note(c->sup, "%s: the runtime brought no terminal, its output is lost", c->spec->name);
+	}
 }
 
 int runtime_started(struct sup_container *c, int status, struct error *err)

@@ -381,6 +381,25 @@ static int parse_restart(const struct spec_at *at, const json_t *obj, struct spe
 	return 0;
 }
 
+static int parse_forward(const struct spec_at *at, const json_t *obj, struct spec_container *c)
+{
+	json_t *forward = json_get(obj, "forward");
+	struct spec_at in = *at;
+	in.where = arena_printf(at->arena, "%sforward.", at->where);
+	if (!forward)
+		return 0;
+	struct spec_forward *f = c->forward = ARENA_NEW(at->arena, struct spec_forward);
+	if (spec_get_text(&in, forward, "container", true, &f->container) < 0 ||
+	    spec_get_text(&in, forward, "scratch", true, &f->scratch) < 0 ||
+	    spec_get_text(&in, forward, "tag", true, &f->tag) < 0 ||
+	    spec_get_text(&in, forward, "id", true, &f->id) < 0 ||
+	    spec_get_text(&in, forward, "name", true, &f->name) < 0)
+		return -1;
+	if (c->log)
+		return spec_bad(at, "forward", "and log cannot both be given");
+	return spec_get_int(&in, forward, "records", 0, INT32_MAX, &f->records);
+}
+
 static bool ip_ok(const char *text)
 {
 	unsigned char at[16];
@@ -523,7 +542,9 @@ static int parse_container(const struct spec_at *at, const json_t *obj, const st
 	    parse_health(at, obj, c) < 0 || parse_ports(at, obj, c) < 0 || parse_restart(at, obj, c) < 0 ||
 	    parse_hosts(at, obj, c) < 0 || parse_dns(at, obj, c) < 0 || parse_sysctls(at, obj, task->network, c) < 0)
 		return -1;
-	return spec_get_host_path(at, obj, "log", false, &c->log);
+	if (spec_get_host_path(at, obj, "log", false, &c->log) < 0)
+		return -1;
+	return parse_forward(at, obj, c);
 }
 
 static int parse_containers(const struct spec_at *at, const json_t *json, struct task_spec *out)
@@ -587,6 +608,23 @@ static int check_after(const struct spec_at *at, const struct task_spec *spec)
 		}
 	}
 	return left ? spec_bad(at, "containers", "wait for each other") : 0;
+}
+
+/* To another container, through a directory that is there. */
+static int check_forward(const struct spec_at *at, const struct task_spec *spec)
+{
+	for (size_t i = 0; i < spec->ncontainers; i++) {
+		const struct spec_container *c = &spec->containers[i];
+		if (!c->forward)
+			continue;
+		if (!has_container(spec, c->forward->container) || !strcmp(c->forward->container, c->name))
+			return spec_bad(at, "containers", "send output to one that is not there: `%.80s`",
+					c->forward->container);
+		if (!has_scratch(spec, c->forward->scratch))
+			return spec_bad(at, "containers", "send output through a directory that is not there: `%.80s`",
+					c->forward->scratch);
+	}
+	return 0;
 }
 
 static int parse_output(const struct spec_at *at, const json_t *obj, const struct task_spec *spec,
@@ -702,7 +740,7 @@ int spec_parse(struct arena *a, const json_t *json, const char *data_dir, struct
 	    spec_get_int(&in, resources, "memory", 1, MAX_BYTES, &out->memory_bytes) < 0)
 		return -1;
 	if (parse_task_limits(&at, json, out) < 0 || parse_containers(&at, json, out) < 0 ||
-	    check_after(&at, out) < 0 || check_hosts(&at, out) < 0)
+	    check_after(&at, out) < 0 || check_forward(&at, out) < 0 || check_hosts(&at, out) < 0)
 		return -1;
 	return parse_outputs(&at, json, out);
 }

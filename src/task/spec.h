@@ -63,6 +63,12 @@ struct spec_host {
 struct spec_sysctl {
 	const char *name, *value;
 };
+/* Its output goes to container `container` (forward.h), which has the scratch directory `scratch` mounted. */
+struct spec_forward {
+	const char *container, *scratch;
+	const char *tag, *id, *name; /* of the records: their tag, container_id and container_name */
+	int64_t records;             /* that may wait */
+};
 enum spec_essential { ESSENTIAL_NO, ESSENTIAL_YES, ESSENTIAL_ON_FAILURE };
 struct spec_container {
 	const char *name, *image;
@@ -98,8 +104,9 @@ struct spec_container {
 	const char **dns_servers, **dns_search; /* NULL-ended; NULL = none */
 	struct spec_layer *layers;              /* lowest first; rootfs of a stored image, none = a built-in one */
 	size_t nlayers;
-	const json_t *rootfs_config; /* the image's configuration document, borrowed */
-	const char *log;             /* relative to the data directory, or NULL */
+	const json_t *rootfs_config;  /* the image's configuration document, borrowed */
+	const char *log;              /* relative to the data directory, or NULL */
+	struct spec_forward *forward; /* NULL = none; instead of `log` */
 };
 /* Who has the same System V and POSIX IPC: nobody; nobody, and there is no /dev/shm either; all of the task. */
 enum spec_ipc { IPC_PRIVATE, IPC_NONE, IPC_TASK };

@@ -17,6 +17,17 @@
 #include "task/spec.h"
 
 struct sup;
+struct forward_record;
+/* forward.h: what waits for the log router. */
+struct forward {
+	int fd; /* connection to it, or -1 */
+	struct forward_record *first, *last;
+	size_t records, bytes; /* how much that is */
+	size_t sent;           /* bytes of the first one */
+	int64_t dropped;
+	int64_t retry_at, give_up_at; /* monotonic ms; 0 = at once, never */
+	char partial_id[2][65];       /* of the line that comes in pieces: stdout, stderr */
+};
 enum sup_phase { PHASE_NEW, PHASE_STARTING, PHASE_RUNNING, PHASE_ENDED };
 
 enum sup_health { HEALTH_UNKNOWN, HEALTH_GOOD, HEALTH_BAD };
@@ -37,6 +48,8 @@ struct sup_container {
 	const char *home;
 	int netns; /* fd, or -1 */
 	struct logpump log;
+	struct logpump errors; /* its stderr, when that is told apart (forward.h) */
+	struct forward forward;
 	int console; /* where the runtime brings the master of its terminal; -1: it has none, or it is there */
 	int input;   /* the other end of its open stdin, or -1 */
 	enum sup_phase phase;
@@ -190,9 +203,10 @@ void sup_stop(struct sup *s, const char *reason);
 bool sup_is_over(struct sup *s, int wait_ms);
 #define SUP_TAG_SIGNALS 1
 #define SUP_TAG_LISTENER 2
-#define SUP_TAG_PEER 16 /* + index */
-#define SUP_TAG_LOG 256 /* + index */
-#define SUP_TAG_PIDFD 1024
+#define SUP_TAG_PEER 16     /* + index */
+#define SUP_TAG_LOG 256     /* + index */
+#define SUP_TAG_ERRORS 512  /* + index */
+#define SUP_TAG_FORWARD 768 /* + index */
 
 /* outputs.c: packs what the spec asks for into exec/out and hands it to the daemon; sets event "outputs" and "texts".
  */

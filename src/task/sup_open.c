@@ -121,6 +121,8 @@ static void init_containers(struct sup *s)
 					     .pidfd = -1,
 					     .go = -1,
 					     .log = LOGPUMP_INIT,
+					     .errors = LOGPUMP_INIT,
+					     .forward = { .fd = -1 },
 					     .console = -1,
 					     .input = -1,
 					     .exit_code = -1,

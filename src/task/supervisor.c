@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "task/forward.h"
 #include "task/frame.h"
 #include "task/machine.h"
 #include "task/order.h"
@@ -163,6 +164,7 @@ static void container_done(struct sup_container *c)
 		sup_note(s, "%s: %lld bytes of output could not be written to the log", c->spec->name,
 			 (long long)c->log.lost_bytes);
 	logpump_close(&c->log);
+	logpump_close(&c->errors);
 	health_end(c);
 	if (may_restart(c)) {
 		restart(c);
@@ -170,6 +172,7 @@ static void container_done(struct sup_container *c)
 		return;
 	}
 	c->phase = PHASE_ENDED;
+	forward_end(c);
 	bool ends_task = c->spec->essential == ESSENTIAL_YES ||
 			 (c->spec->essential == ESSENTIAL_ON_FAILURE && c->exit_code != 0);
 	if (ends_task && !all_ended(s))
@@ -191,7 +194,7 @@ static void container_exited(struct sup_container *c, int status, int64_t cpu_ms
 	c->pidfd = -1;
 	c->pid = 0;
 	share_end_container(c);
-	if (c->log.in < 0)
+	if (c->log.in < 0 && c->errors.in < 0)
 		container_done(c);
 	else /* what is in the pipe still belongs to it; a descriptor passed to a stranger must not hold us up */
 		c->drain_until = sup_now_ms() + DRAIN_MS;
@@ -293,12 +296,12 @@ static void on_signals(struct sup *s)
 	}
 }
 
-static void on_log(struct sup *s, struct sup_container *c)
+static void on_log(struct sup_container *c, struct logpump *p)
 {
-	if (c->log.in < 0 || logpump_run(&c->log) >= 0)
+	if (p->in < 0 || logpump_run(p) >= 0)
 		return;
 	/* the end of the stream: the descriptor is closed and so out of the epoll set */
-	if (c->phase == PHASE_RUNNING && c->exit_code >= 0)
+	if (c->log.in < 0 && c->errors.in < 0 && c->phase == PHASE_RUNNING && c->exit_code >= 0)
 		container_done(c);
 }
 
@@ -322,7 +325,9 @@ static int wait_ms(const struct sup *s)
 {
 	int64_t next = s->timeout_at ? s->timeout_at : INT64_MAX, now = sup_now_ms();
 	int64_t order = order_next_ms(s), stop = stop_next_ms(s);
+	int64_t forward = forward_next_ms(s);
 	next = order < next ? order : next;
+	next = forward < next ? forward : next;
 	next = stop < next ? stop : next;
 	for (size_t i = 0; i < s->spec.ncontainers; i++) {
 		const struct sup_container *c = &s->containers[i];
@@ -342,8 +347,12 @@ static void dispatch(struct sup *s, uint64_t tag)
 		on_signals(s);
 	else if (tag == SUP_TAG_LISTENER)
 		sup_accept(s);
+	else if (tag >= SUP_TAG_FORWARD)
+		forward_ready(&s->containers[tag - SUP_TAG_FORWARD]);
+	else if (tag >= SUP_TAG_ERRORS)
+		on_log(&s->containers[tag - SUP_TAG_ERRORS], &s->containers[tag - SUP_TAG_ERRORS].errors);
 	else if (tag >= SUP_TAG_LOG)
-		on_log(s, &s->containers[tag - SUP_TAG_LOG]);
+		on_log(&s->containers[tag - SUP_TAG_LOG], &s->containers[tag - SUP_TAG_LOG].log);
 	else
 		sup_peer_ready(s, &s->peers[tag - SUP_TAG_PEER]);
 }
@@ -352,7 +361,9 @@ static void start_one(struct sup_container *c)
 {
 	struct sup *s = c->sup;
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	if ((c->log.in >= 0 && watch(s, c->log.in, SUP_TAG_LOG + c->index, &err) < 0) || runtime_go(c, &err) < 0) {
+	if ((c->log.in >= 0 && watch(s, c->log.in, SUP_TAG_LOG + c->index, &err) < 0) ||
+	    (c->errors.in >= 0 && watch(s, c->errors.in, SUP_TAG_ERRORS + c->index, &err) < 0) ||
+	    runtime_go(c, &err) < 0) {
 		error_wrap(&err, "CannotStartContainerError");
 		container_failed(c, error_text(&err));
 	} else {
@@ -406,6 +417,7 @@ static void run_loop(struct sup *s)
 	while (!all_ended(s)) {
 		take_events(s, wait_ms(s));
 		on_timers(s);
+		forward_run(s);
 		stop_run(s);
 		health_run(s);
 		advance(s);
@@ -511,6 +523,9 @@ static bool keep_failed(struct sup *s)
 static void finish(struct sup *s)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
+	for (size_t i = 0; s->containers && i < s->spec.ncontainers; i++)
+		if (s->containers[i].spec->forward)
+			forward_close(&s->containers[i]);
 	share_end(s);
 	json_t *event = sup_stopped_event(s);
 	if (!json_get_int(event, "at", 0))

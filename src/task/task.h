@@ -33,15 +33,15 @@
  *      "ports": [{"container_port":80,"host_port":0,"count":1,"protocol":"tcp"|"udp"}],   private: reachable at
  * 127.0.0.1:<host_port> (0: any that is free) "capabilities": {"add":[],"drop":[]}, "ulimits":
  * [{"name":"nofile","soft":n,"hard":n}], "stop_timeout_ms": 30000, "stop_signal": "SIGTERM", "log": "<host path of the
- * log file to append to>"|null } ], "network": "host"|"none"|"private",   private: own namespace per container, names
- * resolve, API proxied at 169.254.170.2 "keep_failed": false,                 what its containers left when it fails is
- * kept for `quern debug` "shared_pid": false,                  one PID namespace for all containers, "ipc":
- * "private"|"none"|"task"   (see share.h; none: no /dev/shm) "one_network": false,                 private: one
- * namespace for all containers, who then meet on 127.0.0.1 "endpoints": false,                   private: 169.254.170.2
- * is outside of the containers' namespaces (no port of theirs is taken), port 80 is the API too, "egress": false,
- * private: what the machine reaches is reached, except its loopback "max_runtime_ms": n|null,             then stopped
- * with reason "timeout" "resources": {"cpus": 4.0, "memory": n},   what the scheduler books on this machine; queued
- * when full (GPUs too) "limits":
+ * log file to append to>"|null, "forward": {"container", "scratch", "tag", "id", "name", "records"} instead (forward.h)
+ * } ], "network": "host"|"none"|"private",   private: own namespace per container, names resolve, API proxied at
+ * 169.254.170.2 "keep_failed": false,                 what its containers left when it fails is kept for `quern debug`
+ * "shared_pid": false,                  one PID namespace for all containers, "ipc": "private"|"none"|"task"   (see
+ * share.h; none: no /dev/shm) "one_network": false,                 private: one namespace for all containers, who then
+ * meet on 127.0.0.1 "endpoints": false,                   private: 169.254.170.2 is outside of the containers'
+ * namespaces (no port of theirs is taken), port 80 is the API too, "egress": false, private: what the machine reaches
+ * is reached, except its loopback "max_runtime_ms": n|null,             then stopped with reason "timeout" "resources":
+ * {"cpus": 4.0, "memory": n},   what the scheduler books on this machine; queued when full (GPUs too) "limits":
  * {"cpus","memory","cpu_shares"},   what all containers may use together "outputs": [ {"name":"model", "from":"<scratch
  * name>", "path":"" , "form":"tar.gz"|"files", "when":"success"|"always", "container":null} ] }
  *
