@@ -367,6 +367,8 @@ int cgroup_make(const char *group, const struct cgroup_limits *limits, struct er
 		if (rc < 0 || (rc > 0 && !strcmp(own_controllers[i], "devices") && limit_devices(group, err) < 0))
 			return -1;
 	}
+	if (limits->pids)
+		cgroup_limit_pids(group, limits->pids > CGROUP_START_PIDS ? limits->pids : CGROUP_START_PIDS);
 	return write_settings(CGROUP_LEGACY, group, limits, err);
 }
 

@@ -46,13 +46,16 @@ size_t cgroup_settings(enum cgroup_mode mode, const struct cgroup_limits *limits
 		       struct cgroup_setting out[CGROUP_SETTINGS]);
 /* Makes the group of a task ("/quern/<task>") with the limits of all its containers together; before theirs. */
 int cgroup_make_task(enum cgroup_mode mode, const char *group, const struct cgroup_limits *limits, struct error *err);
-/* v1: makes the groups of a container with their limits (but the one on pids) and the rules for devices. */
+/* What the runtime has of its own in a container's groups while it starts it. */
+enum { CGROUP_START_PIDS = 4 };
+/* v1: makes the groups of a container with their limits and the rules for devices. A limit on processes below
+ * CGROUP_START_PIDS is that, until cgroup_limit_pids. */
 int cgroup_make(const char *group, const struct cgroup_limits *limits, struct error *err);
 /* v1: the container may use a device: "c 195:0 rwm". */
 int cgroup_allow_device(const char *group, const char *rule, struct error *err);
 /* v1: moves the calling process into the groups. Fit for a child between fork and exec. 0 or -errno. */
 int cgroup_enter(const char *group);
-/* v1: from here the container may not have more processes than that (the runtime's own have gone). */
+/* v1: from here the container may not have more processes than that. */
 void cgroup_limit_pids(const char *group, int64_t pids);
 
 struct cgroup_usage {

@@ -328,7 +328,7 @@ int runtime_started(struct sup_container *c, int status, struct error *err)
 	c->pid = (pid_t)pid;
 	if (c->console >= 0)
 		take_terminal(c);
-	if (c->own_cgroups && c->spec->pids)
+	if (c->own_cgroups && c->spec->pids && c->spec->pids < CGROUP_START_PIDS)
 		cgroup_limit_pids(c->group, c->spec->pids);
 	return 0;
 }

@@ -37,7 +37,8 @@ def test_event_is_tried_three_times(quick_quern):
     assert client.invoke(FunctionName=name, InvocationType="Event", Payload="{}")["StatusCode"] == 202
     runs = quick_quern.wait(lambda: (lambda r: len(r) == 3 and r)(attempts(quick_quern, name)))
     assert len({run for run, _ in runs}) == 1
-    assert runs[1][1] - runs[0][1] >= 600 and runs[2][1] - runs[1][1] >= 1200
+    # the times are those at which the lines were read, a little after they were written
+    assert runs[1][1] - runs[0][1] >= 500 and runs[2][1] - runs[1][1] >= 1000
     time.sleep(2)  # longer than any pause before another one
     assert len(attempts(quick_quern, name)) == 3
 
