@@ -49,14 +49,14 @@ static int read_list(struct arena *a, const json_t *v, bool scalars, const struc
 static int read_either(struct arena *a, const json_t *s, const char *name, const char *not_name,
 		       struct policy_list *out, struct error *err)
 {
-	const json_t *plain = json_object_get(s, name), *not = json_object_get(s, not_name);
-	if (plain && not )
+	const json_t *plain = json_object_get(s, name), *negated = json_object_get(s, not_name);
+	if (plain && negated)
 		return syntax(err);
-	if (!plain && !not )
+	if (!plain && !negated)
 		return 0;
 	out->present = true;
-	out->negated = not != NULL;
-	return read_list(a, plain ? plain : not, false, &out->items, &out->count, err);
+	out->negated = negated != NULL;
+	return read_list(a, plain ? plain : negated, false, &out->items, &out->count, err);
 }
 
 /* ---- actions and resources ---- */
@@ -223,17 +223,17 @@ static int add_principals(struct arena *a, const char *kind, const json_t *v, st
 static int read_principals(struct arena *a, const json_t *s, enum policy_kind kind, struct policy_statement *out,
 			   struct error *err)
 {
-	const json_t *v = json_object_get(s, "Principal"), *not = json_object_get(s, "NotPrincipal");
+	const json_t *v = json_object_get(s, "Principal"), *negated = json_object_get(s, "NotPrincipal");
 	if (kind == POLICY_IDENTITY)
-		return v || not ? malformed(err, "Policy document should not specify a principal.") : 0;
-	if (not &&kind == POLICY_TRUST)
+		return v || negated ? malformed(err, "Policy document should not specify a principal.") : 0;
+	if (negated && kind == POLICY_TRUST)
 		return malformed(err, "Has prohibited field NotPrincipal");
-	if (v && not )
+	if (v && negated)
 		return syntax(err);
-	if (!v && !not )
+	if (!v && !negated)
 		return malformed(err, "Missing required field Principal");
-	out->not_principals = not != NULL;
-	v = v ? v : not ;
+	out->not_principals = negated != NULL;
+	v = v ? v : negated;
 	size_t n = 0, max = 1;
 	const char *key;
 	json_t *value;
