@@ -279,3 +279,25 @@ def test_written_once_over_kills(own_quern):
     task = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:putObject", "Parameters": {"Bucket": "once", "Key.$": "States.Format('k{}', $)", "Body.$": "$"}}
     helpers.run_over_kills(q, {"T": {**task, "End": True}}, "T", 300, lambda: len(written()))
     assert sorted(written()) == sorted(f"k{n}" for n in range(300))
+
+
+def test_what_policies_see_of_a_call_from_inside(quern, s3, bucket):
+    """It comes from no address, and from nowhere that could be overheard."""
+    iam, sfn, name = quern.client("iam"), quern.client("stepfunctions"), helpers.unique("role")
+    trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))["Role"]["Arn"]
+    cases = {"all": ({"IpAddress": {"aws:SourceIp": ["0.0.0.0/0", "::/0"]}}, False), "other": ({"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, True),
+             "none": ({"Null": {"aws:SourceIp": "true"}}, True), "some": ({"Null": {"aws:SourceIp": "false"}}, False),
+             "secure": ({"Bool": {"aws:SecureTransport": "true"}}, True), "open": ({"Bool": {"aws:SecureTransport": "false"}}, False)}
+    statements = [{"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/inside-{key}", "Condition": condition}
+                  for key, (condition, _) in cases.items()]
+    iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    machines = {}
+    for key in cases:
+        state = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:putObject", "Parameters": {"Bucket": bucket, "Key": f"inside-{key}", "Body": "x"}, "End": True}
+        definition = json.dumps({"StartAt": "T", "States": {"T": state}})
+        machine = sfn.create_state_machine(name=helpers.unique("s3"), definition=definition, roleArn=role)["stateMachineArn"]
+        machines[key] = sfn.start_execution(stateMachineArn=machine)["executionArn"]
+    for key, (_, good) in cases.items():
+        d = quern.wait(lambda: (lambda d: d["status"] in DONE and d)(sfn.describe_execution(executionArn=machines[key])))
+        assert (d["status"], d.get("error")) == (("SUCCEEDED", None) if good else ("FAILED", "S3.S3Exception")), (key, d)
