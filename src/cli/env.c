@@ -66,7 +66,7 @@ static int collect(struct config *c, struct variable *v, struct error *err)
 	v[n++] = (struct variable){ "AWS_DEFAULT_REGION", c->region };
 	v[n++] = (struct variable){ "AWS_REGION", c->region };
 	v[n++] = (struct variable){ "AWS_EC2_METADATA_DISABLED", "true" };
-	/* else StartSyncExecution goes to a host `sync-127.0.0.1` */
+	/* else boto3 sends StartSyncExecution to a host `sync-127.0.0.1` */
 	v[n++] = (struct variable){ "AWS_DISABLE_HOST_PREFIX_INJECTION", "true" };
 	const char *config = sdk_config(c);
 	if (config)
