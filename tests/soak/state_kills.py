@@ -198,7 +198,7 @@ class World:
 
 MOVING = [
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "TIME"), (re.compile(r"\w{3}, \d\d \w{3} \d{4} [\d:]+ GMT"), "DATE"), (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}"), "UUID"),
-    (re.compile(r"\b[0-9a-f]{32}(-\d+)?\b"), "HEX"), (re.compile(r"AQ[a-z0-9]{126}"), "TOKEN"), (re.compile(r"root=1-[^\"\\]*"), "TRACE"), (re.compile(r'(\\*"(?:Version|StartDate|StopDate|RedriveDate)\\*":)[\d.E]+'), r"\1N"),
+    (re.compile(r"\b[0-9a-f]{32}(-\d+)?\b"), "HEX"), (re.compile(r"AQ[a-z0-9]{126}"), "TOKEN"), (re.compile(r"root=1-[^\"\\]*"), "TRACE"), (re.compile(r'(\\*"(?:Version|StartDate|StopDate|RedriveDate|\w+At)\\*":)[\d.E]+'), r"\1N"),
     (re.compile(r'(\\*"Content-Length\\*":\[?\\*")\d+'), r"\1N"), (re.compile(r'(\\*"ChecksumCRC32\\*":\\*")[\w+/=]+'), r"\1CRC"),
 ]
 
@@ -236,20 +236,25 @@ def without_lost(events):
     return out, lost
 
 
-OPENED_BY = {f"{kind}State{end}": f"{kind}State{start}" for kind in ("Parallel", "Map") for end, start in (("Succeeded", "Started"), ("Exited", "Entered"))}
+OPENED_BY = {  # what counts as the cause of an event whose real cause is chance, with the event that closes such a cause
+    "ParallelStateSucceeded": ("ParallelStateStarted", "ParallelStateSucceeded"), "ParallelStateExited": ("ParallelStateEntered", "ParallelStateExited"),
+    "MapStateSucceeded": ("MapStateStarted", "MapStateSucceeded"), "MapStateExited": ("MapStateEntered", "MapStateExited"),
+    "MapIterationStarted": ("MapStateStarted", "MapStateSucceeded"),
+}
 
 
 def as_tree(events, run):
-    """The history as one text: each event with what came of it, in an order of their own. The end of a Parallel or Map state hangs on its start: which
-    branch was the last is chance."""
+    """The history as one text: each event with what came of it, in an order of their own. The end of a Parallel or Map state hangs on its start, and so does
+    each iteration: which branch was the last, and which iteration made room for the next, is chance."""
     by_id, below = {e["id"]: e for e in events}, {}
     for event in events:
         before = event["previousEventId"]
         if event["type"] in OPENED_BY:
-            depth, start = 1, OPENED_BY[event["type"]]
+            start, end = OPENED_BY[event["type"]]
+            depth = 1
             while depth:
                 at = by_id[before]
-                depth += (at["type"] == event["type"]) - (at["type"] == start)
+                depth += (at["type"] == end) - (at["type"] == start)
                 before = at["id"] if not depth else at["previousEventId"]
         if event["id"] == 2:
             before = 1
