@@ -56,9 +56,6 @@ int ecr_blob_find(struct db *db, struct arena *a, struct str repo, struct str di
 /* The repository has the blob from now on; `blob` is a file just written, dropped later when the digest is known
  * already (NULL: it must be). */
 int ecr_blob_add(struct turn *t, struct str repo, struct str digest, const char *blob, int64_t size, struct error *err);
-/* When a client that has no image with it yet last wanted a blob of the repository (0: an image keeps it, or it is not
- * there): 1, 0 (not there), < 0. */
-int ecr_blob_touched(struct db *db, struct str repo, struct str digest, int64_t *touched_ms, struct error *err);
 /* Somebody wants it. 1, 0 when the repository does not have it, < 0. */
 int ecr_blob_touch(struct turn *t, struct str repo, struct str digest, int64_t touched_ms, struct error *err);
 int ecr_blob_unlink(struct turn *t, struct str repo, struct str digest, struct error *err);

@@ -4,8 +4,9 @@
  * file goes when the last link goes. An image is a manifest in a repository; tags point at digests; ecr_ref says what
  * each manifest refers to (blobs, and an index its images). touched_ms of a link is the last time that a client pushed,
  * mounted or looked for the blob (or pulled an image with it that went), wanted how many did; an image that comes to
- * refer to it settles one of them, and at none touched_ms is 0: then the link goes with its last image. A link that no
- * image refers to always has a touched_ms, and stays while that is young, see collect.c. */
+ * refer to it settles one of them, and at none touched_ms is 0: then the link goes with its last image. pulled_ms of a
+ * link is the last pull of the images with it that went: no image settles that. A link that no image refers to always
+ * has a touched_ms, and stays while that is young, see collect.c. */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -58,6 +59,7 @@ const struct store_migration ecr_migrations[] = {
 	  "DELETE FROM ecr_token;"
 	  "ALTER TABLE ecr_token ADD COLUMN user_id TEXT NOT NULL DEFAULT '';"
 	  "ALTER TABLE ecr_token ADD COLUMN grants TEXT;" },
+	{ "ecr", 7, "ALTER TABLE ecr_link ADD COLUMN pulled_ms INTEGER NOT NULL DEFAULT 0;" },
 	{ 0 },
 };
 
@@ -155,15 +157,6 @@ static int settle_blob(struct turn *t, const char *repo, const char *digest, str
 		       "UPDATE ecr_link SET touched_ms=CASE WHEN wanted > 1 THEN touched_ms ELSE 0 END, "
 		       "wanted=CASE WHEN wanted > 1 THEN wanted - 1 ELSE 0 END WHERE repo=? AND digest=?",
 		       "ss", repo, digest);
-}
-
-int ecr_blob_touched(struct db *db, struct str repo, struct str digest, int64_t *touched_ms, struct error *err)
-{
-	CLEANUP_ROWS struct rows rows = { 0 };
-	int rc =
-		db_row(db, &rows, err, "SELECT touched_ms FROM ecr_link WHERE repo=? AND digest=?", "SS", repo, digest);
-	*touched_ms = rc == 1 ? rows_int(&rows, 0) : 0;
-	return rc;
 }
 
 int ecr_blob_unlink(struct turn *t, struct str repo, struct str digest, struct error *err)
@@ -345,19 +338,28 @@ int ecr_image_referred(struct db *db, struct arena *a, struct str repo, struct s
 	return rc;
 }
 
-/* A blob that no image of the repository refers to any more, unless somebody may still want it: a push that looked for
- * it, or a pull that has read the manifest. */
+/* Of an image that goes, last pulled then (0: never): the blob goes too, unless another image of the repository refers
+ * to it, or somebody may still want it: a push that looked for it, or a pull that has read a manifest. */
 static int release_blob(struct turn *t, struct str repo, struct str digest, int64_t pulled_ms, struct error *err)
 {
+	CLEANUP_ROWS struct rows rows = { 0 };
+	struct db *db = turn_db(t);
 	struct str by;
-	int64_t touched_ms;
-	int rc = ecr_image_referred(turn_db(t), turn_arena(t), repo, digest, &by, err);
+	if (db_exec(db, err, "UPDATE ecr_link SET pulled_ms=? WHERE repo=? AND digest=? AND pulled_ms < ?", "iSSi",
+		    pulled_ms, repo, digest, pulled_ms) < 0)
+		return -1;
+	int rc = ecr_image_referred(db, turn_arena(t), repo, digest, &by, err);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
-	if (turn_now_ms(t) - pulled_ms < ECR_PULL_MS)
+	rc = db_row(db, &rows, err, "SELECT touched_ms, pulled_ms FROM ecr_link WHERE repo=? AND digest=?", "SS", repo,
+		    digest);
+	if (rc <= 0)
+		return rc;
+	int64_t touched_ms = rows_int(&rows, 0);
+	pulled_ms = rows_int(&rows, 1);
+	rows_done(&rows);
+	if (turn_now_ms(t) - pulled_ms < ECR_PULL_MS && pulled_ms > touched_ms)
 		return ecr_blob_touch(t, repo, digest, pulled_ms, err);
-	if (ecr_blob_touched(turn_db(t), repo, digest, &touched_ms, err) < 0)
-		return -1;
 	return touched_ms ? 0 : ecr_blob_unlink(t, repo, digest, err);
 }
 

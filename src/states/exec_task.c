@@ -288,24 +288,29 @@ static bool pattern_known(const struct resource *r)
 	return r->pattern != TASK_SYNC || nested || integ_job_known(r);
 }
 
+/* The state's resource; false: the execution fails, for Quern can't run it. */
+static bool need_resource(struct exec *x, struct frame *f, struct resource *r)
+{
+	bool known = resource_of(x, f, r);
+	if (!x->t && !x->test)
+		exec_runtime(x, f, "This execution can't run Task states.");
+	else if (!known)
+		exec_runtime(x, f, "The resource '%s' is not supported.", r->arn);
+	else if (!x->test && !pattern_known(r))
+		exec_runtime(x, f, "The resource '%s' is not supported: Quern can't wait for the end of '%s'.", r->arn,
+			     r->action);
+	else
+		return true;
+	return false;
+}
+
 void exec_task_begin(struct exec *x, struct frame *f)
 {
 	struct asl_fault fault = ASL_FAULT_INIT;
 	struct resource r;
 	struct limits l = { 0 };
-	if (!x->t && !x->test) {
-		exec_runtime(x, f, "This execution can't run Task states.");
+	if (!need_resource(x, f, &r))
 		return;
-	}
-	if (!resource_of(x, f, &r)) {
-		exec_runtime(x, f, "The resource '%s' is not supported.", r.arn);
-		return;
-	}
-	if (!x->test && !pattern_known(&r)) {
-		exec_runtime(x, f, "The resource '%s' is not supported: Quern can't wait for the end of '%s'.", r.arn,
-			     r.action);
-		return;
-	}
 	if (!f->task && x->t) {
 		f->task = json_object();
 		json_set_text(f->task, "token", arena_printf(x->a, "AQ%s", turn_id(x->t, 126)));

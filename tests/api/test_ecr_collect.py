@@ -86,6 +86,27 @@ def test_a_pull_that_read_the_manifest_finds_the_blobs(quern, registry, repo):
     assert registry("GET", f"/v2/{repo}/blobs/{digest(layer)}").data == layer
 
 
+def test_a_pull_counts_on_blobs_that_other_images_have_too(quern, registry, repo):
+    layer = os.urandom(1000)
+    ecr = quern.client("ecr")
+
+    def delete(name):
+        assert not ecr.batch_delete_image(repositoryName=repo, imageIds=[{"imageDigest": name}])["failures"]
+
+    pulled, text = registry.push_image(repo, "v1", layers=(layer, b"one"))
+    other, _ = registry.push_image(repo, "v2", layers=(layer, b"two"))
+    assert registry("GET", f"/v2/{repo}/manifests/v1").status == 200
+    delete(pulled)
+    delete(other)  # the last image with the layer; nobody pulled this one
+    prune(quern)
+    assert registry("GET", f"/v2/{repo}/blobs/{digest(layer)}").data == layer
+    assert registry("GET", f"/v2/{repo}/blobs/{digest(b'two')}").status == 404
+    # A push that knew without a look that all is there does not take that away.
+    assert registry("PUT", f"/v2/{repo}/manifests/again", text, Content_Type=OCI_MANIFEST).status == 201
+    delete(pulled)
+    assert registry("GET", f"/v2/{repo}/blobs/{digest(layer)}").data == layer
+
+
 def test_pushes_that_were_given_up(own_quern):
     registry = Registry(own_quern)
     own_quern.client("ecr").create_repository(repositoryName="given/up")
