@@ -549,7 +549,7 @@ static void test_kinds_are_apart(void **state)
 	wait_gate(&gate.inside, 2);
 	engine_post(e, "modest", json_pack("{ss,ss,si}", "type", "x", "kind", "slow", "count", 1), NULL, NULL);
 	engine_post(e, "modest", json_pack("{ss,ss,si}", "type", "x", "kind", "quick", "count", 50), NULL, NULL);
-	wait_gate(&gate.quick, 50); /* while all that may run of the other kind are stuck */
+	wait_gate(&gate.quick, 50);                      /* while all that may run of the other kind are stuck */
 	for (int entered = 3; entered <= 4; entered++) { /* one out, one in */
 		leave_gate(1);
 		wait_gate(&gate.entered, entered);
